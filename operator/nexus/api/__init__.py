@@ -1,0 +1,1 @@
+"""The objects users write and read: models, reasons, CRDs, manifests."""

@@ -1,0 +1,53 @@
+"""What all API models share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+GROUP = "nexus.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+class Model(BaseModel):
+    """A frozen object of the API: camelCase outside, snake_case inside, unknown fields refused."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """The object as the API server stores it: aliases, JSON types, no absent fields."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def format_time(value: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds, the precision that status times have."""
+    text = value.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def parse_time(value: object) -> datetime:
+    """A status or metadata time (RFC 3339 text, whole seconds or finer) as an aware datetime.
+
+    Raises ValueError for text without an offset: a time without a zone is not a time.
+    """
+    parsed = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    if parsed.tzinfo is None:
+        raise ValueError(f"the time {value!r} has no offset: write it with Z or +02:00")
+    return parsed.astimezone(UTC)
+
+
+Time = Annotated[
+    datetime,
+    BeforeValidator(parse_time),
+    PlainSerializer(format_time, return_type=str, when_used="json"),
+]

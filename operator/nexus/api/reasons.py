@@ -1,0 +1,132 @@
+"""Phases and reasons: the words that status, Events, metrics and the CLI use. A public contract.
+
+Every reason is listed here, once, with the sentence that the documentation prints for it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class TaskPhase(StrEnum):
+    """Where a task stands."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+    OMITTED = "Omitted"
+    CANCELLED = "Cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """True where the task will not change any more."""
+        return self not in (TaskPhase.PENDING, TaskPhase.RUNNING)
+
+
+class RunPhase(StrEnum):
+    """Where a run stands."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """True where the run will not change any more."""
+        return self not in (RunPhase.PENDING, RunPhase.RUNNING)
+
+
+class Reason(StrEnum):
+    """Why a task or a run is where it is. `describe` gives the sentence for each."""
+
+    # Waiting.
+    DEPENDENCIES = "Dependencies"
+    PARALLELISM = "Parallelism"
+    RETRY_DELAY = "RetryDelay"
+    STARTING = "Starting"
+    UNSCHEDULABLE = "Unschedulable"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    # Waiting at first; Failed after startTimeoutSeconds.
+    IMAGE_PULL = "ImagePull"
+    MISSING_CONFIG = "MissingConfig"
+    POD_REFUSED = "PodRefused"
+    START_TIMEOUT = "StartTimeout"
+    # Failed.
+    TASK_ERROR = "TaskError"
+    COMMAND_NOT_FOUND = "CommandNotFound"
+    OUT_OF_MEMORY = "OutOfMemory"
+    EVICTED = "Evicted"
+    TIMEOUT = "Timeout"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    RUNS_AS_ROOT = "RunsAsRoot"
+    OUTPUT_TOO_LARGE = "OutputTooLarge"
+    INVALID_OUTPUT = "InvalidOutput"
+    OUTPUT_LOST = "OutputLost"
+    INPUT_TOO_LARGE = "InputTooLarge"
+    EXPRESSION_ERROR = "ExpressionError"
+    JOB_DELETED = "JobDeleted"
+    JOB_REFUSED = "JobRefused"
+    NAME_TAKEN = "NameTaken"
+    # Skipped and Omitted.
+    WHEN_FALSE = "WhenFalse"
+    DEPENDENCY_SKIPPED = "DependencySkipped"
+    RULE_NOT_MET = "RuleNotMet"
+    DEPENDENCY_FAILED = "DependencyFailed"
+    FAIL_FAST = "FailFast"
+    CANCELLED = "Cancelled"
+    # Of a run.
+    TASK_FAILED = "TaskFailed"
+    WORKFLOW_NOT_FOUND = "WorkflowNotFound"
+    WORKFLOW_INVALID = "WorkflowInvalid"
+    PARAMS_INVALID = "ParamsInvalid"
+    # Of the Ready condition of a Workflow.
+    VALID = "Valid"
+
+    @property
+    def describe(self) -> str:
+        """One sentence for the reader of a status: what it means."""
+        return _MEANING[self]
+
+
+_MEANING: dict[Reason, str] = {
+    Reason.DEPENDENCIES: "The tasks it depends on have not ended yet.",
+    Reason.PARALLELISM: "maxParallelTasks of the run are running already.",
+    Reason.RETRY_DELAY: "An attempt failed; the next one starts when its delay is over.",
+    Reason.STARTING: "The pod is there, its container is not running yet.",
+    Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
+    Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",
+    Reason.IMAGE_PULL: "The image cannot be pulled; the task fails after startTimeoutSeconds.",
+    Reason.MISSING_CONFIG: "A Secret or ConfigMap, or a key of one, is missing; the task fails after startTimeoutSeconds.",
+    Reason.POD_REFUSED: "The API server refuses the pod, for instance by Pod Security; fails after startTimeoutSeconds.",
+    Reason.START_TIMEOUT: "The container did not start within startTimeoutSeconds.",
+    Reason.TASK_ERROR: "The task's own code failed: an exception or a non-zero exit code.",
+    Reason.COMMAND_NOT_FOUND: "The image does not have the command, or may not execute it.",
+    Reason.OUT_OF_MEMORY: "The container was killed at its memory limit.",
+    Reason.EVICTED: "The kubelet evicted the pod.",
+    Reason.TIMEOUT: "The attempt took longer than timeoutSeconds.",
+    Reason.DEADLINE_EXCEEDED: "The task or the run took longer than its deadlineSeconds.",
+    Reason.RUNS_AS_ROOT: "The image runs as root, which Pod Security `restricted` forbids.",
+    Reason.OUTPUT_TOO_LARGE: "The output is over its limit: 512 KiB, for container tasks 4 KiB.",
+    Reason.INVALID_OUTPUT: "What the task left as its output is not a JSON object.",
+    Reason.OUTPUT_LOST: "The pod was gone before its output was recorded; the task is tried again.",
+    Reason.INPUT_TOO_LARGE: "A rendered field is too large to hand to a container.",
+    Reason.EXPRESSION_ERROR: "An expression failed or went over its budget; no retry.",
+    Reason.JOB_DELETED: "Somebody deleted the Job while the task ran; counts as a failed attempt.",
+    Reason.JOB_REFUSED: "The API server refuses the Job.",
+    Reason.NAME_TAKEN: "An object with the name of the task's Job exists and belongs to somebody else.",
+    Reason.WHEN_FALSE: "Its `when` is false.",
+    Reason.DEPENDENCY_SKIPPED: "A dependency was skipped, and a skip travels on.",
+    Reason.RULE_NOT_MET: "Its triggerRule asks for an ending that did not come.",
+    Reason.DEPENDENCY_FAILED: "A dependency failed or was omitted.",
+    Reason.FAIL_FAST: "Another task failed and failurePolicy is FailFast.",
+    Reason.CANCELLED: "The run was cancelled.",
+    Reason.TASK_FAILED: "At least one task failed.",
+    Reason.WORKFLOW_NOT_FOUND: "The Workflow that the run names is not there.",
+    Reason.WORKFLOW_INVALID: "The definition has errors; nothing was started.",
+    Reason.PARAMS_INVALID: "The run's params do not fit the definition; nothing was started.",
+    Reason.VALID: "The definition has no errors.",
+}

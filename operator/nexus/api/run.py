@@ -1,0 +1,133 @@
+"""WorkflowRun: one execution of a definition."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from nexus.api.base import API_VERSION, Model, Time
+from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.tasks import ObjectName
+from nexus.api.workflow import Condition, WorkflowSpec
+
+
+class Trigger(StrEnum):
+    """What made a run."""
+
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+    BACKFILL = "backfill"
+    RERUN = "rerun"
+    WORKFLOW = "workflow"
+    API = "api"
+
+
+class WorkflowRef(Model):
+    """A Workflow in the run's namespace."""
+
+    name: ObjectName
+    """Its name."""
+
+
+class WorkflowRunSpec(Model):
+    """What to execute: exactly one of workflowRef and workflowSpec, with params."""
+
+    workflow_ref: WorkflowRef | None = None
+    """The Workflow to execute, as it is when the run starts; later edits do not change the run."""
+    workflow_spec: WorkflowSpec | None = None
+    """A definition of the run's own, instead of workflowRef."""
+    params: dict[str, Any] | None = None
+    """Values for the definition's params. They are values: `${{ }}` in them is not rendered."""
+    triggered_by: Trigger | None = None
+    """What made the run. Default manual."""
+
+
+class JobRef(Model):
+    """The Job of a task's current attempt."""
+
+    name: str
+    """Name of the Job."""
+    uid: str | None = None
+    """UID of the Job."""
+
+
+class OutputRef(Model):
+    """Where an output lies that is too big for the status."""
+
+    config_map: str
+    """Name of the ConfigMap, key output.json."""
+    size: int
+    """Bytes of the JSON text."""
+
+
+class TaskStatus(Model):
+    """Where one task of the run stands."""
+
+    name: str
+    """Name of the task."""
+    phase: TaskPhase = TaskPhase.PENDING
+    """Pending, Running, Succeeded, Failed, Skipped, Omitted or Cancelled."""
+    reason: Reason | None = None
+    """Why, in one word; docs list them all."""
+    message: Annotated[str, StringConstraints(max_length=1_024)] | None = None
+    """Why, in words a user can act on."""
+    attempts: int | None = None
+    """Attempts started so far."""
+    job: JobRef | None = None
+    """The Job of the last attempt."""
+    exit_code: int | None = None
+    """Exit code of the last attempt that ended."""
+    start_time: Time | None = None
+    """When the first attempt was started."""
+    completion_time: Time | None = None
+    """When the task ended."""
+    next_attempt_time: Time | None = None
+    """When the next attempt is due."""
+    output: dict[str, Any] | None = None
+    """The output, where it is small; see outputRef otherwise."""
+    output_ref: OutputRef | None = None
+    """Where the output lies that is too big for the status."""
+
+
+class WorkflowRunStatus(Model):
+    """Where a run stands: the only record of it there is."""
+
+    observed_generation: int | None = None
+    """The metadata.generation that the status speaks of."""
+    phase: RunPhase = RunPhase.PENDING
+    """Pending, Running, Succeeded, Failed or Cancelled: a summary of the conditions and tasks."""
+    reason: Reason | None = None
+    """Why, in one word."""
+    message: Annotated[str, StringConstraints(max_length=4_096)] | None = None
+    """Why, in words a user can act on."""
+    revision: str | None = None
+    """The ControllerRevision that holds the definition the run executes."""
+    start_time: Time | None = None
+    """When the operator first saw the run."""
+    completion_time: Time | None = None
+    """When the run ended."""
+    duration: str | None = None
+    """From start to completion, or to the last change of the status, as 1h2m3s."""
+    tasks_done: str | None = None
+    """Tasks that have ended, of all: 3/7."""
+    conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
+    """Complete, Failed, and Finished (True either way)."""
+    tasks: Annotated[list[TaskStatus], Field(max_length=1_000)] | None = None
+    """One entry a task, in the order of the definition."""
+
+
+class WorkflowRun(Model):
+    """One execution of a Workflow."""
+
+    api_version: Literal["nexus.dev/v1alpha1"] = API_VERSION  # type: ignore[assignment]
+    """nexus.dev/v1alpha1"""
+    kind: Literal["WorkflowRun"] = "WorkflowRun"
+    """WorkflowRun"""
+    metadata: dict[str, Any]
+    """Kubernetes object metadata."""
+    spec: WorkflowRunSpec
+    """What to execute."""
+    status: WorkflowRunStatus | None = None
+    """Where the run stands."""

@@ -1,0 +1,233 @@
+"""One task of a workflow: its type, its rules, its limits."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from nexus.api.base import Model
+
+TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
+ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
+ConfigKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
+# The prefix NEXUS_ belongs to the contract between the operator and the task's bootstrap.
+EnvName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", min_length=1, max_length=256)]
+# 32,768 characters are at most 128 KiB of UTF-8, Linux's limit on one argument (MAX_ARG_STRLEN).
+Code = Annotated[str, StringConstraints(min_length=1, max_length=32_768)]
+Text = Annotated[str, StringConstraints(max_length=32_768)]
+Image = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
+Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
+
+
+class TriggerRule(StrEnum):
+    """What must be true of a task's dependencies, all of them ended, for it to run."""
+
+    ALL_SUCCEEDED = "AllSucceeded"
+    ALL_DONE = "AllDone"
+    ANY_SUCCEEDED = "AnySucceeded"
+    ANY_FAILED = "AnyFailed"
+    ALL_FAILED = "AllFailed"
+    NONE_FAILED = "NoneFailed"
+
+
+class Disruptions(StrEnum):
+    """Whether an attempt that a drain or a preemption ended counts."""
+
+    IGNORE = "Ignore"
+    COUNT = "Count"
+
+
+class KeyRef(Model):
+    """One key of a Secret or ConfigMap in the run's namespace."""
+
+    name: ObjectName
+    """Name of the Secret or ConfigMap."""
+    key: ConfigKey
+    """The key within it."""
+    optional: bool | None = None
+    """Leave the variable unset where the object or key is missing, instead of failing."""
+
+
+class ObjectRef(Model):
+    """A whole Secret or ConfigMap in the run's namespace."""
+
+    name: ObjectName
+    """Name of the Secret or ConfigMap."""
+    optional: bool | None = None
+    """Go on without it where it is missing, instead of failing."""
+
+
+class EnvValueFrom(Model):
+    """Where the value of an environment variable comes from: exactly one source."""
+
+    secret_key_ref: KeyRef | None = None
+    """A key of a Secret. The value is set by the kubelet and appears in no object of NEXUS."""
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap."""
+
+
+class EnvVar(Model):
+    """An environment variable of the task's container, in Kubernetes' own shape."""
+
+    name: EnvName
+    """Name of the variable; the prefix NEXUS_ is reserved."""
+    value: Text | None = None
+    """Its text. `${{ }}` is rendered; `$(NAME)` is resolved in the pod as Kubernetes does."""
+    value_from: EnvValueFrom | None = None
+    """A source for the value, instead of `value`."""
+
+
+class EnvFrom(Model):
+    """All keys of a Secret or ConfigMap as environment variables: exactly one of the two refs."""
+
+    prefix: Annotated[str, StringConstraints(max_length=128)] | None = None
+    """Put before the name of each key."""
+    secret_ref: ObjectRef | None = None
+    """A Secret."""
+    config_map_ref: ObjectRef | None = None
+    """A ConfigMap."""
+
+
+class Retry(Model):
+    """How often, and how, a failed attempt is followed by another."""
+
+    limit: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Retries after the first attempt. Default 0."""
+    delay_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
+    """Seconds before the first retry. Default 10, as the Job controller's."""
+    factor: Annotated[float, Field(ge=1, le=10)] | None = None
+    """What the delay is multiplied by after each retry. Default 2."""
+    max_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
+    """The longest delay, in seconds. Default 600."""
+    fail_on_exit_codes: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(max_length=255)] | None = None
+    """Exit codes that end the task at once, without a retry."""
+    disruptions: Disruptions | None = None
+    """Ignore (default): a pod that a drain, preemption or eviction by the API ended is replaced without
+    counting as an attempt. Count: it counts, so that with limit 0 the task never runs twice."""
+
+
+class Python(Model):
+    """Python code, or a function, run with `input`, `params`, `run` and an `output` to fill."""
+
+    code: Code | None = None
+    """The code. Exactly one of `code` and `call`. No `${{ }}` in it: values come as `params` and `input`."""
+    call: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=512)] | None = None
+    """`package.module:function`, found in the image; the dict it returns is the output."""
+    with_: Annotated[dict[str, Any], Field(max_length=100)] | None = Field(None, alias="with")
+    """Keyword arguments for `call`; expressions are rendered deep and keep their types."""
+    image: Image | None = None
+    """An image with Python 3.9 or later. Default: the operator's python image."""
+
+
+class NameValue(Model):
+    """A header or a query parameter."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    """Its name."""
+    value: Text
+    """Its value. `${{ }}` is rendered, `$(NAME)` is resolved in the pod from `env`."""
+
+
+class Http(Model):
+    """One HTTP request."""
+
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] | None = None
+    """The method. Default GET."""
+    url: Annotated[str, StringConstraints(min_length=1, max_length=8_192)]
+    """http:// or https:// address. `${{ }}` is rendered, `$(NAME)` is resolved in the pod from `env`."""
+    headers: Annotated[list[NameValue], Field(max_length=100)] | None = None
+    """Request headers."""
+    query: Annotated[list[NameValue], Field(max_length=100)] | None = None
+    """Query parameters, added to those of the url and encoded."""
+    json_: Any = Field(None, alias="json")
+    """A JSON body; expressions are rendered deep and keep their types."""
+    body: Text | None = None
+    """A text body, instead of `json`."""
+    timeout_seconds: Seconds | None = None
+    """Seconds for the request. Default 30."""
+    expect: Annotated[list[int | str], Field(max_length=20)] | None = None
+    """Status codes and classes that count as success, as `[2xx, 404]`. Default 2xx."""
+    result: Annotated[str, StringConstraints(max_length=1_100)] | None = None
+    """An expression over `response` = {status, headers, json | text}; its value takes the place of `json`."""
+
+
+class Bash(Model):
+    """A bash script, run with `set -euo pipefail`."""
+
+    command: Code
+    """The script. No `${{ }}` in it: values come as `$PARAM_DAY`, `$NEXUS_CONTEXT` and `env`."""
+    image: Image | None = None
+    """An image with bash, coreutils and gzip. Default: the operator's bash image."""
+
+
+class SqlConnectionSource(Model):
+    """Where the database URL comes from."""
+
+    secret_key_ref: KeyRef
+    """A Secret's key that holds a SQLAlchemy URL."""
+
+
+class Sql(Model):
+    """One SQL statement with bound parameters."""
+
+    connection: Literal["sqlite://"] | SqlConnectionSource
+    """`sqlite://` (a database in memory), or `{secretKeyRef: {name, key}}` with a SQLAlchemy URL."""
+    query: Code
+    """The statement, with `:name` placeholders. No `${{ }}` in it: values come as `parameters`."""
+    parameters: Annotated[dict[str, Any], Field(max_length=200)] | None = None
+    """Values of the placeholders; expressions are rendered. Lists and objects are bound as JSON text."""
+    image: Image | None = None
+    """An image with Python, SQLAlchemy and the driver. Default: the operator's sql image."""
+
+
+class Container(Model):
+    """Any image. Its exit code decides; a JSON object in /dev/termination-log is its output (4 KiB)."""
+
+    image: Image
+    """The image. `${{ }}` is rendered."""
+    command: Annotated[list[Text], Field(max_length=100)] | None = None
+    """Entrypoint instead of the image's own. `${{ }}` is rendered, `$(NAME)` is resolved by Kubernetes."""
+    args: Annotated[list[Text], Field(max_length=1_000)] | None = None
+    """Arguments. `${{ }}` is rendered, `$(NAME)` is resolved by Kubernetes."""
+
+
+class Task(Model):
+    """A node of the DAG: exactly one of python, http, bash, sql and container."""
+
+    name: TaskName
+    """Name of the task, unique in the workflow."""
+    description: Annotated[str, StringConstraints(max_length=1_024)] | None = None
+    """What the task is for, in words."""
+    depends_on: Annotated[list[TaskName], Field(max_length=100)] | None = None
+    """Tasks that must have ended before this one is looked at."""
+    trigger_rule: TriggerRule | None = None
+    """How the dependencies must have ended. Default AllSucceeded."""
+    when: Annotated[str, StringConstraints(max_length=1_100)] | None = None
+    """`${{ }}` with a boolean: the task is Skipped where it is false. Looked at after triggerRule."""
+    python: Python | None = None
+    """Run Python code or a function."""
+    http: Http | None = None
+    """Make an HTTP request."""
+    bash: Bash | None = None
+    """Run a bash script."""
+    sql: Sql | None = None
+    """Run one SQL statement."""
+    container: Container | None = None
+    """Run an image."""
+    env: Annotated[list[EnvVar], Field(max_length=200)] | None = None
+    """Environment variables of the container."""
+    env_from: Annotated[list[EnvFrom], Field(max_length=50)] | None = None
+    """Whole Secrets and ConfigMaps as environment variables."""
+    retry: Retry | None = None
+    """Retries of a failed attempt."""
+    timeout_seconds: Seconds | None = None
+    """Seconds that one attempt may take."""
+    deadline_seconds: Seconds | None = None
+    """Seconds that the whole task may take, all attempts and delays together."""
+    start_timeout_seconds: Seconds | None = None
+    """Seconds that a scheduled pod may take to start its container. Default 300."""
+
+
+TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container")

@@ -1,0 +1,142 @@
+"""Workflow: the definition of a DAG, kept in Git."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from nexus.api.base import API_VERSION, Model, Time
+from nexus.api.reasons import Reason
+from nexus.api.tasks import EnvFrom, EnvVar, Retry, Seconds, Task
+
+ParamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+LabelValue = Annotated[str, StringConstraints(pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", max_length=63)]
+
+
+class ParamType(StrEnum):
+    """JSON Schema's names for the types of values."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    ARRAY = "array"
+    OBJECT = "object"
+
+
+class FailurePolicy(StrEnum):
+    """What a failed task does to the tasks that do not depend on it."""
+
+    CONTINUE = "Continue"
+    FAIL_FAST = "FailFast"
+
+
+class Param(Model):
+    """A value that a run may or must give."""
+
+    name: ParamName
+    """Name of the param: `${{ params.day }}`, `params["day"]` in python, `$PARAM_DAY` in bash."""
+    type: ParamType | None = None
+    """Type of the value. Default string."""
+    description: Annotated[str, StringConstraints(max_length=1_024)] | None = None
+    """What the param is for, in words."""
+    default: Any = None
+    """The value where a run gives none; may use `${{ }}` over `run`. Without it, each run must give one."""
+    enum: Annotated[list[Any], Field(min_length=1, max_length=100)] | None = None
+    """The values that are allowed."""
+    pattern: Annotated[str, StringConstraints(max_length=512)] | None = None
+    """An RE2 expression that is searched for in a string value; anchor it with ^ and $."""
+
+
+class Defaults(Model):
+    """What every task takes where it says nothing itself; lists by name, the task wins."""
+
+    retry: Retry | None = None
+    """Retries, field by field."""
+    timeout_seconds: Seconds | None = None
+    """Seconds that one attempt may take."""
+    env: Annotated[list[EnvVar], Field(max_length=200)] | None = None
+    """Environment variables."""
+    env_from: Annotated[list[EnvFrom], Field(max_length=50)] | None = None
+    """Whole Secrets and ConfigMaps as environment variables, before the task's own."""
+
+
+class WorkflowSpec(Model):
+    """The definition of a DAG of tasks."""
+
+    description: Annotated[str, StringConstraints(max_length=4_096)] | None = None
+    """What the workflow is for, in words."""
+    params: Annotated[list[Param], Field(max_length=100)] | None = None
+    """The values that a run may or must give."""
+    max_parallel_tasks: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    """Live task pods of a run. Default 10."""
+    deadline_seconds: Seconds | None = None
+    """Seconds that a whole run may take."""
+    failure_policy: FailurePolicy | None = None
+    """Continue (default): tasks that do not depend on the failed one go on. FailFast: running tasks are
+    stopped, nothing new is started."""
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=50)] | None = None
+    """Labels for the Jobs and pods of every task."""
+    defaults: Defaults | None = None
+    """What every task takes where it says nothing itself."""
+    tasks: Annotated[list[Task], Field(min_length=1, max_length=500)]
+    """The nodes of the DAG."""
+
+
+class Condition(Model):
+    """A condition in Kubernetes' own shape (metav1.Condition)."""
+
+    type: str
+    """Name of the condition."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    observed_generation: int | None = None
+    """The metadata.generation that it speaks of."""
+    last_transition_time: Time
+    """When the status changed last."""
+    reason: str
+    """Why, in one word."""
+    message: str = ""
+    """Why, in words."""
+
+
+class WorkflowStatus(Model):
+    """What the operator found out about a definition."""
+
+    observed_generation: int | None = None
+    """The metadata.generation that the status speaks of."""
+    conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
+    """Ready: False, with reason and message, where the definition has errors."""
+    task_count: int | None = None
+    """How many tasks the definition has."""
+
+
+class Workflow(Model):
+    """The definition of a DAG of tasks; a WorkflowRun executes it."""
+
+    api_version: Literal["nexus.dev/v1alpha1"] = API_VERSION  # type: ignore[assignment]
+    """nexus.dev/v1alpha1"""
+    kind: Literal["Workflow"] = "Workflow"
+    """Workflow"""
+    metadata: dict[str, Any]
+    """Kubernetes object metadata."""
+    spec: WorkflowSpec
+    """The definition."""
+    status: WorkflowStatus | None = None
+    """What the operator found out about the definition."""
+
+
+__all__ = [
+    "Condition",
+    "Defaults",
+    "FailurePolicy",
+    "Param",
+    "ParamType",
+    "Reason",
+    "Workflow",
+    "WorkflowSpec",
+    "WorkflowStatus",
+]

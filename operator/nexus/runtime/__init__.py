@@ -1,0 +1,1 @@
+"""The loop that turns events into reconciles: queue, ports, reconcile."""
