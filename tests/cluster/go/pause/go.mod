@@ -1,0 +1,3 @@
+module nexus.dev/tests/cluster/pause
+
+go 1.24.0

@@ -1,0 +1,83 @@
+"""Running commands, telling progress, and the two ways in which this program gives up."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from nexus_cluster.settings import Settings
+
+MARK = "NEXUS_CLUSTER_STATE"
+"""The environment variable that tells which cluster (by its state directory) has started a process."""
+
+COMPONENT = "NEXUS_CLUSTER_COMPONENT"
+"""The environment variable that tells which part of the cluster a process is."""
+
+
+class Refused(Exception):
+    """The machine or its present state does not allow what was asked for; the message says what to do (exit code 2)."""
+
+
+class Failed(Exception):
+    """Something that should have worked did not (exit code 1)."""
+
+
+def say(message: str) -> None:
+    """Tell progress on stderr; stdout is for what a shell may evaluate."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def environment(settings: Settings, component: str, extra: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the environment for a child process, marked so that `down` finds it even where its parent was killed."""
+    return {**os.environ, **(extra or {}), MARK: str(settings.state), COMPONENT: component}
+
+
+def run(
+    settings: Settings,
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    extra: dict[str, str] | None = None,
+) -> str:
+    """Run a command to its end and return its stdout; raise Failed, with the end of what it wrote, if it fails."""
+    words = [str(word) for word in argv]
+    done = subprocess.run(
+        words, cwd=cwd, env=environment(settings, "command", extra), stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        output = (done.stdout + done.stderr).decode(errors="replace").strip()
+        tail = "\n".join(output.splitlines()[-25:])
+        raise Failed(f"{' '.join(words)[:300]} ended with {done.returncode}:\n{tail}")
+    return done.stdout.decode(errors="replace")
+
+
+def wait_until(what: str, holds: Callable[[], bool], seconds: float, logs: Path) -> None:
+    """Return as soon as `holds()` is true; raise Failed, naming the folder of the logs, after `seconds`."""
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until:
+            raise Failed(f"waited {seconds:.0f} s in vain for {what}; the logs are in {logs}")
+        time.sleep(0.1)
+
+
+@contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """Hold the cluster's lock, so that two calls of `up` or `down` cannot fight; the kernel frees it when we die."""
+    settings.state.parent.mkdir(parents=True, exist_ok=True)
+    path = settings.state.parent / f"{settings.flavor.value}.lock"
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise Refused(f"another up, down or load of this cluster is at work ({lock.read().strip()}): wait for it") from None
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()}, from {settings.repository}\n")
+        lock.flush()
+        yield
