@@ -180,7 +180,12 @@ def _buildah(settings: Settings, *words: str) -> str:
     storage = settings.cache / "buildah"
     # vfs needs no support from the file system below, which inside a container is overlayfs already.
     own = ["--root", str(storage), "--runroot", str(storage / "run"), "--storage-driver", "vfs"]
-    return run(settings, ["buildah", *own, *words], extra={"TMPDIR": str(_folder(settings, "tmp"))})
+    # It sets up networks even for builds that use none, in /etc/cni unless told otherwise.
+    networks = _folder(settings, "buildah/networks")
+    configuration = networks / "containers.conf"
+    configuration.write_text(f'[network]\nnetwork_config_dir = "{networks}"\n')
+    extra = {"TMPDIR": str(_folder(settings, "tmp")), "CONTAINERS_CONF": str(configuration)}
+    return run(settings, ["buildah", *own, *words], extra=extra)
 
 
 def _folder(settings: Settings, name: str) -> Path:

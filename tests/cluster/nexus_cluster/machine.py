@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from nexus_cluster import daemons
@@ -136,4 +138,18 @@ def _remove_cgroup(group: Path) -> None:
         for child in group.iterdir():
             if child.is_dir():
                 _remove_cgroup(child)
-        group.rmdir()
+        _remove_when_empty(group)
+
+
+def _remove_when_empty(group: Path) -> None:
+    """Remove a control group, waiting for its last processes: those that were killed belong to it until they are reaped."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            group.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return

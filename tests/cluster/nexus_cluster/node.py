@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from nexus_cluster import api, daemons, programs
 from nexus_cluster.settings import NODE, Settings, extra_arguments
@@ -48,7 +49,18 @@ def start(settings: Settings, paths: dict[str, Path], enter: list[str]) -> None:
     ]
     daemons.start(settings, "kubelet", [paths["kubelet"], *flags], enter)
     wait_until("the node to be Ready", lambda: NODE in api.ready_nodes(settings), 90, settings.logs)
+    api.request(settings, "/api/v1/namespaces/kube-system/services", _name_service(settings))
     wait_until("the rules of kube-proxy", lambda: _service_answers(settings, enter), 60, settings.logs)
+
+
+def _name_service(settings: Settings) -> dict[str, Any]:
+    """Return the service of the name servers that are not there: for one without endpoints kube-proxy refuses every packet.
+
+    A name lookup then fails in milliseconds, where one that nobody answers takes its 20 s.
+    """
+    ports = [{"name": f"dns-{protocol.lower()}", "port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
+    spec = {"clusterIP": settings.network.dns_service, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kube-dns"}, "spec": spec}
 
 
 def _service_answers(settings: Settings, enter: list[str]) -> bool:
@@ -137,7 +149,7 @@ def _kubelet(settings: Settings, resolv: Path) -> dict[str, object]:
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {name: "0%" for name in ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available")},
         "clusterDomain": "cluster.local",
-        # Nobody listens there: a name lookup is refused at once, and pods get no warning event about a missing name server.
+        # Without it every pod gets a warning event about a missing name server.
         "clusterDNS": [settings.network.dns_service],
         "resolvConf": str(resolv),
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",

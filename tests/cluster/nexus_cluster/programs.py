@@ -33,8 +33,10 @@ def _kubernetes() -> Module:
     programs = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
     major, minor, _ = KUBERNETES.removeprefix("v").split(".")
     # Without these the components call themselves v0.0.0-master, and clients that look at the version are misled.
-    stamped = {"gitVersion": KUBERNETES, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    stamps = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamped.items())
+    # client-go has a copy of its own, which goes into the user agents of the audit log.
+    stamped = {"gitVersion": KUBERNETES, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean", "gitCommit": "modules"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    stamps = " ".join(f"-X {package}.{name}={value}" for package in packages for name, value in stamped.items())
     return Module("kubernetes", tuple(f"k8s.io/kubernetes/cmd/{name}" for name in programs), programs, f"-s -w {stamps}")
 
 

@@ -69,8 +69,8 @@ def wait_until(what: str, holds: Callable[[], bool], seconds: float, logs: Path)
 @contextmanager
 def locked(settings: Settings) -> Iterator[None]:
     """Hold the cluster's lock, so that two calls of `up` or `down` cannot fight; the kernel frees it when we die."""
-    settings.state.parent.mkdir(parents=True, exist_ok=True)
-    path = settings.state.parent / f"{settings.flavor.value}.lock"
+    settings.cache.mkdir(parents=True, exist_ok=True)
+    path = settings.cache / f"{settings.flavor.value}.lock"
     with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
