@@ -1,4 +1,4 @@
-"""The time the fake cluster lives in. No wall clock anywhere: time moves when a test says so, or with the event loop's."""
+"""The time the fake cluster lives in. No wall clock: time moves when a test says so, or with the event loop's."""
 
 from __future__ import annotations
 
@@ -95,5 +95,7 @@ class LoopClock(Clock):
 
     def step(self, until: datetime | None = None) -> bool:
         """Refused: the event loop moves this clock."""
-        raise RuntimeError("a LoopClock moves with its event loop: await asyncio.sleep() instead of advance() or step()")
-
+        del until
+        raise RuntimeError(
+            "a LoopClock moves with its event loop: await asyncio.sleep() instead of advance() or step()"
+        )

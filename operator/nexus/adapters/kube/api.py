@@ -1,7 +1,8 @@
 """The port to the Kubernetes API server: what the operator and the CLI may ask of it, and how it says no.
 
 Objects are plain dicts, exactly as the API server's JSON gives them. Two things stand behind this port: `KubeClient`
-(aiohttp, `client.py`) and `FakeCluster` (in memory, `nexus.adapters.fake`). One contract test holds both to the same answers.
+(aiohttp, `client.py`) and `FakeCluster` (in memory, `nexus.adapters.fake`). One contract test holds both to the same
+answers.
 
 The errors (all carry `status`, `reason`, `message`, `kind`, `name`):
 
@@ -19,12 +20,12 @@ The errors (all carry `status`, `reason`, `message`, `kind`, `name`):
     ├── ServerError          5xx  the server's own trouble
     └── Unreachable           -   no answer: `outcome_unknown` says whether the call may have taken effect all the same
 
-What is repeated, and what is not. A call is repeated where that cannot do anything twice: reads; deletes, which name a UID;
-anything the server refused before looking at it (429, an expired token) and anything that never left (connection refused).
-A create or patch whose answer was lost is NOT repeated: it raises `Unreachable(outcome_unknown=True)`. That loses nothing,
-because every name we create is deterministic (the second create meets `AlreadyExists`, and the owner's UID tells ours from
-another's) and every status write carries the resourceVersion it was decided on (the second meets `Conflict`). All tries of
-one call together are capped in seconds, never minutes.
+What is repeated, and what is not. A call is repeated where that cannot do anything twice: reads; deletes that name a
+UID; anything the server refused before looking at it (429, an expired token) and anything that never left (connection
+refused). A create or patch whose answer was lost is NOT repeated: it raises `Unreachable(outcome_unknown=True)`. That
+loses nothing, because every name we create is deterministic (the second create meets `AlreadyExists`, and the owner's
+UID tells ours from another's) and every status write carries the resourceVersion it was decided on (the second meets
+`Conflict`). All tries of one call together are capped in seconds, never minutes.
 """
 
 from __future__ import annotations
@@ -95,7 +96,14 @@ class ApiError(Exception):
     """A call to the API server that was refused or got no answer. See the module's docstring for the tree."""
 
     def __init__(
-        self, message: str, *, status: int = 0, reason: str = "", kind: str = "", name: str = "", retry_after: float = 0.0
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        reason: str = "",
+        kind: str = "",
+        name: str = "",
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -225,7 +233,7 @@ class KubeApi(Protocol):
         ...
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
-        """Delete with propagationPolicy Background; with `uid`, `Conflict` where the object is another one of that name."""
+        """Delete, propagationPolicy Background; with `uid`, `Conflict` where the object of that name is another one."""
         ...
 
     async def logs(
@@ -237,7 +245,7 @@ class KubeApi(Protocol):
         tail_lines: int | None = None,
         limit_bytes: int | None = None,
     ) -> bytes:
-        """What a container has written so far (stdout and stderr); `limit_bytes` cuts at the end, `tail_lines` first."""
+        """What a container has written so far, stdout and stderr: the last `tail_lines`, of them `limit_bytes`."""
         ...
 
     def follow_logs(

@@ -1,0 +1,336 @@
+"""The Job controller of the fake cluster, after Kubernetes 1.34 `pkg/controller/job/job_controller.go`.
+
+What is kept of it, and in its order: pod events are looked at in batches of one second; failed pods back off 10 s
+doubling to 600 s; a finished pod is counted into the status and loses its finalizer before anything is declared; the
+interim condition (SuccessCriteriaMet, FailureTarget) is written before pods are let go, the terminal one (Complete,
+Failed) only when no pod is terminating any more. Indexed Jobs are refused by name: nothing here knows completion
+indexes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from nexus.adapters.fake.clock import Clock, Timer
+from nexus.adapters.fake.objects import condition, controlled_by, copied, owners, parsed, timestamp
+from nexus.adapters.fake.pod_failure_policy import verdict
+from nexus.adapters.fake.store import Store
+from nexus.adapters.kube.api import JOBS, PODS, Object
+
+FINALIZER = "batch.kubernetes.io/job-tracking"
+POD_BATCH = 1.0
+"""Seconds between a pod's event and the sync it causes (SyncJobBatchPeriod)."""
+JOB_SYNC = 0.02
+"""Seconds between a Job's own event and its sync."""
+FIRST_BACKOFF = 10.0
+LONGEST_BACKOFF = 600.0
+TERMINAL = ("Succeeded", "Failed")
+
+_Key = tuple[str, str]
+
+
+@dataclass
+class _Backoff:
+    """How often a Job's pods failed since one succeeded, and when the last did (backoff_utils.go)."""
+
+    failures: int = 0
+    last: datetime | None = None
+
+    def remaining(self, now: datetime) -> float:
+        """Seconds until the next pod may be created."""
+        if not self.failures or self.last is None:
+            return 0.0
+        delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self.failures - 1, 10))
+        return max(0.0, delay - (now - self.last).total_seconds())
+
+
+class _Sync:
+    """One look at a Job: its pods, what they count for, and the end it is heading for (syncJobCtx)."""
+
+    def __init__(self, job: Object, pods: list[Object]) -> None:
+        self.job = job
+        self.spec: Object = job["spec"]
+        self.status: Object = copied(job.get("status") or {})
+        self.pods = pods
+        self.only_failed = self.spec["podReplacementPolicy"] == "Failed"
+        self.active = [pod for pod in pods if phase(pod) not in TERMINAL and not going(pod)]
+        self.terminating = sum(1 for pod in pods if phase(pod) not in TERMINAL and going(pod))
+        fresh = [pod for pod in pods if FINALIZER in (pod["metadata"].get("finalizers") or [])]
+        self.fresh = fresh
+        self.succeeded = [pod for pod in fresh if phase(pod) == "Succeeded"]
+        self.failed = [pod for pod in fresh if self.is_failed(pod)]
+        self.end: Object | None = None
+        """The interim condition reached: SuccessCriteriaMet or FailureTarget."""
+
+    def is_failed(self, pod: Object) -> bool:
+        """A pod that is going counts as failed at once, unless only failed pods are replaced (isPodFailed)."""
+        return phase(pod) == "Failed" or (not self.only_failed and going(pod) and phase(pod) != "Succeeded")
+
+    def counts(self, pod: Object) -> bool:
+        """Whether a failure counts towards backoffLimit."""
+        return verdict(self.spec.get("podFailurePolicy"), pod).counts
+
+    @property
+    def suspended(self) -> bool:
+        """A suspended Job has no pods."""
+        return bool(self.spec.get("suspend"))
+
+
+class JobController:
+    """Keeps the pods of every Job of a store as its spec says, and its status as its pods say."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self._timers: dict[_Key, Timer] = {}
+        self._backoffs: dict[str, _Backoff] = {}
+        store.subscribe(JOBS, self._job_changed)
+        store.subscribe(PODS, self._pod_changed)
+
+    def _job_changed(self, type_: str, job: Object) -> None:
+        if type_ == "DELETED":
+            self._backoffs.pop(job["metadata"]["uid"], None)
+            self.clock.after(JOB_SYNC, partial(self._let_orphans_go, job["metadata"]["namespace"]))
+        else:
+            self._enqueue((job["metadata"]["namespace"], job["metadata"]["name"]), JOB_SYNC)
+
+    def _pod_changed(self, _type: str, pod: Object) -> None:
+        for owner in owners(pod):
+            if owner.get("controller") and owner["kind"] == "Job":
+                self._enqueue((pod["metadata"]["namespace"], owner["name"]), POD_BATCH)
+                if not self._job_of(pod):
+                    self.clock.after(JOB_SYNC, partial(self._let_orphans_go, pod["metadata"]["namespace"]))
+
+    def _enqueue(self, key: _Key, seconds: float) -> None:
+        """Sync in so many seconds; an earlier sync that is due already takes its place (the delaying work queue)."""
+        timer = self._timers.get(key)
+        when = self.clock.now() + timedelta(seconds=seconds)
+        if timer and timer.when <= when:
+            return
+        if timer:
+            timer.cancel()
+        self._timers[key] = self.clock.at(when, partial(self._due, key))
+
+    def _due(self, key: _Key) -> None:
+        del self._timers[key]
+        job = self.store.find(JOBS, *key)
+        if job and not condition(job, "Complete") and not condition(job, "Failed"):
+            self.sync(job)
+
+    def sync(self, job: Object) -> None:
+        """One reconciliation of a Job (syncJob)."""
+        if job["spec"]["completionMode"] == "Indexed":
+            raise NotImplementedError(f"Job {job['metadata']['name']}: the fake Job controller runs no Indexed Jobs")
+        uid, namespace = job["metadata"]["uid"], job["metadata"]["namespace"]
+        sync = _Sync(job, [pod for pod in self.store.list(PODS, namespace) if controlled_by(pod, uid)])
+        if not sync.suspended and "startTime" not in sync.status:
+            sync.status["startTime"] = timestamp(self.clock.now())
+        self._count_failures(sync)
+        self._judge(sync)
+        active = len(sync.active)
+        if sync.end:
+            self._delete(sync, sync.active)
+            active = 0
+        else:
+            active = self._manage(sync)
+            wanted = sync.spec.get("completions")
+            succeeded = sync.status.get("succeeded", 0) + len(sync.succeeded)
+            if (succeeded >= wanted if wanted is not None else succeeded > 0) and active == 0:
+                message = "Reached expected number of succeeded pods"
+                sync.end = self._condition("SuccessCriteriaMet", "CompletionsReached", message)
+        self._track(sync, active)
+
+    def _count_failures(self, sync: _Sync) -> None:
+        """Every failed pod delays the next one, the ignored ones too (newBackoffRecord takes them unfiltered)."""
+        record = self._backoffs.setdefault(sync.job["metadata"]["uid"], _Backoff())
+        if sync.succeeded:
+            record.failures, record.last = 0, None
+        for pod in sorted(sync.failed, key=finished_at):
+            record.failures += 1
+            record.last = finished_at(pod)
+
+    def _judge(self, sync: _Sync) -> None:
+        """Whether this Job is at its end, in the order in which the controller asks."""
+        for entry in sync.status.get("conditions") or []:
+            if entry["type"] in ("SuccessCriteriaMet", "FailureTarget") and entry["status"] == "True":
+                sync.end = entry
+                return
+        for pod in sync.pods:
+            if sync.is_failed(pod) and (message := verdict(sync.spec.get("podFailurePolicy"), pod).fails_job):
+                sync.end = self._condition("FailureTarget", "PodFailurePolicy", message)
+                return
+        failed = sync.status.get("failed", 0) + sum(1 for pod in sync.failed if sync.counts(pod))
+        deadline = sync.spec.get("activeDeadlineSeconds")
+        if failed > sync.spec["backoffLimit"]:
+            message = "Job has reached the specified backoff limit"
+            sync.end = self._condition("FailureTarget", "BackoffLimitExceeded", message)
+        elif deadline is not None and not sync.suspended:
+            left = deadline - (self.clock.now() - parsed(sync.status["startTime"])).total_seconds()
+            if left <= 0:
+                message = "Job was active longer than specified deadline"
+                sync.end = self._condition("FailureTarget", "DeadlineExceeded", message)
+            else:
+                self._enqueue(_key(sync.job), left)
+
+    def _manage(self, sync: _Sync) -> int:
+        """Create or delete pods up to what is wanted; returns how many are active then (manageJob)."""
+        spec, active = sync.spec, len(sync.active)
+        succeeded = sync.status.get("succeeded", 0) + len(sync.succeeded)
+        if sync.suspended:
+            wanted = 0
+        elif spec.get("completions") is None:
+            wanted = active if succeeded else spec["parallelism"]
+        else:
+            wanted = max(0, min(spec["completions"] - succeeded, spec["parallelism"]))
+        if active > wanted:
+            self._delete(sync, sync.active[: active - wanted])
+            return wanted
+        missing = wanted - active - (sync.terminating if sync.only_failed else 0)
+        if missing > 0:
+            remaining = self._backoffs[sync.job["metadata"]["uid"]].remaining(self.clock.now())
+            if remaining > 0:
+                self._enqueue(_key(sync.job), remaining)
+                return 0
+            for _ in range(missing):
+                self._create_pod(sync.job)
+            return active + missing
+        return active
+
+    def _create_pod(self, job: Object) -> None:
+        template, name = job["spec"]["template"], job["metadata"]["name"]
+        owner = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": name,
+            "uid": job["metadata"]["uid"],
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+        metadata = {
+            **{key: value for key, value in template["metadata"].items() if key in ("labels", "annotations")},
+            "generateName": f"{name}-",
+            "ownerReferences": [owner],
+            "finalizers": [FINALIZER],
+        }
+        self.store.create(PODS, job["metadata"]["namespace"], {"metadata": metadata, "spec": template["spec"]})
+
+    def _delete(self, sync: _Sync, pods: list[Object]) -> None:
+        for pod in pods:
+            self.store.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+            sync.terminating += 1
+
+    def _track(self, sync: _Sync, active: int) -> None:
+        """Count finished pods, let them go, then say the end (trackJobStatusAndRemoveFinalizers)."""
+        status, end = sync.status, sync.end
+        lost = bool(end and end["type"] == "FailureTarget")
+        for pod in sync.fresh:
+            if not (end or phase(pod) == "Succeeded" or sync.is_failed(pod)):
+                continue
+            if phase(pod) == "Succeeded":
+                status["succeeded"] = status.get("succeeded", 0) + 1
+            elif (sync.is_failed(pod) or lost) and sync.counts(pod):
+                status["failed"] = status.get("failed", 0) + 1
+        set_or_drop(status, "active", active)
+        status["ready"] = 0
+        status["terminating"] = sync.terminating
+        status.setdefault("uncountedTerminatedPods", {})
+        if end and end not in status.setdefault("conditions", []):
+            status["conditions"].append(end)
+        if sync.suspended and not end:
+            self._say_suspended(status)
+        self._write(sync.job, status)
+        for pod in sync.fresh:
+            if end or phase(pod) == "Succeeded" or sync.is_failed(pod):
+                self._let_go(pod)
+        if end and not sync.terminating:
+            failed = end["type"] == "FailureTarget"
+            final = self._condition("Failed" if failed else "Complete", end["reason"], end["message"])
+            status["conditions"].append(final)
+            if not failed:
+                status["completionTime"] = final["lastTransitionTime"]
+            self._write(sync.job, status)
+
+    def _say_suspended(self, status: Object) -> None:
+        conditions = status.setdefault("conditions", [])
+        if not any(entry["type"] == "Suspended" for entry in conditions):
+            conditions.append(self._condition("Suspended", "JobSuspended", "Job suspended"))
+
+    def _write(self, job: Object, status: Object) -> None:
+        def edit(body: Object) -> None:
+            body["status"] = copied(status)
+
+        self.store.change(JOBS, *_key(job), edit)
+
+    def _let_go(self, pod: Object) -> None:
+        """Remove the tracking finalizer; a pod that was being deleted is gone with it once it has stopped."""
+
+        def edit(body: Object) -> None:
+            body["metadata"]["finalizers"] = [
+                text for text in body["metadata"].get("finalizers") or [] if text != FINALIZER
+            ]
+            if not body["metadata"]["finalizers"]:
+                del body["metadata"]["finalizers"]
+
+        if self.store.find(PODS, *_key(pod)):
+            self.store.change(PODS, *_key(pod), edit)
+
+    def _let_orphans_go(self, namespace: str) -> None:
+        """Pods whose Job is gone keep no finalizer (syncOrphanPod)."""
+        for pod in self.store.list(PODS, namespace):
+            if FINALIZER in (pod["metadata"].get("finalizers") or []) and not self._job_of(pod):
+                self._let_go(pod)
+
+    def _job_of(self, pod: Object) -> Object | None:
+        for owner in owners(pod):
+            job = self.store.find(JOBS, pod["metadata"]["namespace"], owner["name"])
+            if job and job["metadata"]["uid"] == owner["uid"]:
+                return job
+        return None
+
+    def _condition(self, kind: str, reason: str, message: str) -> Object:
+        now = timestamp(self.clock.now())
+        return {
+            "type": kind,
+            "status": "True",
+            "lastProbeTime": now,
+            "lastTransitionTime": now,
+            "reason": reason,
+            "message": message,
+        }
+
+
+def phase(pod: Object) -> str:
+    """The phase of a pod."""
+    return str(pod.get("status", {}).get("phase", "Pending"))
+
+
+def going(pod: Object) -> bool:
+    """Whether it is being deleted."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def finished_at(pod: Object) -> datetime:
+    """When a finished pod's containers ended, else when it was asked to go, else its creation (getFinishedTime)."""
+    ends = [
+        entry["state"].get("terminated", {}).get("finishedAt") for entry in pod["status"].get("containerStatuses") or []
+    ]
+    if ends and all(ends):
+        return max(parsed(end) for end in ends)
+    if going(pod):
+        grace = timedelta(seconds=pod["metadata"].get("deletionGracePeriodSeconds", 0))
+        return parsed(pod["metadata"]["deletionTimestamp"]) - grace
+    return parsed(pod["metadata"]["creationTimestamp"])
+
+
+def set_or_drop(status: Object, field: str, value: int) -> None:
+    """Go leaves a zero of an omitempty field out."""
+    if value:
+        status[field] = value
+    else:
+        status.pop(field, None)
+
+
+def _key(body: Object) -> _Key:
+    return body["metadata"]["namespace"], body["metadata"]["name"]

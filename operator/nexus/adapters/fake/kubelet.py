@@ -1,0 +1,294 @@
+"""Scheduler, kubelet and pod garbage collector of the fake cluster: they carry every pod through its scripted outcome.
+
+The order is the real one (measured on Kubernetes 1.34, one node, containerd): the container's `terminated` state
+shows up first, the pod's phase up to a second later; a pod that is being deleted stops, says how, and is gone only
+when nobody holds its finalizers. A pod past its activeDeadlineSeconds, too, first shows its container's exit code (0,
+where it obeyed SIGTERM with it) and then phase Failed, reason DeadlineExceeded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from nexus.adapters.fake.clock import Clock, Timer
+from nexus.adapters.fake.jobs import TERMINAL, going, phase
+from nexus.adapters.fake.objects import containers, owners, timestamp
+from nexus.adapters.fake.outcome import Behaviour, Outcome
+from nexus.adapters.fake.store import Store
+from nexus.adapters.kube.api import JOBS, PODS, Object, error_from
+
+SCHEDULE = 0.02
+"""Seconds from a pod's creation to its node."""
+START = 0.4
+"""Seconds from there to a running container, its image on the node."""
+PHASE = 0.8
+"""Seconds from the container's `terminated` to the pod's phase (one relist and one sync)."""
+STOP = 0.1
+"""Seconds a process that obeys SIGTERM takes."""
+UNSCHEDULED_GC = 20.0
+"""Seconds until the pod garbage collector ends a pod that was deleted before it had a node."""
+NODE = "fake-node"
+MESSAGE_LIMIT = 4096
+
+_Key = tuple[str, str]
+
+
+@dataclass
+class _Life:
+    """One pod as its kubelet knows it."""
+
+    uid: str
+    outcome: Outcome
+    timers: list[Timer] = field(default_factory=list)
+    started: str = ""
+    stopping: bool = False
+    verdict: tuple[str, str] = ("", "")
+    """Reason and message of the phase Failed, where not the exit code decides it."""
+
+    def quiet(self) -> None:
+        """Nothing that was planned happens any more."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+
+class Kubelet:
+    """Runs the pods of a store."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self._scripts: dict[str, tuple[Behaviour, ...]] = {}
+        self._begun: dict[tuple[str, ...], int] = {}
+        self._lives: dict[_Key, _Life] = {}
+        store.subscribe(PODS, self._pod_changed)
+
+    def script(self, task: str, *outcomes: Behaviour) -> None:
+        """See FakeCluster.script."""
+        if not outcomes:
+            raise ValueError(f"script({task!r}) needs at least one Outcome")
+        self._scripts[task] = outcomes
+
+    def log(self, namespace: str, pod: str, container: str) -> bytes:
+        """What a container has written; raises NotFound, or BadRequest where it has not started (as pods/log does)."""
+        body = self.store.get(PODS, namespace, pod)
+        if container not in [spec["name"] for spec in containers(body)]:
+            raise error_from(
+                400, "BadRequest", f"container {container} is not valid for pod {pod}", kind="Pod", name=pod
+            )
+        life = self._lives[namespace, pod]
+        if not life.started:
+            reason = life.outcome.held if life.outcome.held not in ("", "Unschedulable") else "ContainerCreating"
+            message = f'container "{container}" in pod "{pod}" is waiting to start: {reason}'
+            raise error_from(400, "BadRequest", message, kind="Pod", name=pod)
+        ended = self._terminated(body) is not None
+        return life.outcome.log if ended or math.isinf(life.outcome.seconds) else b""
+
+    def writing(self, namespace: str, pod: str, _container: str) -> bool:
+        """Whether more may come."""
+        body = self.store.find(PODS, namespace, pod)
+        return body is not None and self._terminated(body) is None
+
+    def evict(self, namespace: str, name: str) -> None:
+        """The eviction API: a DisruptionTarget condition, then a graceful deletion."""
+        self._disrupt((namespace, name), "EvictionByEvictionAPI", "Eviction API: evicting")
+        self.store.delete(PODS, namespace, name)
+
+    # -- a pod's way --------------------------------------------------------------------------------------------------
+
+    def _pod_changed(self, type_: str, pod: Object) -> None:
+        key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+        if type_ == "ADDED":
+            life = _Life(pod["metadata"]["uid"], self._outcome(pod))
+            self._lives[key] = life
+            self._plan(key, SCHEDULE, partial(self._schedule, key))
+        elif type_ == "DELETED":
+            self._lives.pop(key).quiet()
+        elif going(pod):
+            life = self._lives[key]
+            if not life.stopping and phase(pod) not in TERMINAL:
+                life.stopping = True
+                self._stop(key, pod["metadata"]["deletionGracePeriodSeconds"])
+            elif phase(pod) in TERMINAL:
+                self._plan(key, 0.0, partial(self._gone, key))
+
+    def _outcome(self, pod: Object) -> Outcome:
+        """The n-th pod of a task in a run gets the n-th outcome of its script."""
+        labels = pod["metadata"].get("labels") or {}
+        task = labels.get("nexus.dev/task", "")
+        script = self._scripts.get(task, (Outcome(),))
+        run = self._run_of(pod) or labels.get("nexus.dev/run", "")
+        nth = self._begun.get((run, task), 0)
+        self._begun[run, task] = nth + 1
+        behaviour = script[min(nth, len(script) - 1)]
+        return behaviour if isinstance(behaviour, Outcome) else behaviour(pod)
+
+    def _run_of(self, pod: Object) -> str:
+        for owner in owners(pod):
+            job = self.store.find(JOBS, pod["metadata"]["namespace"], owner["name"])
+            for above in owners(job) if job else []:
+                return str(above["uid"])
+        return ""
+
+    def _schedule(self, key: _Key) -> None:
+        life = self._lives[key]
+        now = timestamp(self.clock.now())
+        if life.outcome.held == "Unschedulable":
+            entry = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": now}
+            self._status(key, lambda status: _put(status, {**entry, "message": life.outcome.held_message}))
+            return
+
+        def bind(pod: Object) -> None:
+            pod["spec"]["nodeName"] = NODE
+            status = pod.setdefault("status", {})
+            status.update(phase="Pending", startTime=now)
+            _put(status, {"type": "PodScheduled", "status": "True", "lastTransitionTime": now})
+            waiting = {"waiting": {"reason": "ContainerCreating"}}
+            status["containerStatuses"] = [_container(spec, waiting) for spec in containers(pod)]
+
+        pod = self.store.change(PODS, *key, bind)
+        if "activeDeadlineSeconds" in pod["spec"]:
+            self._plan(key, pod["spec"]["activeDeadlineSeconds"], partial(self._deadline, key))
+        if life.outcome.held:
+            self._plan(key, START, partial(self._wait, key))
+        else:
+            self._plan(key, START, partial(self._start, key))
+
+    def _wait(self, key: _Key) -> None:
+        outcome = self._lives[key].outcome
+        self._state(key, {"waiting": {"reason": outcome.held, "message": outcome.held_message}})
+
+    def _start(self, key: _Key) -> None:
+        life, outcome = self._lives[key], self._lives[key].outcome
+        life.started = timestamp(self.clock.now())
+        if outcome.reason == "StartError":
+            self._exit(key, outcome.exit_code)
+            return
+        self._state(key, {"running": {"startedAt": life.started}}, phase="Running")
+        if math.isinf(outcome.seconds):
+            return
+        ends: dict[str, Callable[[], None]] = {
+            "": partial(self._exit, key, outcome.exit_code),
+            "Evicted": partial(self._node_pressure, key),
+            "Drained": partial(self.evict, *key),
+        }
+        self._plan(key, outcome.seconds, ends[outcome.disrupted])
+
+    def _stop(self, key: _Key, grace: float) -> None:
+        """SIGTERM, and SIGKILL after the grace period."""
+        life = self._lives[key]
+        life.quiet()
+        if not life.started:
+            pod = self.store.get(PODS, *key)
+            placed = "nodeName" in pod["spec"]
+            self._plan(key, STOP if placed else UNSCHEDULED_GC, partial(self._end, key, "Failed"))
+        elif self._terminated(self.store.get(PODS, *key)) is not None:
+            self._plan(key, PHASE, partial(self._end, key, ""))
+        elif life.outcome.ignores_sigterm:
+            self._plan(key, grace, partial(self._exit, key, 137))
+        else:
+            self._plan(key, min(STOP, grace), partial(self._exit, key, life.outcome.sigterm_exit_code))
+
+    def _deadline(self, key: _Key) -> None:
+        """The pod's activeDeadlineSeconds are over (kubelet active_deadline.go)."""
+        life = self._lives[key]
+        life.verdict = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+        life.stopping = True
+        self._stop(key, self.store.get(PODS, *key)["spec"]["terminationGracePeriodSeconds"])
+
+    def _node_pressure(self, key: _Key) -> None:
+        """Eviction by the kubelet itself (eviction_manager.go): no grace, the pod object stays."""
+        message = "The node was low on resource: memory."
+        self._lives[key].verdict = ("Evicted", message)
+        self._disrupt(key, "TerminationByKubelet", message)
+        self._exit(key, 137)
+
+    def _exit(self, key: _Key, code: int) -> None:
+        """The process ended: `terminated` now, the phase later."""
+        life, now = self._lives[key], timestamp(self.clock.now())
+        scripted = code == life.outcome.exit_code
+        reason = life.outcome.reason if scripted and life.outcome.reason else ("Error" if code else "Completed")
+        terminated = {"exitCode": code, "reason": reason, "startedAt": life.started, "finishedAt": now}
+        if scripted and life.outcome.message:
+            terminated["message"] = life.outcome.message.encode()[:MESSAGE_LIMIT].decode(errors="ignore")
+        life.quiet()
+        self._state(key, {"terminated": terminated})
+        self._plan(key, PHASE, partial(self._end, key, ""))
+
+    def _end(self, key: _Key, forced: str) -> None:
+        """The pod's phase; a pod that is being deleted may go now."""
+        life = self._lives[key]
+        pod = self.store.get(PODS, *key)
+        terminated = self._terminated(pod)
+        reason, message = life.verdict
+        final = "Failed" if forced or reason or terminated is None or terminated["exitCode"] else "Succeeded"
+
+        def edit(status: Object) -> None:
+            status["phase"] = final
+            if reason:
+                status.update(reason=reason, message=message)
+
+        self._status(key, edit)
+        if going(pod):
+            self._gone(key)
+
+    def _gone(self, key: _Key) -> None:
+        if self.store.find(PODS, *key):
+            self.store.delete(PODS, *key, grace_seconds=0)
+
+    # -- writing status -----------------------------------------------------------------------------------------------
+
+    def _plan(self, key: _Key, seconds: float, action: Callable[[], None]) -> None:
+        """Do it later, unless that pod (not another of its name) is gone by then."""
+        life = self._lives[key]
+
+        def act() -> None:
+            if self._lives.get(key) is life:
+                action()
+
+        life.timers.append(self.clock.after(seconds, act))
+
+    def _disrupt(self, key: _Key, reason: str, message: str) -> None:
+        now = timestamp(self.clock.now())
+        entry = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}
+        self._status(key, lambda status: _put(status, {**entry, "lastTransitionTime": now}))
+
+    def _status(self, key: _Key, edit: Callable[[Object], None]) -> None:
+        self.store.change(PODS, *key, lambda pod: edit(pod.setdefault("status", {})))
+
+    def _state(self, key: _Key, state: Object, **more: str) -> None:
+        def edit(pod: Object) -> None:
+            pod["status"].update(more)
+            pod["status"]["containerStatuses"] = [_container(spec, state) for spec in containers(pod)]
+
+        self.store.change(PODS, *key, edit)
+
+    @staticmethod
+    def _terminated(pod: Object) -> Object | None:
+        for entry in pod.get("status", {}).get("containerStatuses") or []:
+            if "terminated" in entry["state"]:
+                return dict(entry["state"]["terminated"])
+        return None
+
+
+def _container(spec: Object, state: Object) -> Object:
+    running = "running" in state
+    return {
+        "name": spec["name"],
+        "image": spec.get("image", ""),
+        "imageID": "",
+        "state": state,
+        "lastState": {},
+        "ready": running,
+        "started": running,
+        "restartCount": 0,
+    }
+
+
+def _put(status: Object, entry: Object) -> None:
+    """Set one condition, replacing that of its type."""
+    conditions = [known for known in status.get("conditions") or [] if known["type"] != entry["type"]]
+    status["conditions"] = [*conditions, entry]
