@@ -163,6 +163,7 @@ def _default_job(body: Object) -> None:
         # A Job without labels of its own gets its template's (batch/v1 defaults.go, kept for old clients).
         body["metadata"]["labels"] = dict(metadata["labels"])
     _default_pod_spec(template.setdefault("spec", {}))
+    body["status"] = {}
 
 
 def _default_pod_spec(spec: Object) -> None:

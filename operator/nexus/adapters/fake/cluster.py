@@ -91,10 +91,12 @@ class FakeApi(KubeApi):
         await self._read("get", kind)
         return self.store.get(kind, namespace, name)
 
-    async def list(self, kind: Kind, namespace: str | None, label_selector: str = "") -> Listing:
+    async def list(
+        self, kind: Kind, namespace: str | None, label_selector: str = "", *, field_selector: str = ""
+    ) -> Listing:
         """Read all objects that match."""
         await self._read("list", kind)
-        return Listing(self.store.list(kind, namespace, label_selector), self.store.version)
+        return Listing(self.store.list(kind, namespace, label_selector, field_selector), self.store.version)
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create an object."""

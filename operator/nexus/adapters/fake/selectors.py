@@ -1,9 +1,12 @@
-"""Label selectors as text, the way `kubectl -l` and the API server's `labelSelector` parameter read them."""
+"""Label and field selectors as text, the way kubectl and the API server's parameters read them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
+
+from nexus.adapters.kube.api import EVENTS, PODS, Kind, Object
 
 Matcher = Callable[[Mapping[str, str]], bool]
 
@@ -21,6 +24,37 @@ def selector(text: str) -> Matcher:
     """
     matchers = [_requirement(part.strip()) for part in _split(text)] if text.strip() else []
     return lambda labels: all(matches(labels) for matches in matchers)
+
+
+# What may be selected beside metadata.name and metadata.namespace (registry/core/event and pod strategy.go).
+_FIELDS: Mapping[Kind, frozenset[str]] = {
+    EVENTS: frozenset({"type", "reason", *(f"involvedObject.{key}" for key in ("kind", "namespace", "name", "uid"))}),
+    PODS: frozenset({"spec.nodeName", "status.phase"}),
+}
+
+
+def fields(kind: Kind, text: str) -> Callable[[Object], bool]:
+    """The test that a field selector makes of an object; the empty text takes everything.
+
+    Raises:
+        ValueError: for a field the API server cannot select this kind by.
+    """
+    wanted: list[tuple[list[str], bool, str]] = []
+    for part in text.split(",") if text else []:
+        found = re.fullmatch(r"([^=!]+)(!?)==?(.*)", part.strip())
+        if not found:
+            raise ValueError(f"invalid field selector: {part}")
+        path, negated, value = found.groups()
+        if path not in ("metadata.name", "metadata.namespace") and path not in _FIELDS.get(kind, ()):
+            raise ValueError(f"field label not supported: {path}")
+        wanted.append((path.split("."), not negated, value))
+    return lambda body: all((_at(body, path) == value) is equal for path, equal, value in wanted)
+
+
+def _at(body: Any, path: list[str]) -> str:
+    for key in path:
+        body = body.get(key, {}) if isinstance(body, dict) else {}
+    return body if isinstance(body, str) else ""
 
 
 def _split(text: str) -> list[str]:

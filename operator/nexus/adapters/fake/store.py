@@ -16,7 +16,7 @@ from datetime import timedelta
 from nexus.adapters.fake import admission
 from nexus.adapters.fake.clock import Clock
 from nexus.adapters.fake.objects import copied, merged, owners, timestamp
-from nexus.adapters.fake.selectors import selector
+from nexus.adapters.fake.selectors import fields, selector
 from nexus.adapters.kube.api import PODS, ApiError, Kind, Object, WatchEvent, error_from
 
 GARBAGE_DELAY = 0.1
@@ -124,13 +124,19 @@ class Store:
         body = self._objects.get(kind, {}).get((namespace, name))
         return None if body is None else _read(body)
 
-    def list(self, kind: Kind, namespace: str | None = None, label_selector: str = "") -> Objects:
+    def list(
+        self, kind: Kind, namespace: str | None = None, label_selector: str = "", field_selector: str = ""
+    ) -> Objects:
         """All objects that match, by name; raises BadRequest for a selector that makes no sense."""
         try:
-            matches = selector(label_selector)
+            has_labels, has_fields = selector(label_selector), fields(kind, field_selector)
         except ValueError as error:
             raise error_from(400, "BadRequest", str(error), kind=kind.kind) from None
-        return [_read(body) for body in self.bodies(kind, namespace) if matches(body["metadata"].get("labels") or {})]
+        return [
+            _read(body)
+            for body in self.bodies(kind, namespace)
+            if has_labels(body["metadata"].get("labels") or {}) and has_fields(body)
+        ]
 
     def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create; raises AlreadyExists, Invalid, TooLarge, BadRequest."""

@@ -216,8 +216,13 @@ class KubeApi(Protocol):
         """Read one object, from the server and not a cache."""
         ...
 
-    async def list(self, kind: Kind, namespace: str | None, label_selector: str = "") -> Listing:
-        """Read all objects of a kind in a namespace (None: in all), in pages; selectors as kubectl's `-l`."""
+    async def list(
+        self, kind: Kind, namespace: str | None, label_selector: str = "", *, field_selector: str = ""
+    ) -> Listing:
+        """Read all objects of a kind in a namespace (None: in all), in pages.
+
+        The selectors are kubectl's `-l` and `--field-selector`; of fields the server knows few (of Events, the involvedObject).
+        """
         ...
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:

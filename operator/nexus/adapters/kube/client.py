@@ -1,0 +1,323 @@
+"""The API server over HTTP: the port `KubeApi` on aiohttp.
+
+One session with kept-alive connections, compact JSON, all tries of a call within one time budget. What is repeated and
+what is not stands in the docstring of `api`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from nexus import __version__
+from nexus.adapters.kube.access import Access
+from nexus.adapters.kube.api import (
+    PODS,
+    ApiError,
+    Counter,
+    Expired,
+    Kind,
+    KubeApi,
+    Listing,
+    NotFound,
+    Object,
+    Unreachable,
+    WatchEvent,
+    error_from,
+)
+
+BUDGET = 10.0
+"""Seconds for all tries of one call together."""
+CONNECTIONS = 30
+PAGE = 500
+"""Objects a LIST asks for at once, as kubectl does."""
+KEEP_ALIVE = 60.0
+"""Seconds an idle connection is kept: less than the 90 s after which the API server closes it, so that no write meets a
+connection that is being closed and comes back with its outcome unknown."""
+WATCH_SECONDS = 300
+"""After how long a watch asks the server to end it; the caller opens the next one."""
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 2.0
+_SERVER_TROUBLE = (500, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    verb: str
+    kind: Kind
+    method: str
+    path: str
+    name: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Object | None = None
+    content_type: str = "application/json"
+    harmless: bool = False
+    """Whether doing it twice does nothing more than doing it once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
+    retry_after: float
+
+
+class KubeClient(KubeApi):
+    """An API server. Use it as an async context manager, or call close()."""
+
+    def __init__(self, access: Access, *, counter: Counter | None = None, budget: float = BUDGET) -> None:
+        """`counter` is told of every HTTP exchange; `budget` is the time for all tries of one call, in seconds."""
+        self.access = access
+        self._count = counter or (lambda _verb, _kind, _code, _seconds: None)
+        self._budget = budget
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; the next call opens new ones."""
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    # -- the port ----------------------------------------------------------------------------------------------------
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """See KubeApi."""
+        return _object(await self._call(_Call("get", kind, "GET", kind.path(namespace, name), name, harmless=True)))
+
+    async def list(
+        self, kind: Kind, namespace: str | None, label_selector: str = "", *, field_selector: str = ""
+    ) -> Listing:
+        """See KubeApi."""
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        params = {key: text for key, text in selectors.items() if text}
+        try:
+            return await self._pages(kind, namespace, {**params, "limit": str(PAGE)})
+        except Expired:
+            # The pages' snapshot was compacted away while we read: one LIST in one piece, as client-go's pager does.
+            return await self._pages(kind, namespace, params)
+
+    async def _pages(self, kind: Kind, namespace: str | None, params: Mapping[str, str]) -> Listing:
+        items: Objects = []
+        while True:
+            page = _object(
+                await self._call(_Call("list", kind, "GET", kind.path(namespace), params=params, harmless=True))
+            )
+            # Items of a list come without them, alone among all answers.
+            items += ({"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"])
+            if not page["metadata"].get("continue"):
+                return Listing(items, page["metadata"].get("resourceVersion", ""))
+            params = {**params, "continue": page["metadata"]["continue"]}
+
+    async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
+        """See KubeApi."""
+        name = body.get("metadata", {}).get("name", "")
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
+        return _object(await self._call(_Call("create", kind, "POST", kind.path(namespace), name, body=body)))
+
+    async def patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        """See KubeApi."""
+        return await self._patch("patch", kind, kind.path(namespace, name), name, patch)
+
+    async def patch_status(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        """See KubeApi."""
+        return await self._patch("patch_status", kind, kind.path(namespace, name, "status"), name, patch)
+
+    async def _patch(self, verb: str, kind: Kind, path: str, name: str, patch: Object) -> Object:
+        call = _Call(verb, kind, "PATCH", path, name, body=patch, content_type="application/merge-patch+json")
+        return _object(await self._call(call))
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
+        """See KubeApi."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        path = kind.path(namespace, name)
+        await self._call(_Call("delete", kind, "DELETE", path, name, body=options, harmless=uid is not None))
+
+    async def logs(
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        container: str = "task",
+        tail_lines: int | None = None,
+        limit_bytes: int | None = None,
+    ) -> bytes:
+        """See KubeApi."""
+        params = {"container": container}
+        if tail_lines is not None:
+            params["tailLines"] = str(tail_lines)
+        if limit_bytes is not None:
+            params["limitBytes"] = str(limit_bytes)
+        call = _Call("logs", PODS, "GET", PODS.path(namespace, pod, "log"), pod, params=params, harmless=True)
+        return await self._call(call)
+
+    async def follow_logs(
+        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """See KubeApi."""
+        params = {"container": container, "follow": "true"}
+        if tail_lines is not None:
+            params["tailLines"] = str(tail_lines)
+        call = _Call("logs", PODS, "GET", PODS.path(namespace, pod, "log"), pod, params=params)
+        async with self._stream(call) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def watch(
+        self, kind: Kind, namespace: str | None, label_selector: str = "", resource_version: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        """See KubeApi."""
+        params = {"watch": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        if label_selector:
+            params["labelSelector"] = label_selector
+        if resource_version:
+            params["resourceVersion"] = resource_version
+        rest = b""
+        async with self._stream(_Call("watch", kind, "GET", kind.path(namespace), params=params)) as chunks:
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        status = event["object"]
+                        code, reason = int(status.get("code", 500)), status.get("reason", "")
+                        raise error_from(code, reason, status.get("message", ""), kind=kind.kind)
+                    yield WatchEvent(event["type"], event["object"])
+
+    # -- one call, as often as it takes ------------------------------------------------------------------------------
+
+    async def _call(self, call: _Call) -> bytes:
+        end = time.monotonic() + self._budget
+        delay, refused, lost = _FIRST_DELAY, False, False
+        while True:
+            try:
+                answer = await self._exchange(call, end - time.monotonic(), refused=refused)
+            except Unreachable as unreachable:
+                error: ApiError = unreachable
+                lost = lost or unreachable.outcome_unknown
+                again = call.harmless or not unreachable.outcome_unknown
+            else:
+                if answer.status < 400:
+                    return answer.body
+                error = _error(call, answer)
+                if lost and call.verb == "delete" and isinstance(error, NotFound):
+                    return answer.body  # the try whose answer was lost did it
+                if answer.status == 401 and not refused:
+                    refused = True  # a token may have expired just now: once more with a fresh one
+                    continue
+                again = answer.status == 429 or (call.harmless and answer.status in _SERVER_TROUBLE)
+            # Full jitter, for what refused us refused everybody at the same time.
+            pause = error.retry_after or random.uniform(0.5, 1.0) * delay
+            if not again or time.monotonic() + pause >= end:
+                raise error
+            await asyncio.sleep(pause)
+            delay = min(_LONGEST_DELAY, delay * 2)
+
+    async def _exchange(self, call: _Call, seconds: float, *, refused: bool) -> _Answer:
+        start, code = time.monotonic(), 0
+        try:
+            timeout = aiohttp.ClientTimeout(total=max(0.01, seconds))
+            async with self._request(call, timeout, await self._headers(call, refused=refused)) as response:
+                body = await response.read()
+                code = response.status
+                return _Answer(code, body, _seconds(response.headers.get("Retry-After")))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(call, error) from error
+        finally:
+            self._count(call.verb, call.kind, code, time.monotonic() - start)
+
+    @asynccontextmanager
+    async def _stream(self, call: _Call) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Chunks as they come; opening it is tried once, and neither it nor the stream has a time limit."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._budget)
+        start = time.monotonic()
+        try:
+            async with self._request(call, timeout, await self._headers(call, refused=False)) as response:
+                self._count(call.verb, call.kind, response.status, time.monotonic() - start)
+                if response.status >= 400:
+                    raise _error(call, _Answer(response.status, await response.read(), 0.0))
+                yield response.content.iter_any()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(call, error) from error
+
+    async def _headers(self, call: _Call, *, refused: bool) -> dict[str, str]:
+        headers = {**await self.access.credentials.headers(refused=refused), "Accept": "application/json"}
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+        return headers
+
+    def _request(self, call: _Call, timeout: aiohttp.ClientTimeout, headers: dict[str, str]) -> Any:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE),
+                headers={"User-Agent": f"nexus/{__version__}"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        access = self.access
+        return self._session.request(
+            call.method,
+            access.server + call.path,
+            params=call.params,
+            data=None if call.body is None else _encoded(call.body),
+            headers=headers,
+            timeout=timeout,
+            ssl=access.tls if access.tls is not None else True,
+            server_hostname=access.tls_server_name,
+            proxy=access.proxy,
+            allow_redirects=False,
+        )
+
+    def _unreachable(self, call: _Call, error: Exception) -> Unreachable:
+        # Connector errors come before anything was sent, all others may come after everything was.
+        unknown = not isinstance(error, aiohttp.ClientConnectorError)
+        detail = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        message = f"{call.verb} at {self.access.server}: {detail}"
+        return Unreachable(message, kind=call.kind.kind, name=call.name, outcome_unknown=unknown)
+
+
+Objects = list[Object]
+
+
+def _encoded(body: Object) -> bytes:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _object(body: bytes) -> Object:
+    value: Object = json.loads(body)
+    return value
+
+
+def _error(call: _Call, answer: _Answer) -> ApiError:
+    """The error in a Status body, or, where a proxy answered in its own words, in the body's beginning."""
+    try:
+        status = json.loads(answer.body)
+        reason, message = str(status.get("reason", "")), str(status["message"])
+    except (ValueError, KeyError, AttributeError, TypeError):
+        reason, message = "", answer.body[:200].decode(errors="replace").strip() or "no explanation"
+    return error_from(
+        answer.status, reason, message, kind=call.kind.kind, name=call.name, retry_after=answer.retry_after
+    )
+
+
+def _seconds(text: str | None) -> float:
+    """Retry-After in seconds; the API server never sends the form with a date."""
+    return float(text) if text and text.isdigit() else 0.0
