@@ -69,6 +69,7 @@ class Reason(StrEnum):
     INPUT_TOO_LARGE = "InputTooLarge"
     EXPRESSION_ERROR = "ExpressionError"
     JOB_DELETED = "JobDeleted"
+    POD_DELETED = "PodDeleted"
     JOB_REFUSED = "JobRefused"
     NAME_TAKEN = "NameTaken"
     # Skipped and Omitted.
@@ -100,8 +101,8 @@ _MEANING: dict[Reason, str] = {
     Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
     Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",
     Reason.IMAGE_PULL: "The image cannot be pulled; the task fails after startTimeoutSeconds.",
-    Reason.MISSING_CONFIG: "A Secret or ConfigMap, or a key of one, is missing; the task fails after startTimeoutSeconds.",
-    Reason.POD_REFUSED: "The API server refuses the pod, for instance by Pod Security; fails after startTimeoutSeconds.",
+    Reason.MISSING_CONFIG: "A Secret, ConfigMap or a key of one is missing; the task fails after startTimeoutSeconds.",
+    Reason.POD_REFUSED: "The API server refuses the pod, as by Pod Security; the task fails after startTimeoutSeconds.",
     Reason.START_TIMEOUT: "The container did not start within startTimeoutSeconds.",
     Reason.TASK_ERROR: "The task's own code failed: an exception or a non-zero exit code.",
     Reason.COMMAND_NOT_FOUND: "The image does not have the command, or may not execute it.",
@@ -116,6 +117,7 @@ _MEANING: dict[Reason, str] = {
     Reason.INPUT_TOO_LARGE: "A rendered field is too large to hand to a container.",
     Reason.EXPRESSION_ERROR: "An expression failed or went over its budget; no retry.",
     Reason.JOB_DELETED: "Somebody deleted the Job while the task ran; counts as a failed attempt.",
+    Reason.POD_DELETED: "Somebody deleted the pod while the task ran; counts as a failed attempt.",
     Reason.JOB_REFUSED: "The API server refuses the Job.",
     Reason.NAME_TAKEN: "An object with the name of the task's Job exists and belongs to somebody else.",
     Reason.WHEN_FALSE: "Its `when` is false.",

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from nexus.api.base import API_VERSION, Model, Time
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
-from nexus.api.tasks import ObjectName
+from nexus.api.tasks import ObjectName, TaskName
 from nexus.api.workflow import Condition, WorkflowSpec
 
 
@@ -38,34 +38,34 @@ class WorkflowRunSpec(Model):
     """The Workflow to execute, as it is when the run starts; later edits do not change the run."""
     workflow_spec: WorkflowSpec | None = None
     """A definition of the run's own, instead of workflowRef."""
-    params: dict[str, Any] | None = None
+    params: Annotated[dict[str, Any], Field(max_length=100)] | None = None
     """Values for the definition's params. They are values: `${{ }}` in them is not rendered."""
     triggered_by: Trigger | None = None
-    """What made the run. Default manual."""
+    """What made the run: manual (default), schedule, backfill, rerun, workflow (a child of another run) or api."""
 
 
 class JobRef(Model):
     """The Job of a task's current attempt."""
 
-    name: str
+    name: Annotated[str, StringConstraints(max_length=63)]
     """Name of the Job."""
-    uid: str | None = None
+    uid: Annotated[str, StringConstraints(max_length=64)] | None = None
     """UID of the Job."""
 
 
 class OutputRef(Model):
     """Where an output lies that is too big for the status."""
 
-    config_map: str
+    config_map: ObjectName
     """Name of the ConfigMap, key output.json."""
-    size: int
+    size: Annotated[int, Field(ge=0)]
     """Bytes of the JSON text."""
 
 
 class TaskStatus(Model):
     """Where one task of the run stands."""
 
-    name: str
+    name: TaskName
     """Name of the task."""
     phase: TaskPhase = TaskPhase.PENDING
     """Pending, Running, Succeeded, Failed, Skipped, Omitted or Cancelled."""
@@ -73,8 +73,10 @@ class TaskStatus(Model):
     """Why, in one word; docs list them all."""
     message: Annotated[str, StringConstraints(max_length=1_024)] | None = None
     """Why, in words a user can act on."""
-    attempts: int | None = None
-    """Attempts started so far."""
+    attempts: Annotated[int, Field(ge=0)] | None = None
+    """Attempts started so far, those aside that were replaced without counting."""
+    replacements: int | None = None
+    """Attempts that were replaced without counting: disrupted pods whose Job had to be made anew, lost outputs."""
     job: JobRef | None = None
     """The Job of the last attempt."""
     exit_code: int | None = None
@@ -85,7 +87,7 @@ class TaskStatus(Model):
     """When the task ended."""
     next_attempt_time: Time | None = None
     """When the next attempt is due."""
-    output: dict[str, Any] | None = None
+    output: Annotated[dict[str, Any], Field(max_length=1_024)] | None = None
     """The output, where it is small; see outputRef otherwise."""
     output_ref: OutputRef | None = None
     """Where the output lies that is too big for the status."""
@@ -94,7 +96,7 @@ class TaskStatus(Model):
 class WorkflowRunStatus(Model):
     """Where a run stands: the only record of it there is."""
 
-    observed_generation: int | None = None
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that the status speaks of."""
     phase: RunPhase = RunPhase.PENDING
     """Pending, Running, Succeeded, Failed or Cancelled: a summary of the conditions and tasks."""
@@ -102,15 +104,15 @@ class WorkflowRunStatus(Model):
     """Why, in one word."""
     message: Annotated[str, StringConstraints(max_length=4_096)] | None = None
     """Why, in words a user can act on."""
-    revision: str | None = None
+    revision: ObjectName | None = None
     """The ControllerRevision that holds the definition the run executes."""
     start_time: Time | None = None
     """When the operator first saw the run."""
     completion_time: Time | None = None
     """When the run ended."""
-    duration: str | None = None
+    duration: Annotated[str, StringConstraints(max_length=64)] | None = None
     """From start to completion, or to the last change of the status, as 1h2m3s."""
-    tasks_done: str | None = None
+    tasks_done: Annotated[str, StringConstraints(max_length=64)] | None = None
     """Tasks that have ended, of all: 3/7."""
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
     """Complete, Failed, and Finished (True either way)."""

@@ -10,13 +10,20 @@ from pydantic import Field, StringConstraints
 from nexus.api.base import Model
 
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
-ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
+ObjectName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
+]
 ConfigKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
 # The prefix NEXUS_ belongs to the contract between the operator and the task's bootstrap.
 EnvName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", min_length=1, max_length=256)]
 # 32,768 characters are at most 128 KiB of UTF-8, Linux's limit on one argument (MAX_ARG_STRLEN).
 Code = Annotated[str, StringConstraints(min_length=1, max_length=32_768)]
 Text = Annotated[str, StringConstraints(max_length=32_768)]
+Function = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$", max_length=512)
+]
+StatusCode = Annotated[int, Field(ge=100, le=599)]
+StatusClass = Annotated[str, StringConstraints(pattern=r"^[1-5]xx$", max_length=3)]
 Image = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
 Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
 
@@ -113,7 +120,7 @@ class Python(Model):
 
     code: Code | None = None
     """The code. Exactly one of `code` and `call`. No `${{ }}` in it: values come as `params` and `input`."""
-    call: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=512)] | None = None
+    call: Function | None = None
     """`package.module:function`, found in the image; the dict it returns is the output."""
     with_: Annotated[dict[str, Any], Field(max_length=100)] | None = Field(None, alias="with")
     """Keyword arguments for `call`; expressions are rendered deep and keep their types."""
@@ -142,12 +149,12 @@ class Http(Model):
     query: Annotated[list[NameValue], Field(max_length=100)] | None = None
     """Query parameters, added to those of the url and encoded."""
     json_: Any = Field(None, alias="json")
-    """A JSON body; expressions are rendered deep and keep their types."""
+    """A JSON body, instead of `body`; expressions are rendered deep and keep their types."""
     body: Text | None = None
     """A text body, instead of `json`."""
     timeout_seconds: Seconds | None = None
     """Seconds for the request. Default 30."""
-    expect: Annotated[list[int | str], Field(max_length=20)] | None = None
+    expect: Annotated[list[StatusCode | StatusClass], Field(min_length=1, max_length=20)] | None = None
     """Status codes and classes that count as success, as `[2xx, 404]`. Default 2xx."""
     result: Annotated[str, StringConstraints(max_length=1_100)] | None = None
     """An expression over `response` = {status, headers, json | text}; its value takes the place of `json`."""
@@ -203,7 +210,12 @@ class Task(Model):
     depends_on: Annotated[list[TaskName], Field(max_length=100)] | None = None
     """Tasks that must have ended before this one is looked at."""
     trigger_rule: TriggerRule | None = None
-    """How the dependencies must have ended. Default AllSucceeded."""
+    """How the dependencies, all of them ended, must have ended for the task to run.
+
+    AllSucceeded (default): all of them Succeeded; a skip travels on. AllDone: in whatever way. AnySucceeded,
+    AnyFailed: at least one of them did. AllFailed: every one of them did. NoneFailed: none Failed or was Omitted,
+    and at least one Succeeded.
+    """
     when: Annotated[str, StringConstraints(max_length=1_100)] | None = None
     """`${{ }}` with a boolean: the task is Skipped where it is false. Looked at after triggerRule."""
     python: Python | None = None

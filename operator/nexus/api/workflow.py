@@ -40,7 +40,7 @@ class Param(Model):
     name: ParamName
     """Name of the param: `${{ params.day }}`, `params["day"]` in python, `$PARAM_DAY` in bash."""
     type: ParamType | None = None
-    """Type of the value. Default string."""
+    """Type of the value, by JSON Schema's names: string (default), integer, number, boolean, array or object."""
     description: Annotated[str, StringConstraints(max_length=1_024)] | None = None
     """What the param is for, in words."""
     default: Any = None
@@ -79,7 +79,7 @@ class WorkflowSpec(Model):
     """Continue (default): tasks that do not depend on the failed one go on. FailFast: running tasks are
     stopped, nothing new is started."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=50)] | None = None
-    """Labels for the Jobs and pods of every task."""
+    """Labels for the Jobs and pods of every task; nexus.dev/ and batch.kubernetes.io/ are taken."""
     defaults: Defaults | None = None
     """What every task takes where it says nothing itself."""
     tasks: Annotated[list[Task], Field(min_length=1, max_length=500)]
@@ -89,28 +89,28 @@ class WorkflowSpec(Model):
 class Condition(Model):
     """A condition in Kubernetes' own shape (metav1.Condition)."""
 
-    type: str
+    type: Annotated[str, StringConstraints(min_length=1, max_length=316)]
     """Name of the condition."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
-    observed_generation: int | None = None
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that it speaks of."""
     last_transition_time: Time
     """When the status changed last."""
-    reason: str
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
     """Why, in one word."""
-    message: str = ""
+    message: Annotated[str, StringConstraints(max_length=32_768)] = ""
     """Why, in words."""
 
 
 class WorkflowStatus(Model):
     """What the operator found out about a definition."""
 
-    observed_generation: int | None = None
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that the status speaks of."""
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
     """Ready: False, with reason and message, where the definition has errors."""
-    task_count: int | None = None
+    task_count: Annotated[int, Field(ge=0)] | None = None
     """How many tasks the definition has."""
 
 

@@ -1,0 +1,297 @@
+"""The CustomResourceDefinitions, made from the pydantic models.
+
+    python -m nexus.api.crd crds/            # writes crds/*.yaml
+    python -m nexus.api.crd --check crds/    # exit status 1 where the files differ from the models
+
+pydantic gives JSON Schema; Kubernetes takes a part of it, the structural schemas
+(kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions, "Specifying a structural
+schema"): no $ref, no type inside anyOf, no null, one type for each place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nexus.api.base import GROUP, VERSION, Model
+from nexus.api.reasons import Reason
+from nexus.api.rules import RULES, Rule, unique
+from nexus.api.run import WorkflowRun
+from nexus.api.workflow import Workflow
+
+Schema = dict[str, Any]
+
+ANYTHING: Schema = {"x-kubernetes-preserve-unknown-fields": True}
+"""A value of any JSON type."""
+
+# What pydantic writes and a structural schema takes as it stands.
+BOUNDS = (
+    "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems",
+    "minProperties", "maxProperties",
+)  # fmt: skip
+
+LISTS_BY_NAME = {("WorkflowSpec", "params"), ("WorkflowSpec", "tasks"), ("Task", "env"), ("Defaults", "env")}
+"""Lists that server-side apply merges by `name`. Headers and query parameters are not: a name may come twice there."""
+
+SEEN_BY_RULES = {("Python", "with")}
+"""Free objects that a rule asks for with has(). CEL sees an object of unknown fields, but no map of unknown values."""
+
+COLUMNS: dict[str, list[Schema]] = {
+    "Workflow": [
+        {"name": "Tasks", "type": "integer", "jsonPath": ".status.taskCount"},
+        {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
+        {
+            "name": "Reason",
+            "type": "string",
+            "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+            "priority": 1,
+        },
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ],
+    "WorkflowRun": [
+        {"name": "Workflow", "type": "string", "jsonPath": ".spec.workflowRef.name"},
+        {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+        {"name": "Tasks", "type": "string", "jsonPath": ".status.tasksDone"},
+        {"name": "Reason", "type": "string", "jsonPath": ".status.reason"},
+        {"name": "Duration", "type": "string", "jsonPath": ".status.duration"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ],
+}
+
+SHORT_NAMES = {"Workflow": "nwf", "WorkflowRun": "nwr"}
+
+HEADER = "# Made by `make crds` from the models in operator/nexus/api. Edit those.\n"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What holds for a part of the schema, by where it stands."""
+
+    by_name: bool = True
+    """Lists of named things are merged by name. Not in a run: its inline definition is written once, by one
+    writer, and atomic lists halve the size of the object (managedFields has an entry for each merged field)."""
+    closed: bool = True
+    """Enums are enforced. Not in a status: an operator newer than the CRD could not write it at all then."""
+
+
+class _Converter:
+    """Turns pydantic's JSON Schema of one model into a structural schema."""
+
+    def __init__(self, model: type[Model]) -> None:
+        self.schema = model.model_json_schema(by_alias=True, mode="validation")
+        self.models: dict[str, Schema] = self.schema.get("$defs", {})
+
+    def model(self, name: str, schema: Schema, place: _Place) -> Schema:
+        """A model's schema with all its properties."""
+        required = set(schema.get("required", []))
+        result: Schema = {"type": "object", "description": _flow(schema["description"])}
+        if required:
+            result["required"] = [key for key in schema["properties"] if key in required]
+        result["properties"] = {
+            key: self.property(name, key, value, place) for key, value in schema["properties"].items()
+        }
+        if name == "Http":
+            # A rule cannot ask has(self.json): CEL does not know a field that may have any type.
+            result["not"] = {"required": ["json", "body"]}
+        return _with_rules(result, RULES.get((name, None), ()))
+
+    def property(self, owner: str, key: str, schema: Schema, place: _Place) -> Schema:
+        """One field: its schema with its own description, kind of list and rules."""
+        result = self.convert(schema, place)
+        result["description"] = _flow(schema["description"])
+        if not place.closed and _definition(schema) == "Reason":
+            result["description"] += "\n" + "\n".join(f"{reason}: {reason.describe}" for reason in Reason)
+        rules = RULES.get((owner, key), ())
+        if (owner, key) in SEEN_BY_RULES:
+            result.pop("additionalProperties")
+            result |= ANYTHING
+        elif (owner, key) in LISTS_BY_NAME:
+            if place.by_name:
+                result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+            else:
+                # A list-map has unique keys by itself.
+                rules = (unique(key, "x.name"), *rules)
+        return _with_rules(_ordered(result), rules)
+
+    def convert(self, schema: Schema, place: _Place) -> Schema:
+        """Any schema, without a description of the field that it belongs to.
+
+        Raises TypeError for a shape that no structural schema can have: better here than from the API server.
+        """
+        if "$ref" in schema:
+            name = _definition(schema)
+            target = self.models[name]
+            return self.model(name, target, place) if "properties" in target else self.convert(target, place)
+        if "anyOf" in schema:
+            return self.union([part for part in schema["anyOf"] if part.get("type") != "null"], place)
+        kind = schema.get("type")
+        if kind is None:
+            return dict(ANYTHING)
+        result: Schema = {"type": kind} | {key: schema[key] for key in BOUNDS if key in schema}
+        if "const" in schema:
+            result["enum"] = [schema["const"]]
+        if not place.closed and "enum" in schema:
+            del result["enum"]
+            result |= {"maxLength": 64}
+        if kind == "array":
+            result["items"] = self.convert(schema["items"], place)
+            result["x-kubernetes-list-type"] = "atomic"
+        elif kind == "object":
+            # Not preserve-unknown-fields on the object: the API server's == then takes {a: 1} and {b: 1} for equal
+            # (unstructuredMap.Equal skips an unknown key that the other side lacks), and a run's params could change.
+            values = schema["additionalProperties"]
+            result["additionalProperties"] = dict(ANYTHING) if values is True else self.convert(values, place)
+        return result
+
+    def union(self, parts: list[Schema], place: _Place) -> Schema:
+        """Several shapes at one place: an optional one, whole numbers or text, a fixed text or an object."""
+        if len(parts) == 1:
+            return self.convert(parts[0], place)
+        shapes = [self.convert(part, place) for part in parts]
+        kinds = sorted(shape.pop("type", "anything") for shape in shapes)
+        if kinds == ["integer", "string"]:
+            # minimum and maximum bind numbers only, pattern and lengths text only: they stand side by side.
+            return {"x-kubernetes-int-or-string": True} | {k: v for shape in shapes for k, v in shape.items()}
+        if kinds == ["object", "string"]:
+            text, fields = sorted(shapes, key=lambda shape: "properties" in shape)
+            return _text_or_object(text, fields)
+        raise TypeError(f"no structural schema can say {' or '.join(kinds)}: {parts}")
+
+
+def _text_or_object(text: Schema, fields: Schema) -> Schema:
+    """A text of an enum or an object with given fields, where `type` may not stand in the branches of anyOf.
+
+    The second branch asks of text, numbers and lists what none can have; of an object it asks for its fields.
+    """
+    only_objects = {
+        "minLength": 1, "maxLength": 0, "minimum": 1, "maximum": 0, "minItems": 1, "maxItems": 0,
+        "not": {"enum": [True, False]}, "required": fields["required"],
+    }  # fmt: skip
+    return ANYTHING | {"properties": fields["properties"], "anyOf": [{"enum": text["enum"]}, only_objects]}
+
+
+def _definition(schema: Schema) -> str:
+    """Name of the model that a property refers to, also where it is optional; empty where it has a plain type."""
+    for part in (schema, *schema.get("anyOf", []), *schema.get("allOf", [])):
+        if "$ref" in part:
+            return str(part["$ref"].removeprefix("#/$defs/"))
+    return ""
+
+
+def _flow(text: str) -> str:
+    """A docstring as running text: lines joined, paragraphs kept."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _ordered(schema: Schema) -> Schema:
+    """The description second, after the type, so that the file reads well."""
+    first = [key for key in ("type", "description") if key in schema]
+    return {key: schema[key] for key in first} | schema
+
+
+def _with_rules(schema: Schema, rules: Sequence[Rule]) -> Schema:
+    return schema | {"x-kubernetes-validations": [rule.to_json() for rule in rules]} if rules else schema
+
+
+def crd(model: type[Model]) -> dict[str, Any]:
+    """The CustomResourceDefinition of `model`, Workflow or WorkflowRun, as the API server takes it."""
+    kind = model.__name__
+    convert = _Converter(model)
+    top = convert.schema if "properties" in convert.schema else convert.models[kind]
+    place = _Place(by_name=model is Workflow)
+    properties: Schema = {
+        "apiVersion": {"type": "string", "description": f"The group and version of this object, {GROUP}/{VERSION}."},
+        "kind": {"type": "string", "description": f"{kind}."},
+        # The API server has its own schema for metadata and takes none here, not even a description.
+        "metadata": {"type": "object"},
+        "spec": convert.property(kind, "spec", top["properties"]["spec"], place),
+        "status": convert.property(kind, "status", top["properties"]["status"], _Place(by_name=False, closed=False)),
+    }
+    schema: Schema = {
+        "type": "object",
+        "description": _flow(top["description"]),
+        "required": ["spec"],
+        "properties": properties,
+    }
+    plural = f"{kind.lower()}s"
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [SHORT_NAMES[kind]],
+                "categories": ["nexus"],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": COLUMNS[kind],
+                    "schema": {"openAPIV3Schema": _with_rules(schema, RULES[(kind, None)])},
+                }
+            ],
+        },
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes out what comes twice: the API server reads YAML anchors, people do not."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+        return True
+
+
+def files() -> dict[str, str]:
+    """Name and text of each file under crds/."""
+    texts = {}
+    for model in (Workflow, WorkflowRun):
+        definition = crd(model)
+        text = yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=140, allow_unicode=True)
+        texts[f"{definition['metadata']['name']}.yaml"] = HEADER + text
+    return texts
+
+
+def differing(folder: Path) -> list[str]:
+    """Names of the files in `folder` that are missing or not what the models say; empty where all is well."""
+    wanted = files()
+    return [name for name, text in wanted.items() if _read(folder / name) != text]
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the files, or check them; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m nexus.api.crd", description="Writes the CRDs from the models.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 where a file differs")
+    parser.add_argument("folder", type=Path, help="the folder of the files, crds/")
+    options = parser.parse_args(arguments)
+    stale = differing(options.folder)
+    if options.check:
+        for name in stale:
+            sys.stderr.write(f"{options.folder / name} differs from the models: run `make crds`\n")
+        return 1 if stale else 0
+    options.folder.mkdir(exist_ok=True)
+    for name, text in files().items():
+        (options.folder / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

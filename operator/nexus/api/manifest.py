@@ -1,0 +1,380 @@
+"""Manifests as kubectl reads them, with the place of every field.
+
+kubectl turns YAML into JSON with sigs.k8s.io/yaml (go-yaml v2 underneath), and the API server sees that JSON. A local
+run must see the same values, and PyYAML's own rules are others: to it `1e-3` is text, `2026-11-23` a date and
+`12:30:45` the number 45045. So PyYAML's parser supplies the events and this module says what they mean.
+tests/unit/yaml_rules/ asks the real library.
+
+Stricter than kubectl on purpose, since each of these loses something silently there: duplicate keys, tags other than
+YAML's own for JSON's types (`when: !x` would be an empty text), keys with a fraction.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import yaml
+
+MAX_CHARACTERS = 4 * 1024 * 1024
+"""Of one file. The API server takes 1.5 MiB an object, a file may hold several."""
+
+MAX_DEPTH = 100
+"""Levels of nesting; the deepest field of the schemas is below 20, and a param may bring its own."""
+
+MAX_ALIASED = 1024 * 1024
+"""What all aliases of a file together may repeat, in characters (a node counts one). Ten lines can say 10^10."""
+
+# libyaml, where PyYAML was built with it, is ten times faster.
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_STANDARD_TAG = "tag:yaml.org,2002:"
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+
+JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+
+
+class ManifestError(Exception):
+    """A file that cannot be read. `line` and `column` count from 1; `str()` is `source:line:column: message`."""
+
+    def __init__(self, source: str, line: int, column: int, message: str) -> None:
+        super().__init__(f"{source}:{line}:{column}: {message}")
+        self.source = source
+        self.line = line
+        self.column = column
+        self.message = message
+
+
+@dataclass(slots=True)
+class _Node:
+    """A value and where it was written. `children` are by key or index, each with the line and column of its key."""
+
+    line: int
+    column: int
+    value: JSON
+    weight: int
+    """What an alias of it repeats: its nodes and the characters of its scalars."""
+    height: int = 0
+    """Levels of nesting in it."""
+    children: dict[str | int, tuple[int, int, _Node]] = field(default_factory=dict)
+    merges: bool = False
+    """Whether this is a plain `<<`, which as a key has a meaning of its own."""
+    is_alias: bool = False
+    is_open: bool = False
+    """Whether its end has not been read."""
+
+    def add(self, name: str | int, line: int, column: int, child: _Node) -> None:
+        self.children[name] = (line, column, child)
+        self.weight += child.weight
+        self.height = max(self.height, 1 + child.height)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One object of a file: `body` is what kubectl would send; `index` counts the objects of the file from 0."""
+
+    source: str
+    index: int
+    body: dict[str, JSON]
+    _root: _Node = field(repr=False, compare=False)
+
+    def line(self, path: Sequence[str | int]) -> int:
+        """The line, from 1, of the field at `path` (keys and list indexes), or of its nearest parent that is there."""
+        return self._position(path)[0]
+
+    def column(self, path: Sequence[str | int]) -> int:
+        """The column, from 1, of what `line` tells the line of."""
+        return self._position(path)[1]
+
+    def _position(self, path: Sequence[str | int]) -> tuple[int, int]:
+        node, line, column = self._root, self._root.line, self._root.column
+        for step in path:
+            if step not in node.children:
+                break
+            line, column, node = node.children[step]
+        return line, column
+
+
+def read(text: str, source: str) -> list[Document]:
+    """The objects of a YAML (or JSON) file, in order; empty documents are left out.
+
+    Args:
+        text: The whole file.
+        source: Its name, for messages.
+
+    Raises:
+        ManifestError: Where it is not YAML, not JSON's values, too large, repeats a key, or holds other than objects.
+    """
+    if len(text) > MAX_CHARACTERS:
+        message = f"the file has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read"
+        raise ManifestError(source, 1, 1, message)
+    documents: list[Document] = []
+    for root in _Reader(text.removeprefix("\ufeff"), source).documents():
+        if root.value is None:
+            continue
+        if not isinstance(root.value, dict):
+            found = "a list" if isinstance(root.value, list) else "a single value"
+            message = f"this is {found}, not an object with apiVersion and kind (a line of --- separates objects)"
+            raise ManifestError(source, root.line, root.column, message)
+        documents.append(Document(source, len(documents), root.value, root))
+    return documents
+
+
+class _Reader:
+    """Builds nodes from the parser's events, without recursion: the depth of a file is its author's choice."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self.text = text
+        self.source = source
+        self.aliased = 0
+
+    def documents(self) -> Iterator[_Node]:
+        anchors: dict[str, _Node] = {}
+        stack: list[_Sequence | _Mapping] = []
+        for event in self._events():
+            if isinstance(event, yaml.DocumentStartEvent):
+                anchors, stack = {}, []
+                continue
+            if isinstance(event, yaml.CollectionStartEvent):
+                stack.append(self._opened(event, len(stack)))
+                if event.anchor:
+                    anchors[event.anchor] = stack[-1].node
+                continue
+            if isinstance(event, yaml.CollectionEndEvent):
+                node = stack.pop().node
+                node.is_open = False
+            elif isinstance(event, yaml.AliasEvent):
+                node = self._aliased(event, anchors, len(stack))
+            elif isinstance(event, yaml.ScalarEvent):
+                node = self._scalar(event)
+                if event.anchor:
+                    anchors[event.anchor] = node
+            else:
+                continue
+            if stack:
+                stack[-1].add(node)
+            else:
+                yield node
+
+    def _events(self) -> Iterator[yaml.Event]:
+        try:
+            yield from yaml.parse(self.text, Loader=_LOADER)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            raise ManifestError(self.source, line, column, self._syntax(error, line)) from None
+        except (yaml.reader.ReaderError, UnicodeError):
+            raise self._unreadable() from None
+
+    def _syntax(self, error: yaml.MarkedYAMLError, line: int) -> str:
+        problem = error.problem or "not YAML"
+        if "'\\t'" in problem or "'\t'" in problem:
+            return "a tab cannot indent YAML: use spaces"
+        message = f"{problem} ({error.context})" if error.context else problem
+        lines = self.text.splitlines()[max(0, line - 2) : line]
+        if any("${{" in written for written in lines):
+            message += "; an expression needs quotes around it within [ ] and { }, or where it holds ': ' or ' #'"
+        return message
+
+    def _unreadable(self) -> ManifestError:
+        """Points at the first character that YAML 1.1 does not allow (its section 5.1)."""
+        found = re.search("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|$", self.text)
+        assert found is not None  # the end always matches
+        before = self.text[: found.start()]
+        line, column = before.count("\n") + 1, found.start() - before.rfind("\n")
+        message = f"the character {found[0]!r} cannot stand in YAML; in double quotes it is written as an escape"
+        return ManifestError(self.source, line, column, message)
+
+    def _opened(self, event: yaml.CollectionStartEvent, depth: int) -> _Sequence | _Mapping:
+        line, column = _place(event)
+        if depth >= MAX_DEPTH:
+            raise ManifestError(self.source, line, column, _TOO_DEEP)
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        kind = _STANDARD_TAG + ("map" if mapping else "seq")
+        if event.tag not in (None, "!", kind):
+            raise ManifestError(self.source, line, column, _unknown_tag(event.tag))
+        if mapping:
+            return _Mapping(self.source, line, column)
+        return _Sequence(line, column)
+
+    def _aliased(self, event: yaml.AliasEvent, anchors: dict[str, _Node], depth: int) -> _Node:
+        line, column = _place(event)
+        target = anchors.get(event.anchor or "")
+        if target is None:
+            message = f"*{event.anchor} repeats &{event.anchor}, which is not above it"
+            raise ManifestError(self.source, line, column, message)
+        if target.is_open:
+            raise ManifestError(self.source, line, column, f"*{event.anchor} stands inside what it repeats")
+        if (
+            depth + target.height > MAX_DEPTH
+        ):  # without this check, aliases of aliases would pass the one for written levels
+            raise ManifestError(self.source, line, column, _TOO_DEEP)
+        self.aliased += target.weight
+        if self.aliased > MAX_ALIASED:
+            raise ManifestError(self.source, line, column, "the aliases of this file repeat more than 1 MiB")
+        return replace(target, line=line, column=column, value=_copied(target.value), is_alias=True)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> _Node:
+        line, column = _place(event)
+        try:
+            value = _resolved(event.tag, event.value, plain=event.implicit[0])
+        except ValueError as error:
+            raise ManifestError(self.source, line, column, str(error)) from None
+        merges = event.implicit[0] and event.value == "<<"
+        return _Node(line, column, value, 1 + len(event.value), merges=merges)
+
+
+class _Sequence:
+    """A list whose end has not been read."""
+
+    def __init__(self, line: int, column: int) -> None:
+        self._items: list[JSON] = []
+        self.node = _Node(line, column, self._items, weight=1, height=1, is_open=True)
+
+    def add(self, node: _Node) -> None:
+        self.node.add(len(self._items), node.line, node.column, node)
+        self._items.append(node.value)
+
+
+class _Mapping:
+    """An object whose end has not been read: keys and values come in turn."""
+
+    def __init__(self, source: str, line: int, column: int) -> None:
+        self._source = source
+        self._fields: dict[str, JSON] = {}
+        self._written: dict[str, int] = {}
+        self._key: _Node | None = None
+        self.node = _Node(line, column, self._fields, weight=1, height=1, is_open=True)
+
+    def add(self, node: _Node) -> None:
+        if self._key is None:
+            self._key = node
+            return
+        key, self._key = self._key, None
+        self.node.weight += key.weight
+        if key.merges:
+            self._merge(node)
+            return
+        name = self._name(key)
+        if name in self._written:
+            message = f"{name!r} stands here twice in one object; the first is in line {self._written[name]}"
+            raise ManifestError(self._source, key.line, key.column, message)
+        self._written[name] = key.line
+        self.node.add(name, key.line, key.column, node)
+        self._fields[name] = node.value
+
+    def _merge(self, node: _Node) -> None:
+        """`<<: *base`, or a list of them, an earlier one wins. To go-yaml, what stands above `<<` loses to it."""
+        written_list = isinstance(node.value, list) and not node.is_alias
+        sources = [child for _, _, child in node.children.values()] if written_list else [node]
+        for source in reversed(sources):
+            if not isinstance(source.value, dict):
+                message = "<< takes an object, or a list of objects, such as *base"
+                raise ManifestError(self._source, source.line, source.column, message)
+            for name, (line, column, child) in source.children.items():
+                self.node.add(name, line, column, child)
+                self._fields[str(name)] = source.value[str(name)]
+
+    def _name(self, key: _Node) -> str:
+        match key.value:
+            case str() as text:
+                return text
+            case bool() as truth:  # a bare `on:` or `y:`
+                return "true" if truth else "false"
+            case int() as number:
+                return str(number)
+        what = {dict: "an object", list: "a list", float: "a number with a fraction"}.get(type(key.value), "null")
+        raise ManifestError(self._source, key.line, key.column, f"a key cannot be {what}: put text in quotes")
+
+
+def _place(event: yaml.Event) -> tuple[int, int]:
+    assert event.start_mark is not None  # the parser sets it; only events made by hand have none
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _unknown_tag(tag: str) -> str:
+    shown = "!!" + tag.removeprefix(_STANDARD_TAG) if tag.startswith(_STANDARD_TAG) else tag
+    return (
+        f"{shown} is a YAML tag and means nothing here: text that begins with ! needs quotes, an expression ${{{{ }}}}"
+    )
+
+
+def _copied(value: JSON) -> JSON:
+    """A copy, for what is written once and repeated by an alias is two values afterwards."""
+    match value:
+        case dict():
+            return {name: _copied(child) for name, child in value.items()}
+        case list():
+            return [_copied(child) for child in value]
+    return value
+
+
+# What a scalar is: resolve.go of go.yaml.in/yaml/v2 2.4.2, then encoding/json, then the API server's reading of the
+# numbers in that JSON.
+
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"], True),
+    **dict.fromkeys(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"], False),
+    **dict.fromkeys(["", "~", "null", "Null", "NULL"]),
+}
+_NO_JSON = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_POINT_FIRST = re.compile(r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?")
+_TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "null": (type(None),)}
+
+
+def _resolved(tag: str | None, text: str, plain: bool) -> JSON:
+    """The value of a scalar. Raises ValueError for what JSON cannot hold and for a tag that does not fit."""
+    kind = (tag or "").removeprefix(_STANDARD_TAG)
+    if tag == "!" or kind == "str":
+        return text
+    if tag is None:
+        return _stored(_plain(text)) if plain else text
+    if kind == tag or kind not in _TYPES:
+        raise ValueError(_unknown_tag(tag))
+    value = _plain(text)
+    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
+        raise ValueError(f"{text!r} is not what its tag !!{kind} says")
+    return _stored(value)
+
+
+def _plain(text: str) -> bool | int | float | str | None:
+    if text in _WORDS:
+        return _WORDS[text]
+    first = text[0]
+    if first not in "+-.0123456789":
+        return text
+    if _NO_JSON.fullmatch(text):
+        raise ValueError(f"{text} is a number in YAML, but JSON has none such; put it in quotes if text is meant")
+    digits = text.replace("_", "")
+    if first == ".":
+        is_float = _POINT_FIRST.fullmatch(text)
+    else:
+        whole = _integer(digits)
+        if whole is not None:
+            return whole
+        is_float = _FLOAT.fullmatch(digits)
+    number = float(digits) if is_float else math.inf
+    return text if math.isinf(number) else number
+
+
+def _integer(digits: str) -> int | None:
+    """What Go's ParseInt and ParseUint take with base 0 (`012` is 10); None beyond 64 bits: a float, then, or text."""
+    found = _INTEGER.fullmatch(digits)
+    if found is None:
+        return None
+    sign, *written = found.groups()
+    base, figures = next((base, part) for base, part in zip((16, 2, 8, 10), written, strict=True) if part is not None)
+    if base == 10 and len(figures) > 20:  # also keeps clear of Python's limit on long numbers
+        return None
+    size = int(sign + figures, base)
+    return size if -(2**63) <= size < (2**63 if sign else 2**64) else None
+
+
+def _stored(value: bool | int | float | str | None) -> JSON:
+    """A number as the API server has it: 1e3 is 1000 in JSON, and that is read as a whole number up to 64 bits."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and -(2**63) <= value < 2**63 else value
+    return float(value) if isinstance(value, int) and value >= 2**63 else value

@@ -1,0 +1,148 @@
+"""The board: what one decision knows so far, while the policies take their turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.run import OutputRef, TaskStatus
+from nexus.core import scope
+from nexus.core.definition import Definition, Node
+from nexus.core.expressions import Evaluator, ExpressionError
+from nexus.core.facts import Facts, JobFact
+from nexus.core.names import output_name
+from nexus.core.outputs import INLINE_LIMIT, INLINE_TOTAL_LIMIT, dump
+from nexus.core.params import resolve
+from nexus.core.plan import LoadOutput, Read, RunEvent, StartTask, StoreOutput
+from nexus.core.render import Renderer
+
+
+class Unread(Exception):
+    """A value is needed that has to be read first; the board has noted the read."""
+
+
+@dataclass
+class Board:
+    """Starts from the recorded status; policies move tasks on it and note what is to be done."""
+
+    definition: Definition
+    facts: Facts
+    now: datetime
+    evaluator: Evaluator
+    tasks: dict[str, TaskStatus] = field(init=False)
+    reads: list[Read] = field(default_factory=list)
+    stores: list[StoreOutput] = field(default_factory=list)
+    starts: list[StartTask] = field(default_factory=list)
+    events: list[RunEvent] = field(default_factory=list)
+    wakes: list[datetime] = field(default_factory=list)
+    _fresh: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        recorded = self.facts.status.tasks if self.facts.status else None
+        known = {task.name: task for task in recorded or ()}
+        # In the order of the definition, which is the order users read.
+        self.tasks = {
+            task.name: known.get(task.name) or TaskStatus(name=task.name) for task in self.definition.spec.tasks
+        }
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The run's params. Raises ParamsInvalid."""
+        return resolve(self.definition.spec.params or (), self.facts.run.params, self.facts.run, self.evaluator)
+
+    def job(self, task: str) -> JobFact | None:
+        """The Job of the task's last attempt, recorded or not (an operator that died between the creation of a Job
+        and the status write left one)."""
+        return max(self.facts.jobs.get(task, ()), key=lambda job: job.ordinal, default=None)
+
+    def move(self, task: str, **changes: Any) -> None:
+        """Change fields of a task's status."""
+        self.tasks[task] = self.tasks[task].model_copy(update=changes)
+
+    def wait(self, task: str, reason: Reason, message: str) -> None:
+        """Say why a task that has not ended is not further."""
+        self.move(task, reason=reason, message=message[:1_024])
+
+    def end(self, task: str, phase: TaskPhase, reason: Reason | None = None, message: str = "", **changes: Any) -> None:
+        """End a task, once; its ending is an Event."""
+        text = message[:1_000] or None
+        self.move(
+            task,
+            phase=phase,
+            reason=reason,
+            message=text,
+            completion_time=self.now,
+            next_attempt_time=None,
+            **changes,
+        )
+        words = f"task {task} {phase.value.lower()}" + (f" ({reason.value}): {text}" if reason and text else "")
+        self.events.append(RunEvent(f"Task{phase.value}", words, warning=phase is TaskPhase.FAILED, task=task))
+
+    def succeed(self, task: str, job_name: str, output: Mapping[str, Any], **changes: Any) -> None:
+        """End a task Succeeded and keep its output: small ones in the status, others in a ConfigMap of the run."""
+        text = dump(output)
+        size = len(text.encode())
+        self._fresh[task] = output
+        if not output:
+            kept: dict[str, Any] = {}
+        elif size <= INLINE_LIMIT and self._inline_size() + size <= INLINE_TOTAL_LIMIT:
+            kept = {"output": dict(output)}
+        else:
+            name = output_name(job_name)
+            self.stores.append(StoreOutput(task, name, text))
+            kept = {"output_ref": OutputRef(config_map=name, size=size)}
+        self.end(task, TaskPhase.SUCCEEDED, **kept, **changes)
+
+    def _inline_size(self) -> int:
+        return sum(len(dump(status.output).encode()) for status in self.tasks.values() if status.output)
+
+    def output(self, task: str) -> Mapping[str, Any] | None:
+        """A task's output, None where it did not succeed. Raises Unread."""
+        status = self.tasks[task]
+        if status.phase is not TaskPhase.SUCCEEDED:
+            return None
+        if task in self._fresh:
+            return self._fresh[task]
+        if status.output_ref is None:
+            return status.output or {}
+        if task in self.facts.outputs:
+            stored = self.facts.outputs[task]
+            if stored is None:
+                raise ExpressionError(f"the output of task {task} is gone: its ConfigMap was deleted", None)
+            return stored
+        self.reads.append(LoadOutput(task, status.output_ref.config_map))
+        raise Unread
+
+    def renderer(self, node: Node) -> Renderer:
+        """Renders the fields of one task: it sees params, run, and the tasks before it."""
+        run = scope.run_values(self.facts.run, "Running")
+        by_identifier = {scope.identifier(name): name for name in node.ancestors}
+
+        def lookup(variable: str) -> Any:
+            root, _, rest = variable.partition(".")
+            if root == "params":
+                return self.params[rest] if rest else self.params
+            if root == "run":
+                return run[rest]
+            name, _, attribute = rest.partition(".")
+            task = by_identifier[name]
+            return self.tasks[task].phase.value if attribute == "phase" else self.output(task)
+
+        return Renderer(self.evaluator, self.variables(node), lookup)
+
+    def variables(self, node: Node) -> dict[str, str]:
+        """The names that the task's expressions may use, with their types."""
+        return node_variables(self.definition, node)
+
+
+def node_variables(definition: Definition, node: Node) -> dict[str, str]:
+    """The names that a task's expressions may use, with their CEL types."""
+    return {
+        **scope.param_variables(definition.spec.params or ()),
+        **scope.RUN_VARIABLES,
+        **scope.task_variables(node.ancestors),
+    }

@@ -1,0 +1,57 @@
+"""decide: the engine. Facts and a time in, a plan out; the same for the operator, for --local and for the tests."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nexus.api.reasons import Reason
+from nexus.api.run import WorkflowRunStatus
+from nexus.core.board import Board
+from nexus.core.definition import Definition
+from nexus.core.expressions import Evaluator
+from nexus.core.facts import Facts
+from nexus.core.finish import refuse, status_of
+from nexus.core.observe import observe
+from nexus.core.params import ParamsInvalid
+from nexus.core.plan import Plan
+from nexus.core.start import start
+from nexus.core.stop import stop, stray_jobs
+
+
+def decide(definition: Definition, facts: Facts, now: datetime, evaluator: Evaluator) -> Plan:
+    """What to do for a run, and its status once that is done.
+
+    A function of its arguments alone: `evaluator` gives the same value for the same expression and variables. Called
+    again with the facts that result from carrying out its plan, it plans nothing more.
+    """
+    recorded = facts.status
+    if recorded is not None and recorded.phase.ended:
+        return after(recorded, facts)
+    board = Board(definition, facts, now, evaluator)
+    if recorded is None or recorded.start_time is None:
+        try:
+            _ = board.params
+        except ParamsInvalid as error:
+            return refuse(facts, now, Reason.PARAMS_INVALID, str(error))
+    started_at = recorded.start_time if recorded and recorded.start_time else now
+    for node in definition.nodes.values():
+        observe(board, node)
+    if not board.reads:
+        stop(board, started_at)
+        start(board)
+    if board.reads:
+        return Plan(status=recorded or status_of(board, started_at), reads=tuple(dict.fromkeys(board.reads)))
+    status = status_of(board, started_at)
+    return Plan(
+        status=status,
+        stores=tuple(board.stores),
+        starts=tuple(board.starts),
+        stops=stray_jobs(board.tasks.values(), facts.jobs),
+        events=tuple(board.events),
+        wake_at=None if status.phase.ended else min(board.wakes, default=None),
+    )
+
+
+def after(recorded: WorkflowRunStatus, facts: Facts) -> Plan:
+    """What is to be done for a run that has ended, and needs no definition to be known: stop what still runs."""
+    return Plan(status=recorded, stops=stray_jobs(recorded.tasks or (), facts.jobs))

@@ -1,0 +1,115 @@
+"""A definition ready for decisions: defaults applied, order and ancestors known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from nexus.api.tasks import TASK_TYPES, EnvVar, Retry, Task, TriggerRule
+from nexus.api.workflow import Defaults, FailurePolicy, WorkflowSpec
+from nexus.core.retry import RetryPolicy
+
+DEFAULT_MAX_PARALLEL_TASKS = 10
+DEFAULT_START_TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One task with the workflow's defaults in it, and its place in the DAG."""
+
+    task: Task
+    type: str
+    depends_on: tuple[str, ...]
+    rule: TriggerRule
+    retry: RetryPolicy
+    ancestors: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.task.name
+
+    @property
+    def start_timeout_seconds(self) -> int:
+        """Seconds that a scheduled pod may take to start its container."""
+        return self.task.start_timeout_seconds or DEFAULT_START_TIMEOUT_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A valid WorkflowSpec, prepared. `nodes` is in an order in which dependencies come first."""
+
+    spec: WorkflowSpec
+    nodes: Mapping[str, Node]
+
+    @property
+    def max_parallel_tasks(self) -> int:
+        """Live task pods of a run."""
+        return self.spec.max_parallel_tasks or DEFAULT_MAX_PARALLEL_TASKS
+
+    @property
+    def fail_fast(self) -> bool:
+        """True where one failure stops everything."""
+        return self.spec.failure_policy is FailurePolicy.FAIL_FAST
+
+
+def prepare(spec: WorkflowSpec) -> Definition:
+    """The Definition of a spec that `validate.problems` finds nothing wrong with.
+
+    Raises graphlib.CycleError and KeyError for specs that were not validated.
+    """
+    tasks = {task.name: with_defaults(task, spec.defaults) for task in spec.tasks}
+    order = ordered({name: task.depends_on or () for name, task in tasks.items()})
+    ancestors: dict[str, frozenset[str]] = {}
+    for name in order:
+        direct = tasks[name].depends_on or ()
+        ancestors[name] = frozenset(direct).union(*(ancestors[dependency] for dependency in direct))
+    return Definition(spec, {name: _node(tasks[name], ancestors[name]) for name in order})
+
+
+def ordered(depends_on: Mapping[str, Iterable[str]]) -> Sequence[str]:
+    """Task names, dependencies first, otherwise in the order they are written. Raises graphlib.CycleError."""
+    return tuple(TopologicalSorter(depends_on).static_order())
+
+
+def type_of(task: Task) -> str:
+    """The name of the one type field that a valid task has."""
+    return next(kind for kind in TASK_TYPES if getattr(task, kind) is not None)
+
+
+def with_defaults(task: Task, defaults: Defaults | None) -> Task:
+    """The task with the workflow's defaults: by field, lists by name, the task wins."""
+    if defaults is None:
+        return task
+    return task.model_copy(
+        update={
+            "retry": _merged_retry(defaults.retry, task.retry),
+            "timeout_seconds": task.timeout_seconds or defaults.timeout_seconds,
+            "env": _merged_env(defaults.env or [], task.env or []) or None,
+            "env_from": [*(defaults.env_from or []), *(task.env_from or [])] or None,
+        }
+    )
+
+
+def _merged_retry(default: Retry | None, own: Retry | None) -> Retry | None:
+    if default is None or own is None:
+        return own or default
+    return default.model_copy(update={field: getattr(own, field) for field in own.model_fields_set})
+
+
+def _merged_env(defaults: list[EnvVar], own: list[EnvVar]) -> list[EnvVar]:
+    """The defaults first, so that a task's own values may refer to them as `$(NAME)`."""
+    taken = {variable.name for variable in own}
+    return [*(variable for variable in defaults if variable.name not in taken), *own]
+
+
+def _node(task: Task, ancestors: frozenset[str]) -> Node:
+    return Node(
+        task=task,
+        type=type_of(task),
+        depends_on=tuple(task.depends_on or ()),
+        rule=task.trigger_rule or TriggerRule.ALL_SUCCEEDED,
+        retry=RetryPolicy.of(task.retry),
+        ancestors=ancestors,
+    )

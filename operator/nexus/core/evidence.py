@@ -1,0 +1,213 @@
+"""Evidence: what the Job of an attempt and its pods prove about it.
+
+The fast path: the container `task` terminated with exit code 0 in a pod that was not being deleted or disrupted.
+The Job's conditions are the backstop and, for failures, the judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from nexus.api.reasons import Reason
+from nexus.core.facts import JobFact, PodFact
+from nexus.core.outputs import OUTPUT_REFUSED, error_of
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """User code may be running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The Job controller waits before the next pod of the same Job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The pod cannot start its container yet; `since` starts the start timeout, None where it has none."""
+
+    reason: Reason
+    message: str
+    since: datetime | None
+    hopeless: bool = False
+    """True where waiting cannot help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The attempt succeeded; its output is in this pod's message."""
+
+    pod: PodFact
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed. `free` attempts are replaced without counting; `final` ones are never retried."""
+
+    reason: Reason
+    message: str
+    exit_code: int | None = None
+    at: datetime | None = None
+    final: bool = False
+    free: bool = False
+
+
+Evidence = Active | Backoff | Waiting | Succeeded | Failed
+
+IMAGE_REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+    }
+)
+# What runc says where the entrypoint is missing or not executable for the user.
+NO_COMMAND = ("executable file not found", "no such file or directory", "permission denied", "exec format error")
+
+
+def judge(job: JobFact) -> Evidence:
+    """What is proven about the attempt that this Job stands for."""
+    success = next((pod for pod in job.pods if _finished_well(pod)), None)
+    if success is not None:
+        return Succeeded(success)
+    if job.failure:
+        return _failure(job)
+    if job.complete:
+        return _doubtful_success(job)
+    live = [pod for pod in job.pods if pod.live and pod.deleted_at is None]
+    if live:
+        return _liveness(live[-1])
+    if any(pod.live for pod in job.pods):
+        return Active()  # being deleted: the Job will say how it ended
+    if job.failed:
+        return Backoff()
+    if job.pods:
+        return Active()  # ended, but the Job controller has not counted it yet
+    return _no_pod(job)
+
+
+def _finished_well(pod: PodFact) -> bool:
+    """Exit code 0, and nobody asked the pod to stop before: a process that exits 0 on SIGTERM proves nothing.
+
+    Kubernetes' times have whole seconds, so "in the same second" counts as asked.
+    """
+    if pod.terminated is None or pod.terminated.exit_code != 0 or pod.phase == "Failed":
+        return False
+    ended = pod.terminated.finished_at
+    return all(asked is None or (ended is not None and ended < asked) for asked in (pod.deleted_at, pod.disrupted_at))
+
+
+def _liveness(pod: PodFact) -> Evidence:
+    if pod.running:
+        return Active()
+    if pod.unschedulable:
+        return Waiting(Reason.UNSCHEDULABLE, pod.unschedulable, since=None)
+    since = pod.scheduled_at or pod.created_at
+    if pod.waiting_reason in IMAGE_REASONS:
+        return Waiting(
+            Reason.IMAGE_PULL,
+            pod.waiting_message or pod.waiting_reason,
+            since,
+            hopeless=pod.waiting_reason in ("InvalidImageName", "ErrImageNeverPull"),
+        )
+    if pod.waiting_reason == "CreateContainerConfigError":
+        if "runAsNonRoot" in pod.waiting_message:
+            return Waiting(
+                Reason.RUNS_AS_ROOT,
+                f"{pod.waiting_message}: use an image with a numeric non-root USER",
+                since,
+                hopeless=True,
+            )
+        return Waiting(Reason.MISSING_CONFIG, pod.waiting_message, since)
+    return Waiting(Reason.STARTING, pod.waiting_message or pod.waiting_reason or "the pod is being started", since)
+
+
+def _no_pod(job: JobFact) -> Waiting:
+    if "exceeded quota" in job.pods_refused:
+        return Waiting(Reason.QUOTA_EXCEEDED, job.pods_refused, since=None)
+    if job.pods_refused:
+        return Waiting(Reason.POD_REFUSED, job.pods_refused, since=job.created_at)
+    return Waiting(Reason.STARTING, "the Job has no pod yet", since=None)
+
+
+def _doubtful_success(job: JobFact) -> Failed:
+    """The Job is Complete, but no pod proves it."""
+    asked = next((pod for pod in job.pods if pod.terminated is not None and pod.terminated.exit_code == 0), None)
+    if asked is None:
+        return Failed(
+            Reason.OUTPUT_LOST,
+            "the pod was gone before its output was recorded",
+            at=job.finished_at,
+            free=True,
+        )
+    if asked.disrupted_at is not None:
+        return Failed(
+            Reason.EVICTED,
+            "the pod was disrupted (drain or preemption) and its process exited 0 when asked to stop",
+            exit_code=0,
+            at=job.finished_at,
+            free=True,
+        )
+    return Failed(
+        Reason.POD_DELETED,
+        "the pod was deleted and its process exited 0 when asked to stop",
+        exit_code=0,
+        at=job.finished_at,
+    )
+
+
+def _failure(job: JobFact) -> Failed:
+    """Why a Failed Job failed: its last pod knows best, except about the Job's own deadline."""
+    if job.failure == "DeadlineExceeded":
+        return Failed(
+            Reason.DEADLINE_EXCEEDED, "the task took longer than its deadlineSeconds", at=job.finished_at, final=True
+        )
+    ended = [pod for pod in job.pods if pod.terminated is not None or pod.phase == "Failed"]
+    if not ended:
+        return Failed(Reason.POD_DELETED, "the pod was deleted while the task ran", at=job.finished_at)
+    failure = of_pod(max(ended, key=_end))
+    final = failure.final or job.failure == "PodFailurePolicy"
+    return Failed(failure.reason, failure.message, failure.exit_code, failure.at or job.finished_at, final)
+
+
+def _end(pod: PodFact) -> tuple[bool, float]:
+    ended = pod.terminated.finished_at if pod.terminated else None
+    return (ended is not None, ended.timestamp() if ended else 0.0)
+
+
+def of_pod(pod: PodFact) -> Failed:
+    """Why the container of one pod failed, in words for its author."""
+    if pod.reason == "DeadlineExceeded":
+        code = pod.terminated.exit_code if pod.terminated else None
+        at = pod.terminated.finished_at if pod.terminated else None
+        return Failed(Reason.TIMEOUT, "the attempt took longer than timeoutSeconds", code, at)
+    if pod.terminated is None:
+        return Failed(Reason.EVICTED, pod.reason or "the pod failed before its container started")
+    ended, code = pod.terminated, pod.terminated.exit_code
+    if pod.reason == "Evicted":
+        return Failed(Reason.EVICTED, "the kubelet evicted the pod", code, ended.finished_at)
+    if ended.reason == "OOMKilled":
+        return Failed(Reason.OUT_OF_MEMORY, "the container was killed at its memory limit", code, ended.finished_at)
+    if ended.reason in ("StartError", "ContainerCannotRun"):
+        absent = any(sign in ended.message for sign in NO_COMMAND)
+        reason = Reason.COMMAND_NOT_FOUND if absent else Reason.TASK_ERROR
+        return Failed(
+            reason, f"the container could not be started: {_last_line(ended.message)}", code, ended.finished_at
+        )
+    sentence, reason_given = error_of(ended.message)
+    if code == OUTPUT_REFUSED and reason_given is not None:
+        return Failed(reason_given, sentence, code, ended.finished_at, final=True)
+    if pod.deleted_at is not None and code in (137, 143):
+        return Failed(Reason.POD_DELETED, "the pod was deleted while the task ran", code, ended.finished_at)
+    reason = Reason.COMMAND_NOT_FOUND if code == 127 else Reason.TASK_ERROR
+    return Failed(reason, sentence or f"exit code {code}", code, ended.finished_at)
+
+
+def _last_line(text: str) -> str:
+    """The kubelet's own words come last in a chain of wrapped errors; 300 characters are enough of them."""
+    return text.strip()[-300:]

@@ -1,0 +1,120 @@
+"""What is known of a run at one moment: small frozen records that the adapters fill.
+
+A local subprocess and a pod look the same from here: each attempt is a Job with at most a few pods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from nexus.api.reasons import Reason
+from nexus.api.run import Trigger, WorkflowRunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """How the container named `task` ended."""
+
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodFact:
+    """One pod of a Job, as far as decisions depend on it."""
+
+    name: str
+    uid: str
+    phase: str = "Pending"
+    reason: str = ""
+    created_at: datetime | None = None
+    scheduled_at: datetime | None = None
+    unschedulable: str = ""
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    running: bool = False
+    terminated: Terminated | None = None
+    deleted_at: datetime | None = None
+    """When its deletion was asked for (not when the grace period ends)."""
+    disrupted_at: datetime | None = None
+    """When the condition DisruptionTarget became true."""
+
+    @property
+    def live(self) -> bool:
+        """True while its container may still run user code."""
+        return self.terminated is None and self.phase not in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class JobFact:
+    """The Job of one attempt (or, with native backoff, of several attempts)."""
+
+    name: str
+    uid: str
+    task: str
+    ordinal: int
+    created_at: datetime
+    failed: int = 0
+    complete: bool = False
+    failure: str = ""
+    """Reason of the Failed condition: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy."""
+    failure_message: str = ""
+    finished_at: datetime | None = None
+    deleting: bool = False
+    pods: tuple[PodFact, ...] = ()
+    pods_refused: str = ""
+    """Why its pod cannot be created, in the API server's words (quota, Pod Security)."""
+
+    @property
+    def finished(self) -> bool:
+        """True once the Job carries Complete or Failed."""
+        return self.complete or bool(self.failure)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFact:
+    """The run's own object."""
+
+    namespace: str
+    name: str
+    uid: str
+    created_at: datetime
+    workflow: str = ""
+    generation: int = 1
+    trigger: Trigger = Trigger.MANUAL
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API server's answer to an attempt's start: it will not make the Job."""
+
+    reason: Reason
+    message: str
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that `decide` may look at.
+
+    `jobs` (task name to its Jobs) is complete for every Job that the status records: a recorded Job that is not
+    in it is gone. `outputs` holds what was read for `LoadOutput`, None where it
+    is gone; `frames` (pod UID to text) what was read for
+    `ReadFrame`, None where the log did not hold it any more; `refusals` is by Job name.
+    """
+
+    run: RunFact
+    status: WorkflowRunStatus | None = None
+    jobs: Mapping[str, tuple[JobFact, ...]] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    frames: Mapping[str, str | None] = field(default_factory=dict)
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    cancel: bool = False
+    native_backoff: bool = True
+    """Whether a Job retries by itself (the Job controller does; a local subprocess does not)."""

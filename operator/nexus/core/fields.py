@@ -1,0 +1,64 @@
+"""The fields of a task in which `${{ }}` is rendered, and those that hold code, in which it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from nexus.api.tasks import Task
+from nexus.core.problem import Path
+
+
+def templated(task: Task) -> Iterator[tuple[Path, str]]:
+    """(path below the task, text) of every field that is rendered before the task starts; `when` is not among them."""
+    for position, variable in enumerate(task.env or ()):
+        if variable.value is not None:
+            yield ("env", position, "value"), variable.value
+    if task.python is not None and task.python.with_ is not None:
+        yield from deep(("python", "with"), task.python.with_)
+    if task.http is not None:
+        http = task.http
+        yield ("http", "url"), http.url
+        for field, pairs in (("headers", http.headers), ("query", http.query)):
+            for position, pair in enumerate(pairs or ()):
+                yield ("http", field, position, "value"), pair.value
+        yield from deep(("http", "json"), http.json_)
+        if http.body is not None:
+            yield ("http", "body"), http.body
+    if task.sql is not None and task.sql.parameters is not None:
+        yield from deep(("sql", "parameters"), task.sql.parameters)
+    if task.container is not None:
+        yield ("container", "image"), task.container.image
+        for field, texts in (("command", task.container.command), ("args", task.container.args)):
+            for position, text in enumerate(texts or ()):
+                yield ("container", field, position), text
+
+
+def deep(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
+    """Every string in a JSON value, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from deep((*path, position), item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from deep((*path, str(key)), item)
+
+
+def code(task: Task) -> Iterator[tuple[Path, str]]:
+    """(path below the task, text) of the fields that are programs: a value that became part of one would be code."""
+    if task.python is not None:
+        yield from ((("python", field), text) for field, text in _set(code=task.python.code, call=task.python.call))
+    if task.bash is not None:
+        yield ("bash", "command"), task.bash.command
+    if task.sql is not None:
+        yield ("sql", "query"), task.sql.query
+    for kind in ("python", "bash", "sql"):
+        spec = getattr(task, kind)
+        if spec is not None and spec.image is not None:
+            yield (kind, "image"), spec.image
+
+
+def _set(**fields: str | None) -> Iterator[tuple[str, str]]:
+    return ((name, text) for name, text in fields.items() if text is not None)

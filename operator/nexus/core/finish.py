@@ -1,0 +1,122 @@
+"""Finish: the status of the run that its tasks add up to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.run import WorkflowRunStatus
+from nexus.api.workflow import Condition
+from nexus.core.board import Board
+from nexus.core.facts import Facts
+from nexus.core.plan import Plan, RunEvent
+
+
+def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
+    """The run's status; ended as soon as every task has ended."""
+    tasks = list(board.tasks.values())
+    done = sum(task.phase.ended for task in tasks)
+    recorded = board.facts.status or WorkflowRunStatus()
+    status = recorded.model_copy(
+        update={
+            "observed_generation": board.facts.run.generation,
+            "phase": RunPhase.RUNNING,
+            "start_time": started_at,
+            "tasks_done": f"{done}/{len(tasks)}",
+            "tasks": tasks,
+            "reason": None,
+            "message": None,
+        }
+    )
+    if done < len(tasks):
+        return status
+    phase, reason, message = _ending(board)
+    ended = _ended(status, phase, reason, message, board.now, board.facts.run.generation)
+    board.events.append(_event(board.facts, ended))
+    return ended
+
+
+def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
+    """The plan for a run that cannot start: it ends Failed, nothing is made."""
+    recorded = facts.status or WorkflowRunStatus()
+    status = recorded.model_copy(
+        update={"observed_generation": facts.run.generation, "start_time": recorded.start_time or now, "tasks": None}
+    )
+    ended = _ended(status, RunPhase.FAILED, reason, message[:4_096], now, facts.run.generation)
+    return Plan(status=ended, events=(_event(facts, ended),))
+
+
+def _ending(board: Board) -> tuple[RunPhase, Reason | None, str]:
+    by_phase = {
+        phase: [name for name, task in board.tasks.items() if task.phase is phase]
+        for phase in (TaskPhase.FAILED, TaskPhase.CANCELLED, TaskPhase.OMITTED)
+    }
+    if board.facts.cancel and any(task.reason is Reason.CANCELLED for task in board.tasks.values()):
+        return RunPhase.CANCELLED, Reason.CANCELLED, "the run was cancelled"
+    deadline = [name for name, task in board.tasks.items() if _by_run_deadline(board, name)]
+    if deadline:
+        return RunPhase.FAILED, Reason.DEADLINE_EXCEEDED, board.tasks[deadline[0]].message or ""
+    failed = by_phase[TaskPhase.FAILED]
+    if failed:
+        first = board.tasks[failed[0]]
+        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        return RunPhase.FAILED, Reason.TASK_FAILED, f"task {failed[0]}{others}: {first.message or first.reason}"
+    return RunPhase.SUCCEEDED, None, ""
+
+
+def _by_run_deadline(board: Board, name: str) -> bool:
+    task = board.tasks[name]
+    return (
+        task.reason is Reason.DEADLINE_EXCEEDED
+        and board.definition.spec.deadline_seconds is not None
+        and (task.message or "").startswith("the run ")
+    )
+
+
+def _ended(
+    status: WorkflowRunStatus, phase: RunPhase, reason: Reason | None, message: str, now: datetime, generation: int
+) -> WorkflowRunStatus:
+    succeeded = phase is RunPhase.SUCCEEDED
+
+    def condition(kind: str, holds: bool) -> Condition:
+        return Condition(
+            type=kind,
+            status="True" if holds else "False",
+            observed_generation=generation,
+            last_transition_time=now,
+            reason=(reason.value if reason else phase.value),
+            message=message[:1_024],
+        )
+
+    return status.model_copy(
+        update={
+            "phase": phase,
+            "reason": reason,
+            "message": message[:4_096] or None,
+            "completion_time": now,
+            "conditions": [
+                condition("Complete", succeeded),
+                condition("Failed", not succeeded),
+                condition("Finished", True),
+            ],
+        }
+    )
+
+
+def _event(facts: Facts, status: WorkflowRunStatus) -> RunEvent:
+    words = f"run {facts.run.name} {status.phase.value.lower()}"
+    if status.message:
+        words = f"{words}: {status.message}"
+    return RunEvent(f"Run{status.phase.value}", words[:1_000], warning=status.phase is RunPhase.FAILED)
+
+
+def duration(status: WorkflowRunStatus, now: datetime) -> str | None:
+    """From start to completion, or to `now`, as 1h2m3s: the DURATION column of kubectl."""
+    if status.start_time is None:
+        return None
+    seconds = max(int(((status.completion_time or now) - status.start_time).total_seconds()), 0)
+    hours, rest = divmod(seconds, 3_600)
+    minutes, seconds = divmod(rest, 60)
+    if hours:
+        return f"{hours}h{minutes}m{seconds}s"
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"

@@ -1,0 +1,57 @@
+"""Names of the objects that a run makes: readable in front, unique and deterministic behind.
+
+A name is the lock: whoever comes second, be it another operator or this one after a crash, finds the object there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from nexus.api.base import GROUP
+
+LABEL_WORKFLOW = f"{GROUP}/workflow"
+LABEL_RUN = f"{GROUP}/run"
+LABEL_TASK = f"{GROUP}/task"
+LABEL_ORDINAL = f"{GROUP}/attempt"
+
+_HASH_LENGTH = 10
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels and no look-alikes, as in Kubernetes' own generated names
+
+
+def digest(*parts: str) -> str:
+    """Ten characters, about 47 bits, that stand for the parts; NUL cannot occur in any of them."""
+    number = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:16], "big")
+    characters = []
+    for _ in range(_HASH_LENGTH):
+        number, index = divmod(number, len(_ALPHABET))
+        characters.append(_ALPHABET[index])
+    return "".join(characters)
+
+
+def _stem(name: str, length: int) -> str:
+    return name.replace(".", "-")[:length].rstrip("-")
+
+
+def job_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
+    """Name of the Job of a task's `ordinal`-th attempt, at most 57 characters and without dots.
+
+    57: the name of an Indexed Job, a hyphen and an index of up to 5 digits must be a DNS label of 63.
+    """
+    return f"{_stem(run_name, 20)}-{_stem(task, 20)}-{ordinal}-{digest(run_uid, task, str(ordinal))}"
+
+
+def output_name(job: str) -> str:
+    """Name of the ConfigMap that holds the output of an attempt."""
+    return f"{job}-output"
+
+
+def revision_name(workflow: str, workflow_uid: str, spec_text: str) -> str:
+    """Name of the ControllerRevision of a definition; the same definition has the same name."""
+    return f"{workflow[:240].rstrip('-.')}-{digest(workflow_uid, spec_text)}"
+
+
+def label_value(name: str) -> str:
+    """A name as a label value: at most 63 characters; longer ones end in a hash so that they stay apart."""
+    if len(name) <= 63:
+        return name
+    return f"{name[: 62 - _HASH_LENGTH].rstrip('-.')}-{digest(name)}"

@@ -1,0 +1,116 @@
+"""Params: the values a run gives, the defaults it does not, and what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nexus.api.workflow import Param, ParamType
+from nexus.core.expressions import Evaluator, ExpressionError, TemplateError, parse
+from nexus.core.facts import RunFact
+from nexus.core.outputs import dump
+from nexus.core.render import Renderer
+from nexus.core.scope import RUN_VARIABLES, run_values
+
+# Params travel in the environment of every pod of a run.
+TOTAL_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ParamsInvalid(Exception):
+    """The values of a run do not fit its definition; `problems` says each, by the param's name."""
+
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(self.problems)
+
+
+def resolve(params: Sequence[Param], given: Mapping[str, Any], run: RunFact, evaluator: Evaluator) -> dict[str, Any]:
+    """The value of every param: the given one, else its default rendered over `run`.
+
+    Raises ParamsInvalid, naming every param that is unknown, missing or of a wrong value.
+    """
+    problems = [_unknown(name, params) for name in given if name not in {param.name for param in params}]
+    values: dict[str, Any] = {}
+    for param in params:
+        try:
+            values[param.name] = _value(param, given, run, evaluator)
+            problem = mismatch(param, values[param.name], evaluator)
+        except (TemplateError, ExpressionError) as error:
+            problem = f"params.{param.name}: its default fails: {error}"
+        except KeyError:
+            problem = f"params.{param.name}: no value and no default: give one with --param {param.name}=... or in spec.params"
+        if problem:
+            problems.append(problem)
+    if not problems and len(dump(values).encode()) > TOTAL_LIMIT:
+        problems.append(
+            f"the params are over {TOTAL_LIMIT:,} bytes of JSON in all: pass large data through a task's output"
+        )
+    if problems:
+        raise ParamsInvalid(tuple(problems))
+    return values
+
+
+def _value(param: Param, given: Mapping[str, Any], run: RunFact, evaluator: Evaluator) -> Any:
+    if param.name in given:
+        return given[param.name]
+    if "default" not in param.model_fields_set:
+        raise KeyError(param.name)
+    values = {f"run.{name}": value for name, value in run_values(run, "Running").items()}
+    return Renderer(evaluator, RUN_VARIABLES, values.__getitem__).deep(param.default)
+
+
+def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
+    """What is wrong with a value, or None."""
+    where, kind = f"params.{param.name}", param.type or ParamType.STRING
+    if not _is(kind, value):
+        return f"{where}: {dump(value)[:80]} is no {kind.value}" + _type_hint(kind, value)
+    if param.enum is not None and value not in param.enum:
+        return f"{where}: {dump(value)[:80]} is none of {dump(param.enum)[:200]}"
+    if param.pattern is not None and isinstance(value, str):
+        found = evaluator.evaluate(
+            "value.matches(pattern)",
+            {"value": "string", "pattern": "string"},
+            {"value": value, "pattern": param.pattern},
+        )
+        if not found:
+            return f"{where}: {dump(value)[:80]} does not match the pattern {param.pattern}"
+    return None
+
+
+def _is(kind: ParamType, value: Any) -> bool:
+    """JSON Schema's idea of types: true is no integer, and 3.0 is one."""
+    match kind:
+        case ParamType.STRING:
+            return isinstance(value, str)
+        case ParamType.BOOLEAN:
+            return isinstance(value, bool)
+        case ParamType.INTEGER:
+            return not isinstance(value, bool) and (
+                isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            )
+        case ParamType.NUMBER:
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case ParamType.ARRAY:
+            return isinstance(value, list)
+        case ParamType.OBJECT:
+            return isinstance(value, dict)
+
+
+def _type_hint(kind: ParamType, value: Any) -> str:
+    if kind is ParamType.STRING and not isinstance(value, str):
+        return ": put it in quotes"
+    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?|true|false|\[.*\]|\{.*\}", value):
+        return ": write it without quotes"
+    return ""
+
+
+def _unknown(name: str, params: Sequence[Param]) -> str:
+    known = [param.name for param in params]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"the workflow has {', '.join(known) if known else 'no params'}"
+    return f"params.{name}: there is no such param: {hint}"

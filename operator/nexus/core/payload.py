@@ -1,0 +1,173 @@
+"""Payload: the rendered form of a task, ready for a container or a subprocess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nexus.api.reasons import Reason
+from nexus.api.tasks import EnvVar, Http, NameValue, Python, Sql
+from nexus.core.definition import Node
+from nexus.core.expressions import as_text, parse
+from nexus.core.outputs import dump
+from nexus.core.plan import Payload
+from nexus.core.render import Renderer
+
+# Linux takes at most 131,072 bytes for one argument or environment string, its NUL included (MAX_ARG_STRLEN).
+STRING_LIMIT = 131_071
+# A Job object of 1.5 MiB would not fit into etcd; what travels in it besides the payload is small.
+TOTAL_LIMIT = 900 * 1024
+
+SQL_URL_VARIABLE = "NEXUS_SQL_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadError(Exception):
+    """A field is too large to hand to a container."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What task code sees: `input` is by dependency, None where it did not succeed; outputs that are too big for
+    the context are in `stored` (dependency to ConfigMap) instead."""
+
+    params: Mapping[str, Any]
+    run: Mapping[str, Any]
+    input: Mapping[str, Any]
+    stored: Mapping[str, str]
+
+    def json(self) -> str:
+        """Compact JSON with `input` as its last key: the bash bootstrap adds the stored outputs textually."""
+        return dump({"params": self.params, "run": self.run, "input": self.input})
+
+
+def build(node: Node, renderer: Renderer, context: Context) -> Payload:
+    """The payload of a task. Raises ExpressionError, TemplateError and PayloadError."""
+    task = node.task
+    env = tuple(_env(variable, renderer) for variable in task.env or ())
+    image: str | None = None
+    task_json = script = None
+    command = args = None
+    variables: dict[str, str] = {}
+    match node.type:
+        case "python":
+            assert task.python is not None
+            image, task_json = task.python.image, dump(_python(task.python, renderer))
+        case "http":
+            assert task.http is not None
+            task_json = dump(_http(task.http, renderer))
+        case "bash":
+            assert task.bash is not None
+            image, script = task.bash.image, task.bash.command
+            variables = {f"PARAM_{name.upper()}": as_text(value) for name, value in context.params.items()}
+        case "sql":
+            assert task.sql is not None
+            image, task_json = task.sql.image, dump(_sql(task.sql, renderer))
+            env = (*env, *_sql_url(task.sql))
+        case _:
+            assert task.container is not None
+            image = renderer.text(task.container.image)
+            command = _strings("container.command", task.container.command, renderer)
+            args = _strings("container.args", task.container.args, renderer)
+    payload = Payload(
+        type=node.type,
+        image=image,
+        context_json="" if node.type == "container" else context.json(),
+        task_json=task_json,
+        script=script,
+        command=command,
+        args=args,
+        variables=variables,
+        env=env,
+        env_from=tuple(task.env_from or ()),
+        inputs={} if node.type == "container" else context.stored,
+    )
+    _check_total(payload)
+    return payload
+
+
+def _env(variable: EnvVar, renderer: Renderer) -> EnvVar:
+    if variable.value is None or "${{" not in variable.value:
+        return variable
+    value = renderer.text(variable.value, kubernetes=True)
+    _check_string(f"env {variable.name}", f"{variable.name}={value}")
+    return variable.model_copy(update={"value": value})
+
+
+def _strings(field: str, texts: list[str] | None, renderer: Renderer) -> tuple[str, ...] | None:
+    if texts is None:
+        return None
+    rendered = []
+    for position, text in enumerate(texts):
+        value = renderer.text(text, kubernetes=True)
+        _check_string(f"{field}[{position}]", value)
+        rendered.append(value)
+    return tuple(rendered)
+
+
+def _python(spec: Python, renderer: Renderer) -> dict[str, Any]:
+    if spec.call is None:
+        return {"code": spec.code}
+    return {"call": spec.call, "with": renderer.deep(spec.with_ or {})}
+
+
+def _http(spec: Http, renderer: Renderer) -> dict[str, Any]:
+    rendered: dict[str, Any] = {
+        "method": spec.method or "GET",
+        "url": renderer.text(spec.url, kubernetes=True),
+        "headers": _pairs(spec.headers, renderer),
+        "query": _pairs(spec.query, renderer),
+        "timeoutSeconds": spec.timeout_seconds or 30,
+        "expect": spec.expect or ["2xx"],
+    }
+    if "json_" in spec.model_fields_set:
+        rendered["json"] = renderer.deep(spec.json_, kubernetes=True)
+    if spec.body is not None:
+        rendered["body"] = renderer.text(spec.body, kubernetes=True)
+    if spec.result is not None:
+        whole = parse(spec.result).whole
+        rendered["result"] = whole.source if whole else spec.result
+    return rendered
+
+
+def _pairs(pairs: list[NameValue] | None, renderer: Renderer) -> list[dict[str, str]]:
+    return [{"name": pair.name, "value": renderer.text(pair.value, kubernetes=True)} for pair in pairs or ()]
+
+
+def _sql(spec: Sql, renderer: Renderer) -> dict[str, Any]:
+    connection = spec.connection if isinstance(spec.connection, str) else {"env": SQL_URL_VARIABLE}
+    return {"connection": connection, "query": spec.query, "parameters": renderer.deep(spec.parameters or {})}
+
+
+def _sql_url(spec: Sql) -> tuple[EnvVar, ...]:
+    """The database URL goes from the Secret to the container by the kubelet's hand alone."""
+    if isinstance(spec.connection, str):
+        return ()
+    source = {"secretKeyRef": spec.connection.secret_key_ref}
+    return (EnvVar.model_validate({"name": SQL_URL_VARIABLE, "valueFrom": source}),)
+
+
+def _check_string(field: str, text: str) -> None:
+    size = len(text.encode())
+    if size > STRING_LIMIT:
+        raise PayloadError(
+            Reason.INPUT_TOO_LARGE,
+            f"{field} is {size:,} bytes when rendered; Linux takes {STRING_LIMIT:,} for one argument or variable: "
+            "use a python, bash or sql task, which gets its input as a file",
+        )
+
+
+def _check_total(payload: Payload) -> None:
+    texts = [payload.context_json, payload.task_json or "", payload.script or "", *(payload.args or ())]
+    texts += [variable.value or "" for variable in payload.env]
+    size = sum(len(text.encode()) for text in texts)
+    if size > TOTAL_LIMIT:
+        raise PayloadError(
+            Reason.INPUT_TOO_LARGE,
+            f"the rendered task is {size:,} bytes, the limit is {TOTAL_LIMIT:,}: let the code read large outputs "
+            "from `input` instead of rendering them into fields",
+        )

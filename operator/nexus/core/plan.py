@@ -1,0 +1,111 @@
+"""What is to be done: the answer of `decide`, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from nexus.api.run import WorkflowRunStatus
+from nexus.api.tasks import EnvFrom, EnvVar
+from nexus.core.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What one attempt executes, rendered. Texts in `env`, `command` and `args` are in Kubernetes' syntax, where
+    `$(NAME)` is a reference and `$$` a dollar; everything else is data that nothing may expand."""
+
+    type: str
+    image: str | None
+    context_json: str
+    task_json: str | None = None
+    script: str | None = None
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    env: tuple[EnvVar, ...] = ()
+    env_from: tuple[EnvFrom, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Dependency name to the ConfigMap that holds its output, for outputs too big for the context."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTask:
+    """Make the Job of an attempt. Idempotent by its name."""
+
+    task: str
+    job_name: str
+    ordinal: int
+    payload: Payload
+    retry: RetryPolicy
+    backoff_limit: int = 0
+    timeout_seconds: int | None = None
+    deadline_seconds: int | None = None
+    """What is left of the task's deadline, as the backstop while no operator runs."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOutput:
+    """Keep an output that is too big for the status, before anything that depends on it starts."""
+
+    task: str
+    config_map: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopJob:
+    """Delete a Job and its pods. Comes after the status that says why has been written, so that an operator that
+    dies in between finds the reason recorded and only has to delete again."""
+
+    task: str
+    job_name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOutput:
+    """Read a stored output: an expression needs it."""
+
+    task: str
+    config_map: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFrame:
+    """Read an output from a pod's log: its termination message carries only size and hash."""
+
+    task: str
+    pod: str
+    pod_uid: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """A Kubernetes Event about the run."""
+
+    reason: str
+    message: str
+    warning: bool = False
+    task: str | None = None
+
+
+Read = LoadOutput | ReadFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """In order: `reads` (then decide again, nothing else was decided); `stores`; `starts`; the status, one write;
+    `stops`; `events`. `wake_at` is when to decide again though nothing happened."""
+
+    status: WorkflowRunStatus
+    reads: tuple[Read, ...] = ()
+    stores: tuple[StoreOutput, ...] = ()
+    starts: tuple[StartTask, ...] = ()
+    stops: tuple[StopJob, ...] = ()
+    events: tuple[RunEvent, ...] = ()
+    wake_at: datetime | None = None

@@ -1,0 +1,65 @@
+"""Rendering: the `${{ }}` of a task's fields become values, once, and what comes out is never read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nexus.core.expressions import Evaluator, Expression, ExpressionError, Template, as_text, parse, variables_of
+
+
+class Renderer:
+    """Renders fields in one scope.
+
+    `variables` maps the names in scope to their CEL types, `lookup` gives the value of one of them and is only
+    called for the names that an expression uses.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        variables: Mapping[str, str],
+        lookup: Callable[[str], Any],
+        zone: str = "UTC",
+    ) -> None:
+        self._evaluator = evaluator
+        self._variables = variables
+        self._lookup = lookup
+        self._zone = zone
+
+    def value(self, expression: Expression) -> Any:
+        """The JSON value of an expression. Raises ExpressionError."""
+        names = variables_of(expression)
+        unknown = [name for name in names if name not in self._variables]
+        if unknown:
+            raise ExpressionError(f"{unknown[0]} is not known here", expression.offset)
+        declared = {name: self._variables[name] for name in names}
+        values = {name: self._lookup(name) for name in names}
+        return self._evaluator.evaluate(expression.source, declared, values, zone=self._zone)
+
+    def field(self, text: str, *, kubernetes: bool = False) -> Any:
+        """A field's value: of any type where the field is one whole `${{ }}`, else text.
+
+        `kubernetes` is for fields that the kubelet or a bootstrap expands afterwards: every `$` of a rendered value
+        is doubled there, so that no value can become a reference.
+        """
+        template = parse(text)
+        return self._rendered(template, kubernetes)
+
+    def text(self, text: str, *, kubernetes: bool = False) -> str:
+        """A field that must be text: values that are not become compact JSON."""
+        return as_text(self.field(text, kubernetes=kubernetes))
+
+    def deep(self, value: Any, *, kubernetes: bool = False) -> Any:
+        """A JSON value with every string in it rendered; keys stay as they are written."""
+        if isinstance(value, str):
+            return self.field(value, kubernetes=kubernetes)
+        if isinstance(value, list):
+            return [self.deep(item, kubernetes=kubernetes) for item in value]
+        if isinstance(value, dict):
+            return {key: self.deep(item, kubernetes=kubernetes) for key, item in value.items()}
+        return value
+
+    def _rendered(self, template: Template, kubernetes: bool) -> Any:
+        values = [self.value(expression) for expression in template.expressions]
+        return template.render(values, double_dollars=kubernetes)

@@ -1,0 +1,70 @@
+"""Retries: how many, after which delay, and which of two mechanisms does them.
+
+With the Job controller's own delays a task is one Job with a backoffLimit, and no operator is needed for a retry.
+With other delays each attempt is a Job of its own that the operator starts when it is due. Users see no difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nexus.api.tasks import Disruptions, Retry
+
+# The Job controller's delays: 10 s, doubled for each failure, at most 600 s (Kubernetes 1.34, job_controller.go).
+NATIVE_DELAY_SECONDS = 10
+NATIVE_FACTOR = 2.0
+NATIVE_MAX_DELAY_SECONDS = 600
+
+MAX_REPLACEMENTS_OF_LOST_OUTPUT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The `retry` of a task with its defaults filled in."""
+
+    limit: int = 0
+    delay_seconds: int = NATIVE_DELAY_SECONDS
+    factor: float = NATIVE_FACTOR
+    max_delay_seconds: int = NATIVE_MAX_DELAY_SECONDS
+    fail_on_exit_codes: tuple[int, ...] = ()
+    disruptions: Disruptions = Disruptions.IGNORE
+
+    @classmethod
+    def of(cls, retry: Retry | None) -> RetryPolicy:
+        """The policy that a task's `retry` (defaults applied) stands for."""
+        if retry is None:
+            return cls()
+        base = cls()
+        given = retry
+        return cls(
+            limit=base.limit if given.limit is None else given.limit,
+            delay_seconds=base.delay_seconds if given.delay_seconds is None else given.delay_seconds,
+            factor=base.factor if given.factor is None else given.factor,
+            max_delay_seconds=base.max_delay_seconds if given.max_delay_seconds is None else given.max_delay_seconds,
+            fail_on_exit_codes=tuple(given.fail_on_exit_codes or ()),
+            disruptions=given.disruptions or base.disruptions,
+        )
+
+    @property
+    def native(self) -> bool:
+        """True where the Job controller's own delays are the ones asked for."""
+        return (self.delay_seconds, self.factor, self.max_delay_seconds) == (
+            NATIVE_DELAY_SECONDS,
+            NATIVE_FACTOR,
+            NATIVE_MAX_DELAY_SECONDS,
+        )
+
+    def delay(self, attempts: int) -> timedelta:
+        """The pause after `attempts` (1 or more) failed attempts."""
+        # The exponent is capped: 10.0 ** 400 would overflow, and max_delay_seconds is reached long before.
+        seconds = self.delay_seconds * self.factor ** min(attempts - 1, 60)
+        return timedelta(seconds=min(seconds, self.max_delay_seconds))
+
+    def allows(self, attempts: int, exit_code: int | None) -> bool:
+        """True where another attempt may follow `attempts` failed ones, the last with `exit_code`."""
+        return attempts <= self.limit and exit_code not in self.fail_on_exit_codes
+
+    def due(self, attempts: int, failed_at: datetime) -> datetime:
+        """When the next attempt starts after `attempts` failed ones."""
+        return failed_at + self.delay(attempts)

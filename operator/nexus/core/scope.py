@@ -1,0 +1,69 @@
+"""What an expression may name, and of which type it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nexus.api.base import format_time
+from nexus.api.workflow import Param, ParamType
+from nexus.core.facts import RunFact
+
+# A number param is `dyn`: its JSON may hold a whole number, which is an int in CEL, or any other.
+_PARAM_TYPES = {
+    ParamType.STRING: "string",
+    ParamType.INTEGER: "int",
+    ParamType.NUMBER: "dyn",
+    ParamType.BOOLEAN: "bool",
+    ParamType.ARRAY: "list",
+    ParamType.OBJECT: "map",
+}
+
+RUN_VARIABLES: Mapping[str, str] = {
+    "run.name": "string",
+    "run.namespace": "string",
+    "run.workflow": "string",
+    "run.trigger": "string",
+    "run.phase": "string",
+    "run.scheduledTime": "timestamp",
+    "run.intervalStart": "timestamp",
+    "run.intervalEnd": "timestamp",
+}
+
+
+def param_variables(params: Iterable[Param]) -> dict[str, str]:
+    """`params.NAME` for each param, and `params` for all of them."""
+    named = {f"params.{param.name}": _PARAM_TYPES[param.type or ParamType.STRING] for param in params}
+    return {**named, "params": "map"}
+
+
+def identifier(task: str) -> str:
+    """A task's name as CEL writes it: a hyphen would be a minus."""
+    return task.replace("-", "_")
+
+
+def task_variables(tasks: Iterable[str]) -> dict[str, str]:
+    """`tasks.NAME.output` and `tasks.NAME.phase` for each task."""
+    variables = {}
+    for task in tasks:
+        variables[f"tasks.{identifier(task)}.output"] = "dyn"
+        variables[f"tasks.{identifier(task)}.phase"] = "string"
+    return variables
+
+
+def run_values(run: RunFact, phase: str) -> dict[str, Any]:
+    """The `run` object as task code sees it: times as RFC 3339 text.
+
+    By hand a run's scheduled time is its creation, and both ends of its interval are the same instant.
+    """
+    created = format_time(run.created_at)
+    return {
+        "name": run.name,
+        "namespace": run.namespace,
+        "workflow": run.workflow,
+        "trigger": run.trigger.value,
+        "scheduledTime": created,
+        "intervalStart": created,
+        "intervalEnd": created,
+        "phase": phase,
+    }

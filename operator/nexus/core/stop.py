@@ -1,0 +1,74 @@
+"""Stop: cancel, the run's deadline and FailFast end what has not ended.
+
+Stopping only changes the status. The Jobs are deleted after it is written (see `stray_jobs`), so an operator that
+dies in between never finds a Job gone without the reason on record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.run import TaskStatus
+from nexus.core.board import Board
+from nexus.core.facts import JobFact
+from nexus.core.plan import StopJob
+
+
+def stop(board: Board, started_at: datetime) -> None:
+    """Apply whichever of the three holds; the first that does decides the words."""
+    if board.facts.cancel:
+        _end_all(board, TaskPhase.CANCELLED, Reason.CANCELLED, "the run was cancelled")
+        return
+    seconds = board.definition.spec.deadline_seconds
+    if seconds is not None:
+        deadline = started_at + timedelta(seconds=seconds)
+        if board.now >= deadline:
+            words = f"the run took longer than its deadlineSeconds ({seconds})"
+            _end_all(board, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, words)
+            return
+        board.wakes.append(deadline)
+    fail_fast(board)
+
+
+def fail_fast(board: Board) -> bool:
+    """Under failurePolicy FailFast, end everything once a task has failed. True where it did."""
+    if not board.definition.fail_fast:
+        return False
+    failed = next((name for name, task in board.tasks.items() if task.phase is TaskPhase.FAILED), None)
+    if failed is None:
+        return False
+    _end_all(board, TaskPhase.CANCELLED, Reason.FAIL_FAST, f"task {failed} failed and failurePolicy is FailFast")
+    return True
+
+
+def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str) -> None:
+    """End started tasks in the phase `started` and the others Omitted."""
+    only_planned = {start.task for start in board.starts}
+    board.starts.clear()
+    for name, task in board.tasks.items():
+        if task.phase.ended:
+            continue
+        if task.job is None or (name in only_planned and (task.attempts or 0) <= 1):
+            board.end(name, TaskPhase.OMITTED, reason, message, job=None, attempts=None, start_time=None)
+        else:
+            board.end(name, started, reason, message)
+
+
+def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ...]]) -> tuple[StopJob, ...]:
+    """Jobs that still run, or may, though their task has ended.
+
+    Of a success only a Job that shows a live pod again (its node was lost after the container had ended) is one:
+    the others finish by themselves within seconds.
+    """
+    stops = []
+    for task in tasks:
+        if not task.phase.ended:
+            continue
+        for job in jobs.get(task.name, ()):
+            current = task.phase is TaskPhase.SUCCEEDED and task.job is not None and task.job.name == job.name
+            idle = current and not any(pod.live for pod in job.pods)
+            if not (job.finished or job.deleting or idle):
+                stops.append(StopJob(task.name, job.name, job.uid))
+    return tuple(stops)

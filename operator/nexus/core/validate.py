@@ -1,0 +1,316 @@
+"""Validate: everything about a definition that can be known before a run, each problem with its place.
+
+The CRD's rules say the same of what CEL can see; here are also cycles, expressions and their types, and names that
+are close to the right one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError
+from typing import Any
+
+from nexus.api.base import GROUP
+from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
+from nexus.api.workflow import Param, ParamType, WorkflowSpec
+from nexus.core import fields, scope
+from nexus.core.board import node_variables
+from nexus.core.definition import Definition, ordered, prepare
+from nexus.core.expressions import (
+    Evaluator,
+    Expression,
+    ExpressionError,
+    TemplateError,
+    explain_hyphen,
+    parse,
+    unknown_name,
+    variables_of,
+)
+from nexus.core.params import mismatch
+from nexus.core.problem import Path, Problem
+
+
+def problems(spec: WorkflowSpec, evaluator: Evaluator) -> list[Problem]:
+    """What is wrong with a definition, in the order of its fields; empty where it can run."""
+    found = [*_params(spec, evaluator), *_labels(spec), *_names(spec)]
+    if spec.defaults is not None:
+        found += _env(("defaults",), spec.defaults.env, spec.defaults.env_from, None)
+    for position, task in enumerate(spec.tasks):
+        found += _shape(("tasks", position), task)
+    graph = [*_dependencies(spec), *_cycle(spec)]
+    if not graph and not found:
+        definition = prepare(spec)
+        for position, task in enumerate(spec.tasks):
+            found += _expressions(("tasks", position), task, definition, evaluator)
+    return found + graph
+
+
+def _params(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
+    yield from _duplicates(("params",), [param.name for param in spec.params or ()], "param")
+    for position, param in enumerate(spec.params or ()):
+        path: Path = ("params", position)
+        if param.pattern is not None:
+            if param.type not in (None, ParamType.STRING):
+                yield Problem((*path, "pattern"), f"params.{param.name} is no string: remove the pattern or the type")
+            try:
+                evaluator.evaluate("''.matches(pattern)", {"pattern": "string"}, {"pattern": param.pattern})
+            except ExpressionError as error:
+                yield Problem((*path, "pattern"), f"params.{param.name}: no RE2 expression: {error}")
+                continue
+        for index, value in enumerate(param.enum or ()):
+            wrong = mismatch(param.model_copy(update={"enum": None}), value, evaluator)
+            if wrong:
+                yield Problem((*path, "enum", index), wrong)
+        if "default" in param.model_fields_set:
+            yield from _default(path, param, evaluator)
+
+
+def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
+    """A default that is rendered is only known at run time; its expressions are checked for what they name."""
+    texts = [(at, text) for at, text in fields.deep((*path, "default"), param.default) if "${{" in text]
+    for at, text in texts:
+        for problem in _template(at, text, scope.RUN_VARIABLES, evaluator, None, ()):
+            yield Problem(at, f"params.{param.name}: {problem.message}", offset=problem.offset)
+    if not texts:
+        wrong = mismatch(param, param.default, evaluator)
+        if wrong:
+            yield Problem((*path, "default"), wrong)
+
+
+def _labels(spec: WorkflowSpec) -> Iterator[Problem]:
+    for key in spec.labels or {}:
+        domain = key.rpartition("/")[0]
+        if domain == GROUP or domain.endswith(("kubernetes.io", "k8s.io")):
+            yield Problem(("labels", key), f"labels of {domain} are not yours to set: choose another prefix")
+
+
+def _names(spec: WorkflowSpec) -> Iterator[Problem]:
+    yield from _duplicates(("tasks",), [task.name for task in spec.tasks], "task")
+
+
+def _duplicates(path: Path, names: Sequence[str], what: str) -> Iterator[Problem]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            last = len(names) - 1 - names[::-1].index(name)
+            yield Problem((*path, last, "name"), f"{count} {what}s are named {name}: names are unique")
+
+
+def _shape(path: Path, task: Task) -> Iterator[Problem]:
+    """What one task says that does not go together."""
+
+    def wrong(field: Path, message: str) -> Problem:
+        return Problem((*path, *field), message, task.name)
+
+    kinds = [kind for kind in TASK_TYPES if getattr(task, kind) is not None]
+    if len(kinds) != 1:
+        has = f"has {' and '.join(kinds)}" if kinds else "has no type"
+        yield wrong((), f"{has}: give exactly one of {', '.join(TASK_TYPES)}")
+    if task.python is not None and (task.python.code is None) == (task.python.call is None):
+        yield wrong(("python",), "give exactly one of code and call")
+    if task.python is not None and task.python.with_ is not None and task.python.call is None:
+        yield wrong(("python", "with"), "with goes with call; code gets its values from params and input")
+    if task.http is not None and task.http.json_ is not None and task.http.body is not None:
+        yield wrong(("http",), "give one of json and body")
+    if task.trigger_rule is not None and not task.depends_on:
+        yield wrong(("triggerRule",), "a triggerRule without dependsOn has nothing to look at: remove it")
+    for field, text in fields.code(task):
+        if "${{" in text:
+            yield wrong(
+                field, "${{ }} is refused here, since a value would become code: use params, input, env or parameters"
+            )
+    yield from _env(path, task.env, task.env_from, task.name)
+
+
+def _env(path: Path, env: list[EnvVar] | None, env_from: list[EnvFrom] | None, task: str | None) -> Iterator[Problem]:
+    for problem in _duplicates((*path, "env"), [variable.name for variable in env or ()], "variable"):
+        yield Problem(problem.path, problem.message, task)
+    for position, variable in enumerate(env or ()):
+        at: Path = (*path, "env", position)
+        if variable.name.startswith("NEXUS_"):
+            yield Problem((*at, "name"), f"{variable.name}: names with NEXUS_ are reserved", task)
+        sources = variable.value_from
+        if variable.value is not None and sources is not None:
+            yield Problem(at, f"{variable.name}: give one of value and valueFrom", task)
+        if sources is not None and (sources.secret_key_ref is None) == (sources.config_map_key_ref is None):
+            yield Problem((*at, "valueFrom"), "give exactly one of secretKeyRef and configMapKeyRef", task)
+    for position, source in enumerate(env_from or ()):
+        if (source.secret_ref is None) == (source.config_map_ref is None):
+            yield Problem((*path, "envFrom", position), "give exactly one of secretRef and configMapRef", task)
+
+
+def _dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
+    names = [task.name for task in spec.tasks]
+    known = set(names)
+    for position, task in enumerate(spec.tasks):
+        dependencies = task.depends_on or []
+        for index, dependency in enumerate(dependencies):
+            path: Path = ("tasks", position, "dependsOn", index)
+            if dependency == task.name:
+                yield Problem(path, "a task cannot depend on itself", task.name)
+            elif dependency not in known:
+                close = difflib.get_close_matches(dependency, names, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"tasks are {', '.join(names[:10])}"
+                yield Problem(path, f"there is no task {dependency}: {hint}", task.name)
+            elif dependency in dependencies[:index]:
+                yield Problem(path, f"{dependency} is named twice", task.name)
+
+
+def _cycle(spec: WorkflowSpec) -> Iterator[Problem]:
+    known = {task.name for task in spec.tasks}
+    graph = {
+        task.name: [name for name in task.depends_on or () if name in known and name != task.name]
+        for task in spec.tasks
+    }
+    try:
+        ordered(graph)
+    except CycleError as error:
+        # graphlib names the nodes from a dependency to its dependent; users read dependsOn the other way.
+        cycle = list(reversed(error.args[1]))
+        first = cycle[0]
+        position = next(index for index, task in enumerate(spec.tasks) if task.name == first)
+        yield Problem(
+            ("tasks", position, "dependsOn"),
+            f"the tasks wait for each other: {' -> '.join(cycle)}: remove one dependsOn",
+            first,
+        )
+
+
+def _expressions(path: Path, task: Task, definition: Definition, evaluator: Evaluator) -> Iterator[Problem]:
+    node = definition.nodes[task.name]
+    variables = node_variables(definition, node)
+    names = tuple(definition.nodes)
+    if task.when is not None:
+        yield from _when((*path, "when"), task, variables, evaluator, names)
+    for field, text in fields.templated(task):
+        yield from _template((*path, *field), text, variables, evaluator, task.name, names)
+    if task.http is not None and task.http.result is not None:
+        yield from _result((*path, "http", "result"), task, evaluator)
+
+
+def _when(
+    path: Path, task: Task, variables: Mapping[str, str], evaluator: Evaluator, names: Sequence[str]
+) -> Iterator[Problem]:
+    text = task.when or ""
+    found = list(_template(path, text, variables, evaluator, task.name, names))
+    yield from found
+    if found:
+        return
+    whole = parse(text.strip()).whole
+    if whole is None or text != text.strip():
+        yield Problem(path, "write when as one whole ${{ }}, for instance ${{ params.day != '' }}", task.name)
+        return
+    kind = evaluator.check(whole.source, {name: variables[name] for name in variables_of(whole)})
+    if kind not in ("bool", "dyn"):
+        yield Problem(
+            path, f"when wants true or false, this gives {kind}: compare it with something", task.name, whole.offset
+        )
+
+
+def _result(path: Path, task: Task, evaluator: Evaluator) -> Iterator[Problem]:
+    """`result` sees the response alone; which fields that has is only known when it is there."""
+    assert task.http is not None
+    text = task.http.result or ""
+    try:
+        whole = parse(text).whole
+        if whole is None:
+            yield Problem(path, "write result as one whole ${{ }}, for instance ${{ response.json.total }}", task.name)
+            return
+        evaluator.check(whole.source, {"response": "map"})
+    except TemplateError as error:
+        yield Problem(path, error.message, task.name, error.offset)
+    except ExpressionError as error:
+        yield Problem(path, error.message, task.name, error.offset)
+
+
+def _template(
+    path: Path,
+    text: str,
+    variables: Mapping[str, str],
+    evaluator: Evaluator,
+    task: str | None,
+    names: Sequence[str],
+) -> Iterator[Problem]:
+    try:
+        expressions = parse(text).expressions
+    except TemplateError as error:
+        yield Problem(path, error.message, task, error.offset)
+        return
+    for expression in expressions:
+        unknown = [name for name in variables_of(expression) if name not in variables]
+        hyphen = explain_hyphen(expression, names)
+        if hyphen is not None:
+            yield Problem(path, hyphen, task, expression.offset)
+        elif unknown:
+            message = _why_unknown(unknown[0], variables, task, names)
+            yield Problem(path, message, task, _offset_of(expression, unknown[0]))
+        else:
+            yield from _type_error(path, expression, variables, evaluator, task)
+
+
+def _type_error(
+    path: Path, expression: Expression, variables: Mapping[str, str], evaluator: Evaluator, task: str | None
+) -> Iterator[Problem]:
+    try:
+        evaluator.check(expression.source, {name: variables[name] for name in variables_of(expression)})
+    except ExpressionError as error:
+        yield Problem(path, error.message, task, expression.offset + (error.offset or 0))
+
+
+def _offset_of(expression: Expression, variable: str) -> int:
+    found = [reference.offset for reference in expression.references if reference.variable == variable]
+    return expression.offset + (found[0] if found else 0)
+
+
+def _why_unknown(name: str, variables: Mapping[str, str], task: str | None, names: Sequence[str]) -> str:
+    """A task that exists but is not an ancestor is the usual mistake: it wants a dependsOn."""
+    root, _, rest = name.partition(".")
+    if root == "tasks":
+        identifier = rest.partition(".")[0]
+        for other in names:
+            if scope.identifier(other) == identifier and f"tasks.{identifier}.phase" not in variables:
+                if other == task:
+                    return f"{name}: a task cannot see its own output"
+                return f"{name}: {task} does not depend on {other}: add {other} to its dependsOn"
+    if root in ("item", "index"):
+        return f"{name} is not known here"
+    return unknown_name(name, list(variables))
+
+
+def of_validation_error(errors: Iterable[Any], body: Mapping[str, Any]) -> list[Problem]:
+    """Problems for pydantic's errors (their `loc` below the spec, with aliases), in words for the author of a manifest."""
+    return [_readable(tuple(error["loc"]), error, body) for error in errors]
+
+
+def _readable(loc: Path, error: Mapping[str, Any], body: Mapping[str, Any]) -> Problem:
+    path = _real_path(loc, body)
+    task = None
+    if len(path) > 1 and path[0] == "tasks" and isinstance(path[1], int):
+        entry = body.get("tasks")
+        named = entry[path[1]] if isinstance(entry, list) and path[1] < len(entry) else None
+        task = str(named["name"]) if isinstance(named, dict) and "name" in named else None
+    message = str(error["msg"])
+    if error["type"] == "extra_forbidden":
+        message = f"there is no field {path[-1]} here"
+    elif error["type"] == "missing":
+        message = f"{path[-1]} is missing"
+    elif error["type"] == "enum" or error["type"] == "literal_error":
+        message = f"{error.get('input')!r} is not allowed here: {message}"
+    return Problem(path, message, task)
+
+
+def _real_path(loc: Path, body: Any) -> Path:
+    """pydantic puts the names of union branches into `loc`; the manifest knows no such steps."""
+    path: list[str | int] = []
+    value = body
+    for position, step in enumerate(loc):
+        last = position == len(loc) - 1
+        if isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        elif isinstance(value, dict) and isinstance(step, str) and step in value:
+            value = value[step]
+        elif not last or not isinstance(value, dict):
+            continue
+        path.append(step)
+    return tuple(path)
