@@ -1,0 +1,245 @@
+"""The cache: what the watches have told, as small frozen records keyed by run.
+
+It is behind the truth by design. Nothing irreversible is decided from an absence in it (see Place.view).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
+from nexus.api.base import parse_time
+from nexus.api.run import Trigger, WorkflowRunSpec, WorkflowRunStatus
+from nexus.core.facts import JobFact, PodFact, RunFact
+from nexus.runtime.ports import RunKey
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as last seen. Of an ended run only what tells that it has ended is kept."""
+
+    key: RunKey
+    uid: str
+    resource_version: int
+    generation: int
+    created_at: datetime
+    deleting: bool
+    adopted: bool
+    spec: WorkflowRunSpec | None
+    status: WorkflowRunStatus | None
+    invalid: str = ""
+    """Why the object cannot be read; the CRD's schema lets no such object in."""
+
+    @property
+    def ended(self) -> bool:
+        """True once the run has ended."""
+        return self.status is not None and self.status.phase.ended
+
+    def fact(self) -> RunFact:
+        """The run as decisions see it."""
+        spec = self.spec or WorkflowRunSpec()
+        return RunFact(
+            namespace=self.key.namespace,
+            name=self.key.name,
+            uid=self.uid,
+            created_at=self.created_at,
+            workflow=spec.workflow_ref.name if spec.workflow_ref else "",
+            generation=self.generation,
+            trigger=spec.triggered_by or Trigger.MANUAL,
+            params=spec.params or {},
+        )
+
+
+def run_record(body: Object) -> RunRecord:
+    """The record of a WorkflowRun."""
+    metadata = body["metadata"]
+    spec: WorkflowRunSpec | None = None
+    status: WorkflowRunStatus | None = None
+    invalid = ""
+    try:
+        spec = WorkflowRunSpec.model_validate(body.get("spec") or {})
+        status = WorkflowRunStatus.model_validate(body["status"]) if body.get("status") else None
+    except ValueError as error:
+        invalid = str(error)[:1_000]
+    owners = metadata.get("ownerReferences") or ()
+    record = RunRecord(
+        key=RunKey(metadata["namespace"], metadata["name"]),
+        uid=metadata["uid"],
+        # Opaque until Kubernetes 1.35 promised that they compare as numbers (KEP-5504); etcd's always did.
+        resource_version=int(metadata["resourceVersion"]),
+        generation=int(metadata.get("generation") or 1),
+        created_at=parse_time(metadata["creationTimestamp"]),
+        deleting="deletionTimestamp" in metadata,
+        adopted=any(owner.get("kind") == "Workflow" for owner in owners),
+        spec=spec,
+        status=status,
+        invalid=invalid,
+    )
+    return _forget_details(record) if record.ended else record
+
+
+def _forget_details(record: RunRecord) -> RunRecord:
+    """Ended runs stay for days, and their outputs and messages with them: keep the phase and each task's job only."""
+    assert record.status is not None
+    tasks = [
+        task.model_copy(update={"output": None, "output_ref": None, "message": None})
+        for task in record.status.tasks or ()
+    ]
+    # Conditions and messages belong to the object, not to any decision about it.
+    status = WorkflowRunStatus(phase=record.status.phase, start_time=record.status.start_time, tasks=tasks)
+    return replace(record, spec=None, status=status)
+
+
+class Cache:
+    """Runs, Jobs and pods. Each `see_…` takes a watch event's object and returns the run to look at, or None where
+    nothing changed that a decision depends on."""
+
+    def __init__(self) -> None:
+        self.runs: dict[RunKey, RunRecord] = {}
+        self._keys: dict[str, RunKey] = {}
+        self._jobs: dict[str, dict[str, JobFact]] = {}
+        self._job_versions: dict[str, int] = {}
+        self._run_of_job: dict[str, str] = {}
+        self._pods: dict[str, dict[str, PodFact]] = {}
+
+    def see_run(self, body: Object, *, gone: bool = False) -> RunKey | None:
+        """A WorkflowRun was listed, changed or deleted, or came back as the answer to a write of ours."""
+        record = run_record(body)
+        known = self.runs.get(record.key)
+        if gone:
+            if known is not None and known.uid == record.uid:
+                self._forget(known)
+            return record.key
+        if known is not None and known.uid == record.uid and record.resource_version <= known.resource_version:
+            return None  # older news than the answer to our own write
+        if known is not None and known.uid != record.uid:
+            self._forget(known)
+        self.runs[record.key] = record
+        self._keys[record.uid] = record.key
+        return record.key
+
+    def _forget(self, record: RunRecord) -> None:
+        self.runs.pop(record.key, None)
+        self._keys.pop(record.uid, None)
+        for job in self._jobs.pop(record.uid, {}).values():
+            self._forget_job(job.uid)
+
+    def _forget_job(self, uid: str) -> None:
+        self._run_of_job.pop(uid, None)
+        self._job_versions.pop(uid, None)
+        self._pods.pop(uid, None)
+
+    def see_job(self, body: Object, *, gone: bool = False) -> RunKey | None:
+        """A Job was listed, changed or deleted, or came back as the answer to its creation."""
+        run_uid, fact = owner_uid(body, "WorkflowRun"), job_fact(body)
+        if run_uid is None or fact is None:
+            return None
+        jobs = self._jobs.setdefault(run_uid, {})
+        known = jobs.get(fact.name)
+        version = int(body["metadata"]["resourceVersion"])
+        if known is not None and known.uid == fact.uid and version < self._job_versions.get(fact.uid, 0):
+            return None
+        if gone:
+            if known is None or known.uid != fact.uid:
+                return None
+            del jobs[fact.name]
+            self._forget_job(fact.uid)
+            return self._keys.get(run_uid)
+        if known is not None and known.uid == fact.uid:
+            # The creation time that we saw by our own clock has milliseconds; the server's has not.
+            fact = replace(fact, created_at=known.created_at, pods_refused=known.pods_refused)
+        key = self._keys.get(run_uid)
+        if fact.finished and key is not None and self.runs[key].ended:
+            jobs.pop(fact.name, None)
+            self._forget_job(fact.uid)
+            return None
+        jobs[fact.name] = fact
+        self._job_versions[fact.uid] = version
+        self._run_of_job[fact.uid] = run_uid
+        return key if fact != known else None
+
+    def see_pod(self, body: Object, *, gone: bool = False) -> RunKey | None:
+        """A pod was listed, changed or deleted."""
+        job_uid = owner_uid(body, "Job")
+        if job_uid is None:
+            return None
+        fact = pod_fact(body)
+        pods = self._pods.setdefault(job_uid, {})
+        known = pods.get(fact.uid)
+        if gone:
+            # A pod that ended is kept as evidence of how its Job's attempt went, until its run is gone: that the pod
+            # object was deleted does not unmake what it proved.
+            if job_uid in self._run_of_job and (fact.terminated is not None or (known and known.terminated)):
+                pods[fact.uid] = fact
+            else:
+                pods.pop(fact.uid, None)
+        else:
+            pods[fact.uid] = fact
+        return self._run_key(job_uid) if gone or fact != known else None
+
+    def _run_key(self, job_uid: str) -> RunKey | None:
+        run_uid = self._run_of_job.get(job_uid)
+        return self._keys.get(run_uid) if run_uid else None
+
+    def jobs(self, run_uid: str) -> dict[str, tuple[JobFact, ...]]:
+        """The Jobs of a run by task, each with its pods in the order of their creation."""
+        by_task: dict[str, list[JobFact]] = {}
+        for job in self._jobs.get(run_uid, {}).values():
+            pods = sorted(
+                self._pods.get(job.uid, {}).values(), key=lambda pod: (pod.created_at is not None, pod.created_at)
+            )
+            by_task.setdefault(job.task, []).append(replace(job, pods=tuple(pods)))
+        return {task: tuple(jobs) for task, jobs in by_task.items()}
+
+    def job(self, run_uid: str, name: str) -> JobFact | None:
+        """One Job of a run, without its pods."""
+        return self._jobs.get(run_uid, {}).get(name)
+
+    def note_refused_pods(self, run_uid: str, name: str, why: str) -> None:
+        """Remember why the pod of a Job cannot be created."""
+        job = self.job(run_uid, name)
+        if job is not None:
+            self._jobs[run_uid][name] = replace(job, pods_refused=why)
+
+    def note_creation(self, run_uid: str, name: str, at: datetime) -> JobFact | None:
+        """Remember when we made a Job, by our clock."""
+        job = self.job(run_uid, name)
+        if job is not None:
+            job = self._jobs[run_uid][name] = replace(job, created_at=at)
+        return job
+
+    def compact(self, run_uid: str) -> None:
+        """Drop the pods of a run that has ended and whose Jobs are finished: no decision will look at them again."""
+        jobs = self._jobs.get(run_uid, {})
+        if all(job.finished for job in jobs.values()):
+            for job in jobs.values():
+                self._forget_job(job.uid)
+            self._jobs.pop(run_uid, None)
+
+    def sweep(self, listed: Mapping[str, set[str]]) -> list[RunKey]:
+        """Drop what a full LIST did not hold: a watch that broke off never tells of what was deleted meanwhile.
+
+        `listed` maps `runs`, `jobs` and `pods` to the UIDs that exist. Returns the runs to look at.
+        """
+        touched: set[RunKey] = set()
+        for record in list(self.runs.values()):
+            if record.uid not in listed["runs"]:
+                self._forget(record)
+                touched.add(record.key)
+        for run_uid, jobs in self._jobs.items():
+            for job in [job for job in jobs.values() if job.uid not in listed["jobs"]]:
+                del jobs[job.name]
+                self._forget_job(job.uid)
+                touched.update(key for key in [self._keys.get(run_uid)] if key)
+        for job_uid in [uid for uid in self._pods if uid not in self._run_of_job]:
+            del self._pods[job_uid]
+        for job_uid, pods in self._pods.items():
+            for pod in [pod for pod in pods.values() if pod.uid not in listed["pods"] and pod.terminated is None]:
+                del pods[pod.uid]
+                touched.update(key for key in [self._run_key(job_uid)] if key)
+        return sorted(touched, key=str)

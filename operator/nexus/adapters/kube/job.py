@@ -1,0 +1,203 @@
+"""The Job of an attempt: a StartTask as the manifest that the API server gets.
+
+Nothing is injected into a pod but the bootstrap's text in `command`; every pod passes Pod Security `restricted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nexus import bootstrap
+from nexus.api.base import API_VERSION
+from nexus.api.tasks import Disruptions
+from nexus.core.facts import RunFact
+from nexus.core.names import LABEL_ORDINAL, LABEL_RUN, LABEL_TASK, LABEL_WORKFLOW, label_value
+from nexus.core.outputs import OUTPUT_REFUSED
+from nexus.core.plan import Payload, StartTask
+
+# Above this, a payload's text travels in a ConfigMap: one environment string may have 128 KiB (MAX_ARG_STRLEN), and
+# with all of them together a process' arguments and environment must stay under a quarter of the stack limit.
+SPILL_LIMIT = 96 * 1024
+USER = 65532
+MOUNT = "/nexus"
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of the task types. `pattern` holds `{type}`."""
+
+    pattern: str = "nexus/task-{type}:dev"
+
+    def of(self, payload: Payload) -> str:
+        """The image that the task names, else the default of its type."""
+        return payload.image or self.pattern.format(type=payload.type)
+
+
+@dataclass(frozen=True)
+class TaskObjects:
+    """What the API server is to make for an attempt: the Job, and before it a ConfigMap where the payload needs one."""
+
+    job: dict[str, Any]
+    payload: dict[str, Any] | None = None
+
+
+@dataclass
+class _Pod:
+    """The parts of a pod that depend on how the payload travels."""
+
+    env: list[dict[str, Any]] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    spilled: dict[str, str] = field(default_factory=dict)
+
+    def text(self, variable: str, file: str, text: str | None) -> None:
+        """A text for the bootstrap: as an environment variable, or as a file where it is too long."""
+        if text is None:
+            return
+        if len(text.encode()) > SPILL_LIMIT:
+            self.spilled[file] = text
+        else:
+            self.env.append({"name": variable, "value": literal(text)})
+
+
+def literal(text: str) -> str:
+    """Text that the kubelet must not expand: it turns `$$` into `$`, and knows no other escape."""
+    return text.replace("$", "$$")
+
+
+def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
+    """The objects of an attempt. Deterministic: made twice, they are the same."""
+    payload, pod = start.payload, _Pod()
+    container: dict[str, Any] = {
+        "name": "task",
+        "image": images.of(payload),
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    }
+    pod.env.append({"name": "HOME", "value": "/tmp"})
+    if payload.type == "container":
+        container.update({"command": payload.command} if payload.command is not None else {})
+        container.update({"args": payload.args} if payload.args is not None else {})
+    else:
+        container["command"] = _command(payload, pod)
+    pod.env += [{"name": name, "value": literal(value)} for name, value in payload.variables.items()]
+    container["env"] = pod.env + [variable.to_json() for variable in payload.env]
+    if payload.env_from:
+        container["envFrom"] = [source.to_json() for source in payload.env_from]
+    volumes, mounts = _volumes(start.job_name, pod, payload)
+    container["volumeMounts"] = mounts
+    labels = _labels(start, run)
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": start.job_name, "labels": labels, "ownerReferences": [owner(run)]},
+        "spec": _job_spec(start)
+        | {"template": {"metadata": {"labels": labels}, "spec": _pod_spec(start, container, volumes)}},
+    }
+    spilled = None
+    if pod.spilled:
+        spilled = config_map(start.job_name, run, pod.spilled, labels)
+    return TaskObjects(job, spilled)
+
+
+def owner(run: RunFact) -> dict[str, Any]:
+    """The owner reference to the run: whatever it makes goes when it goes."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "WorkflowRun",
+        "name": run.name,
+        "uid": run.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def config_map(name: str, run: RunFact, data: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:
+    """An immutable ConfigMap of the run."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "labels": dict(labels), "ownerReferences": [owner(run)]},
+        "data": dict(data),
+        "immutable": True,
+    }
+
+
+def run_labels(run: RunFact) -> dict[str, str]:
+    """The labels by which everything of a run is found."""
+    labels = {LABEL_RUN: label_value(run.name)}
+    if run.workflow:
+        labels[LABEL_WORKFLOW] = label_value(run.workflow)
+    return labels
+
+
+def _labels(start: StartTask, run: RunFact) -> dict[str, str]:
+    return {**start.labels, **run_labels(run), LABEL_TASK: start.task, LABEL_ORDINAL: str(start.ordinal)}
+
+
+def _command(payload: Payload, pod: _Pod) -> list[str]:
+    pod.text("NEXUS_CONTEXT_JSON", "context.json", payload.context_json)
+    pod.text("NEXUS_TASK_JSON", "task.json", payload.task_json)
+    if payload.type != "bash":
+        text = bootstrap.text(payload.type)
+        return ["python3", "-c", literal(text)]
+    script = payload.script or ""
+    command = ["bash", "-c", literal(bootstrap.text("bash")), "nexus"]
+    if len(script.encode()) > SPILL_LIMIT:
+        pod.spilled["command"] = script
+        return command
+    return [*command, literal(script)]
+
+
+def _volumes(name: str, pod: _Pod, payload: Payload) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
+    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
+    sources: list[dict[str, Any]] = []
+    if pod.spilled:
+        sources.append({"configMap": {"name": name}})
+    for task, stored in payload.inputs.items():
+        items = [{"key": "output.json", "path": f"input/{task}.json"}]
+        sources.append({"configMap": {"name": stored, "items": items}})
+    if sources:
+        volumes.append({"name": "nexus", "projected": {"sources": sources}})
+        mounts.append({"name": "nexus", "mountPath": MOUNT, "readOnly": True})
+    return volumes, mounts
+
+
+def _pod_spec(start: StartTask, container: dict[str, Any], volumes: list[dict[str, Any]]) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+    }
+    if start.timeout_seconds is not None:
+        spec["activeDeadlineSeconds"] = start.timeout_seconds
+    return spec
+
+
+def _job_spec(start: StartTask) -> dict[str, Any]:
+    codes = sorted({OUTPUT_REFUSED, *start.retry.fail_on_exit_codes})
+    rules: list[dict[str, Any]] = []
+    if start.retry.disruptions is Disruptions.IGNORE:
+        # First: the exit code of a process that was asked to stop says nothing about its task.
+        rules.append({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]})
+    rules.append({"action": "FailJob", "onExitCodes": {"containerName": "task", "operator": "In", "values": codes}})
+    spec: dict[str, Any] = {
+        "backoffLimit": start.backoff_limit,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": rules},
+    }
+    if start.deadline_seconds is not None:
+        spec["activeDeadlineSeconds"] = start.deadline_seconds
+    return spec

@@ -1,0 +1,102 @@
+"""Observe: Job and Pod objects become the small records that decisions are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from nexus.api.base import parse_time
+from nexus.core.facts import JobFact, PodFact, Terminated
+from nexus.core.names import LABEL_ORDINAL, LABEL_TASK
+
+CONTAINER = "task"
+
+
+def owner_uid(body: Mapping[str, Any], kind: str) -> str | None:
+    """The UID of the controller of this kind, None where the object has no such controller.
+
+    Labels only select: whose an object is, the UID of its controller says.
+    """
+    for owner in body["metadata"].get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") == kind:
+            return str(owner["uid"])
+    return None
+
+
+def job_fact(body: Mapping[str, Any]) -> JobFact | None:
+    """The record of a Job of ours, without its pods; None where its labels are not ours."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    labels = metadata.get("labels") or {}
+    ordinal = labels.get(LABEL_ORDINAL, "")
+    if LABEL_TASK not in labels or not ordinal.isdecimal():
+        return None
+    conditions = {entry["type"]: entry for entry in status.get("conditions") or () if entry.get("status") == "True"}
+    failed, complete = conditions.get("Failed"), conditions.get("Complete")
+    ended = failed or complete or {}
+    return JobFact(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        task=labels[LABEL_TASK],
+        ordinal=int(ordinal),
+        created_at=parse_time(metadata["creationTimestamp"]),
+        failed=int(status.get("failed") or 0),
+        complete=complete is not None,
+        failure=str(failed.get("reason") or "Failed") if failed else "",
+        failure_message=str(failed.get("message") or "") if failed else "",
+        finished_at=_time(ended.get("lastTransitionTime")),
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def pod_fact(body: Mapping[str, Any]) -> PodFact:
+    """The record of a pod."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    conditions = {entry["type"]: entry for entry in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled") or {}
+    disrupted = conditions.get("DisruptionTarget") or {}
+    containers = [entry for entry in status.get("containerStatuses") or () if entry["name"] == CONTAINER]
+    state = containers[0].get("state") or {} if containers else {}
+    waiting = state.get("waiting") or {}
+    return PodFact(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        phase=status.get("phase") or "Pending",
+        reason=status.get("reason") or "",
+        created_at=_time(metadata.get("creationTimestamp")),
+        scheduled_at=_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        unschedulable=_unschedulable(scheduled),
+        waiting_reason=waiting.get("reason") or "",
+        waiting_message=waiting.get("message") or "",
+        running="running" in state,
+        terminated=_terminated(state.get("terminated")),
+        deleted_at=_deletion(metadata),
+        disrupted_at=_time(disrupted.get("lastTransitionTime")) if disrupted.get("status") == "True" else None,
+    )
+
+
+def _unschedulable(scheduled: Mapping[str, Any]) -> str:
+    if scheduled.get("status") != "False":
+        return ""
+    return str(scheduled.get("message") or scheduled.get("reason") or "no node takes the pod")
+
+
+def _terminated(state: Mapping[str, Any] | None) -> Terminated | None:
+    if state is None:
+        return None
+    return Terminated(
+        exit_code=int(state.get("exitCode", -1)),
+        reason=state.get("reason") or "",
+        message=state.get("message") or "",
+        finished_at=_time(state.get("finishedAt")),
+    )
+
+
+def _deletion(metadata: Mapping[str, Any]) -> datetime | None:
+    """When the deletion was asked for: deletionTimestamp is when its grace period ends."""
+    end = _time(metadata.get("deletionTimestamp"))
+    return end - timedelta(seconds=int(metadata.get("deletionGracePeriodSeconds") or 0)) if end else None
+
+
+def _time(text: object) -> datetime | None:
+    return parse_time(text) if text else None

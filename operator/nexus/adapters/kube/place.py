@@ -1,0 +1,245 @@
+"""KubePlace: runs are objects of the API server, tasks are Jobs. The port `Place` of the loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from nexus.adapters.kube.api import (
+    CONFIG_MAPS,
+    EVENTS,
+    JOBS,
+    WORKFLOW_RUNS,
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KubeApi,
+    NotFound,
+    TooLarge,
+)
+from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.adapters.kube.definitions import Definitions
+from nexus.adapters.kube.events import event
+from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
+from nexus.adapters.kube.observe import job_fact, owner_uid
+from nexus.api.base import API_VERSION
+from nexus.api.reasons import Reason
+from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.core.expressions import Evaluator
+from nexus.core.facts import Facts, JobFact, Refusal
+from nexus.core.names import LABEL_RUN, LABEL_WORKFLOW, label_value
+from nexus.core.outputs import find_frame
+from nexus.core.plan import LoadOutput, ReadFrame, RunEvent, StartTask, StopJob, StoreOutput
+from nexus.runtime.ports import RunKey, Stale, Unstartable, View
+
+# A Job whose pod is not there after this long is asked about: the Job controller says why only in an Event.
+PODLESS_AFTER = timedelta(seconds=3)
+PODLESS_AGAIN = timedelta(seconds=10)
+# A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
+# were still under way may follow it.
+FRAME_TAIL_LINES = 200
+
+
+class KubePlace:
+    """A cluster, or one namespace of it."""
+
+    def __init__(self, api: KubeApi, cache: Cache, evaluator: Evaluator, images: Images) -> None:
+        self._api = api
+        self._cache = cache
+        self._images = images
+        self._definitions = Definitions(api, evaluator)
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        return datetime.now(UTC)
+
+    async def view(self, key: RunKey) -> View | None:
+        """What the cache knows of the run. Before a recorded Job counts as gone, the API server is asked."""
+        record = self._cache.runs.get(key)
+        if record is None or record.deleting:
+            return None
+        if record.ended:
+            view = View(key, self._facts(record, record.status), None, record.status)
+            self._cache.compact(record.uid)
+            return view
+        now = self.now()
+        definition, revision = await self._definitions.of(record, now)
+        record = await self._adopt(record, definition)
+        status = record.status
+        if revision is not None and (status is None or status.revision != revision):
+            status = (status or WorkflowRunStatus()).model_copy(update={"revision": revision})
+        await self._confirm_gone(record)
+        wake_at = await self._ask_about_podless(record, now)
+        return View(key, self._facts(record, status), definition, record.status, wake_at)
+
+    def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:
+        return Facts(run=record.fact(), status=status, jobs=self._cache.jobs(record.uid))
+
+    async def _adopt(self, record: RunRecord, definition: object) -> RunRecord:
+        """Make the Workflow the run's owner, as `nexus run` does and a plain `kubectl create` cannot."""
+        reference = record.spec.workflow_ref if record.spec else None
+        if record.adopted or reference is None or isinstance(definition, Unstartable):
+            return record
+        workflow = await self._definitions.workflow(record.key.namespace, reference.name)
+        if workflow is None:
+            return record
+        owner = {
+            "apiVersion": API_VERSION,
+            "kind": "Workflow",
+            "name": reference.name,
+            "uid": workflow["metadata"]["uid"],
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+        patch = {
+            "metadata": {
+                "resourceVersion": str(record.resource_version),
+                "ownerReferences": [owner],
+                "labels": {LABEL_WORKFLOW: label_value(reference.name)},
+            }
+        }
+        try:
+            body = await self._api.patch(WORKFLOW_RUNS, record.key.namespace, record.key.name, patch)
+        except (Conflict, NotFound) as error:
+            raise Stale(str(error)) from error
+        self._cache.see_run(body)
+        return self._cache.runs.get(record.key, record)
+
+    async def _confirm_gone(self, record: RunRecord) -> None:
+        for task in record.status.tasks or () if record.status else ():
+            if _under_way(task) and self._cache.job(record.uid, _job_name(task)) is None:
+                try:
+                    body = await self._api.get(JOBS, record.key.namespace, _job_name(task))
+                except NotFound:
+                    continue
+                self._cache.see_job(body)
+
+    async def _ask_about_podless(self, record: RunRecord, now: datetime) -> datetime | None:
+        """Find out why Jobs have no pod yet; returns when to look again, None where all have one."""
+        wake_at: datetime | None = None
+        for jobs in self._cache.jobs(record.uid).values():
+            for job in jobs:
+                if job.pods or job.finished or job.deleting or job.failed:
+                    continue
+                again = job.created_at + PODLESS_AFTER
+                if now >= again:
+                    why = await self._why_podless(record.key.namespace, job)
+                    self._cache.note_refused_pods(record.uid, job.name, why)
+                    again = now + PODLESS_AGAIN
+                wake_at = min(wake_at or again, again)
+        return wake_at
+
+    async def _why_podless(self, namespace: str, job: JobFact) -> str:
+        selector = f"involvedObject.uid={job.uid},reason=FailedCreate"
+        found = await self._api.list(EVENTS, namespace, field_selector=selector)
+        messages = [str(item.get("message") or "") for item in found]
+        return messages[-1][:900] if messages else ""
+
+    async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
+        """The output in a ConfigMap of the run."""
+        try:
+            body = await self._api.get(CONFIG_MAPS, view.key.namespace, read.config_map)
+        except NotFound:
+            return None
+        value = json.loads(body["data"]["output.json"])
+        return value if isinstance(value, dict) else None
+
+    async def read_frame(self, view: View, read: ReadFrame) -> str | None:
+        """The framed output in a pod's log."""
+        try:
+            log = await self._api.logs(view.key.namespace, read.pod, tail_lines=FRAME_TAIL_LINES)
+            found = find_frame(log, read.size, read.sha256)
+            if found is None:
+                # Other processes of the task wrote more after it than expected.
+                log = await self._api.logs(view.key.namespace, read.pod)
+                found = find_frame(log, read.size, read.sha256)
+            return found
+        except (NotFound, ApiError) as error:
+            if isinstance(error, NotFound) or error.status == 400:
+                return None
+            raise
+
+    async def store_output(self, view: View, store: StoreOutput) -> None:
+        """Make the immutable ConfigMap of an output."""
+        run = view.facts.run
+        body = config_map(store.config_map, run, {"output.json": store.text}, run_labels(run))
+        try:
+            await self._api.create(CONFIG_MAPS, view.key.namespace, body)
+        except AlreadyExists:
+            pass  # named after the attempt: made by an operator that died before it could record it
+
+    async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
+        """Make the Job of an attempt; one of that name which is ours already is the one."""
+        run, namespace = view.facts.run, view.key.namespace
+        objects = task_objects(start, run, self._images)
+        try:
+            if objects.payload is not None:
+                try:
+                    await self._api.create(CONFIG_MAPS, namespace, objects.payload)
+                except AlreadyExists:
+                    pass
+            body = await self._api.create(JOBS, namespace, objects.job)
+        except AlreadyExists:
+            body = await self._api.get(JOBS, namespace, start.job_name)
+            if owner_uid(body, "WorkflowRun") != run.uid:
+                return Refusal(
+                    Reason.NAME_TAKEN,
+                    f"a Job {start.job_name} exists and belongs to somebody else: delete or rename it",
+                )
+        except (Invalid, TooLarge) as error:
+            return Refusal(Reason.JOB_REFUSED, f"the API server refuses the Job: {error.message}"[:1_000])
+        except Forbidden as error:
+            if "exceeded quota" in error.message:
+                return Refusal(Reason.QUOTA_EXCEEDED, error.message[:1_000], final=False)
+            return Refusal(Reason.JOB_REFUSED, f"the API server refuses the Job: {error.message}"[:1_000])
+        self._cache.see_job(body)
+        fact = self._cache.note_creation(run.uid, start.job_name, self.now()) or job_fact(body)
+        assert fact is not None
+        return fact
+
+    async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
+        """One conditional write. Fields that the new status does not have are removed by name: a merge patch keeps
+        what it does not mention."""
+        record = self._cache.runs.get(view.key)
+        if record is None or record.uid != view.facts.run.uid:
+            raise Stale(f"run {view.key} is gone")
+        new = status.to_json()
+        before = view.recorded.to_json() if view.recorded else {}
+        new |= {name: None for name in before if name not in new}
+        patch = {"metadata": {"resourceVersion": str(record.resource_version), "uid": record.uid}, "status": new}
+        try:
+            body = await self._api.patch_status(WORKFLOW_RUNS, view.key.namespace, view.key.name, patch)
+        except (Conflict, NotFound) as error:
+            raise Stale(str(error)) from error
+        self._cache.see_run(body)
+
+    async def stop_job(self, view: View, stop: StopJob) -> None:
+        """Delete a Job with its pods, if it still is the one that was meant."""
+        try:
+            await self._api.delete(JOBS, view.key.namespace, stop.job_name, stop.uid)
+        except (NotFound, Conflict):
+            pass
+
+    async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
+        """Publish Events about the run. An Event that is refused is not worth a second reconcile."""
+        for entry in events:
+            try:
+                await self._api.create(EVENTS, view.key.namespace, event(view.facts.run, entry, self.now()))
+            except ApiError:
+                continue
+
+
+def _under_way(task: TaskStatus) -> bool:
+    return task.job is not None and not task.phase.ended and task.next_attempt_time is None
+
+
+def _job_name(task: TaskStatus) -> str:
+    assert task.job is not None
+    return task.job.name
+
+
+__all__ = ["LABEL_RUN", "KubePlace"]

@@ -1,0 +1,83 @@
+"""The ports of the loop: what a place that runs tasks (a cluster, a laptop, the simulator) must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from nexus.api.reasons import Reason
+from nexus.api.run import WorkflowRunStatus
+from nexus.core.definition import Definition
+from nexus.core.facts import Facts, JobFact, Refusal
+from nexus.core.plan import LoadOutput, ReadFrame, RunEvent, StartTask, StopJob, StoreOutput
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """Which run: the unit of work of the queue."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unstartable:
+    """Why a run has no definition to execute; `retry_at` where that may change."""
+
+    reason: Reason
+    message: str
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A run as its place sees it now. `recorded` is the status that is stored; `facts.status` may already hold
+    what the next write adds to it."""
+
+    key: RunKey
+    facts: Facts
+    definition: Definition | Unstartable | None
+    """None for a run that has ended."""
+    recorded: WorkflowRunStatus | None
+    wake_at: datetime | None = None
+    """When to look again though nothing may have happened by then."""
+
+
+class Place(Protocol):
+    """Where runs live and their tasks execute."""
+
+    def now(self) -> datetime:
+        """The time, aware and in UTC."""
+
+    async def view(self, key: RunKey) -> View | None:
+        """The run, or None where it is gone or going."""
+
+    async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
+        """A stored output, None where it is gone."""
+
+    async def read_frame(self, view: View, read: ReadFrame) -> str | None:
+        """The text of an output in a task's log, None where it is not there whole."""
+
+    async def store_output(self, view: View, store: StoreOutput) -> None:
+        """Keep an output. Doing it twice is doing it once."""
+
+    async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
+        """Make the Job of an attempt, or find it there. Doing it twice is doing it once."""
+
+    async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
+        """Store the status. Raises Stale where somebody else stored another one since `view`."""
+
+    async def stop_job(self, view: View, stop: StopJob) -> None:
+        """Delete a Job and its pods; one that is gone already is fine."""
+
+    async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
+        """Publish Events. Losing one is no failure."""
+
+
+class Stale(Exception):
+    """The view was not the newest: look again."""

@@ -1,0 +1,110 @@
+"""The work queue: each key at most once in it and at most once in work, with delays and per-key backoff."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable, Hashable
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+FIRST_BACKOFF_SECONDS = 0.05
+MAX_BACKOFF_SECONDS = 30.0
+
+
+class WorkQueue(Generic[Key]):
+    """Keys to be worked on.
+
+    A key that is added while it is in work is worked on once more afterwards: no event is lost between a worker's
+    look at the facts and its end. A key whose work fails comes back after 50 ms, doubled with each failure in a row,
+    at most 30 s; other keys do not wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._working: set[Key] = set()
+        self._again: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, int, Key]] = []
+        self._sequence = 0
+        self._sooner = asyncio.Event()
+
+    def add(self, key: Key, delay: float = 0.0) -> None:
+        """Have a key worked on now, or in `delay` seconds unless it is due earlier already."""
+        if delay > 0:
+            self._add_later(key, delay)
+            return
+        self._due.pop(key, None)
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.put_nowait(key)
+
+    def _add_later(self, key: Key, delay: float) -> None:
+        due = asyncio.get_running_loop().time() + delay
+        if due >= self._due.get(key, float("inf")):
+            return
+        self._due[key] = due
+        self._sequence += 1
+        heapq.heappush(self._heap, (due, self._sequence, key))
+        self._sooner.set()
+
+    def __len__(self) -> int:
+        """Keys that are ready to be worked on."""
+        return len(self._queued)
+
+    async def run(self, work: Callable[[Key], Awaitable[float | None]], workers: int) -> None:
+        """Work until cancelled. `work` returns the seconds after which it wants its key back, or None."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._clockwork())
+            for _ in range(workers):
+                group.create_task(self._worker(work))
+
+    async def _worker(self, work: Callable[[Key], Awaitable[float | None]]) -> None:
+        while True:
+            key = await self._ready.get()
+            self._queued.discard(key)
+            self._working.add(key)
+            delay: float | None
+            try:
+                delay = await work(key)
+                self._failures.pop(key, None)
+            except Exception:  # the work logs what failed; here a failure is a delay
+                failures = self._failures[key] = self._failures.get(key, 0) + 1
+                delay = min(FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 20), MAX_BACKOFF_SECONDS)
+            finally:
+                self._working.discard(key)
+            if key in self._again:
+                self._again.discard(key)
+                self.add(key)
+            if delay is not None:
+                self.add(key, max(delay, 0.001))
+
+    async def _clockwork(self) -> None:
+        """Move keys from the heap to the ready queue when they are due. Nothing polls while nothing is due."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._sooner.clear()
+            timeout = self._heap[0][0] - loop.time() if self._heap else None
+            if timeout is None or timeout > 0:
+                try:
+                    await asyncio.wait_for(self._sooner.wait(), timeout)
+                except TimeoutError:
+                    pass
+                continue
+            due, _, key = heapq.heappop(self._heap)
+            # A key that was added again with an earlier time, or at once, left its older entry behind.
+            if self._due.get(key) == due:
+                self.add(key)
+
+
+def seconds_until(when: datetime | None, now: datetime) -> float | None:
+    """The delay for `WorkQueue.add` until a time, at least a millisecond; None for None."""
+    if when is None:
+        return None
+    return max((when - now) / timedelta(seconds=1), 0.001)

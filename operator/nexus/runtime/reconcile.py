@@ -1,0 +1,131 @@
+"""Reconcile: decide, act, write the status, once; the same loop for a cluster, a laptop and the simulator.
+
+The order is what makes death at any instruction harmless. Before the status: what is idempotent by name (outputs,
+Jobs). Then the status. After it: what only carries out what the status already says (deletions, Events).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from nexus.core.decide import after, decide
+from nexus.core.definition import Definition
+from nexus.core.expressions import Evaluator
+from nexus.core.facts import Facts, JobFact, Refusal
+from nexus.core.finish import duration, refuse
+from nexus.core.plan import LoadOutput, Plan, StartTask
+from nexus.runtime.ports import Place, RunKey, Unstartable, View
+
+# Each round reads something, starts something or is the last; a run of 500 tasks in which each one's start is refused
+# and skips the next would need as many rounds, and continues at the next reconcile.
+MAX_ROUNDS = 64
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Reconciler:
+    """Brings runs one step further, as often as it is called.
+
+    `in_thread` runs a decision away from the event loop: an expression may take its whole budget, and other runs
+    must not wait for it. `started` is told of each task start, for latency figures.
+    """
+
+    place: Place
+    evaluator: Evaluator
+    in_thread: bool = True
+    started: Callable[[View, StartTask], None] = lambda view, start: None
+
+    async def reconcile(self, key: RunKey) -> datetime | None:
+        """Work on one run; returns when to work on it again though nothing happened, None for never.
+
+        Raises Stale, and whatever the place raises, with nothing half-done that a further call would not complete.
+        """
+        view = await self.place.view(key)
+        if view is None:
+            return None
+        if view.recorded is not None and view.recorded.phase.ended:
+            await _all(self.place.stop_job(view, stop) for stop in after(view.recorded, view.facts).stops)
+            return None
+        if isinstance(view.definition, Unstartable):
+            return await self._unstartable(view, view.definition)
+        plan, view = await self._settle(view)
+        if plan.status != _comparable(view):
+            status = plan.status.model_copy(update={"duration": duration(plan.status, self.place.now())})
+            await self.place.write_status(view, status)
+        await _all(self.place.stop_job(view, stop) for stop in plan.stops)
+        if plan.events:
+            await self.place.record(view, plan.events)
+        return min((when for when in (plan.wake_at, view.wake_at) if when is not None), default=None)
+
+    async def _settle(self, view: View) -> tuple[Plan, View]:
+        """Decide and act until nothing is left to act on before the status."""
+        for _ in range(MAX_ROUNDS):
+            plan = await self._decide(view)
+            if plan.reads:
+                view = replace(view, facts=await self._read(view, plan))
+            elif plan.starts:
+                await _all(self.place.store_output(view, store) for store in plan.stores)
+                for start in plan.starts:
+                    self.started(view, start)
+                results = await _all(self.place.start_task(view, start) for start in plan.starts)
+                view = replace(view, facts=_with_results(view.facts, plan.starts, results))
+            else:
+                await _all(self.place.store_output(view, store) for store in plan.stores)
+                return plan, view
+        raise RuntimeError(f"run {view.key}: no decision after {MAX_ROUNDS} rounds")
+
+    async def _decide(self, view: View) -> Plan:
+        assert isinstance(view.definition, Definition)
+        arguments = (view.definition, view.facts, self.place.now(), self.evaluator)
+        if self.in_thread:
+            return await asyncio.to_thread(decide, *arguments)
+        return decide(*arguments)
+
+    async def _read(self, view: View, plan: Plan) -> Facts:
+        outputs, frames = dict(view.facts.outputs), dict(view.facts.frames)
+        for read in plan.reads:
+            if isinstance(read, LoadOutput):
+                outputs[read.task] = await self.place.load_output(view, read)
+            else:
+                frames[read.pod_uid] = await self.place.read_frame(view, read)
+        return replace(view.facts, outputs=outputs, frames=frames)
+
+    async def _unstartable(self, view: View, why: Unstartable) -> datetime | None:
+        if why.retry_at is not None:
+            return why.retry_at
+        plan = refuse(view.facts, self.place.now(), why.reason, why.message)
+        await self.place.write_status(view, plan.status.model_copy(update={"duration": "0s"}))
+        await self.place.record(view, plan.events)
+        return None
+
+
+def _comparable(view: View) -> object:
+    """The stored status without `duration`: time that passes is no reason for a write."""
+    return view.recorded.model_copy(update={"duration": None}) if view.recorded else None
+
+
+def _with_results(facts: Facts, starts: tuple[StartTask, ...], results: list[JobFact | Refusal]) -> Facts:
+    """The facts after the starts: the Jobs are there, and decided upon as if they had been found."""
+    jobs = dict(facts.jobs)
+    refusals = dict(facts.refusals)
+    for start, result in zip(starts, results, strict=True):
+        if isinstance(result, Refusal):
+            refusals[start.job_name] = result
+        else:
+            others = tuple(job for job in jobs.get(start.task, ()) if job.name != result.name)
+            jobs[start.task] = (*others, result)
+    return replace(facts, jobs=jobs, refusals=refusals)
+
+
+async def _all(awaitables: Iterable[Awaitable[Result]]) -> list[Result]:
+    """All at once, all to their end, and then the first error, so that no request outlives its reconcile."""
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
