@@ -44,4 +44,8 @@ def ready_nodes(settings: Settings) -> list[str]:
     except OSError:
         return []
     ready = {"type": "Ready", "status": "True"}.items()
-    return [node["metadata"]["name"] for node in nodes if any(ready <= c.items() for c in node["status"].get("conditions", []))]
+    return [
+        node["metadata"]["name"]
+        for node in nodes
+        if any(ready <= c.items() for c in node["status"].get("conditions", []))
+    ]

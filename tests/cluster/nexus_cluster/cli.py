@@ -13,13 +13,14 @@ from nexus_cluster.settings import load as load_settings
 from nexus_cluster.shell import Failed, Refused, locked, say
 
 DESCRIPTION = """\
-A Kubernetes cluster on this machine, for the end-to-end tests and the benchmarks: kind where Docker runs; otherwise one real node in
-namespaces of its own, built from Go modules (Linux, root). KWOK=1: played nodes instead, beside it, without root.
+A Kubernetes cluster on this machine, for the end-to-end tests and the benchmarks: kind where Docker runs; otherwise one
+real node in namespaces of its own, built from Go modules (Linux, root). KWOK=1: played nodes instead, beside it,
+without root.
 """
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command; return the exit code: 0, 1 if something failed, 2 if the machine or its state does not allow it."""
+    """Run one command; return the exit code: 0, 1 where something failed, 2 where the machine does not allow it."""
     options = _parser().parse_args(arguments)
     try:
         return _dispatch(load_settings(), options)
@@ -65,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("env", help="print lines for a shell: KUBECONFIG, PATH (kubectl), the audit log, the logs")
     commands.add_parser("status", help="say which parts are healthy; exit code 1 if one is not")
     load = commands.add_parser("load", help="build images and load them: the task images, or those named")
-    load.add_argument("images", nargs="*", metavar="NAME=FOLDER", help="such as nexus/operator:dev=operator, built with the argument BASE")
+    load.add_argument(
+        "images",
+        nargs="*",
+        metavar="NAME=FOLDER",
+        help="such as nexus/operator:dev=operator, built with the argument BASE",
+    )
     return parser
 
 
@@ -75,5 +81,11 @@ def _image(word: str) -> Image:
         raise Refused(f"{word!r} is not NAME:TAG=FOLDER")
     # containerd knows images by their full names only.
     first = name.split("/")[0]
-    full = name if "." in first or first == "localhost" else f"docker.io/{name}" if "/" in name else f"docker.io/library/{name}"
+    full = (
+        name
+        if "." in first or first == "localhost"
+        else f"docker.io/{name}"
+        if "/" in name
+        else f"docker.io/library/{name}"
+    )
     return Image(full, Path(folder).resolve())

@@ -14,7 +14,7 @@ COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-schedul
 
 
 def build(settings: Settings) -> dict[str, Path]:
-    """Build what is missing of the control plane and return program to path, kubectl, kubelet and kube-proxy included."""
+    """Build what is missing of Kubernetes and etcd; return program to path, with kubectl, kubelet and kube-proxy."""
     found = {}
     for module in programs.CONTROL_PLANE:
         folder = programs.build(settings, module)
@@ -31,7 +31,9 @@ def start(settings: Settings, paths: dict[str, Path], enter: Sequence[str] = ())
     daemons.start(settings, "etcd", [paths["etcd"], *_etcd(settings)], enter)
     daemons.start(settings, "kube-apiserver", [paths["kube-apiserver"], *_apiserver(settings)], enter)
     wait_until("the API server", lambda: api.answers(settings, "/readyz"), 60, settings.logs)
-    daemons.start(settings, "kube-controller-manager", [paths["kube-controller-manager"], *_controllers(settings)], enter)
+    daemons.start(
+        settings, "kube-controller-manager", [paths["kube-controller-manager"], *_controllers(settings)], enter
+    )
     daemons.start(settings, "kube-scheduler", [paths["kube-scheduler"], *_scheduler(settings)], enter)
 
 
@@ -45,7 +47,8 @@ def _etcd(settings: Settings) -> list[str]:
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
-        # Nothing in here outlives `down`; a run of benchmarks writes more than the default of 2 GiB between compactions.
+        # Nothing in here outlives `down`; a run of benchmarks writes more than the default of 2 GiB between
+        # compactions.
         "--quota-backend-bytes=8589934592",
         *extra_arguments("etcd"),
     ]
@@ -80,7 +83,8 @@ def _apiserver(settings: Settings) -> list[str]:
         "--enable-admission-plugins=NodeRestriction,PodSecurity",
         f"--audit-policy-file={settings.config / 'audit-policy.yaml'}",
         f"--audit-log-path={settings.audit_log}",
-        # Lines are counted from one file: at the default of 100 MB a new one would be begun in the middle of a benchmark.
+        # Lines are counted from one file: at the default of 100 MB a new one would be begun in the middle of a
+        # benchmark.
         "--audit-log-maxsize=4096",
         *extra_arguments("kube-apiserver"),
     ]
@@ -93,7 +97,8 @@ def _controllers(settings: Settings) -> list[str]:
         "--bind-address=127.0.0.1",
         f"--secure-port={settings.ports.controllers}",
         "--leader-elect=false",
-        # As kubeadm sets it: each controller is a user of its own, and so the audit log tells the Job controller's writes apart.
+        # As kubeadm sets it: each controller is a user of its own, and so the audit log tells the Job controller's
+        # writes apart.
         "--use-service-account-credentials=true",
         f"--root-ca-file={pki / 'ca.crt'}",
         f"--service-account-private-key-file={pki / 'service-accounts.key'}",

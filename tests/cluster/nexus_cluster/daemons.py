@@ -1,7 +1,8 @@
 """Starting, finding and ending the cluster's long-lived processes.
 
-There are no pid files: every process carries the cluster's state directory in its environment, which /proc shows. A pid file can be
-stale (the pid belongs to another by now) or missing (we were killed between fork and write); this mark can be neither.
+There are no pid files: every process carries the cluster's state directory in its environment, which /proc shows. A pid
+file can be stale (the pid belongs to another by now) or missing (we were killed between fork and write); this mark can
+be neither.
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ from nexus_cluster.shell import COMPONENT, MARK, Failed, environment
 
 
 def start(settings: Settings, component: str, argv: Sequence[str | Path], enter: Sequence[str] = ()) -> None:
-    """Start a component in a session of its own, writing to its log file; `enter` is a command that runs it in a namespace."""
+    """Start a component in its own session, writing to its log; `enter` is a prefix that puts it in a namespace."""
     settings.logs.mkdir(parents=True, exist_ok=True)
     words = [*enter, *(str(word) for word in argv)]
     with (settings.logs / f"{component}.log").open("ab") as log:
         subprocess.Popen(
-            words, env=environment(settings, component), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            words,
+            env=environment(settings, component),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
 
@@ -52,8 +58,8 @@ def running(settings: Settings) -> dict[str, list[int]]:
 def stop(settings: Settings, first: str | None = None) -> None:
     """End all processes of the cluster: ask, wait a little, then kill.
 
-    With `first`, that component is killed at once and before the others: for the first process of a pid namespace this makes the
-    kernel kill whatever runs in it, containers included. Raises Failed if a process survives.
+    With `first`, that component is killed at once and before the others: for the first process of a pid namespace this
+    makes the kernel kill whatever runs in it, containers included. Raises Failed if a process survives.
     """
     for pid in running(settings).get(first, []) if first else []:
         _signal(settings, pid, signal.SIGKILL)
@@ -81,8 +87,8 @@ def _signal(settings: Settings, pid: int, number: signal.Signals) -> None:
     except ProcessLookupError:
         return
     try:
-        # The pid may have passed to another process since it was listed. From here on the handle stands for one process: only if
-        # that one carries the mark is it ours.
+        # The pid may have passed to another process since it was listed. From here on the handle stands for one
+        # process: only if that one carries the mark is it ours.
         if _component(settings, pid):
             signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:

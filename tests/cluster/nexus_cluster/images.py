@@ -1,6 +1,7 @@
 """Container images without a registry: a base from Debian's packages, and Dockerfiles built on it with buildah.
 
-Every archive in the cache has a hash of all it was made from in its name, so that nothing is built twice and nothing stale is used.
+Every archive in the cache has a hash of all it was made from in its name, so that nothing is built twice and nothing
+stale is used.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def archive(settings: Settings, image: Image) -> Path:
         return target
     say(f"building the image {image.name}")
     base = _base(settings)
-    with tempfile.TemporaryDirectory(dir=_folder(settings, "tmp")) as scratch:
+    with tempfile.TemporaryDirectory(dir=_scratch(settings)) as scratch:
         context = Path(scratch) / "context"
         shutil.copytree(image.context, context)
         arguments = [f"--build-arg=BASE={base}"]
@@ -78,7 +79,7 @@ def pause_archive(settings: Settings) -> Path:
     target = settings.cache / "images" / f"{program.name}.tar"
     if not target.exists():
         say("building the pause image")
-        with tempfile.TemporaryDirectory(dir=_folder(settings, "tmp")) as scratch:
+        with tempfile.TemporaryDirectory(dir=_scratch(settings)) as scratch:
             shutil.copy(program / "pause", scratch)
             shutil.copy(settings.here / "images" / "pause" / "Dockerfile", scratch)
             _build(settings, Path(scratch), PAUSE_IMAGE, [])
@@ -93,12 +94,12 @@ def _base_key(settings: Settings) -> str:
 
 
 def _base(settings: Settings) -> str:
-    """Return the name of the base image in buildah's storage, making it from a fresh root file system if it is not there."""
+    """Return the name of the base image in buildah's storage, making the image if it is not there."""
     name = f"localhost/nexus/base:{_base_key(settings)}"
     if name in _buildah(settings, "images", "--format", "{{.Name}}:{{.Tag}}").split():
         return name
     tarball = _root_filesystem(settings)
-    with tempfile.TemporaryDirectory(dir=_folder(settings, "tmp")) as scratch:
+    with tempfile.TemporaryDirectory(dir=_scratch(settings)) as scratch:
         os.link(tarball, Path(scratch) / "rootfs.tar")
         shutil.copy(settings.here / "images" / "base" / "Dockerfile", scratch)
         _build(settings, Path(scratch), name, [])
@@ -111,11 +112,17 @@ def _root_filesystem(settings: Settings) -> Path:
         return target
     suite, mirror = _suite(), _mirror(settings)
     say(f"unpacking Debian {suite} with Python as the base of the images (a minute, once)")
-    with tempfile.TemporaryDirectory(dir=_folder(settings, "tmp")) as scratch:
+    with tempfile.TemporaryDirectory(dir=_scratch(settings)) as scratch:
         root = Path(scratch) / "root"
-        run(settings, ["debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", suite, root, mirror])
+        run(
+            settings,
+            ["debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", suite, root, mirror],
+        )
         partial = Path(scratch) / "rootfs.tar"
-        run(settings, ["tar", "--create", "--numeric-owner", f"--file={partial}", f"--directory={root}", *_excludes(), "."])
+        run(
+            settings,
+            ["tar", "--create", "--numeric-owner", f"--file={partial}", f"--directory={root}", *_excludes(), "."],
+        )
         partial.rename(target)
     return target
 
@@ -129,11 +136,15 @@ def _suite() -> str:
     for line in Path("/etc/os-release").read_text().splitlines():
         if line.startswith("VERSION_CODENAME="):
             return line.partition("=")[2].strip('"')
-    raise Refused("the images are made from Debian's packages, and this machine's /etc/os-release names no release of it")
+    raise Refused(
+        "the images are made from Debian's packages, and this machine's /etc/os-release names no release of it"
+    )
 
 
 def _mirror(settings: Settings) -> str:
-    lines = run(settings, ["apt-get", "indextargets", "--format", "$(CODENAME) $(RELEASE) $(REPO_URI)", "Created-By: Packages"])
+    lines = run(
+        settings, ["apt-get", "indextargets", "--format", "$(CODENAME) $(RELEASE) $(REPO_URI)", "Created-By: Packages"]
+    )
     for line in lines.splitlines():
         codename, release, uri = line.split(maxsplit=2)
         if _suite() in (codename, release):
@@ -145,7 +156,9 @@ def _download_wheels(settings: Settings, context: Path) -> None:
     """Fetch the wheels for the base's Python, not for the one that runs this, checking them against their hashes."""
     version = _python_of_base(settings)
     machine = platform.machine()
-    platforms = [f"--platform=manylinux_2_{minor}_{machine}" for minor in (28, 27, 17)] + [f"--platform=manylinux2014_{machine}"]
+    platforms = [f"--platform=manylinux_2_{minor}_{machine}" for minor in (28, 27, 17)] + [
+        f"--platform=manylinux2014_{machine}"
+    ]
     target = ["--only-binary=:all:", "--no-deps", f"--python-version={version}", "--implementation=cp", *platforms]
     files: list[str | Path] = ["--require-hashes", "-r", context / "requirements.txt", "--dest", context / "wheels"]
     run(settings, [sys.executable, "-m", "pip", "download", "--quiet", *target, *files])
@@ -168,7 +181,7 @@ def _build(settings: Settings, context: Path, name: str, arguments: list[str]) -
 def _push(settings: Settings, name: str, target: Path) -> None:
     """Write an image to an archive in one step, so that a killed build leaves none that is half."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_folder(settings, "tmp")) as scratch:
+    with tempfile.TemporaryDirectory(dir=_scratch(settings)) as scratch:
         partial = Path(scratch) / "image.tar"
         _buildah(settings, "push", "--quiet", name, f"docker-archive:{partial}:{name}")
         partial.rename(target)
@@ -184,7 +197,7 @@ def _buildah(settings: Settings, *words: str) -> str:
     networks = _folder(settings, "buildah/networks")
     configuration = networks / "containers.conf"
     configuration.write_text(f'[network]\nnetwork_config_dir = "{networks}"\n')
-    extra = {"TMPDIR": str(_folder(settings, "tmp")), "CONTAINERS_CONF": str(configuration)}
+    extra = {"TMPDIR": str(_scratch(settings)), "CONTAINERS_CONF": str(configuration)}
     return run(settings, ["buildah", *own, *words], extra=extra)
 
 
@@ -192,3 +205,8 @@ def _folder(settings: Settings, name: str) -> Path:
     folder = settings.cache / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _scratch(settings: Settings) -> Path:
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    return settings.scratch

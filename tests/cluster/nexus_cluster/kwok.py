@@ -24,8 +24,8 @@ def start(settings: Settings) -> None:
     """Start a control plane on the loopback, kwok, and its nodes; wait until all are Ready. Needs no root."""
     _refuse_if_ports_taken(settings)
     paths = control_plane.build(settings)
-    control_plane.start(settings, paths)
     kwok = programs.build(settings, programs.FAKE_KUBELET) / "kwok"
+    control_plane.start(settings, paths)
     daemons.start(settings, "kwok", [kwok, *_flags(settings)])
     count = node_count()
     say(f"creating {count} nodes, played by kwok")
@@ -68,4 +68,6 @@ def _refuse_if_ports_taken(settings: Settings) -> None:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                raise Refused(f"port {port} of the loopback ({name}) is taken: end what listens there, then try again") from None
+                raise Refused(
+                    f"port {port} of the loopback ({name}) is taken: end what listens there, then try again"
+                ) from None

@@ -24,7 +24,9 @@ def up(settings: Settings) -> None:
     if settings.ready.exists() and _alive(settings):
         broken = [part for part, health in status(settings).items() if health != "healthy"]
         if broken:
-            raise Failed(f"the cluster runs, but not healthy are: {', '.join(broken)}; see {settings.logs}, or run down, then up")
+            raise Failed(
+                f"the cluster runs, but not healthy are: {', '.join(broken)}; see {settings.logs}, or run down, then up"
+            )
         load(settings, _images(settings))
         say("the cluster is up already")
         return
@@ -34,6 +36,10 @@ def up(settings: Settings) -> None:
     settings.owner.write_text(str(settings.repository))
     try:
         _start(settings)
+    except Refused:
+        # Nothing runs yet, and nothing may be left that looks as if it did.
+        down(settings)
+        raise
     except (Failed, OSError):
         say(f"the cluster did not start; the logs are in {settings.logs}, and `down` cleans up")
         raise
@@ -41,7 +47,7 @@ def up(settings: Settings) -> None:
 
 
 def down(settings: Settings) -> None:
-    """End the cluster and remove all it has made but the cache. Also cleans up after an `up` that was killed half-way."""
+    """End the cluster and remove all it has made but the cache, also after an `up` that was killed half-way."""
     refuse_if_foreign(settings)
     if settings.flavor is Flavor.KIND:
         kind.delete(settings)
@@ -49,7 +55,7 @@ def down(settings: Settings) -> None:
     if settings.flavor is Flavor.NODE:
         machine.clean_up(settings)
     shutil.rmtree(settings.state, ignore_errors=True)
-    shutil.rmtree(settings.cache / "tmp", ignore_errors=True)
+    shutil.rmtree(settings.scratch, ignore_errors=True)
 
 
 def status(settings: Settings) -> dict[str, str]:
@@ -63,12 +69,13 @@ def status(settings: Settings) -> dict[str, str]:
         health["kube-apiserver"] = "not ready"
     wanted = 1 if settings.flavor is Flavor.NODE else kwok.node_count()
     ready = api.ready_nodes(settings) if health["kube-apiserver"] == "healthy" else []
+    health["start-up"] = "healthy" if settings.ready.exists() else "not finished"
     health["nodes"] = "healthy" if len(ready) >= wanted else f"{len(ready)} of {wanted} Ready"
     return health
 
 
 def load(settings: Settings, wanted: Iterable[Image]) -> None:
-    """Build images (from the cache where nothing changed) and put those into the cluster that it lacks or that changed."""
+    """Build the images that changed, and put into the cluster those that it lacks or that changed."""
     if settings.flavor is Flavor.KIND:
         kind.load(settings, list(wanted))
     if settings.flavor is not Flavor.NODE:
@@ -81,7 +88,11 @@ def load(settings: Settings, wanted: Iterable[Image]) -> None:
 
 def environment(settings: Settings) -> list[str]:
     """Return the lines of shell that let kubectl, the tests and the benchmarks use the cluster."""
-    values = {"KUBECONFIG": settings.kubeconfig, "NEXUS_AUDIT_LOG": settings.audit_log, "NEXUS_CLUSTER_LOGS": settings.logs}
+    values = {
+        "KUBECONFIG": settings.kubeconfig,
+        "NEXUS_AUDIT_LOG": settings.audit_log,
+        "NEXUS_CLUSTER_LOGS": settings.logs,
+    }
     lines = [f"export {name}={shlex.quote(str(value))}" for name, value in values.items()]
     if settings.flavor is not Flavor.KIND:
         kubectl = shlex.quote(str(control_plane.build(settings)["kubectl"].parent))
@@ -95,7 +106,9 @@ def refuse_if_foreign(settings: Settings) -> None:
         return
     owner = Path(settings.owner.read_text())
     if owner != settings.repository and (owner / "tests" / "cluster").exists():
-        raise Refused(f"the cluster belongs to the checkout in {owner}: run down there first, or use it as `env` there says")
+        raise Refused(
+            f"the cluster belongs to the checkout in {owner}: run down there first, or use it as `env` there says"
+        )
 
 
 def _start(settings: Settings) -> None:
@@ -134,7 +147,7 @@ def _start_runtime(settings: Settings, enter: list[str], archives: dict[str, Pat
 
 
 def _import(settings: Settings, enter: list[str], archives: dict[str, Path]) -> None:
-    """Import archives, but not those that are in already: a record beside the state tells which file each name came from."""
+    """Import archives, but not those that are in: a record in the state tells which file each name came from."""
     record = settings.state / "images.json"
     have: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
     for name, archive in archives.items():

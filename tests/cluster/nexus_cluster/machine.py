@@ -1,4 +1,4 @@
-"""The node's namespaces, and the few traces of a node that do not vanish with them: control groups and kernel settings."""
+"""The node's namespaces, and what of a node does not vanish with them: control groups and kernel settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nexus_cluster import daemons
 from nexus_cluster.node_init import PRIVATE
-from nexus_cluster.settings import NODE, Settings
+from nexus_cluster.settings import NODE, Network, Settings
 from nexus_cluster.shell import Failed, Refused, run
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -64,33 +64,42 @@ def enter_command(settings: Settings) -> list[str] | None:
 
 
 def clean_up(settings: Settings) -> None:
-    """Remove what outlives the namespaces; to be called when all processes have ended."""
+    """Remove what outlives the namespaces; to be called when all processes have ended.
+
+    Without the record of the kernel settings, which is written before anything is made, what there is belongs to
+    somebody else's node.
+    """
+    saved = settings.state / "tunables.json"
+    if not saved.exists():
+        return
     for hierarchy in _hierarchies():
         for name in (OURS, PODS):
             _remove_cgroup(hierarchy / name)
-    saved = settings.state / "tunables.json"
-    if saved.exists():
-        for name, value in json.loads(saved.read_text()).items():
-            path = Path("/proc/sys") / name
-            if path.read_text() != value:
-                path.write_text(value)
+    for name, value in json.loads(saved.read_text()).items():
+        path = Path("/proc/sys") / name
+        if path.read_text() != value:
+            path.write_text(value)
 
 
 def _refuse_if_taken(settings: Settings) -> None:
     for path in (*PRIVATE, "/run", "/proc"):
         if settings.state.is_relative_to(path):
-            raise Refused(f"the cluster's state is in {settings.state}, but the node has a {path} of its own: set XDG_STATE_HOME")
+            raise Refused(
+                f"the cluster's state is in {settings.state}, but the node has a {path} of its own: set XDG_STATE_HOME"
+            )
     if (Path("/sys/class/net") / settings.network.link).exists():
-        raise Refused(f"the interface {settings.network.link} exists: another test cluster (other user or state directory?) is up")
+        raise Refused(
+            f"the interface {settings.network.link} exists: another test cluster (other user or state directory?) is up"
+        )
     if any((hierarchy / PODS).exists() for hierarchy in _hierarchies()):
         raise Refused(f"a control group {PODS} exists: this machine is a Kubernetes node already")
 
 
 def _connect(settings: Settings, enter: list[str]) -> None:
-    """Link the node to this machine, and nothing else.
+    """Link the node to this machine, and to nothing else.
 
-    The node has no default route: a pod's packet to a service without rules, to a registry or a name server is refused at once
-    instead of leaving the machine or timing out. Routes in the other direction let the tests call pods and services.
+    The node has no default route: a pod's packet to a registry, or to wherever else, is refused at once instead of
+    leaving the machine or timing out. Routes in the other direction let the tests call pods and services.
     """
     net = settings.network
     pid = enter[1].removeprefix("--target=")
@@ -102,6 +111,7 @@ def _connect(settings: Settings, enter: list[str]) -> None:
         [*enter, "ip", "addr", "add", f"{net.node}/{net.prefix}", "dev", "eth0"],
         [*enter, "ip", "link", "set", "eth0", "up"],
         [*enter, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"],
+        *([*enter, *command] for command in _refuse_unknown_services(net)),
         ["ip", "route", "add", net.pods, "via", net.node],
         ["ip", "route", "add", net.services, "via", net.node],
     ]
@@ -109,16 +119,33 @@ def _connect(settings: Settings, enter: list[str]) -> None:
         run(settings, command)
 
 
+def _refuse_unknown_services(net: Network) -> list[list[str]]:
+    """Return the node's commands that refuse what kube-proxy's rules do not redirect: no such service, or no rules yet.
+
+    The name server's address is one of these. Without its limit on answers (a second between two to the same address)
+    the kernel would leave most of the queries of a name lookup unanswered, and the lookup would take 10 s to fail.
+    """
+    return [
+        # A packet without a route is dropped before a rule sees it, so that there has to be one, to wherever.
+        ["ip", "route", "add", net.services, "dev", "lo"],
+        ["iptables", "-A", "FORWARD", "-d", net.services, "-j", "REJECT", "--reject-with", "icmp-port-unreachable"],
+        ["iptables", "-A", "OUTPUT", "-p", "tcp", "-d", net.services, "-j", "REJECT", "--reject-with", "tcp-reset"],
+        ["sh", "-c", "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit"],
+    ]
+
+
 def _remember_tunables(settings: Settings) -> None:
     values = {name: (Path("/proc/sys") / name).read_text() for name in TUNABLES}
-    (settings.state / "tunables.json").write_text(json.dumps(values))
+    partial = settings.state / "tunables.json.partial"
+    partial.write_text(json.dumps(values))
+    partial.rename(settings.state / "tunables.json")
 
 
 def _enter_cgroup() -> None:
     """Move this process, and so all daemons it starts, out of its session's control group.
 
-    Whoever ends the session (a login manager, a CI runner) would otherwise end the cluster with it. The memory hierarchy is the one
-    that is used for this in version 1; version 2 has only one.
+    Whoever ends the session (a login manager, a CI runner) would otherwise end the cluster with it. The memory
+    hierarchy is the one that is used for this in version 1; version 2 has only one.
     """
     for hierarchy in _hierarchies():
         if hierarchy.name == "memory" or (hierarchy / "cgroup.controllers").exists():
@@ -142,7 +169,7 @@ def _remove_cgroup(group: Path) -> None:
 
 
 def _remove_when_empty(group: Path) -> None:
-    """Remove a control group, waiting for its last processes: those that were killed belong to it until they are reaped."""
+    """Remove a control group, waiting for its killed processes: they belong to it until they are reaped."""
     until = time.monotonic() + 10
     while True:
         try:

@@ -1,10 +1,9 @@
-"""What makes the node a node: containerd, kube-proxy and the kubelet, their configuration, and starting them in order."""
+"""What makes the node a node: containerd, kube-proxy and the kubelet, configured and started in order."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from nexus_cluster import api, daemons, programs
 from nexus_cluster.settings import NODE, Settings, extra_arguments
@@ -39,7 +38,9 @@ def start(settings: Settings, paths: dict[str, Path], enter: list[str]) -> None:
     (settings.config / "kubelet.json").write_text(json.dumps(_kubelet(settings, resolv), indent=1))
     say("starting kube-proxy and the kubelet")
     # kube-proxy first: a pod that runs before the rules are there can't reach the API server by its service's address.
-    daemons.start(settings, "kube-proxy", [paths["kube-proxy"], f"--config={settings.config / 'kube-proxy.json'}"], enter)
+    daemons.start(
+        settings, "kube-proxy", [paths["kube-proxy"], f"--config={settings.config / 'kube-proxy.json'}"], enter
+    )
     flags = [
         f"--config={settings.config / 'kubelet.json'}",
         f"--kubeconfig={settings.config / 'kubelet.kubeconfig'}",
@@ -49,18 +50,7 @@ def start(settings: Settings, paths: dict[str, Path], enter: list[str]) -> None:
     ]
     daemons.start(settings, "kubelet", [paths["kubelet"], *flags], enter)
     wait_until("the node to be Ready", lambda: NODE in api.ready_nodes(settings), 90, settings.logs)
-    api.request(settings, "/api/v1/namespaces/kube-system/services", _name_service(settings))
     wait_until("the rules of kube-proxy", lambda: _service_answers(settings, enter), 60, settings.logs)
-
-
-def _name_service(settings: Settings) -> dict[str, Any]:
-    """Return the service of the name servers that are not there: for one without endpoints kube-proxy refuses every packet.
-
-    A name lookup then fails in milliseconds, where one that nobody answers takes its 20 s.
-    """
-    ports = [{"name": f"dns-{protocol.lower()}", "port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
-    spec = {"clusterIP": settings.network.dns_service, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kube-dns"}, "spec": spec}
 
 
 def _service_answers(settings: Settings, enter: list[str]) -> bool:
@@ -80,9 +70,10 @@ def _containerd_answers(settings: Settings, enter: list[str]) -> bool:
 def _containerd(settings: Settings) -> str:
     """Return containerd's configuration, in the version that 1.6 reads and 2.x converts."""
     plugins = '[plugins."io.containerd.grpc.v1.cri"'
+    # Snapshotters nobody uses only fill the log with why they can't start.
+    disabled = ", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in ("aufs", "btrfs", "zfs", "devmapper"))
     return f"""version = 2
-disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp"]
+disabled_plugins = [{disabled}]
 
 [grpc]
   address = "{SOCKET}"
@@ -109,8 +100,19 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 
 def _cni(settings: Settings) -> dict[str, object]:
     ranges = {"type": "host-local", "ranges": [[{"subnet": settings.network.pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
-    bridge = {"type": "bridge", "bridge": "pods0", "isGateway": True, "hairpinMode": True, "ipMasq": False, "ipam": ranges}
-    return {"cniVersion": "0.4.0", "name": "nexus-pods", "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]}
+    bridge = {
+        "type": "bridge",
+        "bridge": "pods0",
+        "isGateway": True,
+        "hairpinMode": True,
+        "ipMasq": False,
+        "ipam": ranges,
+    }
+    return {
+        "cniVersion": "0.4.0",
+        "name": "nexus-pods",
+        "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}],
+    }
 
 
 def _kube_proxy(settings: Settings) -> dict[str, object]:
@@ -131,7 +133,11 @@ def _kubelet(settings: Settings, resolv: Path) -> dict[str, object]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": str(pki / "ca.crt")}},
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(pki / "ca.crt")},
+        },
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": str(pki / "kubelet-server.crt"),
         "tlsPrivateKeyFile": str(pki / "kubelet-server.key"),
@@ -145,9 +151,12 @@ def _kubelet(settings: Settings, resolv: Path) -> dict[str, object]:
         "localStorageCapacityIsolation": False,
         "maxPods": 250,
         "serializeImagePulls": False,
-        # Images come from no registry, so the kubelet must never delete one, nor evict pods because the disk is rather full.
+        # Images come from no registry, so the kubelet must never delete one, nor evict pods because the disk is rather
+        # full.
         "imageGCHighThresholdPercent": 100,
-        "evictionHard": {name: "0%" for name in ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available")},
+        "evictionHard": dict.fromkeys(
+            ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"), "0%"
+        ),
         "clusterDomain": "cluster.local",
         # Without it every pod gets a warning event about a missing name server.
         "clusterDNS": [settings.network.dns_service],

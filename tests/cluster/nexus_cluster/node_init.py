@@ -1,7 +1,7 @@
 """The first process of the node: it makes the node's mounts, then only collects orphans until it is killed.
 
-Run by `unshare` with new namespaces for mounts, network, processes, host name and IPC. Its death ends all that runs in them, and with
-the last process go the mounts and the network interfaces: the kernel cleans up, not we.
+Run by `unshare` with new namespaces for mounts, network, processes, host name and IPC. Its death ends all that runs in
+them, and with the last process go the mounts and the network interfaces: the kernel cleans up, not we.
 """
 
 from __future__ import annotations

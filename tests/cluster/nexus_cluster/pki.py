@@ -60,9 +60,15 @@ def create(settings: Settings) -> None:
         "-days",
         DAYS,
     ]
-    run(settings, ["openssl", "req", "-x509", *KEY, *authority, "-addext", "keyUsage=critical,keyCertSign,digitalSignature"])
+    run(
+        settings,
+        ["openssl", "req", "-x509", *KEY, *authority, "-addext", "keyUsage=critical,keyCertSign,digitalSignature"],
+    )
     run(settings, ["openssl", "genpkey", "-algorithm", "RSA", "-out", folder / "service-accounts.key"])
-    run(settings, ["openssl", "pkey", "-in", folder / "service-accounts.key", "-pubout", "-out", folder / "service-accounts.pub"])
+    run(
+        settings,
+        ["openssl", "pkey", "-in", folder / "service-accounts.key", "-pubout", "-out", folder / "service-accounts.pub"],
+    )
     for identity in identities(settings):
         _certificate(settings, identity)
         if not identity.hosts:
@@ -92,7 +98,10 @@ def _kubeconfig(settings: Settings, identity: Identity, target: Path) -> None:
         return base64.b64encode((settings.pki / name).read_bytes()).decode()
 
     cluster = {"server": f"https://{settings.apiserver}", "certificate-authority-data": inline("ca.crt")}
-    user = {"client-certificate-data": inline(f"{identity.file}.crt"), "client-key-data": inline(f"{identity.file}.key")}
+    user = {
+        "client-certificate-data": inline(f"{identity.file}.crt"),
+        "client-key-data": inline(f"{identity.file}.key"),
+    }
     name = f"nexus-{settings.flavor.value}"
     content = {
         "apiVersion": "v1",

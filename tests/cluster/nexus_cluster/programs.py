@@ -34,10 +34,18 @@ def _kubernetes() -> Module:
     major, minor, _ = KUBERNETES.removeprefix("v").split(".")
     # Without these the components call themselves v0.0.0-master, and clients that look at the version are misled.
     # client-go has a copy of its own, which goes into the user agents of the audit log.
-    stamped = {"gitVersion": KUBERNETES, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean", "gitCommit": "modules"}
+    stamped = {
+        "gitVersion": KUBERNETES,
+        "gitMajor": major,
+        "gitMinor": minor,
+        "gitTreeState": "clean",
+        "gitCommit": "modules",
+    }
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     stamps = " ".join(f"-X {package}.{name}={value}" for package in packages for name, value in stamped.items())
-    return Module("kubernetes", tuple(f"k8s.io/kubernetes/cmd/{name}" for name in programs), programs, f"-s -w {stamps}")
+    return Module(
+        "kubernetes", tuple(f"k8s.io/kubernetes/cmd/{name}" for name in programs), programs, f"-s -w {stamps}"
+    )
 
 
 CONTROL_PLANE = (_kubernetes(), Module("etcd", ("go.etcd.io/etcd/server/v3",), ("etcd",)))
@@ -74,7 +82,8 @@ def build(settings: Settings, module: Module) -> Path:
     _require_go(settings)
     say(f"building {', '.join(module.programs)} from Go modules (minutes on a cold cache, once)")
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{module.folder}-", dir=target.parent))
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=settings.scratch))
     try:
         flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", module.linker]
         static = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
@@ -105,7 +114,9 @@ def require_node_programs(settings: Settings) -> None:
     Raises Refused (exit code 2) where that can't be done, naming what is missing.
     """
     if sys.platform != "linux" or os.geteuid() != 0:
-        raise Refused("a real node needs Linux and root: use a machine with Docker and kind, run as root, or set KWOK=1")
+        raise Refused(
+            "a real node needs Linux and root: use a machine with Docker and kind, run as root, or set KWOK=1"
+        )
     missing = {package for command, package in DEBIAN.items() if shutil.which(command) is None}
     if cni_plugins() is None:
         missing.add("containernetworking-plugins")

@@ -41,8 +41,8 @@ class Network:
 class Ports:
     """TCP ports of the control plane.
 
-    In a node's namespace all are free, and so the usual ones serve; on the host's loopback (KWOK) unusual ones keep clear of a
-    cluster that somebody else runs.
+    In a node's namespace all are free, and so the usual ones serve; on the host's loopback (KWOK) unusual ones keep
+    clear of a cluster that somebody else runs.
     """
 
     apiserver: int
@@ -103,8 +103,14 @@ class Settings:
     def audit_log(self) -> Path:
         """One JSON line for each write request the API server has answered."""
         if self.flavor is Flavor.KIND:
-            return Path("/tmp/nexus-kind/audit/audit.log")  # noqa: S108 - kind-config.yaml mounts just this path
+            # kind-config.yaml mounts just this path.
+            return Path("/tmp/nexus-kind/audit/audit.log")
         return self.state / "audit" / "audit.log"
+
+    @property
+    def scratch(self) -> Path:
+        """For what is under construction, to be renamed into place in the cache; `down` empties it."""
+        return self.cache / f"scratch-{self.flavor.value}"
 
     @property
     def ready(self) -> Path:
@@ -118,7 +124,7 @@ class Settings:
 
 
 def load() -> Settings:
-    """Read the settings from the environment: KWOK, XDG_CACHE_HOME, XDG_STATE_HOME, NEXUS_CLUSTER (`kind` or `node`)."""
+    """Read the settings from the environment: KWOK=1, NEXUS_CLUSTER=kind|node, XDG_CACHE_HOME, XDG_STATE_HOME."""
     repository = Path(__file__).resolve().parents[3]
     flavor = _flavor()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nexus"
@@ -143,7 +149,8 @@ def _flavor() -> Flavor:
 def extra_arguments(component: str) -> list[str]:
     """Flags from the environment to add to a component's own, where a later flag wins over an earlier one.
 
-    NEXUS_KCM_ARGS, NEXUS_APISERVER_ARGS, NEXUS_SCHEDULER_ARGS, NEXUS_KUBELET_ARGS, NEXUS_ETCD_ARGS, NEXUS_KWOK_ARGS: split at spaces.
+    NEXUS_KCM_ARGS, NEXUS_APISERVER_ARGS, NEXUS_SCHEDULER_ARGS, NEXUS_KUBELET_ARGS, NEXUS_ETCD_ARGS, NEXUS_KWOK_ARGS:
+    split at spaces.
     """
     short = {"kube-controller-manager": "KCM", "kube-apiserver": "APISERVER", "kube-scheduler": "SCHEDULER"}
     name = short.get(component, component.upper().replace("-", "_"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -47,9 +48,10 @@ def run(
 ) -> str:
     """Run a command to its end and return its stdout; raise Failed, with the end of what it wrote, if it fails."""
     words = [str(word) for word in argv]
-    done = subprocess.run(
-        words, cwd=cwd, env=environment(settings, "command", extra), stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+    if shutil.which(words[0]) is None:
+        raise Refused(f"{words[0]} is not installed: install it, or put it on the PATH")
+    marked = environment(settings, "command", extra)
+    done = subprocess.run(words, cwd=cwd, env=marked, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode != 0:
         output = (done.stdout + done.stderr).decode(errors="replace").strip()
         tail = "\n".join(output.splitlines()[-25:])
@@ -76,7 +78,9 @@ def locked(settings: Settings) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise Refused(f"another up, down or load of this cluster is at work ({lock.read().strip()}): wait for it") from None
+            raise Refused(
+                f"another up, down or load of this cluster is at work ({lock.read().strip()}): wait for it"
+            ) from None
         lock.truncate(0)
         lock.write(f"pid {os.getpid()}, from {settings.repository}\n")
         lock.flush()
