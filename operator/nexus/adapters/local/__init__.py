@@ -1,0 +1,1 @@
+"""Runs on this machine: the same decisions, with subprocesses where a cluster has pods."""

@@ -1,0 +1,104 @@
+"""Bindings: the Secrets and ConfigMaps that a local run gets instead of a cluster's."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nexus.api.tasks import EnvFrom, EnvVar, KeyRef, ObjectRef
+from nexus.core.definition import Definition, Node
+
+Entries = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Bindings:
+    """Secrets and ConfigMaps by name, each a mapping of keys to text."""
+
+    secrets: Entries = field(default_factory=dict)
+    config_maps: Entries = field(default_factory=dict)
+
+    def environment(self, sources: tuple[EnvFrom, ...]) -> dict[str, str]:
+        """What `envFrom` puts into the environment; later sources win, as in Kubernetes."""
+        found: dict[str, str] = {}
+        for source in sources:
+            entries = self.secrets if source.secret_ref else self.config_maps
+            reference = source.secret_ref or source.config_map_ref
+            assert reference is not None
+            prefix = source.prefix or ""
+            found |= {f"{prefix}{key}": value for key, value in entries.get(reference.name, {}).items()}
+        return found
+
+    def value(self, variable: EnvVar) -> str | None:
+        """What `valueFrom` of a variable gives; None where it is optional and missing."""
+        source = variable.value_from
+        assert source is not None
+        entries = self.secrets if source.secret_key_ref else self.config_maps
+        reference = source.secret_key_ref or source.config_map_key_ref
+        assert reference is not None
+        return entries.get(reference.name, {}).get(reference.key)
+
+    def missing(self, definition: Definition) -> list[str]:
+        """What the tasks need and nobody gave, each with the task and the way to give it."""
+        found = []
+        for node in definition.nodes.values():
+            for kind, entries, reference in _references(node):
+                if reference.optional or _holds(entries, self, reference):
+                    continue
+                name = f"{reference.name}/{reference.key}" if isinstance(reference, KeyRef) else reference.name
+                if kind == "Secret":
+                    flag = f"--secret {name}=env:VARIABLE or --secret {name}=file:PATH"
+                    if isinstance(reference, ObjectRef):
+                        flag = f"--secret {name}/KEY=env:VARIABLE for each key"
+                    hint = f"give it with {flag}, or put the Secret into the file"
+                else:
+                    hint = "put the ConfigMap into the file"
+                found.append(f"task {node.name}: {kind} {name} is missing: {hint}")
+        return list(dict.fromkeys(found))
+
+
+def _references(node: Node) -> Iterator[tuple[str, str, KeyRef | ObjectRef]]:
+    for variable in node.task.env or ():
+        source = variable.value_from
+        if source is not None and source.secret_key_ref is not None:
+            yield "Secret", "secrets", source.secret_key_ref
+        if source is not None and source.config_map_key_ref is not None:
+            yield "ConfigMap", "config_maps", source.config_map_key_ref
+    for entry in node.task.env_from or ():
+        if entry.secret_ref is not None:
+            yield "Secret", "secrets", entry.secret_ref
+        if entry.config_map_ref is not None:
+            yield "ConfigMap", "config_maps", entry.config_map_ref
+    if node.task.sql is not None and not isinstance(node.task.sql.connection, str):
+        yield "Secret", "secrets", node.task.sql.connection.secret_key_ref
+
+
+def _holds(entries: str, bindings: Bindings, reference: KeyRef | ObjectRef) -> bool:
+    known: Entries = getattr(bindings, entries)
+    if reference.name not in known:
+        return False
+    return isinstance(reference, ObjectRef) or reference.key in known[reference.name]
+
+
+def of_manifest(body: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of a Secret or ConfigMap object. Raises ValueError where a value is no text or no base64."""
+    found: dict[str, str] = {}
+    for key, value in (body.get("data") or {}).items():
+        if not isinstance(value, str):
+            raise ValueError(f"data.{key} is no text: put it in quotes")
+        found[key] = _decoded(key, value) if body.get("kind") == "Secret" else value
+    for key, value in (body.get("stringData") or {}).items():
+        if not isinstance(value, str):
+            raise ValueError(f"stringData.{key} is no text: put it in quotes")
+        found[key] = value
+    return found
+
+
+def _decoded(key: str, value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"data.{key} is not base64 of text: use stringData for plain text") from error

@@ -1,0 +1,84 @@
+"""A local run from start to end: the loop of the operator, for one run and one terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nexus.adapters.local.bindings import Bindings
+from nexus.adapters.local.place import LocalPlace, Observer
+from nexus.api.run import WorkflowRunStatus
+from nexus.core.definition import Definition
+from nexus.core.expressions import Evaluator
+from nexus.core.facts import RunFact
+from nexus.runtime.queue import seconds_until
+from nexus.runtime.reconcile import Reconciler
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a local run ended. `outputs` has every output, those too that the status only refers to."""
+
+    status: WorkflowRunStatus
+    outputs: dict[str, dict[str, Any]]
+    interrupted: bool
+
+
+async def run(
+    fact: RunFact,
+    definition: Definition,
+    bindings: Bindings,
+    search_path: Path,
+    observer: Observer,
+    evaluator: Evaluator,
+) -> Finished:
+    """Execute a run on this machine. Ctrl-C once cancels it, twice kills what still runs."""
+    changed = asyncio.Event()
+    interrupts = 0
+    with tempfile.TemporaryDirectory(prefix="nexus-", ignore_cleanup_errors=True) as folder:
+        place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set)
+
+        def interrupt() -> None:
+            nonlocal interrupts
+            interrupts += 1
+            place.cancelled = True
+            changed.set()
+            if interrupts > 1:
+                killing.append(asyncio.ensure_future(place.kill()))
+
+        killing: list[asyncio.Future[None]] = []
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        loop.add_signal_handler(signal.SIGTERM, interrupt)
+        try:
+            await _until_ended(place, Reconciler(place, evaluator, in_thread=False), changed)
+        finally:
+            await place.close()
+            loop.remove_signal_handler(signal.SIGINT)
+            loop.remove_signal_handler(signal.SIGTERM)
+        assert place.recorded is not None
+        return Finished(place.recorded, _outputs(place), interrupts > 0)
+
+
+async def _until_ended(place: LocalPlace, reconciler: Reconciler, changed: asyncio.Event) -> None:
+    while place.recorded is None or not place.recorded.phase.ended:
+        changed.clear()
+        wake_at = await reconciler.reconcile(place.key)
+        if place.recorded is not None and place.recorded.phase.ended:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), seconds_until(wake_at, place.now()))
+
+
+def _outputs(place: LocalPlace) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for task in place.recorded.tasks or () if place.recorded else ():
+        value = place.output(task.output_ref.config_map) if task.output_ref else task.output
+        if value is not None:
+            found[task.name] = value
+    return found
