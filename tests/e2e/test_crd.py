@@ -1,0 +1,495 @@
+"""The CRDs on a real API server: what it takes, what it refuses and with which words, and that the largest fits."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from tests.e2e.api_server import Cluster, Object, eventually
+
+from nexus.api import rules
+from nexus.api.base import API_VERSION, GROUP, VERSION
+from nexus.api.rules import RULES, Rule
+from nexus.api.run import WorkflowRun
+from nexus.api.workflow import Workflow
+
+pytestmark = pytest.mark.cluster
+
+REPOSITORY = Path(__file__).parents[2]
+MODELS: dict[str, type[Workflow | WorkflowRun]] = {"Workflow": Workflow, "WorkflowRun": WorkflowRun}
+KINDS = tuple(MODELS)
+
+
+@pytest.fixture(scope="module")
+def cluster(kubeconfig: Path) -> Iterator[Cluster]:
+    """The cluster with this checkout's CRDs and an empty namespace; both go afterwards, CRDs that were there stay."""
+    cluster = Cluster(kubeconfig, f"crd-{secrets.token_hex(4)}")
+    names = [f"workflows.{GROUP}", f"workflowruns.{GROUP}"]
+    before = cluster.kubectl("get", "crd", "-o", "name")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in names))
+    cluster.kubectl("create", "namespace", cluster.namespace)
+    eventually(lambda: all(cluster.http.get(cluster.path(kind)).status_code == 200 for kind in KINDS))
+    yield cluster
+    for kind in KINDS:
+        cluster.http.delete(cluster.path(kind))
+    cluster.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
+    for name in names:
+        if name not in before:
+            cluster.kubectl("delete", "crd", name, "--wait=false")
+    cluster.http.close()
+
+
+def workflow(*tasks: Object, name: str = "w", **spec: Any) -> Object:
+    meta = {"apiVersion": API_VERSION, "kind": "Workflow", "metadata": {"name": name}}
+    return meta | {"spec": {"tasks": list(tasks), **spec}}
+
+
+def run(name: str = "r", **spec: Any) -> Object:
+    return {"apiVersion": API_VERSION, "kind": "WorkflowRun", "metadata": {"name": name}, "spec": spec}
+
+
+def task(name: str = "a", **fields: Any) -> Object:
+    return {"name": name, **({} if TYPES & fields.keys() else {"bash": {"command": "true"}}), **fields}
+
+
+TYPES = {"python", "http", "bash", "sql", "container"}
+SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}
+CONFIG = {"configMapKeyRef": {"name": "c", "key": "k"}}
+
+
+def one(**fields: Any) -> Object:
+    """The spec of a workflow with one task."""
+    return {"tasks": [task(**fields)]}
+
+
+def env(**fields: Any) -> Object:
+    return one(env=[{"name": "A", **fields}])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rule, with two definitions that are alike but for what it is about."""
+
+    rule: Rule
+    good: Object
+    bad: Object
+    says: str = ""
+    """What the message names beyond the rule's own text."""
+
+
+def at(model: str, field: str | None, index: int = 0) -> Rule:
+    return RULES[(model, field)][index]
+
+
+CASES = {
+    "two task types": Case(
+        rules.ONE_TASK_TYPE,
+        one(http={"url": "http://x"}),
+        one(http={"url": "http://x"}, bash={"command": "true"}),
+        says="task a must have exactly one of python, http, bash, sql and container",
+    ),
+    "no task type": Case(
+        rules.ONE_TASK_TYPE, one(container={"image": "x"}), {"tasks": [{"name": "bare"}]}, says="task bare must"
+    ),
+    "a dependency on itself": Case(
+        rules.NO_SELF_DEPENDENCY,
+        {"tasks": [task("a"), task("b", dependsOn=["a"])]},
+        {"tasks": [task("a"), task("b", dependsOn=["a", "b"])]},
+        says="spec.tasks[1].dependsOn: Invalid value",
+    ),
+    "a triggerRule without dependencies": Case(
+        rules.TRIGGER_RULE_NEEDS_DEPENDENCIES,
+        {"tasks": [task("a"), task("b", dependsOn=["a"], triggerRule="AllDone")]},
+        one(triggerRule="AllDone"),
+        says="spec.tasks[0].triggerRule: Forbidden",
+    ),
+    "a triggerRule with an empty list of dependencies": Case(
+        rules.TRIGGER_RULE_NEEDS_DEPENDENCIES, one(dependsOn=[]), one(triggerRule="AllSucceeded", dependsOn=[])
+    ),
+    "an unknown dependency": Case(
+        rules.KNOWN_DEPENDENCIES,
+        {"tasks": [task("a", dependsOn=["b"]), task("b")]},
+        {"tasks": [task("a", dependsOn=["c"]), task("b")]},
+    ),
+    "a dependency named twice": Case(
+        rules.UNIQUE_DEPENDENCIES,
+        {"tasks": [task("a"), task("b"), task("c", dependsOn=["a", "b"])]},
+        {"tasks": [task("a"), task("b", dependsOn=["a", "a"])]},
+        says="spec.tasks[1].dependsOn",
+    ),
+    "an expression beside text in when": Case(
+        at("Task", "when"), one(when="${{ params.x > {'a': 1}.a }}"), one(when="not ${{ params.x }}")
+    ),
+    "two expressions in when": Case(at("Task", "when"), one(when="${{ true }}"), one(when="${{ a }} && ${{ b }}")),
+    "a line end after when": Case(
+        at("Task", "when"), one(when="${{ params.x == {'a': '${{'}.a }}"), one(when="${{ params.x }}\n")
+    ),
+    "a bare expression in when": Case(at("Task", "when"), one(when="${{ params.x }}"), one(when="params.x")),
+    "code and call": Case(
+        rules.CODE_OR_CALL, one(python={"code": "1"}), one(python={"code": "1", "call": "m:f"}), says="code and call"
+    ),
+    "neither code nor call": Case(rules.CODE_OR_CALL, one(python={"call": "m:f"}), one(python={"image": "x"})),
+    "with beside code": Case(
+        rules.WITH_NEEDS_CALL,
+        one(python={"call": "m:f", "with": {"a": [1, {"b": None}]}}),
+        one(python={"code": "1", "with": {"a": 1}}),
+        says="python.with: Forbidden",
+    ),
+    "an expression in python": Case(
+        at("Python", "code"), one(python={"code": "f'${x}' + '{{}}'"}), one(python={"code": "x = ${{ params.x }}"})
+    ),
+    "an expression in bash": Case(
+        at("Bash", "command"), one(bash={"command": 'echo "${PARAM_X}"'}), one(bash={"command": "echo ${{ params.x }}"})
+    ),
+    "an expression in sql": Case(
+        at("Sql", "query"),
+        one(sql={"connection": "sqlite://", "query": "select :x", "parameters": {"x": "${{ params.x }}"}}),
+        one(sql={"connection": "sqlite://", "query": "select ${{ params.x }}"}),
+    ),
+    "text around an http result": Case(
+        at("Http", "result"),
+        one(http={"url": "http://x", "result": "${{ response.json.total }}"}),
+        one(http={"url": "http://x", "result": "response.json.total"}),
+    ),
+    "value and valueFrom": Case(rules.VALUE_OR_SOURCE, env(value="x"), env(value="x", valueFrom=SECRET)),
+    "two sources of a value": Case(
+        rules.ONE_VALUE_SOURCE, env(valueFrom=CONFIG), env(valueFrom=SECRET | CONFIG), says="env[0].valueFrom"
+    ),
+    "no source of a value": Case(rules.ONE_VALUE_SOURCE, env(valueFrom=SECRET), env(valueFrom={})),
+    "a reserved variable": Case(
+        rules.RESERVED_ENV_NAME, env(name="NEXUS"), env(name="NEXUS_OUTPUT"), says="env[0].name"
+    ),
+    "a reserved variable in defaults": Case(
+        rules.RESERVED_ENV_NAME,
+        {**one(), "defaults": {"env": [{"name": "X"}]}},
+        {**one(), "defaults": {"env": [{"name": "NEXUS_X"}]}},
+        says="spec.defaults.env[0].name",
+    ),
+    "a reserved prefix": Case(
+        at("EnvFrom", "prefix"),
+        one(envFrom=[{"prefix": "DB_", "secretRef": {"name": "s"}}]),
+        one(envFrom=[{"prefix": "NEXUS_", "secretRef": {"name": "s"}}]),
+    ),
+    "two objects in an entry of envFrom": Case(
+        rules.ONE_ENV_SOURCE,
+        one(envFrom=[{"secretRef": {"name": "s"}}, {"configMapRef": {"name": "c", "optional": True}}]),
+        one(envFrom=[{"secretRef": {"name": "s"}, "configMapRef": {"name": "c"}}]),
+    ),
+    "no object in an entry of envFrom": Case(
+        rules.ONE_ENV_SOURCE, one(envFrom=[{"configMapRef": {"name": "c"}}]), one(envFrom=[{"prefix": "A_"}])
+    ),
+    "a label that Kubernetes refuses": Case(
+        rules.LABEL_KEYS, {**one(), "labels": {"acme.example/team": "a"}}, {**one(), "labels": {"my team": "a"}}
+    ),
+    "a label of the operator's": Case(
+        rules.RESERVED_LABELS, {**one(), "labels": {"nexus": "a"}}, {**one(), "labels": {"nexus.dev/run": "a"}}
+    ),
+}
+
+
+def wrapped(kind: str, spec: Object) -> Object:
+    """The definition as a Workflow, or inline in a run."""
+    return {"Workflow": workflow(**spec), "WorkflowRun": run(workflowSpec=spec)}[kind]
+
+
+def message_of(answer: httpx.Response) -> str:
+    assert answer.status_code == 422, f"{answer.status_code} {answer.text}"
+    return str(answer.json()["message"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("title", CASES)
+def test_the_server_refuses_and_says_what_to_do(cluster: Cluster, kind: str, title: str) -> None:
+    case = CASES[title]
+    accepted = cluster.create(wrapped(kind, case.good))
+    assert accepted.status_code == 201, accepted.text
+    assert MODELS[kind].model_validate(accepted.json()).spec
+    message = message_of(cluster.create(wrapped(kind, case.bad)))
+    place = case.says.replace("spec.", "spec.workflowSpec.") if kind == "WorkflowRun" else case.says
+    assert place in message
+    # A rule that names the culprit prints its own words; the hint after the colon is the same.
+    assert case.rule.message.rpartition(": ")[2] in message
+
+
+def test_every_rule_has_an_object_that_it_refuses() -> None:
+    elsewhere = {rules.SHORT_NAME, rules.REF_OR_SPEC, rules.RUN_NEVER_CHANGES}  # each has a test below
+    assert {rule for entries in RULES.values() for rule in entries} == {
+        case.rule for case in CASES.values()
+    } | elsewhere
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"tasks": [task("a"), task("b"), task("a")]},
+        {**one(), "params": [{"name": "x"}, {"name": "x"}]},
+        one(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
+    ],
+    ids=["tasks", "params", "env"],
+)
+def test_names_are_unique_in_merged_and_in_atomic_lists(cluster: Cluster, kind: str, spec: Object) -> None:
+    message = message_of(cluster.create(wrapped(kind, spec)))
+    assert ("Duplicate value" if kind == "Workflow" else "write each name once") in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (one(http={"url": "http://x", "json": [], "body": "x"}), "http"),
+        (one(http={"url": "http://x", "expect": ["6xx"]}), "expect[0]"),
+        (one(http={"url": "http://x", "expect": [99]}), "expect[0]"),
+        (one(http={"url": "http://x", "expect": []}), "expect"),
+        (one(sql={"connection": "postgresql://h/d", "query": "select 1"}), "sql.connection"),
+        (one(sql={"connection": {}, "query": "select 1"}), "sql.connection"),
+        (
+            one(sql={"connection": {"secretKeyRef": {"name": "s"}}, "query": "select 1"}),
+            "sql.connection.secretKeyRef.key",
+        ),
+        (one(sql={"connection": 5, "query": "select 1"}), "sql.connection"),
+        (one(sql={"connection": True, "query": "select 1"}), "sql.connection"),
+        (one(sql={"connection": ["sqlite://"], "query": "select 1"}), "sql.connection"),
+        (one(name="Upper"), "tasks[0].name"),
+        (one(name="a" * 41), "tasks[0].name"),
+        (one(triggerRule="OneSuccess", dependsOn=["a"]), "triggerRule"),
+        (one(timeoutSeconds=0), "timeoutSeconds"),
+        (one(retry={"limit": -1}), "retry.limit"),
+        (one(bash={"command": "x" * 32_769}), "command"),
+        ({"tasks": []}, "tasks"),
+        ({"tasks": [task(f"t{i}") for i in range(501)]}, "tasks"),
+        ({**one(), "params": [{"name": "x", "type": "text"}]}, "params[0].type"),
+        ({**one(), "labels": {"a": "not a value"}}, "labels"),
+    ],
+)
+def test_the_schema_refuses_what_no_task_can_be(cluster: Cluster, kind: str, spec: Object, says: str) -> None:
+    assert says in message_of(cluster.create(wrapped(kind, spec)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        one(http={"url": "http://x", "json": [1, None, {"a": {"b": "${{ params.x }}", "c": None}}]}),
+        one(http={"url": "http://x", "json": False}),
+        one(http={"url": "http://x", "expect": ["2xx", 404]}),
+        one(http={"url": "http://x", "headers": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}),
+        one(sql={"connection": {"secretKeyRef": {"name": "s", "key": "k"}}, "query": "select 1"}),
+        {**one(), "params": [{"name": "x", "default": {"a": [1, "2", None]}, "enum": [1, "1", [True], {}]}]},
+        {**one(), "params": [{"name": "x", "default": "text"}, {"name": "y", "type": "number", "default": 1.5}]},
+    ],
+)
+def test_values_of_any_type_arrive_as_they_were_written(cluster: Cluster, kind: str, spec: Object) -> None:
+    body = wrapped(kind, spec)
+    answer = cluster.create(body)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["spec"] == body["spec"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unknown_field_is_refused_by_name(cluster: Cluster, kind: str) -> None:
+    answer = cluster.create(wrapped(kind, one(dependOn=["a"])))
+    assert answer.status_code == 400
+    assert "dependOn" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("spec", [{}, {"workflowRef": {"name": "w"}, "workflowSpec": one()}], ids=["neither", "both"])
+def test_a_run_names_a_workflow_or_has_a_definition(cluster: Cluster, spec: Object) -> None:
+    assert cluster.create(run(workflowRef={"name": "w"}, params={"x": {"deep": [1]}})).status_code == 201
+    assert rules.REF_OR_SPEC.message in message_of(cluster.create(run(**spec)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_must_fit_into_a_label(cluster: Cluster, kind: str) -> None:
+    body = wrapped(kind, one())
+    assert cluster.create({**body, "metadata": {"name": "n" * 63}}).status_code == 201
+    assert cluster.create({**body, "metadata": {"generateName": "n" * 80}}).status_code == 201
+    assert rules.SHORT_NAME.message in message_of(cluster.create({**body, "metadata": {"name": "n" * 64}}))
+
+
+def posting(value: Any) -> Object:
+    return one(http={"url": "http://x", "json": value})
+
+
+INLINE = one(python={"call": "m:f"}, env=[{"name": "A", "value": "1"}])
+
+
+NAMED: Object = {"workflowRef": {"name": "w"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (NAMED, {"workflowRef": {"name": "v"}}),
+        (NAMED, {"workflowSpec": INLINE}),
+        (NAMED, {**NAMED, "triggeredBy": "api"}),
+        (NAMED, {**NAMED, "params": {}}),
+        ({**NAMED, "params": {"x": 1}}, NAMED),
+        ({**NAMED, "params": {"x": 1}}, {**NAMED, "params": {"x": "1"}}),
+        ({**NAMED, "params": {"x": 1}}, {**NAMED, "params": {"x": 1, "y": 2}}),
+        # As many params with the same values under other names: the trap in the API server's own comparison.
+        ({**NAMED, "params": {"x": 1}}, {**NAMED, "params": {"y": 1}}),
+        ({**NAMED, "params": {"x": {"a": 1}}}, {**NAMED, "params": {"x": {"b": 1}}}),
+        ({"workflowSpec": INLINE}, {"workflowSpec": one(python={"call": "m:g"}, env=[{"name": "A", "value": "1"}])}),
+        ({"workflowSpec": INLINE}, {"workflowSpec": one(python={"call": "m:f"}, env=[{"name": "A", "value": "2"}])}),
+        ({"workflowSpec": posting({"a": 1})}, {"workflowSpec": posting({"b": 1})}),
+    ],
+)
+def test_the_spec_of_a_run_never_changes(cluster: Cluster, before: Object, after: Object) -> None:
+    made = cluster.create(run("frozen", **before), dry=False)
+    assert made.status_code == 201, made.text
+    stored = made.json()
+    try:
+        labelled = {**stored, "metadata": stored["metadata"] | {"labels": {"a": "b"}}}
+        assert cluster.replace(labelled, dry=True).status_code == 200
+        assert rules.RUN_NEVER_CHANGES.message in message_of(cluster.replace({**stored, "spec": after}, dry=True))
+    finally:
+        cluster.delete(stored)
+
+
+def large(names: Callable[[int], str], dependencies: int, **fields: Any) -> Object:
+    """500 tasks that each depend on the ones before it, around in a ring: the server does not look for cycles."""
+    tasks = [
+        task(names(i), dependsOn=[names((i - j - 1) % 500) for j in range(dependencies)], **fields) for i in range(500)
+    ]
+    return {"tasks": tasks}
+
+
+def variables(count: int) -> list[Object]:
+    return [{"name": f"V{i}", "value": "x"} for i in range(count)]
+
+
+# Each close to the 1.5 MiB that etcd takes.
+LARGEST = {
+    "500 tasks with 100 dependencies each": large("t{}".format, 100, when="${{ true }}", env=variables(79)),
+    "names of 40 characters": large(lambda i: f"{i:03d}-{'n' * 36}", 66),
+    "texts": large("t{}".format, 10, python={"code": "x" * 2_600}, when=f"${{{{ {'x' * 200} }}}}"),
+    "variables": large("t{}".format, 10, env=variables(101)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", LARGEST)
+def test_the_largest_definition_is_created_and_changed_within_the_budget(
+    cluster: Cluster, kind: str, shape: str
+) -> None:
+    body = wrapped(kind, LARGEST[shape])
+    size = len(json.dumps(body, separators=(",", ":")))
+    assert 1_400_000 < size < 1_536_000, f"{size} bytes: not the largest that there can be"
+    made = cluster.create(body, dry=False)
+    assert made.status_code == 201, made.text
+    stored = made.json()
+    stored["metadata"]["labels"] = {"a": "b"}
+    try:
+        changed = cluster.replace(stored)
+        assert changed.status_code == 200, changed.text
+        assert changed.json()["metadata"]["labels"] == {"a": "b"}
+    finally:
+        cluster.delete(stored)
+
+
+def test_one_dependency_beyond_the_limit_is_refused(cluster: Cluster) -> None:
+    assert "dependsOn" in message_of(cluster.create(workflow(**large("t{}".format, 101))))
+
+
+def test_the_status_of_the_largest_run_is_written(cluster: Cluster) -> None:
+    made = cluster.create(run("wide", workflowRef={"name": "w"}), dry=False).json()
+    entry = {
+        "phase": "Failed",
+        "reason": "TaskError",
+        "message": "m" * 1_024,
+        "attempts": 3,
+        "output": {"a": "b" * 400},
+    }
+    made["status"] = {"phase": "Failed", "tasks": [{"name": f"t{i}", **entry} for i in range(500)]}
+    made["spec"]["workflowRef"] = {"name": "ignored"}
+    try:
+        written = cluster.replace(made, "status")
+        assert written.status_code == 200, written.text
+        assert written.json()["status"] == made["status"]
+        assert written.json()["spec"]["workflowRef"] == {"name": "w"}
+    finally:
+        cluster.delete(made)
+
+
+def test_two_managers_apply_tasks_params_and_env_by_name(cluster: Cluster) -> None:
+    base = workflow(
+        task("a", env=[{"name": "A", "value": "1"}]), task("b"), name="shared", params=[{"name": "x"}, {"name": "y"}]
+    )
+    patch = workflow(
+        {"name": "a", "env": [{"name": "B", "value": "2"}]}, task("c"), name="shared", params=[{"name": "z"}]
+    )
+    try:
+        assert cluster.apply(base, "first").status_code == 201
+        merged = cluster.apply(patch, "second")
+        assert merged.status_code == 200, merged.text
+        spec = merged.json()["spec"]
+        assert {t["name"] for t in spec["tasks"]} == {"a", "b", "c"}
+        assert {p["name"] for p in spec["params"]} == {"x", "y", "z"}
+        a = next(t for t in spec["tasks"] if t["name"] == "a")
+        assert {e["name"]: e["value"] for e in a["env"]} == {"A": "1", "B": "2"}
+        assert a["bash"] == {"command": "true"}
+
+        # The first manager takes out what it put in, and only that goes.
+        left = cluster.apply(workflow(task("a"), name="shared"), "first").json()["spec"]
+        assert {t["name"] for t in left["tasks"]} == {"a", "c"}
+        assert left["params"] == [{"name": "z"}]
+    finally:
+        cluster.delete(base)
+
+
+def test_kubectl_prints_the_columns(cluster: Cluster) -> None:
+    definition = cluster.create(workflow(task("a"), name="sales"), dry=False).json()
+    execution = cluster.create(run("sales-x7k2p", workflowRef={"name": "sales"}), dry=False).json()
+    now = "2026-11-23T10:00:00Z"
+    ready = {"type": "Ready", "status": "False", "reason": "WorkflowInvalid", "lastTransitionTime": now, "message": "m"}
+    definition["status"] = {"taskCount": 1, "conditions": [ready]}
+    execution["status"] = {"phase": "Running", "tasksDone": "3/7", "reason": "TaskFailed", "duration": "41s"}
+    try:
+        assert cluster.replace(definition, "status").status_code == 200
+        assert cluster.replace(execution, "status").status_code == 200
+        header, row = (line.split() for line in cluster.kubectl("get", "nwr").splitlines())
+        assert header == ["NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE"]
+        assert row[:-1] == ["sales-x7k2p", "sales", "Running", "3/7", "TaskFailed", "41s"]
+        header, row = (line.split() for line in cluster.kubectl("get", "nwf", "-o", "wide").splitlines())
+        assert header == ["NAME", "TASKS", "READY", "REASON", "AGE"]
+        assert row[:-1] == ["sales", "1", "False", "WorkflowInvalid"]
+        assert "REASON" not in cluster.kubectl("get", "nwf")
+        # The category has both kinds.
+        both = cluster.kubectl("get", "nexus", "-o", "name").split()
+        assert both == ["workflowrun.nexus.dev/sales-x7k2p", "workflow.nexus.dev/sales"]
+    finally:
+        cluster.delete(definition)
+        cluster.delete(execution)
+
+
+def test_explain_is_the_manual(cluster: Cluster) -> None:
+    def published() -> bool:
+        return f"apis/{GROUP}/{VERSION}" in cluster.http.get("/openapi/v3").json()["paths"]
+
+    eventually(published)
+    text = cluster.kubectl("explain", "workflows.nexus.dev.spec.tasks.retry")
+    assert "Retries after the first attempt. Default 0." in text
+    assert "enum: Ignore, Count" in text
+    reasons = cluster.kubectl("explain", "workflowruns.nexus.dev.status.tasks.reason")
+    assert "ImagePull: The image cannot be pulled" in reasons
+
+
+# The first example is named, so that the test fails where there are none.
+EXAMPLES = sorted({*(REPOSITORY / "examples").glob("*.yaml"), REPOSITORY / "examples" / "sales.yaml"})
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_each_example_is_taken(cluster: Cluster, path: Path) -> None:
+    documents = [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
+    assert documents
+    printed = cluster.kubectl("create", "--dry-run=server", "--validate=strict", "-o", "name", "-f", str(path))
+    assert len(printed.split()) == len(documents)
