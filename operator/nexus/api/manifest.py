@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 import yaml
 
@@ -168,11 +169,12 @@ class _Reader:
             raise self._unreadable() from None
 
     def _syntax(self, error: yaml.MarkedYAMLError, line: int) -> str:
-        problem = error.problem or "not YAML"
-        if "'\\t'" in problem or "'\t'" in problem:
-            return "a tab cannot indent YAML: use spaces"
-        message = f"{problem} ({error.context})" if error.context else problem
         lines = self.text.splitlines()[max(0, line - 2) : line]
+        if lines and re.match(" *\t", lines[-1]):
+            return "a tab cannot indent YAML: use spaces"
+        message = error.problem or "this is not YAML"
+        if error.context:
+            message += f" ({error.context})"
         if any("${{" in written for written in lines):
             message += "; an expression needs quotes around it within [ ] and { }, or where it holds ': ' or ' #'"
         return message
@@ -376,5 +378,6 @@ def _integer(digits: str) -> int | None:
 def _stored(value: bool | int | float | str | None) -> JSON:
     """A number as the API server has it: 1e3 is 1000 in JSON, and that is read as a whole number up to 64 bits."""
     if isinstance(value, float):
-        return int(value) if value.is_integer() and -(2**63) <= value < 2**63 else value
+        whole = int(Decimal(repr(value)))  # Go writes the fewest digits that tell the float, as repr does, then zeros
+        return whole if value.is_integer() and -(2**63) <= whole < 2**63 else value
     return float(value) if isinstance(value, int) and value >= 2**63 else value
