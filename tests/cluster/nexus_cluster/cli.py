@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -22,6 +23,8 @@ without root.
 def main(arguments: list[str]) -> int:
     """Run one command; return the exit code: 0, 1 where something failed, 2 where the machine does not allow it."""
     options = _parser().parse_args(arguments)
+    # iptables and others lie where a user's PATH does not lead.
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
     try:
         return _dispatch(load_settings(), options)
     except Refused as error:

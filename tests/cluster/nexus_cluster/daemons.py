@@ -23,9 +23,10 @@ def start(settings: Settings, component: str, argv: Sequence[str | Path], enter:
     settings.logs.mkdir(parents=True, exist_ok=True)
     words = [*enter, *(str(word) for word in argv)]
     with (settings.logs / f"{component}.log").open("ab") as log:
+        # Only what they need of our environment: a proxy that is meant for the internet would swallow their calls.
         subprocess.Popen(
             words,
-            env=environment(settings, component),
+            env=environment(settings, component, inherit=("PATH", "HOME")),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -56,9 +56,12 @@ def archive(settings: Settings, image: Image) -> Path:
     for path in sorted(image.context.rglob("*")):
         if path.is_file():
             inputs.update(f"{path.relative_to(image.context)} {path.stat().st_mode:o} ".encode() + path.read_bytes())
-    target = settings.cache / "images" / f"{image.name.split('/')[-1].replace(':', '-')}-{inputs.hexdigest()[:12]}.tar"
+    stem = image.name.split("/")[-1].replace(":", "-")
+    target = settings.cache / "images" / f"{stem}-{inputs.hexdigest()[:12]}.tar"
     if target.exists():
         return target
+    for outdated in target.parent.glob(f"{stem}-????????????.tar"):
+        outdated.unlink()
     say(f"building the image {image.name}")
     base = _base(settings)
     with tempfile.TemporaryDirectory(dir=_scratch(settings)) as scratch:

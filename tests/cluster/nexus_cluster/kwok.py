@@ -15,9 +15,12 @@ COMPONENTS = ("kwok",)
 ANNOTATION = "kwok.x-k8s.io/node"
 
 
-def node_count() -> int:
-    """Return how many nodes to play: NEXUS_KWOK_NODES, 10 by default."""
-    return int(os.environ.get("NEXUS_KWOK_NODES", "10"))
+def node_count(settings: Settings) -> int:
+    """Return how many nodes are played: what NEXUS_KWOK_NODES said when the cluster was started, 10 by default."""
+    record = settings.state / "nodes"
+    if not record.exists():
+        record.write_text(os.environ.get("NEXUS_KWOK_NODES", "10"))
+    return int(record.read_text())
 
 
 def start(settings: Settings) -> None:
@@ -27,7 +30,7 @@ def start(settings: Settings) -> None:
     kwok = programs.build(settings, programs.FAKE_KUBELET) / "kwok"
     control_plane.start(settings, paths)
     daemons.start(settings, "kwok", [kwok, *_flags(settings)])
-    count = node_count()
+    count = node_count(settings)
     say(f"creating {count} nodes, played by kwok")
     for number in range(count):
         api.request(settings, "/api/v1/nodes", _node(number))

@@ -62,12 +62,14 @@ def status(settings: Settings) -> dict[str, str]:
     """Return each part of the cluster with `healthy` or what is wrong with it."""
     if settings.flavor is Flavor.KIND:
         return {"kind": "healthy" if kind.exists(settings) else "not running"}
+    if not settings.state.exists():
+        return {"cluster": "not up"}
     own = node.COMPONENTS if settings.flavor is Flavor.NODE else kwok.COMPONENTS
     processes = daemons.running(settings)
     health = {name: "healthy" if name in processes else "not running" for name in (*control_plane.COMPONENTS, *own)}
     if health["kube-apiserver"] == "healthy" and not api.answers(settings, "/readyz"):
         health["kube-apiserver"] = "not ready"
-    wanted = 1 if settings.flavor is Flavor.NODE else kwok.node_count()
+    wanted = 1 if settings.flavor is Flavor.NODE else kwok.node_count(settings)
     ready = api.ready_nodes(settings) if health["kube-apiserver"] == "healthy" else []
     health["start-up"] = "healthy" if settings.ready.exists() else "not finished"
     health["nodes"] = "healthy" if len(ready) >= wanted else f"{len(ready)} of {wanted} Ready"
@@ -162,4 +164,4 @@ def _images(settings: Settings) -> list[Image]:
 
 
 def _alive(settings: Settings) -> bool:
-    return settings.flavor is Flavor.KIND or bool(daemons.running(settings))
+    return kind.exists(settings) if settings.flavor is Flavor.KIND else bool(daemons.running(settings))

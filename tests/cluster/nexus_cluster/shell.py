@@ -34,9 +34,15 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def environment(settings: Settings, component: str, extra: dict[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for a child process, marked so that `down` finds it even where its parent was killed."""
-    return {**os.environ, **(extra or {}), MARK: str(settings.state), COMPONENT: component}
+def environment(
+    settings: Settings, component: str, extra: dict[str, str] | None = None, inherit: Sequence[str] | None = None
+) -> dict[str, str]:
+    """Return the environment for a child process, marked so that `down` finds it even where its parent was killed.
+
+    It has our variables, or only those named in `inherit`, and `extra`.
+    """
+    ours = {name: value for name, value in os.environ.items() if inherit is None or name in inherit}
+    return {**ours, **(extra or {}), MARK: str(settings.state), COMPONENT: component}
 
 
 def run(
