@@ -1,0 +1,1 @@
+"""CEL behind the Evaluator port, in child processes that can be killed."""

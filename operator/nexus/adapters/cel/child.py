@@ -1,0 +1,143 @@
+"""One child process of the evaluator, seen from its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from enum import Enum
+from typing import Any
+
+MEMORY_MIB = 256
+
+# Wall-clock seconds. The child limits itself by CPU time, which a busy machine does not stretch; these are for a child
+# that neither answers nor computes.
+_START_SECONDS = 30.0
+_ANSWER_SECONDS = 5.0
+_CHUNK = 256 * 1024
+
+# A process without these may not find its libraries; everything else of the operator's environment stays out.
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+class Death(Enum):
+    """Why a child is gone."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+    SILENCE = "silence"
+    CRASH = "crash"
+
+
+class Died(Exception):
+    """The child ended, or was ended, before it answered."""
+
+    def __init__(self, cause: Death, status: int) -> None:
+        self.cause = cause
+        self.status = status
+        super().__init__(f"{cause.value}, exit status {status}")
+
+
+class Child:
+    """A started child. One request at a time; whoever uses it sees to that.
+
+    Raises RuntimeError where it does not start: a fault of the installation, not of an expression.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        ours, theirs = socket.socketpair()
+        self._socket = ours
+        with theirs:
+            self._process = subprocess.Popen(
+                _command(seconds),
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C in a terminal is for the parent, which then closes us in its own order
+            )
+        self._received = bytearray()
+        try:
+            self._read_line(_START_SECONDS)
+        except Died as death:
+            raise RuntimeError(
+                f"the CEL worker does not start (exit status {death.status}): run "
+                f"`{sys.executable} -m nexus.adapters.cel.worker 1 {MEMORY_MIB}` to see why"
+            ) from None
+
+    @property
+    def alive(self) -> bool:
+        """False once the process has ended."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def ask(self, line: bytes) -> dict[str, Any]:
+        """The answer to one request. Raises Died; the child is then gone for good."""
+        try:
+            self._socket.settimeout(_ANSWER_SECONDS)
+            self._socket.sendall(line)
+        except OSError:
+            # It is dead or deaf; what it is, and why, comes out below.
+            raise self._died() from None
+        answer: dict[str, Any] = json.loads(self._read_line(_ANSWER_SECONDS))
+        return answer
+
+    def end(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self._socket.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def _read_line(self, seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
+        while not self._received.endswith(b"\n"):
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                chunk = self._socket.recv(_CHUNK)
+            except OSError:
+                raise self._died() from None
+            if not chunk:
+                raise self._died()
+            self._received += chunk
+        line = bytes(self._received)
+        self._received.clear()
+        return line
+
+    def _died(self) -> Died:
+        try:
+            # A moment for a process that has closed its end to be gone; a silent one stays.
+            status = self._process.wait(timeout=0.5)
+            cause = _cause(status)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status, cause = self._process.wait(), Death.SILENCE
+        self._socket.close()
+        return Died(cause, status)
+
+
+def _cause(status: int) -> Death:
+    if status == -signal.SIGPROF:
+        return Death.CPU
+    # A refused allocation ends C++ code with abort or a null pointer; SIGKILL is the kernel's out-of-memory killer.
+    if status in (os.EX_UNAVAILABLE, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL):
+        return Death.MEMORY
+    return Death.CRASH
+
+
+def _command(seconds: float) -> list[str]:
+    # -S and -P: no site-packages scan, nothing from the working directory; the parent's path says where everything is.
+    return [sys.executable, "-S", "-P", "-m", "nexus.adapters.cel.worker", str(seconds), str(MEMORY_MIB)]
+
+
+def _environment() -> dict[str, str]:
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {**passed_on, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "LC_ALL": "C.UTF-8"}

@@ -1,0 +1,198 @@
+"""cel-cpp's messages, in words for the author of an expression."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+
+from nexus.adapters.cel.child import MEMORY_MIB, Death, Died
+from nexus.core.expressions import ExpressionError, unknown_name
+
+# One error of cel-cpp's list: `ERROR: <input>:LINE:COLUMN: text`, both counted from 1, then lines that draw the place.
+_PROBLEM = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?=\n \||\nERROR: |\s*\[[A-Z_]+\]$|$)", re.DOTALL)
+_CODE = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
+_UNDECLARED = re.compile(r"undeclared reference to '([^']+)'")
+_NO_OVERLOAD = re.compile(r"found no matching overload for '([^']+)' applied to '\((.*)\)'")
+_NO_OVERLOAD_AT_RUN = re.compile(
+    r"No matching overloads found : (?:\((?P<on>[^)]*)\)\.)?(?P<name>[^(]*)(?:\((?P<of>.*)\))?$"
+)
+
+_TYPE_NAMES = {
+    "int64": "int", "uint64": "uint", "null_type": "null", "google.protobuf.Timestamp": "timestamp",
+    "google.protobuf.Duration": "duration",
+}  # fmt: skip
+
+# Words of other languages, and what CEL has in their place.
+_INSTEAD = {
+    "and": "&&", "or": "||", "not": "!", "True": "true", "False": "false", "None": "null", "nil": "null",
+    "if": "condition ? a : b", "else": "condition ? a : b", "len": "size(x)", "str": "string(x)", "float": "double(x)",
+    "is": "==", "=": "==", "#": "// for a comment", ";": "one expression alone",
+}  # fmt: skip
+
+FUNCTIONS = (
+    "all", "bool", "bytes", "charAt", "contains", "date", "double", "duration", "dyn", "endsWith", "exists",
+    "exists_one", "filter", "flatten", "format", "get", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear",
+    "getFullYear", "getHours", "getMilliseconds", "getMinutes", "getMonth", "getSeconds", "has", "indexOf", "int",
+    "join", "json", "lastIndexOf", "lowerAscii", "map", "matches", "math.abs", "math.ceil", "math.floor",
+    "math.greatest", "math.least", "math.round", "math.trunc", "range", "replace", "reverse", "size", "split",
+    "startsWith", "strftime", "string", "substring", "timestamp", "trim", "type", "uint", "upperAscii",
+)  # fmt: skip
+
+
+def compile_error(text: str, source: str, variables: Mapping[str, str]) -> ExpressionError:
+    """The error for an expression that does not compile: the first of cel-cpp's list, which the others follow from."""
+    problem = _PROBLEM.search(text)
+    if problem is None:
+        return ExpressionError(_plain(text))
+    line, column, what = int(problem[1]), int(problem[2]), problem[3].strip()
+    if "recursion" in what:
+        return ExpressionError("the expression is nested too deeply, or chains more than 32 operators: split it up")
+    offset = _offset(source, line, column)
+    undeclared = _UNDECLARED.search(what)
+    if undeclared is not None and offset is not None:
+        return _undeclared(undeclared[1], source, offset, variables)
+    if (no_overload := _NO_OVERLOAD.search(what)) is not None:
+        return ExpressionError(_no_overload(no_overload[1], no_overload[2]), offset)
+    if (reserved := re.fullmatch(r"reserved identifier: (\w+)", what)) is not None:
+        return ExpressionError(_not_cel(reserved[1]), offset)
+    if (typed := re.match(r"expression of type '([^']+)' cannot be the operand of a select", what)) is not None:
+        return ExpressionError(f"a {_TYPE_NAMES.get(typed[1], typed[1])} has no fields", offset)
+    if what.startswith("Syntax error: "):
+        return ExpressionError(_syntax(what.removeprefix("Syntax error: "), source, offset), offset)
+    return ExpressionError(_plain(what), offset)
+
+
+def run_error(text: str, source: str) -> ExpressionError:
+    """The error for an expression that compiled and failed on its values."""
+    text = _plain(text)
+    if "Iteration budget exceeded" in text:
+        return ExpressionError(
+            "the expression takes too many steps: nest fewer all(), exists(), filter() and map(), or compute the value "
+            "in a python task",
+            budget=True,
+        )
+    if (no_overload := _NO_OVERLOAD_AT_RUN.fullmatch(text)) is not None:
+        types = ", ".join(part for part in (no_overload["on"], no_overload["of"]) if part)
+        return ExpressionError(_no_overload(no_overload["name"], types))
+    if text.startswith("Key not found in map"):
+        key = text.partition(":")[2].strip()
+        message = f"there is no key {key}: get(map, {key}, default) gives a default instead"
+        return ExpressionError(message, _at(source, key))
+    if "SELECT to non-message" in text:
+        return ExpressionError(
+            "a field is read from a value that has none (the output of a task that did not succeed is null): "
+            'get(value, "field", default) gives a default instead'
+        )
+    if (index := re.fullmatch(r"Index error: index=(-?\d+) size=(\d+)", text)) is not None:
+        return ExpressionError(f"there is no element [{index[1]}]: the list has {index[2]}, counted from 0")
+    if (value := re.match(r"Unexpected value type for '([^']+)': (\w+)\. \(Expected (\w+)\)", text)) is not None:
+        return ExpressionError(f"{value[1]} should be of type {value[3].lower()}, but is {value[2]}")
+    if "to Timestamp conversion" in text:
+        return ExpressionError("timestamp() takes RFC 3339 text, such as 2026-11-23T02:30:00Z")
+    if "to Duration conversion" in text:
+        return ExpressionError("duration() takes text such as 90s, 1h30m or 1.5h")
+    return ExpressionError(text)
+
+
+def overrun(death: Died, seconds: float) -> ExpressionError:
+    """The error for an expression whose evaluation had to be ended."""
+    advice = "simplify it, or compute the value in a python task"
+    what = {
+        Death.CPU: f"the expression needed more than {seconds * 1000:.0f} ms of computing",
+        Death.MEMORY: f"the expression needed more than {MEMORY_MIB} MiB of memory",
+        Death.SILENCE: "the expression got no answer in time",
+        Death.CRASH: f"the expression ended its evaluator (exit status {death.status})",
+    }[death.cause]
+    return ExpressionError(f"{what}: {advice}", budget=True)
+
+
+def _undeclared(name: str, source: str, offset: int, variables: Mapping[str, str]) -> ExpressionError:
+    if source[offset : offset + 1] == "(":
+        return ExpressionError(_no_function(name), max(0, offset - len(name)))
+    # The place of a dotted name is its last dot; what the user looks for is its start.
+    start = source.rfind(name, 0, offset + len(name))
+    start = offset if start < 0 else start
+    if name in _INSTEAD:
+        return ExpressionError(_not_cel(name), start)
+    return ExpressionError(unknown_name(name, tuple(variables)), start)
+
+
+def _not_cel(word: str) -> str:
+    if word in _INSTEAD:
+        return f"{word} is not CEL: write {_INSTEAD[word]}"
+    return f"{word} is a word that CEL keeps for itself: it can only stand after a dot"
+
+
+def _no_function(name: str) -> str:
+    if name in FUNCTIONS:
+        return f"{name} takes another number of values, or is called the other way: docs/expressions.md has an example"
+    close = difflib.get_close_matches(_INSTEAD.get(name, name).removesuffix("(x)"), FUNCTIONS, n=1)
+    hint = f"did you mean {close[0]}?" if close else "docs/expressions.md lists those there are"
+    return f"there is no function {name}: {hint}"
+
+
+def _syntax(what: str, source: str, offset: int | None) -> str:
+    """A complaint of the parser. It says what it met and a list of all that it would have taken, which helps nobody."""
+    met = re.search(r"'(.*?)'(?: expecting|$)", what, re.DOTALL)
+    word = met[1].strip() if met is not None else ""
+    if offset is not None and (before := re.search(r"(\w+)\s+$", source[:offset])) and before[1] in ("not", "if"):
+        word = before[1]
+    if word == "<EOF>":
+        missing = re.match(r"missing '(.)'", what)
+        return f"the expression ends too early: {missing[1]} is missing" if missing else "the expression ends too early"
+    if word in _INSTEAD:
+        return _not_cel(word)
+    if word[:1] in ('"', "'"):
+        return f"the string {word} is not closed, or has a \\ that means nothing: write \\\\ for the character itself"
+    return f"{word} is not expected here" if word else what
+
+
+def _no_overload(operation: str, types: str) -> str:
+    """Why an operator or a function does not take these types, and the usual way out."""
+    for long, short in _TYPE_NAMES.items():
+        types = types.replace(long, short)
+    names = [name.strip() for name in types.split(",")] if types else []
+    if operation in ("_?_:_", "<jump_condition>"):
+        if operation == "_?_:_" and names[0] in ("bool", "dyn"):
+            return f"both results of ? : must be of one type, not {names[1]} and {names[2]}: wrap both in dyn(...)"
+        return "the condition before ? must be a bool" + (f", not {names[0]}" if names else "")
+    symbol = operation.strip("_@").replace("_", "") if not operation[:1].isalpha() else operation
+    symbol = "[ ]" if operation == "_[_]" else symbol
+    if symbol in ("&&", "||", "!"):
+        return f"{symbol} takes bools" + (f", not {types}" if types else "") + ": compare the value with something"
+    taken = " and ".join(names) if names else "values of these types"
+    return f"{symbol} does not take {taken}{_conversion(set(names))}"
+
+
+def _conversion(types: set[str]) -> str:
+    if {"int", "double"} <= types:
+        return ": write the number with a point (1.0), or convert with double(...) or int(...)"
+    if "timestamp" in types and "string" in types:
+        return ": convert the text with timestamp(...)"
+    if "string" in types and types & {"int", "double", "uint"}:
+        return ": convert with string(...), int(...) or double(...)"
+    if types & {"null", "null_type"}:
+        return ": one of them is null, as the output of a task that did not succeed is"
+    return ""
+
+
+def _plain(text: str) -> str:
+    while (shorter := _CODE.sub("", text)) != text:
+        text = shorter
+    return text.strip()
+
+
+def _offset(source: str, line: int, column: int) -> int | None:
+    if line < 1 or column < 1:
+        return None
+    before = sum(len(text) for text in source.splitlines(keepends=True)[: line - 1])
+    return min(before + column - 1, len(source))
+
+
+def _at(source: str, key: str) -> int | None:
+    """Where a key is written in the expression, as a field or in brackets."""
+    place = source.find(key)
+    if place < 0 and (field := re.search(rf"\.{re.escape(key.strip(chr(34)))}\b", source)):
+        place = field.start() + 1
+    return place if place >= 0 else None

@@ -1,0 +1,110 @@
+"""The Evaluator in front of the child processes: hands out requests, and replaces a child that was killed."""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from nexus.adapters.cel import messages
+from nexus.adapters.cel.child import Child, Death, Died
+from nexus.core.expressions import ExpressionError
+
+
+class CelEvaluator:
+    """CEL in `size` child processes, each started when first needed. Any thread may call it; calls beyond `size` wait.
+
+    `seconds` is the CPU time that one expression may take. `close()` ends the children; they end with their parent too.
+    """
+
+    def __init__(self, size: int = 1, seconds: float = 0.25) -> None:
+        self._seconds = seconds
+        self._closed = False
+        self._size = size
+        # Last in, first out: a lone caller always meets the child that has its programs compiled.
+        self._idle: queue.LifoQueue[Child | None] = queue.LifoQueue()
+        for _ in range(size):
+            self._idle.put(None)
+
+    def check(self, source: str, variables: Mapping[str, str]) -> str:
+        """See nexus.core.expressions.Evaluator."""
+        answer = self._ask({"source": source, "variables": dict(variables)}, source, variables)
+        return str(answer["type"])
+
+    def evaluate(
+        self, source: str, variables: Mapping[str, str], values: Mapping[str, Any], *, zone: str = "UTC"
+    ) -> Any:
+        """See nexus.core.expressions.Evaluator."""
+        request = {"source": source, "variables": dict(variables), "values": dict(values), "zone": zone}
+        return self._ask(request, source, variables)["value"]
+
+    def close(self) -> None:
+        """Ends the children after the calls under way; calls that come later raise RuntimeError."""
+        self._closed = True
+        children = [self._idle.get() for _ in range(self._size)]
+        for child in children:
+            if child is not None:
+                child.end()
+            self._idle.put(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, request: dict[str, Any], source: str, variables: Mapping[str, str]) -> dict[str, Any]:
+        """The child's answer to a request. Raises ExpressionError."""
+        line = json.dumps(request, default=_time_text).encode() + b"\n"
+        child = self._idle.get()
+        try:
+            if self._closed:
+                raise RuntimeError("this CelEvaluator is closed: make another one")
+            child, answer = self._answered(child, line)
+        except Died as death:
+            child = None
+            raise messages.overrun(death, self._seconds) from None
+        except BaseException:
+            # Its answer may still come, and would be taken for that of the next request.
+            if child is not None:
+                child.end()
+                child = None
+            raise
+        finally:
+            self._idle.put(child)
+        if "refused" in answer:
+            raise messages.compile_error(answer["refused"], source, variables)
+        if "failed" in answer:
+            raise messages.run_error(answer["failed"], source)
+        if "large" in answer:
+            raise ExpressionError(
+                f"the result has {answer['large']:,} bytes of JSON, at most 1 MiB is allowed: make it smaller, or "
+                "compute it in a python task",
+                budget=True,
+            )
+        return answer
+
+    def _answered(self, child: Child | None, line: bytes) -> tuple[Child, dict[str, Any]]:
+        """An answer and the child that gave it. Raises Died."""
+        if child is not None and child.alive:
+            try:
+                return child, child.ask(line)
+            except Died as death:
+                # What earlier expressions left in its heap, or whoever killed it, is not this expression's fault.
+                if death.cause is Death.CPU:
+                    raise
+        elif child is not None:
+            child.end()
+        fresh = Child(self._seconds)
+        return fresh, fresh.ask(line)
+
+
+def _time_text(value: object) -> str:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).isoformat()
+    raise TypeError(f"{value!r} is no JSON value")

@@ -1,0 +1,97 @@
+"""The child process: answers one line of JSON with one line of JSON, within its limits of CPU time and memory.
+
+A C++ evaluation cannot be interrupted from Python, so its limits end the process: the profiling timer's SIGPROF
+counts the CPU time of one request alone (a busy machine makes nothing fail), RLIMIT_AS bounds the memory. The parent
+sees from the signal which of them it was, and starts another child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nexus.adapters.cel.programs import Programs, Refused
+
+# Bytes of a result, as JSON. Task outputs end at 512 KiB; what is larger cannot be put anywhere.
+MAX_ANSWER = 1024 * 1024
+_MAX_INT = 2**63
+
+
+def main() -> None:
+    """Serves until the parent closes its end. Arguments: CPU seconds of a request, MiB of memory beyond the start's."""
+    seconds, mebibytes = float(sys.argv[1]), int(sys.argv[2])
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    programs = Programs()
+    programs.evaluate("get({'a': 1}, 'a', 0)", {}, {}, "UTC")
+    _limit(mebibytes * 1024 * 1024)
+    with open(0, "rb", closefd=False) as requests, open(1, "wb", closefd=False) as answers:
+        _send(answers, _text({"ready": True}))
+        while line := requests.readline():
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            try:
+                answer = _answer(programs, _decoded(line))
+            except MemoryError:
+                # Whatever is half built here is of no use to a next request.
+                os._exit(os.EX_UNAVAILABLE)
+            except RecursionError:
+                answer = _text({"failed": "the values are nested too deeply"})
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            _send(answers, answer)
+
+
+def _answer(programs: Programs, request: dict[str, Any]) -> str:
+    source, variables = request["source"], request["variables"]
+    try:
+        if "values" not in request:
+            return _text({"type": programs.check(source, variables)})
+        value = programs.evaluate(source, variables, request["values"], request["zone"])
+    except Refused as error:
+        return _text({"failed" if error.compiled else "refused": error.text})
+    text = _text(value)
+    size = len(text.encode())
+    return _text({"large": size}) if size > MAX_ANSWER else f'{{"value":{text}}}'
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _send(answers: BinaryIO, answer: str) -> None:
+    answers.write(answer.encode(errors="backslashreplace") + b"\n")
+    answers.flush()
+
+
+def _decoded(line: bytes) -> Any:
+    return json.loads(line, parse_float=_number, parse_int=_whole)
+
+
+def _number(text: str) -> int | float:
+    """3.0 is a whole number: `output.n + 1` works whoever wrote the JSON."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < _MAX_INT else number
+
+
+def _whole(text: str) -> int | float:
+    number = int(text)
+    return number if -_MAX_INT <= number < _MAX_INT else float(number)
+
+
+def _limit(memory: int) -> None:
+    """Bounds the address space to what it is now and `memory` bytes more; no core files."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    statm = Path("/proc/self/statm")
+    # macOS has neither the file nor a limit that it keeps: there the bounds are the CPU time and the library's own.
+    with suppress(OSError, ValueError):
+        pages = int(statm.read_text().split()[0])
+        limit = pages * resource.getpagesize() + memory
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+if __name__ == "__main__":
+    main()

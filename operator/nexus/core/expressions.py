@@ -1,0 +1,233 @@
+"""Templates and the CEL expressions in them: text with `${{ }}`, read once and never again after rendering.
+
+What evaluates an expression stands behind the Evaluator port (nexus.adapters.cel is the one with CEL behind it).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+from nexus.core import references
+from nexus.core.cel_tokens import Kind, Token, UnclosedString, next_token
+from nexus.core.references import Reference, ReferenceInvalid, task_identifier
+
+__all__ = [
+    "MAX_EXPRESSION",
+    "Evaluator",
+    "Expression",
+    "ExpressionError",
+    "Reference",
+    "Template",
+    "TemplateError",
+    "as_text",
+    "explain_hyphen",
+    "parse",
+    "task_identifier",
+    "unknown_name",
+    "variables_of",
+]
+
+# Characters of one expression, the blanks at its ends not counted.
+MAX_EXPRESSION = 1024
+_OPENING = "${{"
+
+
+class TemplateError(ValueError):
+    """Text that is no template; `offset` counts characters from its start."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        self.message = message
+        self.offset = offset
+        super().__init__(message)
+
+
+class ExpressionError(Exception):
+    """An expression that does not compile, fails, or (`budget`) needs more than it may.
+
+    `offset` counts characters from the start of the expression; None where the place is not known.
+    """
+
+    def __init__(self, message: str, offset: int | None = None, *, budget: bool = False) -> None:
+        self.message = message
+        self.offset = offset
+        self.budget = budget
+        super().__init__(message)
+
+
+class Evaluator(Protocol):
+    """CEL, wherever it runs.
+
+    `variables` maps each variable's name, dots included (`params.day`), to its type: string, int, double, bool, list,
+    map, dyn, timestamp, duration or null. Only names that are declared exist.
+    """
+
+    def check(self, source: str, variables: Mapping[str, str]) -> str:
+        """The type of the result: one of the names above, or bytes, uint, type. Raises ExpressionError."""
+
+    def evaluate(
+        self, source: str, variables: Mapping[str, str], values: Mapping[str, Any], *, zone: str = "UTC"
+    ) -> Any:
+        """The result as a JSON value: a timestamp as RFC 3339 text with Z, a duration as "3.5s".
+
+        `values` holds a JSON value for each variable; for a timestamp an aware datetime or RFC 3339 text. `zone` is the
+        time zone of date() and strftime() where the expression names none. Raises ExpressionError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """The inside of one `${{ }}`.
+
+    `offset` is where `source` starts in the template. In `source` tasks["per-region"] is written tasks.per_region,
+    padded with blanks, so that an offset means the same place in what the user wrote.
+    """
+
+    source: str
+    offset: int
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Literal text and expressions, in order."""
+
+    parts: tuple[str | Expression, ...]
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """The expressions in it, in order."""
+        return tuple(part for part in self.parts if isinstance(part, Expression))
+
+    @property
+    def whole(self) -> Expression | None:
+        """The one expression that is all of the text, whose value then keeps its type; else None."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], Expression):
+            return self.parts[0]
+        return None
+
+    def render(self, values: Sequence[Any], double_dollars: bool = False) -> Any:
+        """The rendered field: `values` holds one JSON value for each of `expressions`.
+
+        With `double_dollars` every `$` that comes from a value is doubled, deep inside lists and objects too: for
+        fields that the kubelet or a bootstrap expands later, so that no value can become a reference to a variable.
+        """
+        if len(values) != len(self.expressions):
+            raise ValueError(f"{len(values)} values for {len(self.expressions)} expressions")
+        if double_dollars:
+            values = [_doubled(value) for value in values]
+        if self.whole is not None:
+            return values[0]
+        remaining = iter(values)
+        return "".join(part if isinstance(part, str) else as_text(next(remaining)) for part in self.parts)
+
+
+def parse(text: str) -> Template:
+    """Reads a field. Raises TemplateError, which names the place in `text`."""
+    if _OPENING not in text:
+        return Template((text,) if text else ())
+    return _parse(text)
+
+
+@lru_cache(maxsize=2048)
+def _parse(text: str) -> Template:
+    # Every reconcile of a run reads the same few fields again.
+    parts: list[str | Expression] = []
+    position = 0
+    while (start := text.find(_OPENING, position)) >= 0:
+        if start > position:
+            parts.append(text[position:start])
+        tokens, end = _inside(text, start)
+        parts.append(_expression(text, start, end, tokens))
+        position = end + 2
+    if position < len(text):
+        parts.append(text[position:])
+    return Template(tuple(parts))
+
+
+def _inside(text: str, start: int) -> tuple[list[Token], int]:
+    """The tokens of the expression that opens at `start`, and where its `}}` stands."""
+    tokens: list[Token] = []
+    position, depth = start + len(_OPENING), 0
+    try:
+        while (token := next_token(text, position)) is not None:
+            if token.kind is Kind.OPERATOR and token.text == "}" and depth == 0 and text.startswith("}}", token.start):
+                return tokens, token.start
+            if token.kind is Kind.OPERATOR:
+                depth = max(0, depth + (token.text == "{") - (token.text == "}"))
+            tokens.append(token)
+            position = token.end
+    except UnclosedString as error:
+        raise TemplateError(str(error), error.start) from None
+    raise TemplateError(
+        'this ${{ is not closed: put }} after the expression; for the characters themselves write ${{ "${{" }}',
+        start,
+    )
+
+
+def _expression(text: str, start: int, end: int, tokens: list[Token]) -> Expression:
+    inside = text[start + len(_OPENING) : end]
+    source = inside.strip()
+    offset = start + len(_OPENING) + len(inside) - len(inside.lstrip())
+    if not tokens:
+        raise TemplateError("this ${{ }} is empty: write an expression in it, as in ${{ params.day }}", start)
+    if len(source) > MAX_EXPRESSION:
+        raise TemplateError(
+            f"this expression has {len(source):,} characters, at most {MAX_EXPRESSION:,} are allowed: compute the "
+            "value in a python task",
+            start,
+        )
+    local = [Token(token.kind, token.text, token.start - offset, token.end - offset) for token in tokens]
+    try:
+        found = references.find(source, local)
+    except ReferenceInvalid as error:
+        raise TemplateError(str(error), offset + error.offset) from None
+    return Expression(found.source, offset, found.references)
+
+
+def variables_of(expression: Expression) -> list[str]:
+    """The names of the variables that an expression needs, in order of first use, each once.
+
+    Where the whole of `params` is used, or has() asks for one of them, that is the one variable for all of them.
+    """
+    names = dict.fromkeys(reference.variable for reference in expression.references)
+    if "params" in names:
+        return [name for name in names if not name.startswith("params.")]
+    return list(names)
+
+
+def explain_hyphen(expression: Expression, task_names: Collection[str]) -> str | None:
+    """What to write in place of `tasks.per-region`, which CEL reads as a subtraction; None where nobody wrote that."""
+    return references.explain_hyphen(expression.source, task_names)
+
+
+def unknown_name(name: str, known: Collection[str]) -> str:
+    """Why a variable is not there, with the closest or all of those that are: "params.dya is not known here: ..."."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    if close:
+        return f"{name} is not known here: did you mean {close[0]}?"
+    root = name.partition(".")[0]
+    alike = sorted(other for other in known if other.partition(".")[0] == root) or sorted(known)
+    if not alike:
+        return f"{name} is not known here, and no other variable is"
+    more = f" and {len(alike) - 10} more" if len(alike) > 10 else ""
+    return f"{name} is not known here: known are {', '.join(alike[:10])}{more}"
+
+
+def as_text(value: Any) -> str:
+    """A JSON value as part of a text: text as it is, any other as compact JSON, non-ASCII characters kept."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _doubled(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, list):
+        return [_doubled(item) for item in value]
+    if isinstance(value, dict):
+        return {_doubled(key): _doubled(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,112 @@
+"""What expressions can call beyond CEL itself, and the JSON form of CEL's values. Standard library only.
+
+Every function raises ValueError with a message for the author of the expression.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+MAX_RANGE = 10_000
+# Formatted text: Python's codes allow a width, as in %1000000d, which would otherwise be filled up.
+_MAX_FORMAT = 200
+
+
+def date(at: datetime, zone: str) -> str:
+    """The day at `at` in a time zone, as YYYY-MM-DD."""
+    return _local(at, zone).date().isoformat()
+
+
+def strftime(at: datetime, text: str, zone: str) -> str:
+    """`at` in a time zone, in Python's format codes (https://docs.python.org/3/library/datetime.html), in English."""
+    if len(text) > _MAX_FORMAT:
+        raise ValueError(f"strftime takes a format of at most {_MAX_FORMAT} characters, this one has {len(text):,}")
+    return _local(at, zone).strftime(text)
+
+
+def numbers(count: int) -> list[int]:
+    """range(n): the whole numbers from 0 up to n, n not included."""
+    if not 0 <= count <= MAX_RANGE:
+        raise ValueError(f"range(n) takes n from 0 to {MAX_RANGE:,}, not {count:,}")
+    return list(range(count))
+
+
+def flatten(items: Sequence[Any]) -> list[Any]:
+    """The lists in a list put one after another, one level deep; what is no list stays as it is."""
+    flat: list[Any] = []
+    for item in items:
+        if isinstance(item, list):
+            flat.extend(item)
+        else:
+            flat.append(item)
+    return flat
+
+
+def get(source: Mapping[str, Any] | None, key: str, default: Any) -> Any:
+    """A map's value, or the default where the key is absent or there is no map at all (null)."""
+    return default if source is None else source.get(key, default)
+
+
+def to_json(value: Any) -> str:
+    """A value as compact JSON with sorted keys, non-ASCII characters kept."""
+    return json.dumps(json_value(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def json_value(value: Any) -> Any:
+    """The JSON value of a CEL value: timestamps and durations become text, bytes base64, keys text.
+
+    Source: CEL's own conversion to JSON, https://github.com/google/cel-spec/blob/master/doc/langdef.md#json-data-conversion.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("the result is infinite or not a number, and JSON has neither")
+        return value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return _seconds(value)
+    if isinstance(value, bytes | bytearray):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return {_key(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [json_value(item) for item in value]
+    raise ValueError("the result is a type, and JSON has none: compare it, as in type(x) == string")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    return str(key)
+
+
+def _seconds(duration: timedelta) -> str:
+    """A duration as protobuf writes it in JSON: 3.5s."""
+    micros = duration // timedelta(microseconds=1)
+    whole, rest = divmod(abs(micros), 1_000_000)
+    fraction = f".{rest:06}".rstrip("0") if rest else ""
+    return f"{'-' if micros < 0 else ''}{whole}{fraction}s"
+
+
+def _local(at: datetime, zone: str) -> datetime:
+    try:
+        return at.astimezone(_zone(zone))
+    except OverflowError:
+        raise ValueError(f"the time is out of range in {zone}: the years go from 1 to 9999") from None
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {name!r}: write it as in Europe/Berlin, or UTC") from None
