@@ -1,0 +1,65 @@
+"""The handlers: each tells the cache what a watch said and queues the run it is about. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
+from nexus.adapters.kube.cache import Cache
+from nexus.core.names import LABEL_RUN
+from nexus.runtime.ports import RunKey
+
+Seen = Callable[[], None]
+
+
+def register(
+    registry: kopf.OperatorRegistry,
+    cache: Cache,
+    queue: Callable[[RunKey], None],
+    queue_workflow: Callable[[RunKey], None],
+    seen: Seen,
+) -> None:
+    """Watch runs, their Jobs and pods, and workflows. `seen` is told of every event, for the liveness probe."""
+
+    def watch(kind: Kind, see: Callable[..., RunKey | None]) -> None:
+        @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)
+        def on_event(event: Any, **_: Any) -> None:
+            seen()
+            key = see(event["object"], gone=event["type"] == "DELETED")
+            if key is not None:
+                queue(key)
+
+    @kopf.on.event(WORKFLOWS.group, WORKFLOWS.version, WORKFLOWS.plural, registry=registry)
+    def on_workflow(event: Any, **_: Any) -> None:
+        seen()
+        metadata = event["object"]["metadata"]
+        if event["type"] != "DELETED" and needs_check(event["object"]):
+            queue_workflow(RunKey(metadata["namespace"], metadata["name"]))
+
+    watch(WORKFLOW_RUNS, cache.see_run)
+    watch(JOBS, cache.see_job)
+    watch(PODS, cache.see_pod)
+
+
+def needs_check(workflow: Any) -> bool:
+    """True where the status does not speak of this generation of the definition."""
+    observed = (workflow.get("status") or {}).get("observedGeneration")
+    return bool(observed != workflow["metadata"].get("generation"))
+
+
+def configure(settings: kopf.OperatorSettings, namespaces: tuple[str, ...]) -> None:
+    """Kopf's settings: watches that notice their death, nothing written by kopf itself."""
+    settings.posting.enabled = False
+    # With namespaced rights the lists of namespaces and CRDs may not be watched, and nothing depends on them.
+    settings.scanning.disabled = bool(namespaces)
+    settings.watching.server_timeout = 300
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = [0.2, 0.5, 1, 2, 5]
+    settings.queueing.error_delays = [0.2, 0.5, 1, 2, 5]
+    # Of all Jobs and pods in the cluster only ours come over the wire.
+    settings.watching.label_selectors["", "pods"] = LABEL_RUN
+    settings.watching.label_selectors["batch", "jobs"] = LABEL_RUN

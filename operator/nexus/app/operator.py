@@ -1,0 +1,168 @@
+"""The operator: kopf watches, the queue orders, the reconciler works."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+
+import aiohttp
+import kopf
+
+from nexus import __version__
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.adapters.kube.access import Access
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, ApiError, KubeApi
+from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.job import Images
+from nexus.adapters.kube.place import KubePlace, wall_clock
+from nexus.app import workflows
+from nexus.app.handlers import configure, register
+from nexus.app.settings import Settings
+from nexus.core.names import LABEL_RUN
+from nexus.core.plan import StartTask
+from nexus.runtime.ports import RunKey, Stale, View
+from nexus.runtime.queue import WorkQueue, seconds_until
+from nexus.runtime.reconcile import Reconciler
+
+log = logging.getLogger("nexus")
+
+
+@dataclass(frozen=True)
+class WorkflowKey:
+    """A Workflow whose definition is to be checked."""
+
+    key: RunKey
+
+
+@dataclass
+class Operator:
+    """One operator process. `run` ends when kopf is told to stop by a signal."""
+
+    settings: Settings
+    access: Access
+    api: KubeApi
+    evaluator: CelEvaluator
+    cache: Cache = field(default_factory=Cache)
+    queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=WorkQueue)
+    last_event: float = field(default_factory=time.monotonic)
+    _seen_at: dict[RunKey, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        place = KubePlace(self.api, self.cache, self.evaluator, Images(self.settings.task_images))
+        self.reconciler = Reconciler(place, self.evaluator, started=self._started)
+
+    async def run(self) -> None:
+        """Work until a signal comes; what is under way is finished, nothing new is begun."""
+        working = asyncio.create_task(self.queue.run(self._work, self.settings.workers))
+        sweeping = asyncio.create_task(self._sweep())
+        try:
+            await self._watch()
+        finally:
+            for task in (working, sweeping):
+                task.cancel()
+            await asyncio.gather(working, sweeping, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
+        configure(settings, self.settings.namespaces)
+        register(registry, self.cache, self._queue, lambda key: self.queue.add(WorkflowKey(key)), self._saw)
+        kopf.on.login(registry=registry)(self._login)
+        kopf.on.probe(registry=registry, id="seconds_since_event")(self._age)
+        port = self.settings.liveness_port
+        await kopf.operator(
+            registry=registry,
+            settings=settings,
+            standalone=True,
+            clusterwide=not self.settings.namespaces,
+            namespaces=self.settings.namespaces,
+            liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
+        )
+
+    async def _login(self, **_: object) -> kopf.AiohttpSession:
+        """Kopf's watches go by the same way as our own calls; kopf asks again after a 401."""
+        headers = dict(await self.access.credentials.headers(refused=False))
+        connector = aiohttp.TCPConnector(limit=0, ssl=self.access.tls if self.access.tls is not None else True)
+        session = aiohttp.ClientSession(
+            connector=connector,
+            headers={**headers, "User-Agent": f"nexus-operator/{__version__}"},
+            proxy=self.access.proxy,
+        )
+        return kopf.AiohttpSession(
+            server=self.access.server, default_namespace=self.access.namespace, aiohttp_session=session
+        )
+
+    def _age(self, **_: object) -> float:
+        return round(time.monotonic() - self.last_event, 1)
+
+    def _saw(self) -> None:
+        self.last_event = time.monotonic()
+
+    def _queue(self, key: RunKey) -> None:
+        self._seen_at.setdefault(key, time.monotonic())
+        self.queue.add(key)
+
+    async def _work(self, key: RunKey | WorkflowKey) -> float | None:
+        try:
+            if isinstance(key, WorkflowKey):
+                await workflows.check(self.api, self.evaluator, key.key, wall_clock())
+                return None
+            wake_at = await self.reconciler.reconcile(key)
+            return seconds_until(wake_at, wall_clock())
+        except Stale as error:
+            log.debug("run %s: %s", key, error)
+            raise
+        except Exception:
+            log.exception("%s: failed, and will be tried again", key)
+            raise
+        finally:
+            if isinstance(key, RunKey):
+                self._seen_at.pop(key, None)
+
+    def _started(self, view: View, start: StartTask) -> None:
+        """How long the first event of this reconcile waited for the Job that is posted now."""
+        seen = self._seen_at.get(view.key)
+        react = f"{(time.monotonic() - seen) * 1000:.1f}" if seen is not None else "-"
+        log.info("run %s: start task %s as %s react_ms=%s", view.key, start.task, start.job_name, react)
+
+    async def _sweep(self) -> None:
+        """List everything now and then: a watch that broke off never tells of what was deleted meanwhile."""
+        while True:
+            await asyncio.sleep(self.settings.sweep_seconds)
+            try:
+                listed = {
+                    name: {
+                        item["metadata"]["uid"]
+                        for space in self._spaces()
+                        for item in await self.api.list(kind, space, label)
+                    }
+                    for name, kind, label in (
+                        ("runs", WORKFLOW_RUNS, ""),
+                        ("jobs", JOBS, LABEL_RUN),
+                        ("pods", PODS, LABEL_RUN),
+                    )
+                }
+            except ApiError as error:
+                log.warning("the sweep could not list: %s", error)
+                continue
+            for key in self.cache.sweep(listed):
+                self.queue.add(key)
+
+    def _spaces(self) -> tuple[str | None, ...]:
+        return self.settings.namespaces or (None,)
+
+
+async def serve(settings: Settings, access: Access) -> None:
+    """Run an operator until it is told to stop."""
+    with CelEvaluator(size=settings.expression_workers) as evaluator:
+        async with KubeClient(access) as api:
+            await Operator(settings, access, api, evaluator).run()
+
+
+def main(settings: Settings, access: Access) -> None:
+    """Run an operator in this process; it ends on SIGTERM or SIGINT."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kopf").setLevel(max(logging.getLevelName(settings.log_level), logging.WARNING))
+    asyncio.run(serve(settings, access))
