@@ -6,6 +6,7 @@ Editing a Workflow never changes a run under way, because the run reads the revi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 from collections import OrderedDict
 from datetime import datetime, timedelta
@@ -113,10 +114,9 @@ class Definitions:
             "data": {"spec": workflow["spec"]},
             "revision": int(metadata.get("generation") or 1),
         }
-        try:
+        # Its name holds the hash of its content: whoever made it made the same.
+        with contextlib.suppress(AlreadyExists):
             await self._api.create(CONTROLLER_REVISIONS, namespace, body)
-        except AlreadyExists:
-            pass  # its name holds the hash of its content: whoever made it made the same
 
     async def _not_found(self, namespace: str, name: str) -> str:
         names = [item["metadata"]["name"] for item in await self._api.list(WORKFLOWS, namespace)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from nexus.adapters.kube.api import (
     WORKFLOW_RUNS,
     AlreadyExists,
     ApiError,
+    BadRequest,
     Conflict,
     Forbidden,
     Invalid,
@@ -31,7 +33,7 @@ from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Facts, JobFact, Refusal
-from nexus.core.names import LABEL_RUN, LABEL_WORKFLOW, label_value
+from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.outputs import find_frame
 from nexus.core.plan import LoadOutput, ReadFrame, RunEvent, StartTask, StopJob, StoreOutput
 from nexus.runtime.ports import RunKey, Stale, Unstartable, View
@@ -44,18 +46,31 @@ PODLESS_AGAIN = timedelta(seconds=10)
 FRAME_TAIL_LINES = 200
 
 
+def wall_clock() -> datetime:
+    """The time of this machine."""
+    return datetime.now(UTC)
+
+
 class KubePlace:
     """A cluster, or one namespace of it."""
 
-    def __init__(self, api: KubeApi, cache: Cache, evaluator: Evaluator, images: Images) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        cache: Cache,
+        evaluator: Evaluator,
+        images: Images,
+        clock: Callable[[], datetime] = wall_clock,
+    ) -> None:
         self._api = api
+        self._clock = clock
         self._cache = cache
         self._images = images
         self._definitions = Definitions(api, evaluator)
 
     def now(self) -> datetime:
-        """The wall clock."""
-        return datetime.now(UTC)
+        """The time."""
+        return self._clock()
 
     async def view(self, key: RunKey) -> View | None:
         """What the cache knows of the run. Before a recorded Job counts as gone, the API server is asked."""
@@ -158,19 +173,16 @@ class KubePlace:
                 log = await self._api.logs(view.key.namespace, read.pod)
                 found = find_frame(log, read.size, read.sha256)
             return found
-        except (NotFound, ApiError) as error:
-            if isinstance(error, NotFound) or error.status == 400:
-                return None
-            raise
+        except (NotFound, BadRequest):
+            return None
 
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Make the immutable ConfigMap of an output."""
         run = view.facts.run
         body = config_map(store.config_map, run, {"output.json": store.text}, run_labels(run))
-        try:
+        # Named after the attempt: one that is there was made by an operator that died before it could record it.
+        with contextlib.suppress(AlreadyExists):
             await self._api.create(CONFIG_MAPS, view.key.namespace, body)
-        except AlreadyExists:
-            pass  # named after the attempt: made by an operator that died before it could record it
 
     async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
         """Make the Job of an attempt; one of that name which is ours already is the one."""
@@ -178,10 +190,8 @@ class KubePlace:
         objects = task_objects(start, run, self._images)
         try:
             if objects.payload is not None:
-                try:
+                with contextlib.suppress(AlreadyExists):
                     await self._api.create(CONFIG_MAPS, namespace, objects.payload)
-                except AlreadyExists:
-                    pass
             body = await self._api.create(JOBS, namespace, objects.job)
         except AlreadyExists:
             body = await self._api.get(JOBS, namespace, start.job_name)
@@ -219,10 +229,8 @@ class KubePlace:
 
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Delete a Job with its pods, if it still is the one that was meant."""
-        try:
+        with contextlib.suppress(NotFound, Conflict):
             await self._api.delete(JOBS, view.key.namespace, stop.job_name, stop.uid)
-        except (NotFound, Conflict):
-            pass
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
         """Publish Events about the run. An Event that is refused is not worth a second reconcile."""
@@ -240,6 +248,3 @@ def _under_way(task: TaskStatus) -> bool:
 def _job_name(task: TaskStatus) -> str:
     assert task.job is not None
     return task.job.name
-
-
-__all__ = ["LABEL_RUN", "KubePlace"]
