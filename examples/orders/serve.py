@@ -5,6 +5,7 @@
 Without a command it serves until Ctrl-C. The exit status is the command's own.
 """
 
+import contextlib
 import functools
 import signal
 import subprocess
@@ -27,12 +28,15 @@ def main(command: list[str]) -> int:
     url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     if not command:
-        print(f"serving the orders on {url} until Ctrl-C")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        print(f"serving the orders on {url} until Ctrl-C", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
         return 0
     # Ctrl-C reaches the command as well, which stops its tasks first and then ends: the server has to outlive it.
     signal.signal(signal.SIGINT, lambda *_: None)
-    status = subprocess.run([word.replace("{url}", url) for word in command], check=False).returncode
+    child = subprocess.Popen([word.replace("{url}", url) for word in command])
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    status = child.wait()
     return 128 - status if status < 0 else status
 
 
