@@ -21,6 +21,7 @@ from nexus.adapters.kube.place import KubePlace, wall_clock
 from nexus.app import workflows
 from nexus.app.handlers import configure, register
 from nexus.app.settings import Settings
+from nexus.core.definition import Definition
 from nexus.core.names import LABEL_RUN
 from nexus.core.plan import StartTask
 from nexus.runtime.ports import RunKey, Stale, View
@@ -49,6 +50,7 @@ class Operator:
     queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=WorkQueue)
     last_event: float = field(default_factory=time.monotonic)
     _seen_at: dict[RunKey, float] = field(default_factory=dict)
+    _working_on: dict[RunKey, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         place = KubePlace(self.api, self.cache, self.evaluator, Images(self.settings.task_images))
@@ -105,6 +107,8 @@ class Operator:
         self.queue.add(key)
 
     async def _work(self, key: RunKey | WorkflowKey) -> float | None:
+        if isinstance(key, RunKey) and key in self._seen_at:
+            self._working_on[key] = self._seen_at.pop(key)
         try:
             if isinstance(key, WorkflowKey):
                 await workflows.check(self.api, self.evaluator, key.key, wall_clock())
@@ -119,13 +123,15 @@ class Operator:
             raise
         finally:
             if isinstance(key, RunKey):
-                self._seen_at.pop(key, None)
+                self._working_on.pop(key, None)
 
     def _started(self, view: View, start: StartTask) -> None:
-        """How long the first event of this reconcile waited for the Job that is posted now."""
-        seen = self._seen_at.get(view.key)
+        """Tell how long the first event of this reconcile had waited when the Job is posted."""
+        seen = self._working_on.get(view.key)
         react = f"{(time.monotonic() - seen) * 1000:.1f}" if seen is not None else "-"
-        log.info("run %s: start task %s as %s react_ms=%s", view.key, start.task, start.job_name, react)
+        assert isinstance(view.definition, Definition)
+        cause = "termination" if view.definition.nodes[start.task].depends_on else "run"
+        log.info("run %s: start task %s as %s react_ms=%s cause=%s", view.key, start.task, start.job_name, react, cause)
 
     async def _sweep(self) -> None:
         """List everything now and then: a watch that broke off never tells of what was deleted meanwhile."""
