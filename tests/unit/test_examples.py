@@ -1,0 +1,155 @@
+"""The examples are valid, and do what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import json
+import runpy
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.adapters.local.bindings import Bindings
+from nexus.adapters.local.run import Finished, run
+from nexus.api.manifest import read
+from nexus.api.run import WorkflowRunStatus
+from nexus.api.workflow import Workflow
+from nexus.core.definition import prepare
+from nexus.core.facts import RunFact
+from nexus.core.params import resolve
+from nexus.core.validate import problems
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ORDERS = EXAMPLES / "orders" / "2026-11-23.json"
+
+
+class Log:
+    """What the tasks wrote."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def status(self, status: WorkflowRunStatus) -> None:
+        """Not of interest here."""
+
+    def line(self, task: str, line: str) -> None:
+        self.lines.append(f"{task}: {line}")
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Iterator[CelEvaluator]:
+    with CelEvaluator() as made:
+        yield made
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    """The address of the orders, as `make demo` serves them."""
+    handler = runpy.run_path(str(EXAMPLES / "orders" / "serve.py"))["Quiet"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=ORDERS.parent)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def workflow(name: str) -> Workflow:
+    path = EXAMPLES / f"{name}.yaml"
+    (document,) = read(path.read_text("utf-8"), str(path))
+    return Workflow.model_validate(document.body)
+
+
+def execute(name: str, evaluator: CelEvaluator, log: Log | None = None, /, **given: Any) -> Finished:
+    spec = workflow(name).spec
+    fact = RunFact("default", f"{name}-test1", "uid", datetime.now(UTC), name)
+    fact = dataclasses.replace(fact, params=resolve(spec.params or [], given, fact, evaluator))
+    return asyncio.run(run(fact, prepare(spec), Bindings(), EXAMPLES, log or Log(), evaluator))
+
+
+def phases(finished: Finished) -> dict[str, str]:
+    return {task.name: task.phase.value for task in finished.status.tasks or ()}
+
+
+def test_the_orders_are_what_their_script_writes(tmp_path: Path) -> None:
+    script = tmp_path / "generate.py"
+    script.write_text((ORDERS.parent / "generate.py").read_text("utf-8"), "utf-8")
+    runpy.run_path(str(script), run_name="__main__")
+    assert (tmp_path / ORDERS.name).read_bytes() == ORDERS.read_bytes()
+    assert (tmp_path / "rates.json").read_bytes() == (ORDERS.parent / "rates.json").read_bytes()
+
+
+def test_the_orders_fit_into_an_output() -> None:
+    orders = json.loads(ORDERS.read_text("utf-8"))
+    assert len(orders) == 4_000
+    assert len(json.dumps(orders)) < 500 * 1024  # of 512 KiB; status and headers of the answer need some
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_is_valid_and_named_after_its_file(path: Path, evaluator: CelEvaluator) -> None:
+    example = workflow(path.stem)
+    assert problems(example.spec, evaluator) == []
+    assert example.metadata["name"] == path.stem
+
+
+def test_sales_come_to_what_the_orders_say(served: str, evaluator: CelEvaluator) -> None:
+    rates = json.loads((ORDERS.parent / "rates.json").read_text("utf-8"), parse_float=Decimal)
+    total, rejected = Decimal(0), []
+    for order in json.loads(ORDERS.read_text("utf-8"), parse_float=Decimal):
+        if order["currency"] not in rates or not order["quantity"]:
+            rejected.append(order["id"])
+            continue
+        cents = order["quantity"] * order["price"] * rates[order["currency"]] * (100 - order["discount"])
+        total += Decimal(round(cents)) / 100
+    log = Log()
+    finished = execute("sales", evaluator, log, orders=served)
+    assert finished.status.phase == "Succeeded"
+    assert phases(finished)["behind-target"] == "Skipped"
+    assert {name for name, phase in phases(finished).items() if phase != "Succeeded"} == {"behind-target"}
+    assert finished.outputs["rejects"]["ids"] == rejected
+    assert finished.outputs["report"] == {"day": "2026-11-23", "total": float(total), "best": "kettle"}
+    assert f"report: total {total:>28.2f}" in log.lines
+
+
+def test_a_day_behind_its_target_is_told_of(served: str, evaluator: CelEvaluator) -> None:
+    finished = execute("sales", evaluator, orders=served, target=1_000_000)
+    assert finished.outputs["behind-target"]["message"].endswith(" of 1000000 euros")
+    assert finished.status.phase == "Succeeded"
+
+
+def test_sales_of_a_day_that_nobody_serves_fail_and_nothing_is_reported(served: str, evaluator: CelEvaluator) -> None:
+    finished = execute("sales", evaluator, orders=served, day="2026-11-24")
+    assert finished.status.phase == "Failed"
+    assert (phases(finished)["orders"], phases(finished)["report"]) == ("Failed", "Omitted")
+
+
+def test_hello_shouts(evaluator: CelEvaluator) -> None:
+    log = Log()
+    assert execute("hello", evaluator, log, name="you").status.phase == "Succeeded"
+    assert "shout: HELLO, YOU!" in log.lines
+
+
+@pytest.mark.parametrize(
+    ("size", "ran", "skipped"), [(100, {"by-hand"}, {"in-bulk", "check"}), (2_000, {"in-bulk", "check"}, {"by-hand"})]
+)
+def test_conditions_choose_a_branch(size: int, ran: set[str], skipped: set[str], evaluator: CelEvaluator) -> None:
+    finished = execute("conditions", evaluator, size=size)
+    assert finished.status.phase == "Succeeded"
+    succeeded = ran | {"measure", "merge", "notify"}
+    assert phases(finished) == {**dict.fromkeys(succeeded, "Succeeded"), **dict.fromkeys(skipped, "Skipped")}
+
+
+def test_what_is_not_worth_a_retry_fails_at_once_and_is_cleaned_up(evaluator: CelEvaluator) -> None:
+    finished = execute("retries", evaluator, chance=1, exit_code=42)
+    assert finished.status.phase == "Failed"
+    assert phases(finished) == {"flaky": "Failed", "next": "Omitted", "cleanup": "Succeeded"}
+    assert [task.attempts for task in finished.status.tasks or () if task.name == "flaky"] == [1]
