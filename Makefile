@@ -36,10 +36,10 @@ lint: $(VENV)/.dev ## style, types, layers, and CRDs that match the models
 	@echo "lint: all clean"
 
 cluster: ## start a local cluster and print its KUBECONFIG (KWOK=1: with fake nodes, for scale)
-	@python3 tests/cluster/cluster.py up
+	@$(or $(PYTHON),python3) tests/cluster/cluster.py up
 
 cluster-down: ## stop it; nothing of it is left
-	@python3 tests/cluster/cluster.py down
+	@$(or $(PYTHON),python3) tests/cluster/cluster.py down
 
 bench: $(VENV)/.dev ## measure on the local cluster: a table, and build/bench.json
 	@$(BIN)/python tests/bench/bench.py
