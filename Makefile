@@ -33,6 +33,7 @@ lint: $(VENV)/.dev ## style, types, layers, and CRDs that match the models
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m nexus.api.crd --check crds
+	@$(BIN)/python -m nexus.api.reference --check docs
 	@echo "lint: all clean"
 
 cluster: ## start a local cluster and print its KUBECONFIG (KWOK=1: with fake nodes, for scale)
@@ -44,8 +45,9 @@ cluster-down: ## stop it; nothing of it is left
 bench: $(VENV)/.dev ## measure on the local cluster: a table, and build/bench.json
 	@$(BIN)/python tests/bench/bench.py
 
-crds: $(VENV)/.runtime ## write crds/ anew from the models
+crds: $(VENV)/.runtime ## write crds/ and the made pages of docs/ anew from the models
 	@$(BIN)/python -m nexus.api.crd crds
+	@$(BIN)/python -m nexus.api.reference docs
 
 lock: $(VENV)/.runtime ## resolve the dependencies anew and write the lock files (UPGRADE=1: to their newest versions)
 	@set -e; lock() { UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --generate-hashes --universal \
