@@ -17,7 +17,7 @@ from nexus.adapters.fake import admission
 from nexus.adapters.fake.clock import Clock
 from nexus.adapters.fake.objects import copied, merged, owners, timestamp
 from nexus.adapters.fake.selectors import fields, selector
-from nexus.adapters.kube.api import PODS, ApiError, Kind, Object, WatchEvent, error_from
+from nexus.adapters.kube.api import PODS, Kind, Object, WatchEvent, error_from
 
 GARBAGE_DELAY = 0.1
 """Seconds from an owner's end to that of what it owned; settle() does not wait for it."""
@@ -220,7 +220,10 @@ class Store:
         body = self._stored(kind, namespace, name)
         metadata = body["metadata"]
         if uid is not None and uid != metadata["uid"]:
-            message = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
+            message = (
+                f'Operation cannot be fulfilled on {kind.kind} "{name}": the UID in the precondition ({uid}) does not '
+                f"match the UID in record ({metadata['uid']}). The object might have been deleted and then recreated"
+            )
             raise error_from(409, "Conflict", message, kind=kind.kind, name=name)
         if propagation == "Orphan":
             self._orphan(metadata["uid"])
@@ -365,23 +368,17 @@ def _grace(kind: Kind, body: Object, asked: int | None) -> int:
 
 
 def _check_preconditions(kind: Kind, old: Object, asked: Object) -> None:
+    """Another UID is invalid in a patch (only a DELETE takes it as a precondition), another version a conflict."""
     name = old["metadata"]["name"]
-    conflict: ApiError | None = None
     if asked.get("uid") and asked["uid"] != old["metadata"]["uid"]:
-        message = (
-            f'Operation cannot be fulfilled on {_resource(kind)} "{name}": StorageError: invalid object, Code: 4, '
-            f"AdditionalErrorMsg: Precondition failed: UID in precondition: {asked['uid']}, "
-            f"UID in object meta: {old['metadata']['uid']}"
-        )
-        conflict = error_from(409, "Conflict", message, kind=kind.kind, name=name)
-    elif asked.get("resourceVersion") and asked["resourceVersion"] != old["metadata"]["resourceVersion"]:
+        message = f'{kind.kind} "{name}" is invalid: metadata.uid: Invalid value: "{asked["uid"]}": field is immutable'
+        raise error_from(422, "Invalid", message, kind=kind.kind, name=name)
+    if asked.get("resourceVersion") and asked["resourceVersion"] != old["metadata"]["resourceVersion"]:
         message = (
             f'Operation cannot be fulfilled on {_resource(kind)} "{name}": the object has been modified; '
             "please apply your changes to the latest version and try again"
         )
-        conflict = error_from(409, "Conflict", message, kind=kind.kind, name=name)
-    if conflict:
-        raise conflict
+        raise error_from(409, "Conflict", message, kind=kind.kind, name=name)
 
 
 def _restored(new: Object, old: Object) -> Object:

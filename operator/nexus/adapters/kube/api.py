@@ -221,7 +221,8 @@ class KubeApi(Protocol):
     ) -> Listing:
         """Read all objects of a kind in a namespace (None: in all), in pages.
 
-        The selectors are kubectl's `-l` and `--field-selector`; of fields the server knows few (of Events, the involvedObject).
+        The selectors are kubectl's `-l` and `--field-selector`. By field, a kind can be selected only by the few the
+        server has chosen: any by metadata.name, Events by their involvedObject, too.
         """
         ...
 

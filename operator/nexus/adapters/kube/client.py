@@ -7,6 +7,7 @@ what is not stands in the docstring of `api`.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import random
 import time
@@ -297,8 +298,10 @@ class KubeClient(KubeApi):
 Objects = list[Object]
 
 
-def _encoded(body: Object) -> bytes:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+def _encoded(body: Object) -> bytes | io.BytesIO:
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    # aiohttp warns of larger ones as bytes: it would hand them to the transport in one piece.
+    return io.BytesIO(text) if len(text) > 2**20 else text
 
 
 def _object(body: bytes) -> Object:

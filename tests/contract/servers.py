@@ -1,0 +1,135 @@
+"""The two API servers that the contract tests ask the same questions: the fake one, and a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nexus.adapters.fake import FakeCluster, Outcome
+from nexus.adapters.kube.access import from_kubeconfig
+from nexus.adapters.kube.api import AlreadyExists, ApiError, Kind, KubeApi, NotFound, Object
+from nexus.adapters.kube.client import KubeClient
+
+NAMESPACES = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
+CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
+DEFINITIONS = Path(__file__).parents[2] / "crds"
+
+Check = Callable[[], Awaitable[Any]]
+
+
+class Server(ABC):
+    """An API server with an empty namespace in it."""
+
+    api: KubeApi
+    namespace: str
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Get ready; to be called in the event loop of the test."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Leave nothing behind."""
+
+    @abstractmethod
+    async def eventually(self, check: Check, seconds: float = 60.0) -> Any:
+        """Wait until the check gives something true, and return that. Calls that fail count as not yet."""
+
+    @abstractmethod
+    def container(self, command: str, outcome: Outcome) -> Object:
+        """A container named `task` that runs a shell command, or behaves like it."""
+
+
+async def _tried(check: Check) -> Any:
+    try:
+        return await check()
+    except ApiError:
+        return None
+
+
+class FakeServer(Server):
+    """The fake cluster; waiting moves its clock."""
+
+    def __init__(self) -> None:
+        self.cluster = FakeCluster()
+        self.api = self.cluster
+        self.namespace = "default"
+
+    async def open(self) -> None:
+        """There is nothing to do."""
+
+    async def close(self) -> None:
+        """There is nothing to do."""
+
+    async def eventually(self, check: Check, seconds: float = 60.0) -> Any:
+        """See Server."""
+        for _ in range(int(seconds * 10)):
+            if found := await _tried(check):
+                return found
+            self.cluster.advance(0.1)
+        raise AssertionError(f"not within {seconds} s")
+
+    def container(self, command: str, outcome: Outcome) -> Object:
+        """See Server."""
+        self.cluster.script("", outcome)
+        return {"name": "task", "image": "busybox", "command": ["sh", "-c", command]}
+
+
+class RealServer(Server):
+    """A cluster of which the tests are the administrator."""
+
+    IMAGE = "nexus/task-bash:dev"
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.client = KubeClient(from_kubeconfig([kubeconfig]))
+        self.api = self.client
+        self.namespace = f"contract-{secrets.token_hex(4)}"
+
+    async def open(self) -> None:
+        """A namespace of our own, and the CRDs where they are missing."""
+        for path in sorted(DEFINITIONS.glob("*.yaml")):
+            definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+            try:
+                await self.api.create(CRDS, "", definition)
+            except AlreadyExists:
+                continue
+            name = definition["metadata"]["name"]
+            await self.eventually(lambda name=name: self._established(name))
+        await self.api.create(NAMESPACES, "", {"metadata": {"name": self.namespace}})
+
+    async def _established(self, name: str) -> bool:
+        conditions = (await self.api.get(CRDS, "", name))["status"]["conditions"]
+        return any(entry["type"] == "Established" and entry["status"] == "True" for entry in conditions)
+
+    async def close(self) -> None:
+        """Delete the namespace; it goes on by itself."""
+        with suppress(NotFound):
+            await self.api.delete(NAMESPACES, "", self.namespace, None)
+        await self.client.close()
+
+    async def eventually(self, check: Check, seconds: float = 60.0) -> Any:
+        """See Server."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := await _tried(check):
+                return found
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"not within {seconds} s")
+
+    def container(self, command: str, outcome: Outcome) -> Object:
+        """See Server."""
+        del outcome
+        return {
+            "name": "task",
+            "image": self.IMAGE,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["sh", "-c", command],
+        }
