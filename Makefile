@@ -27,7 +27,7 @@ format: $(VENV)/.dev ## lay the Python out as `make lint` wants it
 	@$(BIN)/ruff check --quiet --fix-only operator tests examples
 	@$(BIN)/ruff format --quiet operator tests examples
 
-lint: $(VENV)/.dev ## style, types, layers, and CRDs that match the models
+lint: $(VENV)/.dev ## style, types, layers, and generated files that match the models
 	@$(BIN)/ruff check operator tests examples
 	@$(BIN)/ruff format --check --diff operator tests examples
 	@$(BIN)/mypy
@@ -67,7 +67,7 @@ INSTALL = { $(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || { echo 
 
 $(VENV)/.runtime: $(LOCKS)/build.lock $(LOCKS)/runtime.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "This needs Python 3.11 or newer, and python3 here is $$(python3 -V 2>&1 | tail -n 1)." >&2; \
+		echo "This needs Python 3.11 or newer, and python3 here is $$(python3 -V 2>/dev/null || echo missing)." >&2; \
 		echo "Install one (Debian 12, Ubuntu 24.04: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
 		exit 1; fi
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
