@@ -206,16 +206,24 @@ def explain_hyphen(expression: Expression, task_names: Collection[str]) -> str |
 
 
 def unknown_name(name: str, known: Collection[str]) -> str:
-    """Why a variable is not there, with the closest or all of those that are: "params.dya is not known here: ..."."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    """Why a variable is not there, and which one is meant, or which there are."""
+    root, _, rest = name.partition(".")
+    alike = [other for other in known if other.partition(".")[0] == root]
+    # A long common part, as in tasks.a.output and tasks.b.output, is no likeness: what differs is compared.
+    parts = name.split(".")
+    varying = {
+        other.split(".")[1]: other for other in alike if "." in other and other.split(".")[2:] in (parts[2:3], [])
+    }
+    close = difflib.get_close_matches(rest.partition(".")[0], varying, n=1) if rest else []
     if close:
+        return f"{name} is not known here: did you mean {varying[close[0]]}?"
+    if not alike and (close := difflib.get_close_matches(root, {other.partition(".")[0] for other in known}, n=1)):
         return f"{name} is not known here: did you mean {close[0]}?"
-    root = name.partition(".")[0]
-    alike = sorted(other for other in known if other.partition(".")[0] == root) or sorted(known)
-    if not alike:
+    listed = sorted(alike or known)
+    if not listed:
         return f"{name} is not known here, and no other variable is"
-    more = f" and {len(alike) - 10} more" if len(alike) > 10 else ""
-    return f"{name} is not known here: known are {', '.join(alike[:10])}{more}"
+    more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+    return f"{name} is not known here: known are {', '.join(listed[:10])}{more}"
 
 
 def as_text(value: Any) -> str:

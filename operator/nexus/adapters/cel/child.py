@@ -80,14 +80,18 @@ class Child:
         return self._process.pid
 
     def ask(self, line: bytes) -> dict[str, Any]:
-        """The answer to one request. Raises Died; the child is then gone for good."""
+        """The answer to one request. After any exception (Died, or Ctrl-C) the child is gone for good."""
         try:
             self._socket.settimeout(_ANSWER_SECONDS)
             self._socket.sendall(line)
+            answer: dict[str, Any] = json.loads(self._read_line(_ANSWER_SECONDS))
         except OSError:
-            # It is dead or deaf; what it is, and why, comes out below.
+            # It is dead or deaf: nothing reads the request.
             raise self._died() from None
-        answer: dict[str, Any] = json.loads(self._read_line(_ANSWER_SECONDS))
+        except BaseException:
+            # Its answer may still come, and would be taken for that of the next request.
+            self.end()
+            raise
         return answer
 
     def end(self) -> None:

@@ -18,6 +18,11 @@ _NO_OVERLOAD_AT_RUN = re.compile(
     r"No matching overloads found : (?:\((?P<on>[^)]*)\)\.)?(?P<name>[^(]*)(?:\((?P<of>.*)\))?$"
 )
 
+# A comma between two types, not one inside map(string, dyn).
+_COMMA_BETWEEN = re.compile(r",(?![^(]*\))")
+# What the message may quote of the user's values: it ends in a task's status.
+_LONGEST = 400
+
 _TYPE_NAMES = {
     "int64": "int", "uint64": "uint", "null_type": "null", "google.protobuf.Timestamp": "timestamp",
     "google.protobuf.Duration": "duration",
@@ -43,11 +48,11 @@ FUNCTIONS = (
 def compile_error(text: str, source: str, variables: Mapping[str, str]) -> ExpressionError:
     """The error for an expression that does not compile: the first of cel-cpp's list, which the others follow from."""
     problem = _PROBLEM.search(text)
+    if "recursion" in text:
+        return ExpressionError("the expression is nested too deeply, or chains more than 32 operators: split it up")
     if problem is None:
         return ExpressionError(_plain(text))
     line, column, what = int(problem[1]), int(problem[2]), problem[3].strip()
-    if "recursion" in what:
-        return ExpressionError("the expression is nested too deeply, or chains more than 32 operators: split it up")
     offset = _offset(source, line, column)
     undeclared = _UNDECLARED.search(what)
     if undeclared is not None and offset is not None:
@@ -88,6 +93,8 @@ def run_error(text: str, source: str) -> ExpressionError:
         return ExpressionError(f"there is no element [{index[1]}]: the list has {index[2]}, counted from 0")
     if (value := re.match(r"Unexpected value type for '([^']+)': (\w+)\. \(Expected (\w+)\)", text)) is not None:
         return ExpressionError(f"{value[1]} should be of type {value[3].lower()}, but is {value[2]}")
+    if text.startswith("Non-CEL value type for 'Python function"):
+        return ExpressionError("get() and flatten() cannot hand on a time: make it text with string(...) first")
     if "to Timestamp conversion" in text:
         return ExpressionError("timestamp() takes RFC 3339 text, such as 2026-11-23T02:30:00Z")
     if "to Duration conversion" in text:
@@ -138,9 +145,10 @@ def _syntax(what: str, source: str, offset: int | None) -> str:
     word = met[1].strip() if met is not None else ""
     if offset is not None and (before := re.search(r"(\w+)\s+$", source[:offset])) and before[1] in ("not", "if"):
         word = before[1]
+    if (missing := re.match(r"missing '(.)' at '(.*)'", what)) is not None:
+        return f"{missing[1]} is missing before " + ("the end" if missing[2] == "<EOF>" else missing[2])
     if word == "<EOF>":
-        missing = re.match(r"missing '(.)'", what)
-        return f"the expression ends too early: {missing[1]} is missing" if missing else "the expression ends too early"
+        return "the expression ends too early"
     if word in _INSTEAD:
         return _not_cel(word)
     if word[:1] in ('"', "'"):
@@ -152,7 +160,7 @@ def _no_overload(operation: str, types: str) -> str:
     """Why an operator or a function does not take these types, and the usual way out."""
     for long, short in _TYPE_NAMES.items():
         types = types.replace(long, short)
-    names = [name.strip() for name in types.split(",")] if types else []
+    names = [name.strip() for name in _COMMA_BETWEEN.split(types)] if types else []
     if operation in ("_?_:_", "<jump_condition>"):
         if operation == "_?_:_" and names[0] in ("bool", "dyn"):
             return f"both results of ? : must be of one type, not {names[1]} and {names[2]}: wrap both in dyn(...)"
@@ -162,10 +170,14 @@ def _no_overload(operation: str, types: str) -> str:
     if symbol in ("&&", "||", "!"):
         return f"{symbol} takes bools" + (f", not {types}" if types else "") + ": compare the value with something"
     taken = " and ".join(names) if names else "values of these types"
-    return f"{symbol} does not take {taken}{_conversion(set(names))}"
+    return f"{symbol} does not take {taken}{_conversion(symbol, set(names))}"
 
 
-def _conversion(types: set[str]) -> str:
+def _conversion(symbol: str, types: set[str]) -> str:
+    if symbol in ("date", "strftime"):
+        return ": convert the text with timestamp(...)" if "timestamp" not in types else ""
+    if symbol[:1].isalpha():
+        return ""
     if {"int", "double"} <= types:
         return ": write the number with a point (1.0), or convert with double(...) or int(...)"
     if "timestamp" in types and "string" in types:
@@ -180,13 +192,14 @@ def _conversion(types: set[str]) -> str:
 def _plain(text: str) -> str:
     while (shorter := _CODE.sub("", text)) != text:
         text = shorter
-    return text.strip()
+    text = text.strip()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _offset(source: str, line: int, column: int) -> int | None:
     if line < 1 or column < 1:
         return None
-    before = sum(len(text) for text in source.splitlines(keepends=True)[: line - 1])
+    before = sum(len(text) + 1 for text in source.split("\n")[: line - 1])
     return min(before + column - 1, len(source))
 
 

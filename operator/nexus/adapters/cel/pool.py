@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -12,6 +13,9 @@ from typing import Any, Self
 from nexus.adapters.cel import messages
 from nexus.adapters.cel.child import Child, Death, Died
 from nexus.core.expressions import ExpressionError
+
+# The escape, not a backslash that is itself escaped and the letters after it.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class CelEvaluator:
@@ -60,7 +64,13 @@ class CelEvaluator:
 
     def _ask(self, request: dict[str, Any], source: str, variables: Mapping[str, str]) -> dict[str, Any]:
         """The child's answer to a request. Raises ExpressionError."""
-        line = json.dumps(request, default=_time_text).encode() + b"\n"
+        try:
+            line = json.dumps(request, default=_time_text).encode() + b"\n"
+        except (RecursionError, ValueError) as error:
+            raise ExpressionError(f"its values are too deep or too large: {error}") from None
+        if b"\\u0000" in line and _NUL.search(line):
+            # cel-expr-python 0.1.3 would go on with the text up to there.
+            raise ExpressionError("the character U+0000 is in its values, where CEL cannot read on: take it out first")
         child = self._idle.get()
         try:
             if self._closed:
@@ -70,10 +80,7 @@ class CelEvaluator:
             child = None
             raise messages.overrun(death, self._seconds) from None
         except BaseException:
-            # Its answer may still come, and would be taken for that of the next request.
-            if child is not None:
-                child.end()
-                child = None
+            child = None
             raise
         finally:
             self._idle.put(child)

@@ -33,6 +33,8 @@ _TYPES: Mapping[str, cel.Type] = {
     "uint": cel.Type.UINT,
 }
 _KINDS = tuple(name for name in _TYPES if name != "dyn")
+# A function of ours cannot hand a time on: datetimes are refused in its `dyn` result.
+_PASSED_ON = tuple(name for name in _KINDS if name not in ("timestamp", "duration"))
 
 # What is kept: an environment is some 280 KiB, a program in it 5 KiB (measured). Making both again takes about 1 ms.
 ENVIRONMENTS = 48
@@ -111,7 +113,7 @@ class Programs:
         yield _function(
             "get",
             "dyn",
-            [([source, "string", kind], functions.get) for source, kind in product(("map", "null"), _KINDS)],
+            [([source, "string", kind], functions.get) for source, kind in product(("map", "null"), _PASSED_ON)],
         )
         yield _function("json", "string", [([kind], functions.to_json) for kind in _KINDS])
 
