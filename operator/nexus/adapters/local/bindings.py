@@ -10,6 +10,7 @@ from typing import Any
 
 from nexus.api.tasks import EnvFrom, EnvVar, KeyRef, ObjectRef
 from nexus.core.definition import Definition, Node
+from nexus.core.problem import Problem
 
 Entries = Mapping[str, Mapping[str, str]]
 
@@ -41,23 +42,26 @@ class Bindings:
         assert reference is not None
         return entries.get(reference.name, {}).get(reference.key)
 
-    def missing(self, definition: Definition) -> list[str]:
+    def missing(self, definition: Definition) -> list[Problem]:
         """What the tasks need and nobody gave, each with the task and the way to give it."""
-        found = []
+        positions = {task.name: index for index, task in enumerate(definition.spec.tasks)}
+        found: dict[tuple[str, str], Problem] = {}
         for node in definition.nodes.values():
             for kind, entries, reference in _references(node):
                 if reference.optional or _holds(entries, self, reference):
                     continue
                 name = f"{reference.name}/{reference.key}" if isinstance(reference, KeyRef) else reference.name
-                if kind == "Secret":
-                    flag = f"--secret {name}=env:VARIABLE or --secret {name}=file:PATH"
-                    if isinstance(reference, ObjectRef):
-                        flag = f"--secret {name}/KEY=env:VARIABLE for each key"
-                    hint = f"give it with {flag}, or put the Secret into the file"
-                else:
-                    hint = "put the ConfigMap into the file"
-                found.append(f"task {node.name}: {kind} {name} is missing: {hint}")
-        return list(dict.fromkeys(found))
+                message = f"{kind} {name} is missing: {_hint(kind, name, reference)}"
+                found[node.name, name] = Problem(("tasks", positions[node.name]), message, node.name)
+        return list(found.values())
+
+
+def _hint(kind: str, name: str, reference: KeyRef | ObjectRef) -> str:
+    if kind == "ConfigMap":
+        return "put the ConfigMap into the file"
+    if isinstance(reference, ObjectRef):
+        return f"give each key with --secret {name}/KEY=env:VARIABLE (or =file:PATH), or put the Secret into the file"
+    return f"give it with --secret {name}=env:VARIABLE (or =file:PATH), or put the Secret into the file"
 
 
 def _references(node: Node) -> Iterator[tuple[str, str, KeyRef | ObjectRef]]:

@@ -1,0 +1,68 @@
+"""What a user gives on the command line: params and secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from nexus.api.workflow import Param, ParamType
+from nexus.cli.ending import Refused
+
+
+def params(given: Iterable[str], declared: Sequence[Param]) -> dict[str, Any]:
+    """The values of `--param k=v`, read by the declared type: a string as it stands, every other as JSON.
+
+    A name that is not declared is kept for the check of all params, which knows the names that are. Raises Refused.
+    """
+    types = {param.name: param.type or ParamType.STRING for param in declared}
+    values: dict[str, Any] = {}
+    problems = []
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            problems.append(f"--param {text}: write it as NAME=VALUE")
+            continue
+        kind = types.get(name, ParamType.STRING)
+        if kind is ParamType.STRING:
+            values[name] = value
+            continue
+        try:
+            values[name] = json.loads(value, parse_constant=_no_json)
+        except ValueError:
+            example = {"array": """'["eu","us"]'""", "object": """'{"a":1}'""", "boolean": "true"}.get(kind.value, "3")
+            problems.append(f"--param {name}: {value!r} is no {kind.value} in JSON: write it as {name}={example}")
+    if problems:
+        raise Refused(*problems)
+    return values
+
+
+def _no_json(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def secrets(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, dict[str, str]]:
+    """The entries of `--secret NAME/KEY=env:VAR|file:PATH`, by the Secret's name. Raises Refused."""
+    found: dict[str, dict[str, str]] = {}
+    problems = []
+    for text in given:
+        reference, _, source = text.partition("=")
+        name, _, key = reference.partition("/")
+        kind, _, place = source.partition(":")
+        if not name or not key or not place or kind not in ("env", "file"):
+            # The text may hold the secret itself, by mistake: it is not repeated.
+            problems.append(f"--secret {reference}: write it as NAME/KEY=env:VARIABLE or NAME/KEY=file:PATH")
+            continue
+        try:
+            found.setdefault(name, {})[key] = environ[place] if kind == "env" else Path(place).read_text("utf-8")
+        except KeyError:
+            problems.append(f"--secret {reference}: there is no environment variable {place}")
+        except OSError as error:
+            problems.append(f"--secret {reference}: cannot read {place}: {error.strerror}")
+        except UnicodeDecodeError:
+            problems.append(f"--secret {reference}: {place} is no UTF-8 text")
+    if problems:
+        raise Refused(*problems)
+    return found

@@ -1,0 +1,213 @@
+"""`nexus run -f FILE --local`: find out what is to run, refuse what cannot, run it, show it."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.adapters.local.bindings import Bindings
+from nexus.adapters.local.place import container_runtime
+from nexus.adapters.local.run import Finished, run
+from nexus.api.base import API_VERSION, format_time
+from nexus.api.manifest import Document
+from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
+from nexus.api.workflow import WorkflowSpec
+from nexus.cli import given, summary, view
+from nexus.cli.ending import Exit, Refused, of_phase
+from nexus.cli.manifests import Manifest, RunDocument, load
+from nexus.core.definition import Definition, prepare
+from nexus.core.expressions import Evaluator
+from nexus.core.facts import RunFact
+from nexus.core.names import LABEL_WORKFLOW, label_value
+from nexus.core.params import ParamsInvalid, resolve
+from nexus.core.problem import Problem
+
+# The alphabet and length of the API server's generateName.
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that nothing stands in the way of."""
+
+    fact: RunFact
+    spec: WorkflowRunSpec
+    definition: Definition
+    bindings: Bindings
+    search_path: Path
+    notes: Sequence[str]
+
+
+async def run_local(file: str, param_texts: Sequence[str], secret_texts: Sequence[str], *, as_json: bool) -> Exit:
+    """Run the Workflow of a file on this machine. Raises Refused, before anything was started."""
+    with CelEvaluator() as evaluator:
+        prepared = prepare_run(file, param_texts, secret_texts, evaluator)
+        stream = sys.stderr if as_json else sys.stdout
+        depends_on = {name: node.depends_on for name, node in prepared.definition.nodes.items()}
+        with view.choose(prepared.fact.name, stream, depends_on) as shown:
+            for note in prepared.notes:
+                shown.note(note)
+            finished = await run(
+                prepared.fact, prepared.definition, prepared.bindings, prepared.search_path, shown, evaluator
+            )
+    for line in summary.lines(prepared.fact.name, finished.status, finished.outputs, depends_on):
+        print(line, file=stream)
+    if as_json:
+        print(json.dumps(_object(prepared, finished), ensure_ascii=False, indent=2))
+    return Exit.INTERRUPTED if finished.interrupted else of_phase(finished.status.phase)
+
+
+def prepare_run(file: str, param_texts: Sequence[str], secret_texts: Sequence[str], evaluator: Evaluator) -> Prepared:
+    """Everything that can be found out before a run; all that is wrong is raised at once, as Refused."""
+    secrets = given.secrets(secret_texts)
+    manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
+    if manifest.problems:
+        raise Refused(*map(str, manifest.problems))
+    asked, spec, document, name = _what_runs(manifest)
+    params = dict(asked.spec.params or {}) if asked is not None and asked.spec is not None else {}
+    params |= given.params(param_texts, spec.params or ())
+    fact = _fact(asked, name, params, manifest)
+    definition = prepare(spec)
+    bindings = Bindings(_merged(manifest.secrets, secrets), manifest.config_maps)
+    problems = _params_problems(manifest, asked, document, fact, spec, evaluator)
+    below = ("spec", "workflowSpec") if document.body["kind"] == "WorkflowRun" else ("spec",)
+    problems += [
+        str(manifest.locate(problem, document, *below))
+        for problem in (*_containers(definition), *bindings.missing(definition))
+    ]
+    if problems:
+        raise Refused(*problems)
+    recorded = asked.spec if asked is not None and asked.spec is not None else WorkflowRunSpec()
+    inline = spec if document.body["kind"] == "WorkflowRun" else None
+    return Prepared(
+        fact=fact,
+        spec=recorded.model_copy(
+            update={
+                "workflow_ref": None if inline else WorkflowRef(name=name),
+                "workflow_spec": inline,
+                "params": params or None,
+                "triggered_by": fact.trigger,
+            }
+        ),
+        definition=definition,
+        bindings=bindings,
+        search_path=Path.cwd() if file == "-" else Path(file).resolve().parent,
+        notes=[f"{file} holds {len(manifest.runs)} WorkflowRuns; the first one runs"] if len(manifest.runs) > 1 else [],
+    )
+
+
+def read_text(file: str) -> str:
+    """The text of a file, or of standard input for `-`. Raises Refused."""
+    try:
+        return sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Refused(f"{file}: is no UTF-8 text (byte {error.start})") from error
+
+
+def _what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Document, str]:
+    """The WorkflowRun, if there is one; the definition, its document, and the name of its Workflow."""
+    asked = manifest.runs[0] if manifest.runs else None
+    if asked is not None and asked.workflow_spec is not None:
+        return asked, asked.workflow_spec, asked.document, ""
+    if asked is not None and asked.spec is not None and asked.spec.workflow_ref is not None:
+        name = asked.spec.workflow_ref.name
+        workflow = manifest.workflow(name)
+        if workflow is None or workflow.spec is None:
+            known = ", ".join(other.name for other in manifest.workflows) or "none"
+            missing = Problem(("workflowRef",), f"there is no Workflow {name} in this file (it has {known})")
+            raise Refused(str(manifest.locate(missing, asked.document, "spec")))
+        return asked, workflow.spec, workflow.document, name
+    if not manifest.workflows or manifest.workflows[0].spec is None:
+        raise Refused(f"{manifest.source}: there is no Workflow in it (apiVersion: {API_VERSION}, kind: Workflow)")
+    first = manifest.workflows[0]
+    assert first.spec is not None
+    return None, first.spec, first.document, first.name
+
+
+def _fact(asked: RunDocument | None, workflow: str, params: dict[str, Any], manifest: Manifest) -> RunFact:
+    metadata = asked.metadata if asked is not None else {}
+    prefix = str(metadata.get("generateName") or f"{workflow or 'run'}-")
+    definition = manifest.workflow(workflow)
+    namespace = metadata.get("namespace") or (definition.namespace if definition is not None else None)
+    trigger = asked.spec.triggered_by if asked is not None and asked.spec is not None else None
+    return RunFact(
+        namespace=str(namespace or "default"),
+        name=str(metadata.get("name") or prefix + "".join(random.choices(_SUFFIX, k=5))),
+        uid=str(uuid4()),
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        workflow=workflow,
+        trigger=trigger or Trigger.MANUAL,
+        params=params,
+    )
+
+
+def _params_problems(
+    manifest: Manifest,
+    asked: RunDocument | None,
+    document: Document,
+    fact: RunFact,
+    spec: WorkflowSpec,
+    evaluator: Evaluator,
+) -> list[str]:
+    try:
+        resolve(spec.params or (), fact.params, fact, evaluator)
+    except ParamsInvalid as error:
+        place = asked.document if asked is not None else document
+        return [str(manifest.locate(problem, place, "spec")) for problem in of_params(error)]
+    return []
+
+
+def of_params(error: ParamsInvalid) -> list[Problem]:
+    """The problems with the values of a run, each at its place in the run's spec."""
+    found = []
+    for text in error.problems:
+        name = text.partition(":")[0].removeprefix("params.")
+        found.append(Problem(("params", name), text.partition(": ")[2], None))
+    return found
+
+
+def _containers(definition: Definition) -> list[Problem]:
+    if container_runtime() is not None:
+        return []
+    message = "container tasks need docker or podman on this machine, and neither is on the PATH: install one of them"
+    positions = {task.name: index for index, task in enumerate(definition.spec.tasks)}
+    return [
+        Problem(("tasks", positions[name], "container"), message, name)
+        for name, node in definition.nodes.items()
+        if node.type == "container"
+    ]
+
+
+def _merged(first: dict[str, dict[str, str]], second: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Both, by key; the second wins."""
+    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
+
+
+def _object(prepared: Prepared, finished: Finished) -> dict[str, Any]:
+    """The WorkflowRun as the API server would give it."""
+    fact = prepared.fact
+    labels = {"labels": {LABEL_WORKFLOW: label_value(fact.workflow)}} if fact.workflow else {}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "WorkflowRun",
+        "metadata": {
+            "name": fact.name,
+            "namespace": fact.namespace,
+            "uid": fact.uid,
+            "creationTimestamp": format_time(fact.created_at).replace(".000Z", "Z"),
+            "generation": fact.generation,
+            **labels,
+        },
+        "spec": prepared.spec.to_json(),
+        "status": finished.status.to_json(),
+    }

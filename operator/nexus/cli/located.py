@@ -1,0 +1,62 @@
+"""Problems with their place in a file: FILE:LINE:COLUMN, as compilers and editors write it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nexus.api.manifest import JSON, Document
+from nexus.core.problem import Path, Problem
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Located:
+    """A problem at a place; line and column count from 1."""
+
+    source: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}: {self.message}"
+
+    def to_json(self) -> dict[str, JSON]:
+        """For `-o json`."""
+        return {"file": self.source, "line": self.line, "column": self.column, "message": self.message}
+
+
+def locate(problem: Problem, document: Document, text: str, below: Path = ("spec",)) -> Located:
+    """The place of a problem in the file's `text`; the problem's path starts at `below`, counted from the document."""
+    path = (*below, *problem.path)
+    line, column = document.line(path), document.column(path)
+    if problem.offset is not None:
+        line, column = _within(_value(document.body, path), problem.offset, text.splitlines(), line, column)
+    return Located(document.source, line, column, str(problem))
+
+
+def _value(body: JSON, path: Path) -> str:
+    value: JSON = body
+    for step in path:
+        if isinstance(value, dict) and isinstance(step, str):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+    return value if isinstance(value, str) else ""
+
+
+def _within(value: str, offset: int, lines: list[str], line: int, column: int) -> tuple[int, int]:
+    """Where a character of a field stands, for fields that are written as they read: unescaped on one line, or as a
+    block. What is written otherwise (escapes, folded lines) keeps the place of the field."""
+    written = value.splitlines() or [""]
+    before = value[:offset].count("\n")
+    in_line = offset - (value.rfind("\n", 0, offset) + 1)
+    if before >= len(written) or not 0 < line <= len(lines):
+        return line, column
+    if len(written) == 1:
+        found = lines[line - 1].find(value.rstrip("\n"), column - 1)
+        if found >= 0:
+            return line, found + in_line + 1
+    at = line + before  # a block starts in the line after its key
+    if at < len(lines) and lines[at].strip() and lines[at].strip() == written[before].strip():
+        return at + 1, lines[at].find(written[before].strip()) + in_line + 1
+    return line, column

@@ -1,0 +1,193 @@
+"""What a file says to NEXUS: its Workflows, WorkflowRuns, Secrets and ConfigMaps, and what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from nexus.adapters.local.bindings import of_manifest
+from nexus.api.base import API_VERSION, GROUP, Model
+from nexus.api.manifest import Document, ManifestError, read
+from nexus.api.run import WorkflowRunSpec
+from nexus.api.workflow import WorkflowSpec
+from nexus.cli.located import Located, locate
+from nexus.core.expressions import Evaluator
+from nexus.core.problem import Problem
+from nexus.core.validate import of_validation_error, problems
+
+KINDS = ("Workflow", "WorkflowRun")
+ENVELOPE = ("apiVersion", "kind", "metadata", "spec", "status")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+Spec = TypeVar("Spec", bound=Model)
+
+
+@dataclass(frozen=True)
+class WorkflowDocument:
+    """A Workflow of the file; `spec` is None where it has problems."""
+
+    document: Document
+    name: str
+    namespace: str | None
+    spec: WorkflowSpec | None
+
+
+@dataclass(frozen=True)
+class RunDocument:
+    """A WorkflowRun of the file; `spec` is without its inline definition, which is `workflow_spec`."""
+
+    document: Document
+    metadata: Mapping[str, Any]
+    spec: WorkflowRunSpec | None
+    workflow_spec: WorkflowSpec | None
+
+
+@dataclass
+class Manifest:
+    """One file, read and checked."""
+
+    source: str
+    text: str
+    workflows: list[WorkflowDocument] = field(default_factory=list)
+    runs: list[RunDocument] = field(default_factory=list)
+    secrets: dict[str, dict[str, str]] = field(default_factory=dict)
+    config_maps: dict[str, dict[str, str]] = field(default_factory=dict)
+    problems: list[Located] = field(default_factory=list)
+
+    def workflow(self, name: str) -> WorkflowDocument | None:
+        """The Workflow of this name."""
+        return next((workflow for workflow in self.workflows if workflow.name == name), None)
+
+    def locate(self, problem: Problem, document: Document, *below: str | int) -> Located:
+        """The place of a problem of one of its documents; its path starts at `below`."""
+        return locate(problem, document, self.text, below)
+
+    def add(self, document: Document, found: Iterable[Problem], *below: str | int) -> None:
+        """Note problems of one of its documents."""
+        self.problems += [self.locate(problem, document, *below) for problem in found]
+
+
+def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
+    """Read and check a file; documents of kinds that are not ours are passed over."""
+    manifest = Manifest(source, text)
+    try:
+        documents = read(text, source)
+    except ManifestError as error:
+        manifest.problems.append(Located(error.source, error.line, error.column, error.message))
+        return manifest
+    for document in documents:
+        envelope = list(_envelope(document))
+        manifest.add(document, envelope)
+        version, kind = document.body.get("apiVersion"), document.body.get("kind")
+        if envelope:
+            continue
+        if version == API_VERSION and kind == "Workflow":
+            _workflow(manifest, document, evaluator)
+        elif version == API_VERSION:
+            _run(manifest, document, evaluator)
+        elif version == "v1" and kind in ("Secret", "ConfigMap"):
+            manifest.add(document, _entries(manifest, document))
+    manifest.problems.sort()
+    return manifest
+
+
+def _envelope(document: Document) -> Iterator[Problem]:
+    """What is around the spec: enough to know whether the document is ours."""
+    body = document.body
+    version, kind = body.get("apiVersion"), body.get("kind")
+    if not isinstance(version, str) or not isinstance(kind, str):
+        missing = "kind" if isinstance(version, str) else "apiVersion"
+        yield Problem((), f"{missing} is missing: a Workflow has apiVersion: {API_VERSION} and kind: Workflow")
+        return
+    group = version.partition("/")[0]
+    close = difflib.get_close_matches(group, [GROUP], n=1, cutoff=0.75)
+    if group != GROUP and not (close and kind in KINDS):
+        return
+    if version != API_VERSION:
+        yield Problem(("apiVersion",), f"there is no {version}: write {API_VERSION}")
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"kinds are {' and '.join(KINDS)}"
+        yield Problem(("kind",), f"there is no {kind} in {GROUP}: {hint}")
+    for name in body:
+        if name not in ENVELOPE:
+            near = difflib.get_close_matches(name, ENVELOPE, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"fields are {', '.join(ENVELOPE)}"
+            yield Problem((name,), f"there is no field {name} here: {hint}")
+    if not isinstance(body.get("spec"), dict):
+        yield Problem(("spec",), "spec is missing" if body.get("spec") is None else "spec must be an object")
+    yield from _metadata(body.get("metadata"), generated=kind == "WorkflowRun")
+
+
+def _metadata(metadata: object, *, generated: bool) -> Iterator[Problem]:
+    if not isinstance(metadata, dict):
+        yield Problem(("metadata",), "metadata is missing: give the object a name, as in metadata: {name: sales}")
+        return
+    name = metadata.get("name")
+    if name is None:
+        if not (generated and isinstance(metadata.get("generateName"), str)):
+            yield Problem(("metadata",), "name is missing" + (" (or generateName)" if generated else ""))
+    elif not isinstance(name, str) or len(name) > 253 or not _NAME.fullmatch(name):
+        rule = "lower-case letters, digits, - and . (text: quote what YAML takes for a number)"
+        yield Problem(("metadata", "name"), f"{name!r} is no name: it may have {rule}")
+
+
+def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
+    spec, found = _definition(document.body["spec"], evaluator)
+    manifest.add(document, found, "spec")
+    metadata: Any = document.body["metadata"]
+    name = str(metadata.get("name"))
+    if manifest.workflow(name) is not None:
+        manifest.add(document, [Problem((), f"a second Workflow named {name}: names are unique")])
+    manifest.workflows.append(WorkflowDocument(document, name, metadata.get("namespace"), spec))
+
+
+def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
+    body: Any = document.body["spec"]
+    inline = body.get("workflowSpec")
+    spec, found = checked({key: value for key, value in body.items() if key != "workflowSpec"}, WorkflowRunSpec)
+    manifest.add(document, found, "spec")
+    if (inline is None) == (body.get("workflowRef") is None):
+        manifest.add(document, [Problem((), "give exactly one of workflowRef and workflowSpec")], "spec")
+    definition = None
+    if inline is not None:
+        definition, found = _definition(inline, evaluator)
+        manifest.add(document, found, "spec", "workflowSpec")
+    metadata: Any = document.body["metadata"]
+    manifest.runs.append(RunDocument(document, metadata, spec, definition))
+
+
+def _definition(body: Any, evaluator: Evaluator) -> tuple[WorkflowSpec | None, list[Problem]]:
+    spec, found = checked(body, WorkflowSpec)
+    if spec is not None:
+        found = problems(spec, evaluator)
+    return (spec if not found else None), found
+
+
+def _entries(manifest: Manifest, document: Document) -> Iterator[Problem]:
+    """A Secret or ConfigMap, for local runs."""
+    metadata = document.body.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str):
+        yield Problem(("metadata",), "name is missing")
+        return
+    kept = manifest.secrets if document.body["kind"] == "Secret" else manifest.config_maps
+    try:
+        kept[name] = of_manifest(document.body)
+    except ValueError as error:
+        yield Problem((), str(error))
+
+
+def checked(body: Any, model: type[Spec]) -> tuple[Spec | None, list[Problem]]:
+    """A spec as its model, or what is wrong with its fields."""
+    try:
+        # As JSON and strictly, since the API server converts nothing either: "30" is no number of seconds.
+        return model.model_validate_json(json.dumps(body), strict=True), []
+    except ValidationError as error:
+        return None, of_validation_error(error.errors(include_url=False), body if isinstance(body, dict) else {})

@@ -1,0 +1,180 @@
+"""Views of a run under way: a live one for terminals, plain lines for everything else.
+
+Both are observers of a local run (nexus.adapters.local.place.Observer); a watch of the cluster tells them the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import IO, Any, Self
+
+from nexus.api.reasons import TaskPhase
+from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, plain, seconds_of, seconds_text, why
+
+_DEEPEST = 8
+_REFRESHES_PER_SECOND = 8
+
+
+class View:
+    """Shows a run. Use it as a context manager: leaving it takes a live picture off the terminal."""
+
+    def __init__(self, title: str, stream: IO[str]) -> None:
+        self.title = title
+        self.stream = stream
+        self.current = WorkflowRunStatus()
+        self.tasks: dict[str, TaskStatus] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to take down."""
+
+    def status(self, status: WorkflowRunStatus) -> None:
+        """The status changed."""
+        before, self.tasks = self.tasks, {task.name: task for task in status.tasks or ()}
+        self.current = status
+        self.changed([task for name, task in self.tasks.items() if is_news(before.get(name), task)])
+
+    def changed(self, news: list[TaskStatus]) -> None:
+        """Show `current`; `news` are the tasks that changed in a way worth telling."""
+        raise NotImplementedError
+
+    def line(self, task: str, line: str) -> None:
+        """A task wrote a line."""
+        raise NotImplementedError
+
+    def note(self, text: str) -> None:
+        """Something to say about the run as a whole."""
+        raise NotImplementedError
+
+
+class PlainView(View):
+    """One line for each thing that happens."""
+
+    def __init__(self, title: str, stream: IO[str], width: int) -> None:
+        super().__init__(title, stream)
+        self._width = width
+
+    def changed(self, news: list[TaskStatus]) -> None:
+        """See View."""
+        for task in news:
+            seconds = seconds_text(seconds_of(task, datetime.now(UTC))) if task.phase.ended else ""
+            parts = [f"{task.name:{self._width}}", f"{task.phase.value:9}", f"{seconds:>6}", why(task)]
+            self.note("  ".join(parts).rstrip())
+
+    def line(self, task: str, line: str) -> None:
+        """See View."""
+        self.note(f"{task:{self._width}} | {plain(line)}".rstrip())
+
+    def note(self, text: str) -> None:
+        """See View."""
+        print(f"{clock()} {text}", file=self.stream, flush=True)
+
+
+class LiveView(View):
+    """The DAG as it stands, redrawn in place, with the tasks' lines scrolling above it."""
+
+    def __init__(self, title: str, stream: IO[str], levels: Mapping[str, int]) -> None:
+        super().__init__(title, stream)
+        from rich.console import Console
+        from rich.live import Live
+
+        self._levels = levels
+        self._console = Console(file=stream, highlight=False)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._picture,
+            refresh_per_second=_REFRESHES_PER_SECOND,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the live picture down and leave the last one."""
+        self._live.stop()
+        self._console.print(self._picture(whole=True))
+
+    def changed(self, news: list[TaskStatus]) -> None:
+        """See View."""
+        if news:
+            self._live.refresh()
+
+    def line(self, task: str, line: str) -> None:
+        """See View."""
+        from rich.text import Text
+
+        # from_ansi keeps colours and drops everything that would move the cursor out from under the picture.
+        self._console.print(Text.assemble((f"{task} ", "dim"), Text.from_ansi(line)), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """See View."""
+        self._console.print(text, style="yellow", markup=False)
+
+    def _picture(self, *, whole: bool = False) -> Any:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 1))
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=not whole, overflow="ellipsis" if not whole else "fold", style="dim")
+        done = self.current.tasks_done or ""
+        phase = self.current.phase
+        table.add_row(Text.assemble((self.title, "bold"), " ", (phase.value, RUN_STYLES[phase])), Text(done), Text(""))
+        tasks = list(self.tasks.values())
+        room = max(self._console.size.height - 4, 5)
+        shown = tasks if whole or len(tasks) <= room else _most_telling(tasks, room - 1)
+        for task in shown:
+            indent = "  " * min(self._levels.get(task.name, 0), _DEEPEST)
+            name = Text.assemble(indent, (f"{self._symbol(task.phase)} {task.name}", STYLES[task.phase]))
+            table.add_row(name, Text(seconds_text(seconds_of(task, datetime.now(UTC)))), Text(why(task)))
+        if len(shown) < len(tasks):
+            table.add_row(Text(f"  and {len(tasks) - len(shown)} more", style="dim"), Text(""), Text(""))
+        return table
+
+    def _symbol(self, phase: TaskPhase) -> str:
+        return SYMBOLS[phase] if self._console.encoding.startswith("utf") else phase.value[0]
+
+
+def _most_telling(tasks: list[TaskStatus], room: int) -> list[TaskStatus]:
+    """The tasks for which there is room: what runs or failed before what waits, that before what is done."""
+
+    def rank(task: TaskStatus) -> int:
+        if task.phase in (TaskPhase.RUNNING, TaskPhase.FAILED):
+            return 0
+        return 2 if task.phase.ended else 1
+
+    kept = {task.name for task in sorted(tasks, key=rank)[:room]}
+    return [task for task in tasks if task.name in kept]
+
+
+def choose(title: str, stream: IO[str], depends_on: Mapping[str, tuple[str, ...]]) -> View:
+    """A live view where the stream is a terminal that can show it, else plain lines.
+
+    `depends_on` has every task in an order in which dependencies come first.
+    """
+    if stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb"):
+        return LiveView(title, stream, levels(depends_on))
+    return PlainView(title, stream, min(max((len(name) for name in depends_on), default=0), 40))
+
+
+def levels(depends_on: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+    """How many tasks stand one after the other before each."""
+    found: dict[str, int] = {}
+    for name, dependencies in depends_on.items():
+        found[name] = max((found[dependency] + 1 for dependency in dependencies), default=0)
+    return found

@@ -1,0 +1,91 @@
+"""A task's status in the words and symbols of the terminal."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+
+from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.run import TaskStatus
+
+SYMBOLS = {
+    TaskPhase.PENDING: "·",
+    TaskPhase.RUNNING: "▶",
+    TaskPhase.SUCCEEDED: "✓",
+    TaskPhase.FAILED: "✗",
+    TaskPhase.SKIPPED: "○",
+    TaskPhase.OMITTED: "–",
+    TaskPhase.CANCELLED: "⊘",
+}
+STYLES = {
+    TaskPhase.PENDING: "dim",
+    TaskPhase.RUNNING: "cyan",
+    TaskPhase.SUCCEEDED: "green",
+    TaskPhase.FAILED: "bold red",
+    TaskPhase.SKIPPED: "dim",
+    TaskPhase.OMITTED: "yellow",
+    TaskPhase.CANCELLED: "yellow",
+}
+RUN_STYLES = {
+    RunPhase.PENDING: "dim",
+    RunPhase.RUNNING: "cyan",
+    RunPhase.SUCCEEDED: "bold green",
+    RunPhase.FAILED: "bold red",
+    RunPhase.CANCELLED: "bold yellow",
+}
+# These say of a task that it is not its turn yet, which the order of the tasks says already.
+_ORDINARY = (None, Reason.DEPENDENCIES, Reason.PARALLELISM)
+# Escape sequences of terminals (ECMA-48: CSI, OSC, and those of two characters), then what is left of C0 and C1.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+def plain(text: str) -> str:
+    """The text without anything that moves a cursor or changes a colour."""
+    return _CONTROL.sub("", text)
+
+
+def seconds_of(status: TaskStatus, now: datetime) -> float | None:
+    """Seconds from the task's start to its end, or to `now`; None where it never started."""
+    if status.start_time is None:
+        return None
+    return max(((status.completion_time or now) - status.start_time).total_seconds(), 0.0)
+
+
+def seconds_text(seconds: float | None) -> str:
+    """0.1s, 12.3s, 2m05s, 1h02m; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 59.95:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    return f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def why(status: TaskStatus) -> str:
+    """Reason and message on one line; empty where there is nothing to explain."""
+    message = " ".join(plain(status.message or "").split())
+    attempts = f" (attempt {status.attempts})" if (status.attempts or 0) > 1 else ""
+    if status.reason is None:
+        return (message + attempts).strip()
+    return f"{status.reason.value}: {message}{attempts}" if message else status.reason.value + attempts
+
+
+def is_news(before: TaskStatus | None, after: TaskStatus) -> bool:
+    """True where the change is worth a line of a log that is only ever added to."""
+    if before is not None and (before.phase, before.reason, before.attempts) == (
+        after.phase,
+        after.reason,
+        after.attempts,
+    ):
+        return False
+    return not (after.phase is TaskPhase.PENDING and after.reason in _ORDINARY)
+
+
+def clock() -> str:
+    """The time of day here: 12:00:01."""
+    return time.strftime("%H:%M:%S")
