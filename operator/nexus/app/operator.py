@@ -30,6 +30,9 @@ from nexus.runtime.reconcile import Reconciler
 
 log = logging.getLogger("nexus")
 
+# How the API server's audit log tells the operator's calls apart from those of a person with the CLI.
+AGENT = "nexus-operator"
+
 
 @dataclass(frozen=True)
 class WorkflowKey:
@@ -89,7 +92,7 @@ class Operator:
         connector = aiohttp.TCPConnector(limit=0, ssl=self.access.tls if self.access.tls is not None else True)
         session = aiohttp.ClientSession(
             connector=connector,
-            headers={**headers, "User-Agent": f"nexus-operator/{__version__}"},
+            headers={**headers, "User-Agent": f"{AGENT}/{__version__}"},
             proxy=self.access.proxy,
         )
         return kopf.AiohttpSession(
@@ -163,7 +166,7 @@ class Operator:
 async def serve(settings: Settings, access: Access) -> None:
     """Run an operator until it is told to stop."""
     with CelEvaluator(size=settings.expression_workers) as evaluator:
-        async with KubeClient(access) as api:
+        async with KubeClient(access, agent=AGENT) as api:
             await Operator(settings, access, api, evaluator).run()
 
 

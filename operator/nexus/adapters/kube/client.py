@@ -74,9 +74,13 @@ class _Answer:
 class KubeClient(KubeApi):
     """An API server. Use it as an async context manager, or call close()."""
 
-    def __init__(self, access: Access, *, counter: Counter | None = None, budget: float = BUDGET) -> None:
-        """`counter` is told of every HTTP exchange; `budget` is the time for all tries of one call, in seconds."""
+    def __init__(
+        self, access: Access, *, counter: Counter | None = None, budget: float = BUDGET, agent: str = "nexus"
+    ) -> None:
+        """`counter` is told of every HTTP exchange; `budget` is the time for all tries of one call, in seconds; `agent`
+        is how the API server's audit log knows the caller."""
         self.access = access
+        self._agent = agent
         self._count = counter or (lambda _verb, _kind, _code, _seconds: None)
         self._budget = budget
         self._session: aiohttp.ClientSession | None = None
@@ -270,7 +274,7 @@ class KubeClient(KubeApi):
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE),
-                headers={"User-Agent": f"nexus/{__version__}"},
+                headers={"User-Agent": f"{self._agent}/{__version__}"},
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         access = self.access
