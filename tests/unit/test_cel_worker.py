@@ -1,7 +1,10 @@
 """The CEL child: what expressions give, what their authors are told, and what no expression can do to the parent."""
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +109,24 @@ def test_times_are_timestamps_and_come_out_as_text(
 def test_the_functions_beyond_cel_do_what_their_table_says(evaluator: CelEvaluator, source: str, result: Any) -> None:
     value = {"ü": "\n", "l": [1, 2], "none": None}
     assert evaluator.evaluate(source, {"item": "dyn"}, {"item": value}) == result
+
+
+def documented() -> list[tuple[str, str]]:
+    """The examples in the table of functions of docs/expressions.md: an expression, and its value as JSON."""
+    text = (Path(__file__).parents[2] / "docs" / "expressions.md").read_text("utf-8")
+    return re.findall(r"\| `([^`]+)` → `([^`]+)` \|$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("source", "result"), documented())
+def test_the_examples_in_the_documentation_are_true(evaluator: CelEvaluator, source: str, result: str) -> None:
+    kinds = {"run.scheduledTime": "timestamp", "tasks.load.output": "dyn"}
+    values = {"run.scheduledTime": NIGHT, "tasks.load.output": None}
+    assert evaluator.evaluate(source, kinds, values) == json.loads(result)
+
+
+def test_every_function_beyond_cel_has_an_example_in_the_documentation() -> None:
+    shown = " ".join(source for source, _ in documented())
+    assert [name for name in ("date(", "strftime(", "range(", "flatten(", "get(", "json(") if name not in shown] == []
 
 
 @pytest.mark.parametrize("default", ["true", "1", "1u", "1.5", "'x'", "b'x'", "null", "[1]", "{'a': 1}"])
