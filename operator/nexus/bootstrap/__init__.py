@@ -1,0 +1,85 @@
+"""The scripts that run inside a task's container and, unchanged, as a local subprocess.
+
+They are shipped as package data and read as text, never imported by the operator: a Job carries one self-contained
+script (`python3 -c TEXT`, `bash -c TEXT nexus COMMAND`), so that any image with a Python or a bash can run a task.
+docs/task-code.md is the contract they keep.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Literal, TypeVar
+
+Kind = Literal["python", "http", "sql", "bash"]
+Documented = TypeVar("Documented", ast.FunctionDef, ast.ClassDef, ast.Module)
+
+# `result` of an http task speaks the language that lint checked it in: the modules that define it travel along.
+_CARRIED = (("nexus.core", "functions"), ("nexus.adapters.cel", "programs"))
+
+
+@cache
+def text(kind: Kind) -> str:
+    """The complete script for tasks of this kind, without anything rendered into it.
+
+    It holds `$` and, for bash, `$(...)`: whoever puts it into a container's `command` or `args` doubles every `$`,
+    because the kubelet expands them there.
+
+    Raises:
+        FileNotFoundError: the package was installed without its data files.
+    """
+    if kind == "bash":
+        return _source(__name__, "bash.sh")
+    script = _bare(_source(__name__, "common.py")) + "\n" + _bare(_source(__name__, f"{kind}.py"))
+    if kind == "http":
+        carried = {f"{package}.{name}": _bare(_source(package, f"{name}.py")) for package, name in _CARRIED}
+        script = script.replace("\nCARRIED = {}\n", f"\nCARRIED = {carried!r}\n")
+    return script
+
+
+def _source(package: str, file_name: str) -> str:
+    return (files(package) / file_name).read_text(encoding="utf-8")
+
+
+class _Prose(ast.NodeTransformer):
+    """Takes out docstrings, annotations with their imports, and imports of what the joined text holds anyway."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        return None if node.module in ("__future__", "nexus.bootstrap.common") else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(_undocumented(node))
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self.generic_visit(_undocumented(node))
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self.generic_visit(_undocumented(node))
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        assert node.value is not None, "a script declares nothing without a value"
+        return self.generic_visit(ast.copy_location(ast.Assign([node.target], node.value), node))
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        is_for_checkers = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return None if is_for_checkers else self.generic_visit(node)
+
+
+def _undocumented(node: Documented) -> Documented:
+    if ast.get_docstring(node) is not None:
+        node.body = node.body[1:] or [ast.Pass()]
+    return node
+
+
+def _bare(source: str) -> str:
+    """The same program without comments and what only serves its readers: every Job stores a copy of it in etcd."""
+    # No constant of these scripts spans lines, so a line's leading spaces are its indentation: one is enough.
+    bare = ast.unparse(_Prose().visit(ast.parse(source)))
+    return re.sub(r"^(?: {4})+", lambda indent: " " * (len(indent[0]) // 4), bare, flags=re.MULTILINE)

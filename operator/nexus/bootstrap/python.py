@@ -1,0 +1,159 @@
+"""The bootstrap of python tasks: runs the user's code, or calls the user's function, and tells its output."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import linecache
+import os
+import sys
+
+from nexus.bootstrap.common import Failure, Refusal, Report, folder, leave, received
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+SOURCE = "<task>"  # the file name of the user's code in tracebacks
+
+
+def context() -> dict[str, Any]:
+    """params, run, item, index and input; inputs too large for the environment come from files of their own."""
+    found: dict[str, Any] = received("NEXUS_CONTEXT_JSON", "context.json")
+    place = os.path.join(folder(), "input")
+    for name in os.listdir(place) if os.path.isdir(place) else ():
+        if name.endswith(".json"):
+            with open(os.path.join(place, name), "rb") as file:
+                found["input"][name[: -len(".json")]] = json.loads(file.read())
+    return found
+
+
+def user_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the bootstrap's own frames, which come first."""
+    while trace is not None and trace.tb_frame.f_globals is globals():
+        trace = trace.tb_next
+    return trace
+
+
+def last_line(trace: TracebackType | None, file_name: str | None) -> int | None:
+    line = None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file_name:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+class Attempt:
+    """One execution of the user's code, and what came of it."""
+
+    def __init__(self) -> None:
+        self.task: dict[str, Any] = {}
+        self.ended = False
+        self.failure: Failure | None = None
+        self.returned: object = None
+        # A module of its own, and the `__main__` one: `if __name__ == "__main__"`, pickle, dataclasses and
+        # get_type_hints then find the user's names, and none of the bootstrap's are among them.
+        self.module = type(sys)("__main__")
+
+    def run(self) -> None:
+        try:
+            self.module.__dict__.update({"item": None, "index": None, **context(), "output": {}})
+            self.task = received("NEXUS_TASK_JSON", "task.json")
+            if "call" in self.task:
+                self.returned = self.call(self.task["call"], self.task.get("with") or {})
+            else:
+                self.execute(self.task["code"])
+        except Failure as failure:
+            self.failure = failure
+        except SystemExit as error:
+            self.failure = self.exit(error)
+        except KeyboardInterrupt:
+            raise  # not an end of the code: this process dies of the signal, and tells nothing
+        except BaseException as error:
+            self.failure = self.fault(error)
+        self.ended = True
+
+    def execute(self, code: str) -> None:
+        sys.modules["__main__"] = self.module
+        linecache.cache[SOURCE] = (len(code), None, code.splitlines(True), SOURCE)  # no mtime: never checked on disk
+        # dont_inherit: the future imports of this text are not the user's.
+        exec(compile(code, SOURCE, "exec", dont_inherit=True), self.module.__dict__)
+
+    def call(self, target: str, arguments: dict[str, Any]) -> object:
+        module_name, _, path = target.partition(":")
+        __import__(module_name)
+        found: Any = sys.modules[module_name]
+        for name in path.split("."):
+            found = getattr(found, name)
+        return found(**arguments)
+
+    def output(self) -> object:
+        """The output, or the failure raised."""
+        if self.failure is not None:
+            raise self.failure
+        if "call" in self.task:
+            if self.returned is None:
+                return {}
+            if not isinstance(self.returned, dict):
+                problem = f"{self.task['call']} returned a {type(self.returned).__name__}"
+                raise Refusal("InvalidOutput", f"{problem}: return a dict, or None for an empty one")
+            return self.returned
+        if "output" not in self.module.__dict__:
+            raise Refusal("InvalidOutput", "the code deleted `output`: leave it, or assign a dict")
+        return self.module.__dict__["output"]
+
+    def exit(self, error: SystemExit) -> Failure | None:
+        """What Python makes of an exit: no value or 0 is success, a number the exit code, all else a message."""
+        code = error.code
+        if code is None or code == 0:
+            return None
+        line = last_line(error.__traceback__, SOURCE)
+        if isinstance(code, int):
+            return Failure("SystemExit", f"exit code {code}", line, code & 255 or 1)
+        return Failure("SystemExit", str(code), line)
+
+    def fault(self, error: BaseException) -> Failure:
+        import traceback
+
+        trace = user_frames(error.__traceback__)
+        try:
+            traceback.print_exception(type(error), error, trace)
+        except Exception:  # user code may have closed or replaced standard error
+            pass
+        try:
+            text = str(error)
+        except Exception:
+            text = "its message cannot be shown: __str__ failed too"
+        line = last_line(trace, SOURCE)
+        if line is None and isinstance(error, SyntaxError) and error.filename == SOURCE:
+            line = error.lineno
+        module = sys.modules.get(self.task.get("call", "").partition(":")[0])
+        file_name = getattr(module, "__file__", None)
+        if file_name and (at := last_line(trace, file_name)):
+            text += f" ({os.path.basename(file_name)}, line {at})"
+        return Failure(type(error).__name__, text, line, logged=True)
+
+
+def main() -> None:
+    report = Report("write the data to a file store or a database and output where it is")
+    stdout: Any = sys.stdout
+    if stdout is not None:
+        stdout.reconfigure(line_buffering=True)  # a pipe would hold the log back until the end
+    attempt = Attempt()
+
+    def conclude() -> None:
+        if os.getpid() != report.process:  # a fork that ran to the end of the code: its parent tells
+            leave(attempt.failure.code if attempt.failure else 0)
+        if attempt.ended:
+            report.end(attempt.output)
+
+    # The first to be registered is the last to run, after all threads have been joined: what those, or the user's
+    # own exit handlers, put into `output` counts, as it would at the end of any script.
+    atexit.register(conclude)
+    attempt.run()
+
+
+if __name__ == "__main__":
+    main()
