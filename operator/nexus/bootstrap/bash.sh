@@ -1,0 +1,110 @@
+# The bootstrap of bash tasks: bash -c TEXT nexus COMMAND. Runs the user's command in a bash of its own, so that its
+# exit, traps and options are its own, and tells what it wrote to $NEXUS_OUTPUT. Needs bash, coreutils and gzip.
+set -uo pipefail
+shopt -s nullglob
+# Variables of this script start with nexus_: one that the task's env exports must not change its value.
+nexus_dir=${NEXUS_DIR:-/nexus}
+nexus_log=${NEXUS_TERMINATION_LOG:-/dev/termination-log}
+nexus_message_limit=4096 # bytes of a termination message that the kubelet keeps
+nexus_output_limit=1048576 # bytes; the JSON that the operator makes of the lines may have half of it
+
+# tell TEXT...: the termination message. Its texts hold no quotes and no backslashes, so they are JSON as they stand.
+tell() {
+    printf '%s' "$@" >"$nexus_log" && return
+    printf 'nexus: the outcome cannot be written to %s\n' "$nexus_log" >&2
+    return 1
+}
+# refuse CODE KEY VALUE MESSAGE
+refuse() {
+    printf 'nexus: %s: %s\n' "$3" "$4" >&2
+    tell "{\"error\":{\"$2\":\"$3\",\"message\":\"$4\"}}"
+    exit "$1"
+}
+
+# splice TEXT: the context with the inputs that came as files; "input" is its last key, so TEXT ends in }}.
+splice() {
+    local files=("$nexus_dir"/input/*.json) text=$1 file name comma=,
+    if ((${#files[@]} == 0)); then
+        printf '%s\n' "$text"
+        return
+    fi
+    text=${text%\}\}}
+    [[ $text == *\{ ]] && comma=
+    printf '%s' "$text"
+    for file in "${files[@]}"; do
+        name=${file##*/}
+        printf '%s"%s":' "$comma" "${name%.json}"
+        cat -- "$file" || return
+        comma=,
+    done
+    printf '}}\n'
+}
+
+explain() {
+    case $1 in
+    126) echo 'a command in the script cannot be executed (is it a directory, or not executable?)' ;;
+    127) echo 'a command in the script was not found' ;;
+    137) echo 'killed by SIGKILL, most often for using more memory than its limit' ;;
+    *) if (($1 > 128)) && kill -l "$(($1 - 128))" >/dev/null 2>&1; then
+        echo "killed by SIG$(kill -l "$(($1 - 128))")"
+    else
+        echo 'the last lines of its log say more'
+    fi ;;
+    esac
+}
+
+# publish FILE: what the command appended to it, in the message or, where that is too small, as a frame in the log.
+publish() {
+    local size sum encoded
+    [[ -f $1 && -r $1 ]] || refuse 240 reason InvalidOutput \
+        'the file $NEXUS_OUTPUT was removed or replaced: append lines to it with >>'
+    size=$(($(wc -c <"$1")))
+    if ((size > nexus_output_limit)); then
+        refuse 240 reason OutputTooLarge "the output is $size bytes of lines, the limit is $nexus_output_limit: write the data \
+to a file store and output where it is"
+    fi
+    if ((size + ${#size} + 11 <= nexus_message_limit)); then # 11: {"lines":} and a newline
+        tell "$(printf '{"lines":%d}' "$size")" $'\n' || exit 1
+        cat -- "$1" >>"$nexus_log" || exit 1
+        return
+    fi
+    encoded=$(gzip -c <"$1" | base64 | tr -d '\n') && sum=$(sha256sum <"$1") ||
+        refuse 1 type BootstrapError 'an output above 4 KiB needs gzip, base64 and sha256sum in the image'
+    printf '\nNEXUS-OUTPUT %s\n' "$encoded" ||
+        refuse 1 type BootstrapError 'the output could not be written to standard output'
+    tell "{\"frame\":{\"size\":$size,\"sha256\":\"${sum%% *}\",\"format\":\"lines\"}}" || exit 1
+}
+
+nexus_work=$(mktemp -d "${TMPDIR:-/tmp}/nexus.XXXXXXXX") ||
+    refuse 1 type BootstrapError 'no temporary directory can be made: TMPDIR (default /tmp) must be writable'
+trap 'rm -rf -- "$nexus_work"' EXIT
+# A signal that comes before the command has started ends the task; later it is the command's to answer.
+nexus_interrupted=
+trap 'nexus_interrupted=1; if [[ -n ${!:-} ]]; then kill -TERM "$!" 2>/dev/null; else exit 143; fi' TERM INT HUP
+
+nexus_context=${NEXUS_CONTEXT_JSON:-}
+{ [[ -n $nexus_context ]] || nexus_context=$(<"$nexus_dir/context.json"); } &&
+    splice "$nexus_context" >"$nexus_work/context.json" ||
+    refuse 1 type BootstrapError 'the context or an input could not be read: only Nexus starts this script'
+: >"$nexus_work/output"
+export NEXUS_CONTEXT=$nexus_work/context.json NEXUS_OUTPUT=$nexus_work/output
+unset NEXUS_CONTEXT_JSON NEXUS_TASK_JSON
+
+# In the background, because bash answers a signal only once a command in the foreground has ended.
+if (($# > 0)); then
+    "${BASH:-bash}" -euo pipefail -c "$1" nexus &
+else
+    "${BASH:-bash}" -euo pipefail "$nexus_dir/command" &
+fi
+while :; do
+    nexus_interrupted=
+    wait "$!"
+    nexus_status=$?
+    [[ -n $nexus_interrupted ]] || break
+done
+if ((nexus_status == 0)); then
+    publish "$NEXUS_OUTPUT"
+else
+    tell "{\"error\":{\"type\":\"ExitCode\",\"message\":\"exit status $nexus_status: $(explain "$nexus_status")\"}}"
+fi
+exit "$nexus_status"
