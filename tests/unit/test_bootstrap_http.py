@@ -1,0 +1,427 @@
+"""http tasks: the bootstrap as a real process against a real server on loopback."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import pytest
+from tests.unit.bootstrap_harness import REFUSED, Bench, Ended, compact
+
+SECRET = 's3cr3t/+&=" ü'
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Each path is one way for a server to behave."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
+        pass
+
+    def answer(self, body: bytes, kind: str | None = None, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        if kind is not None:
+            self.send_header("Content-Type", kind)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def answer_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = urlsplit(self.path)
+        behaviour = getattr(self, parts.path.strip("/").partition("/")[0].replace("-", "_"), None)
+        if behaviour is not None:
+            behaviour()
+            return
+        seen = {
+            "method": self.command,
+            "path": parts.path,
+            "query": parse_qsl(parts.query, keep_blank_values=True),
+            "headers": [[name.lower(), value] for name, value in self.headers.items()],
+            "body": body.decode(),
+        }
+        self.answer(compact(seen).encode(), "application/json")
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer_any  # noqa: N815 - http.server's names
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+
+    def text(self) -> None:
+        self.answer(b"plain \xff text", "text/plain")
+
+    def latin(self) -> None:
+        self.answer("é".encode("latin-1"), "text/plain; charset=ISO-8859-1")
+
+    def odd_charset(self) -> None:
+        self.answer("é".encode(), "text/plain; charset=klingon")
+
+    def untyped(self) -> None:
+        self.answer(b'{"a":1}')
+
+    def problem(self) -> None:
+        self.answer(b'\xef\xbb\xbf{"title":"x"}', "application/problem+json")
+
+    def broken(self) -> None:
+        self.answer(b'{"a":', "application/json; charset=utf-8")
+
+    def nan(self) -> None:
+        self.answer(b'{"a":NaN}', "application/json")
+
+    def deep(self) -> None:
+        self.answer(b"[" * 100_000, "application/json")
+
+    def numbers(self) -> None:
+        self.answer(b'{"whole":3.0,"n":41,"half":1.5,"huge":18446744073709551616}', "application/json")
+
+    def orders(self) -> None:
+        rows = [{"id": n, "name": "x" * 100} for n in range(20_000)]
+        self.answer(compact({"total": len(rows), "rows": rows, "first": rows[:50]}).encode(), "application/json")
+
+    def repeated(self) -> None:
+        self.send_response(200)
+        self.send_header("X-Part", "a")
+        self.send_header("x-part", "b")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def zipped(self) -> None:
+        self.answer(gzip.compress(b'{"a":1}'), "application/json", Content_Encoding="gzip")
+
+    def bomb(self) -> None:
+        self.answer(gzip.compress(b" " * 40_000_000), "text/plain", Content_Encoding="gzip")
+
+    def moved(self) -> None:
+        self.answer(b"", status=302, Location=f"/elsewhere?token={quote(SECRET)}")
+
+    def failing(self) -> None:
+        self.answer(("no: " + self.headers.get("X-Token", "") + " " + "y" * 2000).encode("latin-1"), status=500)
+
+    def missing(self) -> None:
+        self.answer(b"gone", "text/plain", status=404)
+
+    def slow(self) -> None:
+        time.sleep(30)
+
+    def trickle(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        try:
+            for _ in range(100):
+                self.wfile.write(b"x")
+                self.wfile.flush()
+                time.sleep(0.3)
+        except OSError:
+            pass  # the client has left
+
+    def hangup(self) -> None:
+        self.close_connection = True
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # slow answers are not waited for
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def sent(ended: Ended) -> dict[str, Any]:
+    """What the echoing server saw of the request."""
+    found: dict[str, Any] = ended.output["json"]
+    return found
+
+
+# Requests
+
+
+def test_a_get_is_the_default_and_answers_status_headers_and_json(bench: Bench, url: str) -> None:
+    output = bench.run("http", {"url": f"{url}/day/1"}).output
+    assert (output["status"], output["headers"]["content-type"]) == (200, "application/json")
+    assert (output["json"]["method"], output["json"]["path"], output["json"]["body"]) == ("GET", "/day/1", "")
+    assert "text" not in output
+
+
+def test_query_parameters_are_added_to_those_of_the_url_and_encoded(bench: Bench, url: str) -> None:
+    query = [{"name": "a", "value": "x&y=ü"}, {"name": "a", "value": 3}, {"name": "b c", "value": [1, True]}]
+    ended = bench.run("http", {"url": f"{url}/?a=1#part", "query": query})
+    assert sent(ended)["query"] == [["a", "1"], ["a", "x&y=ü"], ["a", "3"], ["b c", "[1,true]"]]
+
+
+def test_headers_are_sent_repeated_ones_too(bench: Bench, url: str) -> None:
+    headers = [{"name": "X-A", "value": "1"}, {"name": "x-a", "value": "2"}, {"name": "User-Agent", "value": "acme"}]
+    seen = sent(bench.run("http", {"url": url, "headers": headers}))["headers"]
+    assert [pair for pair in seen if pair[0] in ("x-a", "user-agent")] == [
+        ["x-a", "1"],
+        ["x-a", "2"],
+        ["user-agent", "acme"],
+    ]
+
+
+def test_a_json_body_keeps_its_types(bench: Bench, url: str) -> None:
+    body = {"n": 1, "f": 1.5, "s": "é", "l": [None, True]}
+    seen = sent(bench.run("http", {"method": "POST", "url": url, "json": body}))
+    assert (seen["method"], json.loads(seen["body"])) == ("POST", body)
+    assert ["content-type", "application/json"] in seen["headers"]
+
+
+def test_a_text_body_is_sent_as_it_is_with_the_authors_content_type(bench: Bench, url: str) -> None:
+    headers = [{"name": "Content-Type", "value": "text/csv"}]
+    seen = sent(bench.run("http", {"method": "PUT", "url": url, "headers": headers, "body": "a,é\n"}))
+    assert seen["body"] == "a,é\n"
+    assert [pair for pair in seen["headers"] if pair[0] == "content-type"] == [["content-type", "text/csv"]]
+
+
+# $(NAME)
+
+
+def test_names_are_expanded_as_kubernetes_expands_them(bench: Bench, url: str) -> None:
+    written = "$(TOKEN)|$$(TOKEN)|$(UNKNOWN)|$$|$|$x|$$$(TOKEN)|$(EMPTY)|$(a $$|$(TOKEN"
+    wanted = "T|$(TOKEN)|$(UNKNOWN)|$|$|$x|$T||$(a $|$(TOKEN"
+    spec = {
+        "method": "POST",
+        "url": "$(BASE)/a",
+        "query": [{"name": "q", "value": written}],
+        "headers": [{"name": "X-H", "value": written}],
+        "json": {"$(TOKEN)": [written, {"$$n": 1}]},
+    }
+    seen = sent(bench.run("http", spec, extra={"TOKEN": "T", "BASE": url, "EMPTY": ""}))
+    assert seen["query"] == [["q", wanted]]
+    assert ["x-h", wanted] in seen["headers"]
+    assert json.loads(seen["body"]) == {"T": [wanted, {"$n": 1}]}
+
+
+def test_what_was_filled_in_is_not_expanded_again(bench: Bench, url: str) -> None:
+    spec = {"method": "POST", "url": url, "body": "$(A)"}
+    assert sent(bench.run("http", spec, extra={"A": "$(B) $$", "B": "secret"}))["body"] == "$(B) $$"
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("text", {"text": "plain \ufffd text"}),
+        ("latin", {"text": "é"}),
+        ("odd-charset", {"text": "é"}),
+        ("untyped", {"text": '{"a":1}'}),
+        ("problem", {"json": {"title": "x"}}),
+        ("broken", {"text": '{"a":'}),
+        ("nan", {"text": '{"a":NaN}'}),
+        ("zipped", {"json": {"a": 1}}),
+    ],
+)
+def test_a_body_is_json_by_its_content_type_where_it_parses_else_text(
+    bench: Bench, url: str, path: str, body: dict[str, Any]
+) -> None:
+    output = bench.run("http", {"url": f"{url}/{path}"}).output
+    assert {key: output[key] for key in output if key not in ("status", "headers")} == body
+
+
+def test_json_too_deep_to_parse_is_text(bench: Bench, url: str) -> None:
+    assert bench.run("http", {"url": f"{url}/deep"}).output["text"] == "[" * 100_000
+
+
+def test_an_answer_without_a_body_has_empty_text(bench: Bench, url: str) -> None:
+    assert bench.run("http", {"method": "HEAD", "url": url}).output["text"] == ""
+
+
+def test_repeated_headers_are_joined(bench: Bench, url: str) -> None:
+    assert bench.run("http", {"url": f"{url}/repeated"}).output["headers"]["x-part"] == "a, b"
+
+
+def test_an_answer_above_512_kib_is_refused_with_the_way_out(bench: Bench, url: str) -> None:
+    ended = bench.run("http", {"url": f"{url}/orders"})
+    assert (ended.exit_code, ended.error["reason"]) == (REFUSED, "OutputTooLarge")
+    assert "http.result" in ended.error["message"]
+
+
+def test_an_answer_that_unpacks_to_a_flood_is_cut_off(bench: Bench, url: str) -> None:
+    ended = bench.run("http", {"url": f"{url}/bomb"})
+    assert (ended.exit_code, ended.error["reason"]) == (REFUSED, "OutputTooLarge")
+    assert "16777216" in ended.error["message"]
+
+
+def test_a_whole_number_beyond_64_bits_is_refused_and_its_place_named(bench: Bench, url: str) -> None:
+    ended = bench.run("http", {"url": f"{url}/numbers"})
+    assert (ended.exit_code, ended.error["reason"]) == (REFUSED, "InvalidOutput")
+    assert 'output["json"]["huge"]' in ended.error["message"]
+
+
+# result
+
+
+@pytest.mark.parametrize(
+    ("path", "result", "value"),
+    [
+        ("orders", "response.json.total", 20_000),
+        ("orders", "response.json.first.filter(r, r.id < 2).map(r, r.id)", [0, 1]),
+        ("numbers", "response.json.n + 1", 42),
+        ("numbers", "response.json.whole + 1", 4),
+        ("numbers", "response.json.half", 1.5),
+        ("text", "response.text.startsWith('plain')", True),
+        ("text", "response.headers['content-type']", "text/plain"),
+        ("text", "{'status': response.status, 'none': null}", {"status": 200, "none": None}),
+        ("numbers", "get(response.json, 'nothing', response.json.n)", 41),
+        ("orders", "json(response.json.first.map(r, r.id).filter(i, i < 2))", "[0,1]"),
+        ("text", "response.text.upperAscii().substring(0, 5)", "PLAIN"),
+        ("text", "date(timestamp('2026-11-23T23:30:00Z'), 'Europe/Berlin')", "2026-11-24"),
+        ("text", "timestamp('2026-11-23T23:30:00Z')", "2026-11-23T23:30:00Z"),
+        ("text", "b'abc'", "YWJj"),
+    ],
+)
+def test_result_takes_the_place_of_the_body(bench: Bench, url: str, path: str, result: str, value: object) -> None:
+    output = bench.run("http", {"url": f"{url}/{path}", "result": result}).output
+    assert sorted(output) == ["headers", "json", "status"]
+    assert output["json"] == value
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ("response.json.nothing", "nothing"),
+        ("response.json +", "Syntax error"),
+        ("respons.json", "undeclared reference to 'respons.json'"),
+        ("response.json.n + 'a'", "overload"),
+        ("1.0 / 0.0", "infinite"),
+    ],
+)
+def test_a_result_that_fails_says_why(bench: Bench, url: str, result: str, words: str) -> None:
+    ended = bench.run("http", {"url": f"{url}/numbers", "result": result})
+    assert (ended.exit_code, ended.error["type"]) == (1, "ExpressionError")
+    assert ended.error["message"].startswith("http.result: ")
+    assert words in ended.error["message"]
+
+
+def test_a_result_over_too_many_items_says_how_many_it_may_visit(bench: Bench, url: str) -> None:
+    ended = bench.run("http", {"url": f"{url}/orders", "result": "response.json.rows.map(r, r.id)"})
+    assert (ended.exit_code, ended.error["type"]) == (1, "ExpressionError")
+    assert "10,000 items" in ended.error["message"]
+
+
+# Failures
+
+
+def test_an_unexpected_status_tells_status_and_the_start_of_the_body(bench: Bench, url: str) -> None:
+    ended = bench.run("http", {"url": f"{url}/failing?key=abc"})
+    assert (ended.exit_code, ended.error["type"]) == (1, "UnexpectedStatus")
+    assert ended.error["message"].startswith(f"GET {url}/failing answered 500, expected 2xx (http.expect): no:")
+    assert 480 < ended.error["message"].count("y") <= 500
+    assert ended.error["message"] in ended.stderr
+
+
+@pytest.mark.parametrize("expect", [["2xx", 404], ["4xx"], ["404"], ["4XX"]])
+def test_expect_takes_codes_and_classes(bench: Bench, url: str, expect: list[object]) -> None:
+    output = bench.run("http", {"url": f"{url}/missing", "expect": expect}).output
+    assert (output["status"], output["text"]) == (404, "gone")
+
+
+def test_expect_replaces_the_default(bench: Bench, url: str) -> None:
+    assert "answered 200, expected 404" in bench.run("http", {"url": url, "expect": [404]}).error["message"]
+
+
+def test_redirects_are_not_followed_and_their_query_is_not_shown(bench: Bench, url: str) -> None:
+    message = bench.run("http", {"url": f"{url}/moved"}).error["message"]
+    assert "answered 302 (redirects are not followed) with location /elsewhere, expected" in message
+    assert bench.run("http", {"url": f"{url}/moved", "expect": ["3xx"]}).output["status"] == 302
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "words"),
+    [
+        ("http://127.0.0.1:{closed}/x", "ConnectionRefused", "nothing listens there"),
+        ("http://no-such-host.invalid/x", "UnknownHost", "the host name is not known"),
+        ("{url}/slow", "Timeout", "no complete answer within 1 s; raise http.timeoutSeconds"),
+        ("{url}/trickle", "Timeout", "no complete answer within 1 s"),
+        ("{https}/x", "TLSError", "use http:// if the server speaks no TLS"),
+        ("orders.example/x", "InvalidURL", "start it with http://"),
+        ("ftp://orders.example/x", "InvalidURL", "start it with http://"),
+        ("http://orders:port/x", "InvalidURL", "percent-encode"),
+        ("{url}/hangup", "RemoteProtocolError", "disconnected"),
+    ],
+)
+def test_a_request_that_fails_says_what_to_change(bench: Bench, url: str, target: str, kind: str, words: str) -> None:
+    target = target.format(url=url, https=url.replace("http", "https"), closed=free_port())
+    seconds = 1 if kind == "Timeout" else 20
+    started = time.monotonic()
+    ended = bench.run("http", {"url": target + "?key=abc", "timeoutSeconds": seconds})
+    assert time.monotonic() - started < 20
+    assert (ended.exit_code, ended.error["type"]) == (1, kind)
+    assert ended.error["message"].startswith(f"GET {target}: ")
+    assert words in ended.error["message"]
+    assert "abc" not in ended.error["message"]
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"url": "{url}/failing", "headers": [{"name": "X-Token", "value": "$(TOKEN)"}]},
+        {"url": "{url}/moved"},
+        {"url": "http://user:$(TOKEN)@127.0.0.1:{closed}/x"},
+        {"url": "http://$(TOKEN).invalid/x"},
+        {"url": "http://127.0.0.1:$(TOKEN)/x"},
+        {"url": "$(TOKEN)"},
+        {"url": "{url}/missing?key=$(TOKEN)"},
+        {"url": "http://user:plain-s3cr3t@127.0.0.1:{closed}/x?token=plain-s3cr3t"},
+        {"url": "{url}", "headers": [{"name": "X-Token", "value": "Bearer $(LINE)"}]},
+        {"url": "{url}", "headers": [{"name": "$(TOKEN) x", "value": "$(TOKEN)"}]},
+        {"url": "{url}/missing", "method": "POST", "json": {"a": "$(TOKEN)"}},
+    ],
+)
+def test_no_message_and_no_log_shows_a_secret(bench: Bench, url: str, spec: dict[str, Any]) -> None:
+    spec = {**spec, "url": spec["url"].replace("{url}", url).replace("{closed}", str(free_port()))}
+    extra = {"TOKEN": SECRET.removesuffix(" ü"), "LINE": "s3cr3t\n", "LC_ALL": "C.UTF-8"}
+    ended = bench.run("http", spec, extra=extra)
+    assert ended.exit_code == 1
+    assert "s3cr3t" not in ended.message.decode() + ended.stderr + ended.stdout.decode()
+
+
+def test_a_secret_with_a_line_break_is_named_by_its_header(bench: Bench, url: str) -> None:
+    headers = [{"name": "Authorization", "value": "Bearer $(TOKEN)"}]
+    ended = bench.run("http", {"url": url, "headers": headers}, extra={"TOKEN": "abc\n"})
+    assert ended.error["type"] == "InvalidHeader"
+    assert "the value of Authorization holds a line break" in ended.error["message"]
+    assert "printf %s" in ended.error["message"]
+
+
+def test_without_httpx_it_says_which_package_is_missing(bench: Bench, url: str) -> None:
+    command = bench.command("http")
+    command[1:1] = ["-I", "-S"]  # a Python without site packages
+    ended = bench.ended(bench.start(command, bench.env({"url": url})))
+    assert (ended.exit_code, ended.error["type"]) == (1, "ModuleNotFoundError")
+    assert "httpx" in ended.error["message"]
