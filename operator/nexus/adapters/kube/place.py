@@ -19,8 +19,10 @@ from nexus.adapters.kube.api import (
     Conflict,
     Forbidden,
     Invalid,
+    Kind,
     KubeApi,
     NotFound,
+    Object,
     TooLarge,
 )
 from nexus.adapters.kube.cache import Cache, RunRecord
@@ -32,7 +34,7 @@ from nexus.api.base import API_VERSION
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import Facts, JobFact, Refusal
+from nexus.core.facts import Facts, JobFact, Refusal, RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.outputs import find_frame
 from nexus.core.plan import LoadOutput, ReadFrame, RunEvent, StartTask, StopJob, StoreOutput
@@ -49,6 +51,10 @@ FRAME_TAIL_LINES = 200
 def wall_clock() -> datetime:
     """The time of this machine."""
     return datetime.now(UTC)
+
+
+class NameTaken(Exception):
+    """An object of that name is there, and not ours."""
 
 
 class KubePlace:
@@ -177,29 +183,23 @@ class KubePlace:
             return None
 
     async def store_output(self, view: View, store: StoreOutput) -> None:
-        """Make the immutable ConfigMap of an output."""
+        """Make the immutable ConfigMap of an output. Raises NameTaken."""
         run = view.facts.run
         body = config_map(store.config_map, run, {"output.json": store.text}, run_labels(run))
-        # Named after the attempt: one that is there was made by an operator that died before it could record it.
-        with contextlib.suppress(AlreadyExists):
-            await self._api.create(CONFIG_MAPS, view.key.namespace, body)
+        await self._create(CONFIG_MAPS, run, body)
 
     async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
         """Make the Job of an attempt; one of that name which is ours already is the one."""
-        run, namespace = view.facts.run, view.key.namespace
+        run = view.facts.run
         objects = task_objects(start, run, self._images)
+        if start.ordinal > 1:
+            await self._confirm_newest(view)
         try:
             if objects.payload is not None:
-                with contextlib.suppress(AlreadyExists):
-                    await self._api.create(CONFIG_MAPS, namespace, objects.payload)
-            body = await self._api.create(JOBS, namespace, objects.job)
-        except AlreadyExists:
-            body = await self._api.get(JOBS, namespace, start.job_name)
-            if owner_uid(body, "WorkflowRun") != run.uid:
-                return Refusal(
-                    Reason.NAME_TAKEN,
-                    f"a Job {start.job_name} exists and belongs to somebody else: delete or rename it",
-                )
+                await self._create(CONFIG_MAPS, run, objects.payload)
+            body = await self._create(JOBS, run, objects.job)
+        except NameTaken as error:
+            return Refusal(Reason.NAME_TAKEN, str(error))
         except (Invalid, TooLarge) as error:
             return Refusal(Reason.JOB_REFUSED, f"the API server refuses the Job: {error.message}"[:1_000])
         except Forbidden as error:
@@ -210,6 +210,30 @@ class KubePlace:
         fact = self._cache.note_creation(run.uid, start.job_name, self.now()) or job_fact(body)
         assert fact is not None
         return fact
+
+    async def _create(self, kind: Kind, run: RunFact, body: Object) -> Object:
+        """Make an object of the run, or find it there: an operator that died before it could record it made it, or
+        another copy was first. Raises NameTaken where the one that is there has another owner."""
+        name = body["metadata"]["name"]
+        try:
+            return await self._api.create(kind, run.namespace, body)
+        except AlreadyExists:
+            found = await self._api.get(kind, run.namespace, name)
+        if owner_uid(found, "WorkflowRun") != run.uid:
+            raise NameTaken(f"a {kind.kind} {name} exists and belongs to somebody else: delete or rename it")
+        return found
+
+    async def _confirm_newest(self, view: View) -> None:
+        """A first attempt cannot be started twice: its Job is there. A further one could, from an old view of how the
+        one before it ended, so the API server is asked whether the view is its newest. Raises Stale."""
+        try:
+            body = await self._api.get(WORKFLOW_RUNS, view.key.namespace, view.key.name)
+        except NotFound as error:
+            raise Stale(f"run {view.key} is gone") from error
+        self._cache.see_run(body)
+        record = self._cache.runs.get(view.key)
+        if record is None or record.uid != view.facts.run.uid or record.status != view.recorded:
+            raise Stale(f"run {view.key} has a newer status")
 
     async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
         """One conditional write. Fields that the new status does not have are removed by name: a merge patch keeps
