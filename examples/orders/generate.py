@@ -16,14 +16,14 @@ CURRENCIES = {"eu": ["EUR", "EUR", "EUR", "GBP"], "us": ["USD"], "apac": ["JPY",
 
 
 def order(number: int, chance: random.Random) -> dict[str, object]:
-    """One order; one in 250 says 0 pieces, or a currency for which there is no rate."""
+    """One order; one in 500 says 0 pieces, or a currency for which there is no rate."""
     region = chance.choices(["eu", "us", "apac"], [5, 3, 2])[0]
     product = chance.choices(list(PRODUCTS), [6, 5, 4, 3, 2, 1])[0]
     currency = chance.choice(CURRENCIES[region])
     quantity = chance.choices([1, 2, 3, 10], [70, 20, 8, 2])[0]
     discount = chance.choices([0, 10, 25], [80, 15, 5])[0]
     price = round(PRODUCTS[product] / RATES[currency], 0 if currency == "JPY" else 2)
-    match chance.randrange(500):
+    match chance.randrange(1_000):
         case 0:
             quantity = 0
         case 1:
