@@ -181,6 +181,25 @@ async def test_a_status_write_with_a_stale_version_is_a_conflict(api: KubeApi, n
     assert (await api.get(WORKFLOW_RUNS, namespace, "a"))["status"] == {"phase": "Running"}
 
 
+async def test_a_replaced_status_is_the_new_one_alone_with_its_nulls(api: KubeApi, namespace: str) -> None:
+    made = await api.create(WORKFLOW_RUNS, namespace, run("a"))
+    version = {"resourceVersion": made["metadata"]["resourceVersion"], "uid": made["metadata"]["uid"]}
+    await api.replace_status(WORKFLOW_RUNS, namespace, "a", {"metadata": version, "status": {"phase": "Running"}})
+    with pytest.raises(Conflict):
+        await api.replace_status(WORKFLOW_RUNS, namespace, "a", {"metadata": version, "status": {}})
+    task = {"name": "t", "phase": "Succeeded", "output": {"a": None, "b": [None, {"c": None}]}}
+    known = await api.get(WORKFLOW_RUNS, namespace, "a")
+    body = {"metadata": {"resourceVersion": known["metadata"]["resourceVersion"]}, "status": {"tasks": [task]}}
+    replaced = await api.replace_status(WORKFLOW_RUNS, namespace, "a", body)
+    assert replaced["status"] == {"tasks": [task]}
+    assert replaced["spec"] == made["spec"]
+    other = {"resourceVersion": replaced["metadata"]["resourceVersion"], "uid": "00000000-0000-4000-8000-000000000000"}
+    with pytest.raises(Conflict):
+        await api.replace_status(WORKFLOW_RUNS, namespace, "a", {"metadata": other, "status": {}})
+    with pytest.raises(Invalid, match="must be specified for an update"):
+        await api.replace_status(WORKFLOW_RUNS, namespace, "a", {"metadata": {}, "status": {}})
+
+
 async def test_a_kind_without_status_has_no_status_to_patch(api: KubeApi, namespace: str) -> None:
     await api.create(CONFIG_MAPS, namespace, config_map("a"))
     with pytest.raises(NotFound, match="could not find the requested resource"):

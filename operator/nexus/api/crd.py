@@ -27,8 +27,10 @@ from nexus.api.workflow import Workflow
 
 Schema = dict[str, Any]
 
-ANYTHING: Schema = {"x-kubernetes-preserve-unknown-fields": True}
-"""A value of any JSON type."""
+ANY_FIELDS: Schema = {"x-kubernetes-preserve-unknown-fields": True}
+"""Fields that the schema does not name are kept."""
+ANYTHING: Schema = ANY_FIELDS | {"nullable": True}
+"""A value of any JSON type. Without `nullable` the API server drops a key whose value is null, without a word."""
 
 # What pydantic writes and a structural schema takes as it stands.
 BOUNDS = (
@@ -110,7 +112,7 @@ class _Converter:
         rules = RULES.get((owner, key), ())
         if (owner, key) in SEEN_BY_RULES:
             result.pop("additionalProperties")
-            result |= ANYTHING
+            result |= ANY_FIELDS
         elif (owner, key) in LISTS_BY_NAME:
             if place.by_name:
                 result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
@@ -173,7 +175,7 @@ def _text_or_object(text: Schema, fields: Schema) -> Schema:
         "minLength": 1, "maxLength": 0, "minimum": 1, "maximum": 0, "minItems": 1, "maxItems": 0,
         "not": {"enum": [True, False]}, "required": fields["required"],
     }  # fmt: skip
-    return ANYTHING | {"properties": fields["properties"], "anyOf": [{"enum": text["enum"]}, only_objects]}
+    return ANY_FIELDS | {"properties": fields["properties"], "anyOf": [{"enum": text["enum"]}, only_objects]}
 
 
 def _definition(schema: Schema) -> str:

@@ -32,7 +32,7 @@ class Died(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write that took effect. `verb`: create, patch, patch_status or delete."""
+    """One write that took effect. `verb`: create, patch, patch_status, replace_status or delete."""
 
     verb: str
     kind: Kind
@@ -65,7 +65,7 @@ class FakeApi(KubeApi):
     # -- faults -------------------------------------------------------------------------------------------------------
 
     def fail_next(self, verb: str, kind: Kind | None, error: BaseException, *, takes_effect: bool = False) -> None:
-        """Answer the next call of this verb (get, list, create, patch, patch_status, delete, logs) with an error.
+        """Answer the next call of this verb (a method's name: get, list, create, ...) with an error.
 
         With `takes_effect` the write is done all the same and only its answer is lost. A kind of None means any.
         """
@@ -111,6 +111,12 @@ class FakeApi(KubeApi):
         """Merge-patch the status."""
         return await self._write(
             "patch_status", kind, name, lambda: self.store.patch_status(kind, namespace, name, patch)
+        )
+
+    async def replace_status(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        """Put the status in place of the old one."""
+        return await self._write(
+            "replace_status", kind, name, lambda: self.store.replace_status(kind, namespace, name, body)
         )
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:

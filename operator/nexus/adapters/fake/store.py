@@ -196,6 +196,19 @@ class Store:
 
         return self._update(kind, namespace, name, patch, change)
 
+    def replace_status(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        """Put the status of a custom resource in place of the old one; unlike a merge patch it keeps nulls."""
+        asked, old = body["metadata"], self._stored(kind, namespace, name)
+        if not asked.get("resourceVersion"):
+            message = "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+            raise error_from(422, "Invalid", message, kind=kind.kind, name=name)
+        if asked.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            message = (
+                f'Operation cannot be fulfilled on {_resource(kind)} "{name}": Precondition failed: UID in precondition'
+            )
+            raise error_from(409, "Conflict", message, kind=kind.kind, name=name)
+        return self._update(kind, namespace, name, body, lambda current: {**current, "status": copied(body["status"])})
+
     def change(self, kind: Kind, namespace: str, name: str, edit: Callable[[Object], None]) -> Object:
         """A controller's own write: `edit` alters a copy in place, status and all; stored only where it differs."""
 

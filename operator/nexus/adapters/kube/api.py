@@ -238,6 +238,14 @@ class KubeApi(Protocol):
         """Merge-patch the status alone; `patch` is `{"metadata": {"resourceVersion": …}, "status": {…}}`."""
         ...
 
+    async def replace_status(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        """Put a custom resource's status in place of the old one; `body` is as for `patch_status`.
+
+        For values that users choose: a merge patch drops each null in them, within lists too. `metadata` must hold
+        the resourceVersion; `Conflict` where it, or the UID that is named, is not the object's.
+        """
+        ...
+
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
         """Delete, propagationPolicy Background; with `uid`, `Conflict` where the object of that name is another one."""
         ...

@@ -145,6 +145,12 @@ class KubeClient(KubeApi):
         """See KubeApi."""
         return await self._patch("patch_status", kind, kind.path(namespace, name, "status"), name, patch)
 
+    async def replace_status(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        """See KubeApi."""
+        path, head = kind.path(namespace, name, "status"), {"apiVersion": kind.api_version, "kind": kind.kind}
+        body = {**head, **body, "metadata": {"name": name, "namespace": namespace, **body["metadata"]}}
+        return _object(await self._call(_Call("replace_status", kind, "PUT", path, name, body=body)))
+
     async def _patch(self, verb: str, kind: Kind, path: str, name: str, patch: Object) -> Object:
         call = _Call(verb, kind, "PATCH", path, name, body=patch, content_type="application/merge-patch+json")
         return _object(await self._call(call))

@@ -236,17 +236,16 @@ class KubePlace:
             raise Stale(f"run {view.key} has a newer status")
 
     async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
-        """One conditional write. Fields that the new status does not have are removed by name: a merge patch keeps
-        what it does not mention."""
+        """One conditional write of the whole status: a merge patch would drop each null in an output."""
         record = self._cache.runs.get(view.key)
         if record is None or record.uid != view.facts.run.uid:
             raise Stale(f"run {view.key} is gone")
-        new = status.to_json()
-        before = view.recorded.to_json() if view.recorded else {}
-        new |= {name: None for name in before if name not in new}
-        patch = {"metadata": {"resourceVersion": str(record.resource_version), "uid": record.uid}, "status": new}
+        written = {
+            "metadata": {"resourceVersion": str(record.resource_version), "uid": record.uid},
+            "status": status.to_json(),
+        }
         try:
-            body = await self._api.patch_status(WORKFLOW_RUNS, view.key.namespace, view.key.name, patch)
+            body = await self._api.replace_status(WORKFLOW_RUNS, view.key.namespace, view.key.name, written)
         except (Conflict, NotFound) as error:
             raise Stale(str(error)) from error
         self._cache.see_run(body)
