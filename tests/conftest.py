@@ -1,11 +1,26 @@
-"""What all tests share: how long and how reproducibly hypothesis searches."""
+"""What all tests share: how long and how reproducibly hypothesis searches, and one evaluator of expressions."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+from tests.cluster_session import kubeconfig
+
+from nexus.adapters.cel.pool import CelEvaluator
 
 # No deadlines: on a shared machine a slow example tells of the neighbours. A failure prints what replays it.
 settings.register_profile("default", deadline=None, print_blob=True)
 # CI searches longer and from a new seed each time; what it finds is printed, since its database is thrown away.
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=False, max_examples=300, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(scope="session")
+def cel() -> Iterator[CelEvaluator]:
+    """CEL as the operator has it: in a child process, which ends with the session."""
+    with CelEvaluator() as evaluator:
+        yield evaluator
+
+
+__all__ = ["cel", "kubeconfig"]

@@ -1,0 +1,56 @@
+"""The cluster of a test session: it comes up when the first test asks for it, and goes down at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+CRDS = ("workflows.nexus.dev", "workflowruns.nexus.dev")
+
+
+def _cluster(command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, str(REPOSITORY / "tests" / "cluster" / "cluster.py"), command]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+    if check and done.returncode:
+        pytest.exit(f"tests/cluster/cluster.py {command} failed, see above", returncode=1)
+    return done
+
+
+def _adopt_environment() -> None:
+    """Take over what `cluster.py env` prints: kubectl on the PATH, KUBECONFIG, NEXUS_AUDIT_LOG."""
+    script = f"{_cluster('env').stdout}\n{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    names = ("PATH", "KUBECONFIG", "NEXUS_AUDIT_LOG", "NEXUS_CLUSTER_LOGS")
+    os.environ |= {name: value for name, value in json.loads(done.stdout).items() if name in names}
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    """The kubeconfig of a cluster whose administrator the tests are, with this checkout's CRDs.
+
+    A cluster that was up before stays up; one that the session brought up goes down with it, on Ctrl-C too.
+    KUBECONFIG_E2E names another cluster, with kubectl on the PATH and the task images on its nodes.
+    """
+    given = os.environ.get("KUBECONFIG_E2E")
+    was_up = bool(given) or _cluster("env", check=False).returncode == 0
+    try:
+        if not given:
+            _cluster("up")
+            _adopt_environment()
+        path = Path(given or os.environ["KUBECONFIG"])
+        kubectl = ["kubectl", "--kubeconfig", str(path)]
+        apply = [*kubectl, "apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds")]
+        subprocess.run(apply, stdout=subprocess.DEVNULL, check=True)
+        wait = [*kubectl, "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in CRDS)]
+        subprocess.run(wait, stdout=subprocess.DEVNULL, check=True)
+        yield path
+    finally:
+        if not was_up:
+            _cluster("down")

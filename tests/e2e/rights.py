@@ -1,0 +1,45 @@
+"""What the operator may do, and no more: the rules of the Role (or, for the whole cluster, of the ClusterRole)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Rule = dict[str, list[str]]
+
+RULES: list[Rule] = [
+    # The definitions, and whether they can run.
+    {"apiGroups": ["nexus.dev"], "resources": ["workflows"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": ["nexus.dev"], "resources": ["workflows/status"], "verbs": ["patch"]},
+    # Runs. `patch` of the object itself is for the owner reference of a run that came without one.
+    {"apiGroups": ["nexus.dev"], "resources": ["workflowruns"], "verbs": ["get", "list", "watch", "patch"]},
+    {"apiGroups": ["nexus.dev"], "resources": ["workflowruns/status"], "verbs": ["update"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "delete"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+    # Outputs above 4 KiB come through the log.
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"]},
+    # Why a Job has no pod stands in an Event only.
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
+    {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["get", "create"]},
+]
+
+ACCOUNT = "nexus-operator"
+
+
+def granted(account_namespace: str, namespace: str | None) -> list[dict[str, Any]]:
+    """The role and its binding for the operator's account: in one namespace, or with None in all of them."""
+    scope = "Role" if namespace else "ClusterRole"
+    # Cluster-wide names are everybody's: the account's namespace keeps those of two test sessions apart.
+    name = ACCOUNT if namespace else f"{ACCOUNT}-{account_namespace}"
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    group = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": f"{group}/v1", "kind": scope, "metadata": metadata, "rules": RULES},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": f"{scope}Binding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": scope, "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": account_namespace}],
+        },
+    ]

@@ -1,0 +1,65 @@
+"""A web server for the tests' pods: tells what it was asked, fails as wanted, serves the files beside it.
+
+    /echo          the request as JSON: method, path, query, headers, body
+    /digest        the SHA-256 of the Authorization header, since a test's secret may appear in no output
+    /status/CODE   that status
+    /flaky/N/KEY   500 to the first N requests for the key, {"requests": n} after them
+    /text          text that is no JSON
+"""
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+SEEN: Counter[str] = Counter()
+LOCK = threading.Lock()
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Answers every method alike."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments, directory=Path(__file__).parent)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        match url.path.split("/")[1:]:
+            case ["echo"]:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                told = {"method": self.command, "path": url.path, "query": parse_qsl(url.query)}
+                self.tell(200, told | {"headers": headers, "body": body})
+            case ["digest"]:
+                digest = hashlib.sha256(self.headers.get("Authorization", "").encode()).hexdigest()
+                self.tell(200, {"authorization": digest})
+            case ["status", code]:
+                self.tell(int(code), {"code": int(code)})
+            case ["flaky", failures, key]:
+                with LOCK:
+                    SEEN[key] += 1
+                    count = SEEN[key]
+                self.tell(500 if count <= int(failures) else 200, {"requests": count})
+            case ["text"]:
+                self.answer(200, "text/plain; charset=utf-8", "plain text".encode())
+            case _:
+                super().do_GET()
+
+    do_POST = do_PUT = do_DELETE = do_GET
+
+    def tell(self, code: int, value: object) -> None:
+        self.answer(code, "application/json", json.dumps(value).encode())
+
+    def answer(self, code: int, kind: str, content: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("", 8080), Handler).serve_forever()
