@@ -22,7 +22,7 @@ from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import given, summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
-from nexus.cli.manifests import Manifest, RunDocument, load
+from nexus.cli.manifests import Manifest, RunDocument, load, of_params, read_text
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
@@ -104,16 +104,6 @@ def prepare_run(file: str, param_texts: Sequence[str], secret_texts: Sequence[st
     )
 
 
-def read_text(file: str) -> str:
-    """The text of a file, or of standard input for `-`. Raises Refused."""
-    try:
-        return sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except OSError as error:
-        raise Refused(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Refused(f"{file}: is no UTF-8 text (byte {error.start})") from error
-
-
 def _what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Document, str]:
     """The WorkflowRun, if there is one; the definition, its document, and the name of its Workflow."""
     asked = manifest.runs[0] if manifest.runs else None
@@ -165,15 +155,6 @@ def _params_problems(
         place = asked.document if asked is not None else document
         return [str(manifest.locate(problem, place, "spec")) for problem in of_params(error)]
     return []
-
-
-def of_params(error: ParamsInvalid) -> list[Problem]:
-    """The problems with the values of a run, each at its place in the run's spec."""
-    found = []
-    for text in error.problems:
-        name = text.partition(":")[0].removeprefix("params.")
-        found.append(Problem(("params", name), text.partition(": ")[2], None))
-    return found
 
 
 def _containers(definition: Definition) -> list[Problem]:

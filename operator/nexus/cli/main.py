@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -22,31 +24,158 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Output = Annotated[str | None, typer.Option("-o", "--output", metavar="json", help="Print the object as JSON.")]
+
+class Output(StrEnum):
+    """Forms of what is printed."""
+
+    JSON = "json"
+
+
+class RunOutput(StrEnum):
+    """Forms in which `run` prints a run."""
+
+    JSON = "json"
+    NAME = "name"
+
+
+AsJson = Annotated[Output | None, typer.Option("-o", "--output", help="Print JSON instead.")]
+Namespace = Annotated[str | None, typer.Option("-n", "--namespace", help="Namespace; default: the kubeconfig's.")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; default: its current one.")]
+Kubeconfig = Annotated[str | None, typer.Option(help="Path of a kubeconfig; default: as for kubectl.")]
 
 
 @app.command()
 def run(
-    file: Annotated[
-        str | None, typer.Option("-f", "--file", metavar="FILE", help="Manifest to run; - is standard input.")
-    ] = None,
-    local: Annotated[bool, typer.Option("--local", help="Run FILE on this machine, without a cluster.")] = False,
+    workflow: Annotated[str | None, typer.Argument(help="Name of a Workflow in the cluster.")] = None,
+    file: Annotated[str | None, typer.Option("-f", "--file", help="Manifest to run with --local; - is stdin.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Run the file on this machine, without a cluster.")] = False,
     param: Annotated[
         list[str] | None,
-        typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param; all but strings are written as JSON."),
+        typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param: text as it stands, other types as JSON."),
     ] = None,
     secret: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME/KEY=SOURCE", help="A Secret's key for --local, from env:VARIABLE or file:PATH."),
+        typer.Option(metavar="NAME/KEY=SOURCE", help="With --local: a Secret's key, env:VARIABLE or file:PATH."),
     ] = None,
-    output: Output = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run; leave with its exit status.")] = False,
+    output: Annotated[RunOutput | None, typer.Option("-o", "--output", help="What to print of the run.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Run a file on this machine: -f FILE --local."""
-    if file is None or not local:
-        _refuse("give -f FILE --local")
-    from nexus.cli.local import run_local
+    """Run a workflow: in the cluster by its name, or on this machine with -f FILE --local.
 
-    _end(run_local(file, param or [], secret or [], as_json=output == "json"))
+    Exit status: 0 Succeeded, 1 Failed or Cancelled, 2 refused before anything started, 130 after Ctrl-C.
+    """
+    wrong = _wrong_together(workflow, file, local=local, secret=bool(secret), named=output is RunOutput.NAME)
+    if wrong:
+        _refuse(wrong)
+    if local:
+        from nexus.cli.local import run_local
+
+        _end(run_local(file or "", param or [], secret or [], as_json=output is RunOutput.JSON))
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            return await cluster.run_workflow(api, space, workflow or "", param or [], output=output, watch=watch)
+
+    _end(in_cluster())
+
+
+def _wrong_together(workflow: str | None, file: str | None, *, local: bool, secret: bool, named: bool) -> str | None:
+    """What cannot be meant, and what may have been."""
+    if local and file is None:
+        return "--local runs a file: nexus run -f FILE --local"
+    if file is not None and workflow is not None:
+        return "give a Workflow's name or -f FILE, not both"
+    if file is not None and not local:
+        return (
+            f"-f runs a file on this machine: add --local; or put it into the cluster with kubectl apply -f {file}, "
+            "and run it there with nexus run NAME"
+        )
+    if secret and not local:
+        return "--secret is for --local; in the cluster tasks read its Secrets"
+    if named and local:
+        return "-o name is for runs in the cluster; a local run leaves nothing to refer to"
+    if workflow is None and file is None:
+        return "say what to run: nexus run WORKFLOW in the cluster, or nexus run -f FILE --local on this machine"
+    return None
+
+
+@app.command()
+def lint(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, or - for standard input.")],
+    output: AsJson = None,
+) -> None:
+    """Check manifests without a cluster: fields, names, cycles, expressions and their types.
+
+    Exit status: 0 no problems, 1 problems, 2 a file that cannot be read.
+    """
+    from nexus.cli.lint import lint as check
+
+    _end(lambda: check(files, as_json=output is Output.JSON))
+
+
+@app.command()
+def get(
+    name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run; without it, all are listed.")] = None,
+    output: AsJson = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """List the runs in the cluster, or show one: its tasks, why they wait or failed, their outputs."""
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            if name is None:
+                return await cluster.list_runs(api, space, as_json=output is Output.JSON)
+            return await cluster.show_run(api, space, name, as_json=output is Output.JSON)
+
+    _end(in_cluster())
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster.")],
+    task: Annotated[str | None, typer.Argument(help="One of its tasks; without it, all of them.")] = None,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on until the run, or the task, has ended.")
+    ] = False,
+    tail: Annotated[int | None, typer.Option(min=0, help="Only so many lines from the end of each log.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Print what the tasks of a run wrote."""
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster
+        from nexus.cli.logs import print_logs
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            return await print_logs(api, space, name, task, following=follow, tail=tail)
+
+    _end(in_cluster())
+
+
+@app.command()
+def operator(
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option("-n", "--namespace", help="A namespace to work in, may be given again; default: all of them."),
+    ] = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Run the operator in this process, until SIGTERM or Ctrl-C. Settings come as NEXUS_* variables."""
+    from nexus.cli.operator import serve
+
+    _end(lambda: serve(namespace or [], context=context, kubeconfig=kubeconfig, environ=os.environ))
 
 
 @app.command()
@@ -55,10 +184,10 @@ def version() -> None:
     print(f"nexus {__version__}")
 
 
-def _end(work: Coroutine[Any, Any, Exit]) -> None:
+def _end(work: Coroutine[Any, Any, Exit] | Callable[[], Exit]) -> NoReturn:
     """Do it, and leave with its exit status."""
     try:
-        code = asyncio.run(work)
+        code = asyncio.run(work) if isinstance(work, Coroutine) else work()
     except Refused as error:
         _refuse(*error.problems)
     except KeyboardInterrupt:

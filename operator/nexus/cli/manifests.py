@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -16,10 +18,13 @@ from nexus.api.base import API_VERSION, GROUP, Model
 from nexus.api.manifest import Document, ManifestError, read
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
+from nexus.cli.ending import Refused
 from nexus.cli.located import Located, locate
 from nexus.core.expressions import Evaluator
+from nexus.core.params import ParamsInvalid
 from nexus.core.problem import Problem
-from nexus.core.validate import of_validation_error, problems
+from nexus.core.shape import misfits
+from nexus.core.validate import problems
 
 KINDS = ("Workflow", "WorkflowRun")
 ENVELOPE = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -63,6 +68,13 @@ class Manifest:
     def workflow(self, name: str) -> WorkflowDocument | None:
         """The Workflow of this name."""
         return next((workflow for workflow in self.workflows if workflow.name == name), None)
+
+    def definition(self, run: RunDocument) -> WorkflowSpec | None:
+        """What a WorkflowRun executes, where the file has it and it is sound."""
+        if run.workflow_spec is not None or run.spec is None or run.spec.workflow_ref is None:
+            return run.workflow_spec
+        named = self.workflow(run.spec.workflow_ref.name)
+        return named.spec if named is not None else None
 
     def locate(self, problem: Problem, document: Document, *below: str | int) -> Located:
         """The place of a problem of one of its documents; its path starts at `below`."""
@@ -187,7 +199,27 @@ def _entries(manifest: Manifest, document: Document) -> Iterator[Problem]:
 def checked(body: Any, model: type[Spec]) -> tuple[Spec | None, list[Problem]]:
     """A spec as its model, or what is wrong with its fields."""
     try:
-        # As JSON and strictly, since the API server converts nothing either: "30" is no number of seconds.
-        return model.model_validate_json(json.dumps(body), strict=True), []
+        # As JSON and strictly, since the API server converts nothing either: "30" is no number of seconds. By alias
+        # alone: depends_on, which is our name for it in Python, is not a field of a manifest.
+        return model.model_validate_json(json.dumps(body), strict=True, by_alias=True, by_name=False), []
     except ValidationError as error:
-        return None, of_validation_error(error.errors(include_url=False), body if isinstance(body, dict) else {})
+        return None, misfits(error.errors(include_url=False), body, model)
+
+
+def of_params(error: ParamsInvalid) -> list[Problem]:
+    """The problems with the values of a run, each at its place in the run's spec."""
+    found = []
+    for text in error.problems:
+        name = text.partition(":")[0].removeprefix("params.")
+        found.append(Problem(("params", name), text.partition(": ")[2], None))
+    return found
+
+
+def read_text(file: str) -> str:
+    """The text of a file, or of standard input for `-`. Raises Refused."""
+    try:
+        return sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Refused(f"{file}: is no UTF-8 text (byte {error.start})") from error

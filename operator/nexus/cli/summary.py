@@ -43,7 +43,7 @@ def lines(
         width = min(max(len(task) for task in shown), 40)
         yield ""
         yield "Outputs"
-        yield from (f"  {task:{width}}  {_compact(value)}" for task, value in shown.items())
+        yield from (f"  {task:{width}}  {compact(value)}" for task, value in shown.items())
     path = critical_path(tasks, depends_on)
     if path:
         now = datetime.now(UTC)
@@ -64,7 +64,8 @@ def verdict(name: str, status: WorkflowRunStatus) -> str:
     return f"{words}: {plain(status.message)}" if status.message else words
 
 
-def _compact(value: Mapping[str, Any]) -> str:
+def compact(value: Any) -> str:
+    """A JSON value on one line that a terminal can show."""
     text = plain(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
     if len(text) <= _WIDEST:
         return text

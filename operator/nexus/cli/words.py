@@ -66,13 +66,13 @@ def seconds_text(seconds: float | None) -> str:
     return f"{minutes // 60}h{minutes % 60:02}m"
 
 
-def why(status: TaskStatus) -> str:
+def why(status: TaskStatus, *, attempts: bool = True) -> str:
     """Reason and message on one line; empty where there is nothing to explain."""
     message = " ".join(plain(status.message or "").split())
-    attempts = f" (attempt {status.attempts})" if (status.attempts or 0) > 1 else ""
+    attempt = f" (attempt {status.attempts})" if attempts and (status.attempts or 0) > 1 else ""
     if status.reason is None:
-        return (message + attempts).strip()
-    return f"{status.reason.value}: {message}{attempts}" if message else status.reason.value + attempts
+        return (message + attempt).strip()
+    return f"{status.reason.value}: {message}{attempt}" if message else status.reason.value + attempt
 
 
 def is_news(before: TaskStatus | None, after: TaskStatus) -> bool:

@@ -1,0 +1,91 @@
+"""Runs as tables and one run in detail, for `nexus get`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from nexus.api.base import format_time, parse_time
+from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.cli.summary import compact
+from nexus.cli.words import plain, seconds_of, seconds_text, why
+from nexus.core.finish import duration
+
+_COLUMNS = ("NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE")
+
+
+def table_of_runs(runs: Iterable[dict[str, Any]], now: datetime) -> list[str]:
+    """The columns that kubectl prints for runs (crds/workflowruns.nexus.dev.yaml has them)."""
+    rows = []
+    for run in runs:
+        status = run.get("status") or {}
+        name = ((run.get("spec") or {}).get("workflowRef") or {}).get("name", "")
+        words = [status.get("phase"), status.get("tasksDone"), status.get("reason"), _duration(status, now)]
+        age = _age(now, run["metadata"]["creationTimestamp"])
+        rows.append([run["metadata"]["name"], name, *(str(word or "") for word in words), age])
+    return table(_COLUMNS, rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns as wide as they need to be, three blanks apart, as kubectl's."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _duration(status: dict[str, Any], now: datetime) -> str | None:
+    """Of a run under way the time until now: the status tells it as of its last change."""
+    return duration(WorkflowRunStatus.model_validate(status), now) if status else None
+
+
+def _age(now: datetime, created: str) -> str:
+    """As kubectl shortens it: 41s, 5m, 3h, 12d."""
+    seconds = max(int((now - parse_time(created)).total_seconds()), 0)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
+    """One run: what it is, its params, its tasks, their outputs."""
+    metadata, spec = run["metadata"], run["spec"]
+    status = WorkflowRunStatus.model_validate(run.get("status") or {})
+    workflow = (spec.get("workflowRef") or {}).get("name", "(its own definition)")
+    facts = {
+        "Name": metadata["name"],
+        "Namespace": metadata["namespace"],
+        "Workflow": workflow,
+        "Phase": status.phase.value + (f" ({status.tasks_done} tasks)" if status.tasks_done else ""),
+        "Reason": status.reason.value if status.reason else "",
+        "Message": plain(status.message or ""),
+        "Started": format_time(status.start_time) if status.start_time else "not yet",
+        "Duration": duration(status, now) or "",
+        "Triggered by": spec.get("triggeredBy", "manual"),
+    }
+    yield from (f"{name + ':':14}{value}" for name, value in facts.items() if value)
+    if spec.get("params"):
+        yield "Params:"
+        yield from (f"  {name} = {compact(value)}" for name, value in spec["params"].items())
+    tasks = status.tasks or []
+    if tasks:
+        yield ""
+        yield from table(("TASK", "PHASE", "ATTEMPTS", "DURATION", "WHY"), [_task(task, now) for task in tasks])
+    outputs = [(task.name, _output(task)) for task in tasks]
+    if any(text for _, text in outputs):
+        width = max(len(name) for name, text in outputs if text)
+        yield ""
+        yield "Outputs"
+        yield from (f"  {name:{width}}  {text}" for name, text in outputs if text)
+
+
+def _task(task: TaskStatus, now: datetime) -> list[str]:
+    attempts = str(task.attempts) if task.attempts else ""
+    return [task.name, task.phase.value, attempts, seconds_text(seconds_of(task, now)), why(task, attempts=False)]
+
+
+def _output(task: TaskStatus) -> str:
+    if task.output_ref is not None:
+        return f"{task.output_ref.size:,} bytes in ConfigMap {task.output_ref.config_map}"
+    return compact(task.output) if task.output else ""

@@ -1,0 +1,99 @@
+"""Following a run in the cluster by a watch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from graphlib import CycleError
+from typing import IO, Any
+
+from nexus.adapters.kube.api import WORKFLOW_RUNS, Expired, KubeApi, NotFound, Object, ServerError, Unreachable
+from nexus.api.run import WorkflowRunStatus
+from nexus.api.workflow import WorkflowSpec
+from nexus.cli import summary, view
+from nexus.cli.ending import Exit, Refused, of_phase
+from nexus.core.definition import ordered
+from nexus.core.names import LABEL_WORKFLOW
+
+# Between two tries where the API server is away for a moment.
+_PAUSE = 1.0
+
+
+async def states(api: KubeApi, namespace: str, name: str) -> AsyncIterator[Object]:
+    """A run, and then again each time it changes, until it has ended. Raises Refused where it is deleted."""
+    uid: str | None = None
+    while True:
+        try:
+            run = await api.get(WORKFLOW_RUNS, namespace, name)
+            if uid is not None and run["metadata"]["uid"] != uid:
+                raise Refused(f"the run {name} was deleted, and another one made under its name")
+            uid = run["metadata"]["uid"]
+            yield run
+            if has_ended(run):
+                return
+            async for newer in _changes(api, namespace, run):
+                yield newer
+                if has_ended(newer):
+                    return
+        except NotFound as error:
+            raise Refused(f"the run {name} was deleted") from error
+        except Expired:
+            continue
+        except (Unreachable, ServerError):
+            await asyncio.sleep(_PAUSE)
+
+
+async def _changes(api: KubeApi, namespace: str, run: Object) -> AsyncIterator[Object]:
+    """What a watch tells of one run, until the server ends it."""
+    metadata = run["metadata"]
+    label = (metadata.get("labels") or {}).get(LABEL_WORKFLOW)
+    # Watching all of a namespace's runs works too; the label only spares the others' traffic.
+    selector = f"{LABEL_WORKFLOW}={label}" if label else ""
+    async for event in api.watch(WORKFLOW_RUNS, namespace, selector, metadata["resourceVersion"]):
+        if event.object["metadata"]["uid"] != metadata["uid"]:
+            continue
+        if event.type == "DELETED":
+            raise Refused(f"the run {metadata['name']} was deleted")
+        yield event.object
+
+
+def has_ended(run: Object) -> bool:
+    """True where the run will not change any more."""
+    return status_of(run).phase.ended
+
+
+def status_of(run: Object) -> WorkflowRunStatus:
+    """The status of a run as its model; an empty one where it has none yet."""
+    return WorkflowRunStatus.model_validate(run.get("status") or {})
+
+
+async def to_the_end(api: KubeApi, run: Object, spec: WorkflowSpec, stream: IO[str], *, as_json: bool) -> Exit:
+    """Show a run until it has ended, and what it came to. Ctrl-C ends the watching, not the run."""
+    namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
+    depends_on = dependencies(spec)
+    try:
+        with view.choose(name, stream, depends_on) as shown:
+            async for run in states(api, namespace, name):
+                shown.status(status_of(run))
+    except asyncio.CancelledError:
+        print(f"stopped watching; the run goes on: nexus get {name} -n {namespace}", file=sys.stderr)
+        raise
+    status = status_of(run)
+    outputs = {task.name: task.output for task in status.tasks or () if task.output}
+    for line in summary.lines(name, status, outputs, depends_on):
+        print(line, file=stream)
+    if as_json:
+        print(json.dumps(run, ensure_ascii=False, indent=2))
+    return of_phase(status.phase)
+
+
+def dependencies(spec: WorkflowSpec) -> Mapping[str, tuple[str, ...]]:
+    """What each task waits for, in an order in which dependencies come first. A definition with errors has no order:
+    its run ends before any task is there to be shown."""
+    graph: dict[str, Any] = {task.name: tuple(task.depends_on or ()) for task in spec.tasks}
+    try:
+        return {name: graph.get(name, ()) for name in ordered(graph)}
+    except CycleError:
+        return {}

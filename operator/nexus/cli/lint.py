@@ -1,0 +1,69 @@
+"""`nexus lint`: everything that can be known about files without a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.cli.ending import Exit, Refused
+from nexus.cli.located import Located
+from nexus.cli.manifests import Manifest, load, of_params, read_text
+from nexus.core.expressions import Evaluator
+from nexus.core.facts import RunFact
+from nexus.core.params import ParamsInvalid, resolve
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def lint(names: Sequence[str], *, as_json: bool) -> Exit:
+    """Check files, folders and `-`; print what is wrong with them. Raises Refused for what cannot be read."""
+    found: list[Located] = []
+    workflows = 0
+    files = list(_files(names))
+    texts = [("<stdin>" if file == "-" else file, read_text(file)) for file in files]
+    with CelEvaluator() as evaluator:
+        for source, text in texts:
+            manifest = load(text, source, evaluator)
+            workflows += len(manifest.workflows) + sum(run.workflow_spec is not None for run in manifest.runs)
+            found += sorted([*manifest.problems, *_params(manifest, evaluator)])
+    if as_json:
+        result = {"files": len(files), "workflows": workflows, "problems": [problem.to_json() for problem in found]}
+        print(json.dumps(result, ensure_ascii=False, indent=2))
+    else:
+        for problem in found:
+            print(problem)
+        print(f"{_count(len(files), 'file')}, {_count(workflows, 'workflow')}, {_count(len(found), 'problem')}")
+    return Exit.FAILED if found else Exit.SUCCEEDED
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _files(names: Iterable[str]) -> Iterator[str]:
+    """The files that are meant: of folders, all manifests below them. Raises Refused."""
+    for name in names:
+        path = Path(name)
+        if name == "-" or not path.is_dir():
+            yield name
+            continue
+        inside = sorted(str(file) for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+        if not inside:
+            raise Refused(f"{name}: there is no .yaml or .yml file in it")
+        yield from inside
+
+
+def _params(manifest: Manifest, evaluator: Evaluator) -> Iterator[Located]:
+    """The params of each WorkflowRun whose definition is in the file too."""
+    for run in manifest.runs:
+        definition = manifest.definition(run)
+        if definition is None or run.spec is None:
+            continue
+        fact = RunFact("default", "lint", "lint", datetime.now(UTC), params=run.spec.params or {})
+        try:
+            resolve(definition.params or (), fact.params, fact, evaluator)
+        except ParamsInvalid as error:
+            yield from (manifest.locate(problem, run.document, "spec") for problem in of_params(error))

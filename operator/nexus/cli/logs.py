@@ -1,0 +1,148 @@
+"""`nexus logs`: what the tasks of a run wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from nexus.adapters.kube.api import PODS, WORKFLOW_RUNS, ApiError, BadRequest, Expired, KubeApi, NotFound, Object
+from nexus.adapters.kube.observe import pod_fact
+from nexus.cli import follow
+from nexus.cli.cluster import found
+from nexus.cli.ending import Exit, Refused
+from nexus.core.log_lines import LogLines
+from nexus.core.names import LABEL_RUN, LABEL_TASK, label_value
+
+# Once the run has ended, its containers have too: what their logs still hold comes at once.
+_LAST_LINES_SECONDS = 10.0
+_PAUSE = 1.0
+
+
+async def print_logs(
+    api: KubeApi, namespace: str, run_name: str, task: str | None, *, following: bool, tail: int | None
+) -> Exit:
+    """Print the logs of a run's tasks, or of one; with `following`, until the run or the task has ended."""
+    run = await found(api, WORKFLOW_RUNS, namespace, run_name)
+    names = [entry.name for entry in follow.status_of(run).tasks or ()]
+    if task is not None and task not in names:
+        close = difflib.get_close_matches(task, names, n=1)
+        hint = (
+            f"did you mean {close[0]}?"
+            if close
+            else f"tasks are {', '.join(names[:10])}"
+            if names
+            else "it has none yet"
+        )
+        raise Refused(f"run {run_name} has no task {task}: {hint}")
+    logs = _Logs(api, namespace, _selector(run_name, task), prefixed=task is None and len(names) != 1, tail=tail)
+    if following:
+        await logs.follow(run_name, task)
+    else:
+        await logs.print(names)
+    return Exit.SUCCEEDED
+
+
+def _selector(run: str, task: str | None) -> str:
+    return f"{LABEL_RUN}={label_value(run)}" + (f",{LABEL_TASK}={label_value(task)}" if task is not None else "")
+
+
+class _Logs:
+    def __init__(self, api: KubeApi, namespace: str, selector: str, *, prefixed: bool, tail: int | None) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._selector = selector
+        self._prefixed = prefixed
+        self._tail = tail
+        self._followed: dict[str, asyncio.Task[None]] = {}
+
+    async def print(self, order: list[str]) -> None:
+        """What is there now: tasks in the order of the definition, attempts in the order of their start."""
+        pods = await self._api.list(PODS, self._namespace, self._selector)
+        place = {name: index for index, name in enumerate(order)}
+
+        def key(pod: Object) -> tuple[int, str]:
+            return place.get(_task(pod), len(place)), str(pod["metadata"]["creationTimestamp"])
+
+        if not pods:
+            print("no pod of it is there: not started yet, or removed since", file=sys.stderr)
+        for pod in sorted(pods, key=key):
+            name, lines = pod["metadata"]["name"], LogLines()
+            try:
+                text = await self._api.logs(self._namespace, name, tail_lines=self._tail)
+            except (BadRequest, NotFound):
+                print(f"{_task(pod)}: {_why_silent(pod)}", file=sys.stderr)
+                continue
+            self._show(pod, [*lines.feed(text), *lines.end()])
+
+    async def follow(self, run: str, task: str | None) -> None:
+        """Follow every pod from its start, those too that are made later."""
+        watching = asyncio.create_task(self._watch_pods())
+        try:
+            async for state in follow.states(self._api, self._namespace, run):
+                if watching.done():
+                    watching.result()
+                if task is not None and _has_ended(state, task):
+                    break
+            for pod in await self._api.list(PODS, self._namespace, self._selector):
+                self._start(pod)
+            if self._followed:
+                await asyncio.wait(self._followed.values(), timeout=_LAST_LINES_SECONDS)
+        finally:
+            watching.cancel()
+            for following in self._followed.values():
+                following.cancel()
+            await asyncio.gather(watching, *self._followed.values(), return_exceptions=True)
+
+    async def _watch_pods(self) -> None:
+        while True:
+            pods = await self._api.list(PODS, self._namespace, self._selector)
+            for pod in pods:
+                self._start(pod)
+            try:
+                async for event in self._api.watch(PODS, self._namespace, self._selector, pods.resource_version):
+                    if event.type != "DELETED":
+                        self._start(event.object)
+            except Expired:
+                continue
+            except ApiError:
+                await asyncio.sleep(_PAUSE)
+
+    def _start(self, pod: Object) -> None:
+        """Follow a pod whose container has started, once."""
+        fact = pod_fact(pod)
+        if fact.uid not in self._followed and (fact.running or fact.terminated is not None):
+            self._followed[fact.uid] = asyncio.create_task(self._follow_pod(pod))
+
+    async def _follow_pod(self, pod: Object) -> None:
+        lines = LogLines()
+        chunks = self._api.follow_logs(self._namespace, pod["metadata"]["name"], tail_lines=self._tail)
+        try:
+            async for chunk in chunks:
+                self._show(pod, lines.feed(chunk))
+        except ApiError as error:
+            print(f"{_task(pod)}: {error}", file=sys.stderr)
+        self._show(pod, lines.end())
+
+    def _show(self, pod: Object, lines: list[str]) -> None:
+        prefix = f"{_task(pod)} | " if self._prefixed else ""
+        for line in lines:
+            print(f"{prefix}{line}")
+        sys.stdout.flush()
+
+
+def _task(pod: Mapping[str, Any]) -> str:
+    return str(pod["metadata"]["labels"][LABEL_TASK])
+
+
+def _has_ended(run: Object, task: str) -> bool:
+    tasks = follow.status_of(run).tasks or ()
+    return any(entry.name == task and entry.phase.ended for entry in tasks)
+
+
+def _why_silent(pod: Object) -> str:
+    fact = pod_fact(pod)
+    why = fact.unschedulable or fact.waiting_message or fact.waiting_reason
+    return f"its container has not started{': ' + why if why else ''}"

@@ -1,0 +1,43 @@
+"""Log lines: what a task wrote, without the framed output that its bootstrap added."""
+
+from __future__ import annotations
+
+from nexus.core.outputs import FRAME_PREFIX
+
+_FRAME = FRAME_PREFIX.encode()
+# A line that never ends is passed on in pieces; a frame, always shorter than this, stays whole.
+LONGEST = 4 * 1024 * 1024
+
+
+class LogLines:
+    """Takes a log in chunks and gives its lines.
+
+    The frame comes with an empty line before it, in case the task's own last line was not ended; so an empty line is
+    held back until it is known what follows.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._empty = 0
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """The lines that are complete with this chunk."""
+        *complete, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > LONGEST:
+            complete.append(self._rest)
+            self._rest = b""
+        return [line for raw in complete for line in self._line(raw)]
+
+    def end(self) -> list[str]:
+        """What is left when the log has ended."""
+        rest, self._rest = self._rest, b""
+        return self._line(rest) if rest else []
+
+    def _line(self, raw: bytes) -> list[str]:
+        if not raw.strip(b"\r"):
+            self._empty += 1
+            return []
+        held, self._empty = self._empty, 0
+        if raw.startswith(_FRAME):
+            return [""] * (held - 1)
+        return [*[""] * held, raw.decode(errors="replace").rstrip("\r")]

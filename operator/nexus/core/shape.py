@@ -1,0 +1,172 @@
+"""Shape: what in a manifest does not fit the models, in words for its author."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from nexus.core.outputs import dump
+from nexus.core.problem import Path, Problem
+
+_MOST_NAMES = 12
+
+
+def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Problem]:
+    """Problems for pydantic's errors about `body` read as `model`, one for each place; their paths start at `body`."""
+    found: dict[Path, Any] = {}
+    for error in errors:
+        path = _real_path(tuple(error["loc"]), body)
+        # Each branch of a union complains; the one that got further knows more than the one of another type.
+        if path not in found or _knowledge(error) > _knowledge(found[path]):
+            found[path] = error
+    deeper = {path[:length] for path in found for length in range(len(path))}
+    return [
+        Problem(path, _message(path, error, model), _task(path, body))
+        for path, error in found.items()
+        if path not in deeper or _knowledge(error) == 2
+    ]
+
+
+def _knowledge(error: Any) -> int:
+    """How much an error says: least that a value is of another type, more that it is another text than a fixed one."""
+    if str(error["type"]).endswith(("_type", "_parsing")):
+        return 0
+    return 1 if error["type"] == "literal_error" else 2
+
+
+def _real_path(loc: Path, body: Any) -> Path:
+    """Pydantic puts the names of union branches into `loc`; the manifest knows no such steps."""
+    path: list[str | int] = []
+    value = body
+    for position, step in enumerate(loc):
+        if _has(value, step):
+            value = value[step]
+        elif position < len(loc) - 1 or not isinstance(value, dict):
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _has(value: Any, step: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(step, int) and step < len(value)
+    return isinstance(value, dict) and step in value
+
+
+def _task(path: Path, body: Any) -> str | None:
+    if len(path) < 2 or path[0] != "tasks" or not isinstance(path[1], int):
+        return None
+    named = body["tasks"][path[1]]
+    return str(named["name"]) if isinstance(named, dict) and "name" in named else None
+
+
+def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    kind, given, limits = str(error["type"]), error.get("input"), error.get("ctx") or {}
+    shown = dump(given)[:80]
+    if kind == "extra_forbidden":
+        return _no_field(str(path[-1]), fields_at(model, path[:-1]))
+    if kind == "missing":
+        return f"{path[-1]} is missing"
+    if kind in ("enum", "literal_error"):
+        return _not_among(path, given, re.findall(r"'([^']*)'", str(limits.get("expected", ""))))
+    if kind == "string_pattern_mismatch":
+        return f"{shown} does not fit: {_rule(path, str(limits.get('pattern')))}"
+    if kind == "string_type":
+        scalar = isinstance(given, bool | int | float)
+        return f"{shown} is no text: put it in quotes" if scalar else f"{shown} is no text"
+    if kind in _TYPES:
+        return f"{shown} is no {_TYPES[kind]}" + (": remove the quotes" if _quoted(kind, given) else "")
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits['le']}"
+        return f"{shown} is out of range: {bound}"
+    if kind in ("too_long", "string_too_long"):
+        what = "characters" if kind == "string_too_long" else "entries"
+        return (
+            f"has {limits.get('actual_length') or len(given or ())} {what}, at most {limits['max_length']} are allowed"
+        )
+    if kind in ("too_short", "string_too_short"):
+        return "is empty: it needs at least one entry" if kind == "too_short" else "is empty"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+_TYPES = {
+    "int_type": "whole number", "int_parsing": "whole number", "int_from_float": "whole number", "float_type": "number",
+    "float_parsing": "number", "bool_type": "true or false", "bool_parsing": "true or false", "list_type": "list",
+    "dict_type": "object", "model_type": "object", "model_attributes_type": "object",
+}  # fmt: skip
+
+
+def _quoted(kind: str, given: Any) -> bool:
+    return isinstance(given, str) and kind.startswith(("int", "float", "bool")) and not kind.endswith("_parsing")
+
+
+def _rule(path: Path, pattern: str) -> str:
+    if path[-1] == "name" or "dependsOn" in path:
+        if len(path) >= 2 and path[-2] != "params" and (len(path) < 3 or path[-3] != "params"):
+            return f"lower-case letters, digits and - ({pattern})"
+        return f"lower-case letters, digits and _ ({pattern})"
+    return f"it must match {pattern}"
+
+
+def _not_among(path: Path, given: Any, allowed: list[str]) -> str:
+    if path[-1] == "connection":
+        return "write sqlite://, or {secretKeyRef: {name, key}}: every other database URL comes from a Secret"
+    close = difflib.get_close_matches(str(given), allowed, n=1) if isinstance(given, str) else []
+    hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(allowed)}"
+    return f"{dump(given)[:80]} is not allowed here: {hint}"
+
+
+def _no_field(name: str, known: list[str]) -> str:
+    by_plain = {_plain(other): other for other in known}
+    close = difflib.get_close_matches(_plain(name), list(by_plain), n=1)
+    if close:
+        return f"there is no field {name} here: did you mean {by_plain[close[0]]}?"
+    if not known:
+        return f"there is no field {name} here"
+    more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
+    return f"there is no field {name} here: fields are {', '.join(known[:_MOST_NAMES])}{more}"
+
+
+def _plain(name: str) -> str:
+    """depends_on, depends-on and DependsOn are all meant as dependsOn."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def fields_at(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
+    """The names that an object at `path` below a model may have, as manifests write them."""
+    annotations: list[Any] = [model]
+    for step in path:
+        annotations = [inner for annotation in annotations for inner in _below(annotation, step)]
+    names: list[str] = []
+    for annotation in annotations:
+        for candidate in _branches(annotation):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                names += [field.alias or name for name, field in candidate.model_fields.items()]
+    return names
+
+
+def _below(annotation: Any, step: str | int) -> list[Any]:
+    found: list[Any] = []
+    for candidate in _branches(annotation):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            fields = candidate.model_fields.items()
+            found += [field.annotation for name, field in fields if (field.alias or name) == step]
+        elif get_origin(candidate) is list and isinstance(step, int):
+            found += get_args(candidate)
+        elif get_origin(candidate) is dict:
+            found.append(get_args(candidate)[1])
+    return found
+
+
+def _branches(annotation: Any) -> list[Any]:
+    """The types that an annotation allows: unions taken apart, constraints taken off."""
+    if get_origin(annotation) is Annotated:
+        return _branches(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [branch for part in get_args(annotation) for branch in _branches(part)]
+    return [annotation]
