@@ -44,6 +44,10 @@ class Server(ABC):
         """Wait until the check gives something true, and return that. Calls that fail count as not yet."""
 
     @abstractmethod
+    async def evict(self, pod: str) -> None:
+        """Evict a pod as `kubectl drain` does."""
+
+    @abstractmethod
     def container(self, command: str, outcome: Outcome) -> Object:
         """A container named `task` that runs a shell command, or behaves like it."""
 
@@ -76,6 +80,10 @@ class FakeServer(Server):
                 return found
             self.cluster.advance(0.1)
         raise AssertionError(f"not within {seconds} s")
+
+    async def evict(self, pod: str) -> None:
+        """See Server."""
+        self.cluster.evict(pod)
 
     def container(self, command: str, outcome: Outcome) -> Object:
         """See Server."""
@@ -123,6 +131,11 @@ class RealServer(Server):
                 return found
             await asyncio.sleep(0.1)
         raise AssertionError(f"not within {seconds} s")
+
+    async def evict(self, pod: str) -> None:
+        """See Server."""
+        eviction = {"apiVersion": "policy/v1", "metadata": {"name": pod, "namespace": self.namespace}}
+        await self.api.create(Kind("", "v1", f"pods/{pod}/eviction", "Eviction"), self.namespace, eviction)
 
     def container(self, command: str, outcome: Outcome) -> Object:
         """See Server."""

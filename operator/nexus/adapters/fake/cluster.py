@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nexus.adapters.fake.clock import Clock
 from nexus.adapters.fake.jobs import JobController
 from nexus.adapters.fake.kubelet import Kubelet
 from nexus.adapters.fake.outcome import Behaviour
-from nexus.adapters.fake.store import Callback, Store, Subscription
+from nexus.adapters.fake.store import HISTORY, Callback, Store, Subscription
 from nexus.adapters.kube.api import PODS, Kind, KubeApi, Listing, Object, WatchEvent
 
 Objects = list[Object]
@@ -233,10 +234,10 @@ class FakeApi(KubeApi):
 class FakeCluster(FakeApi):
     """The whole cluster: API server, Job controller, scheduler and kubelet, garbage collector, and time."""
 
-    def __init__(self, clock: Clock | None = None, *, seed: int = 0) -> None:
-        """`seed` decides the random parts of names and UIDs."""
+    def __init__(self, clock: Clock | None = None, *, seed: int = 0, history: int = HISTORY) -> None:
+        """`seed` decides the random parts of names and UIDs, `history` how many changes a watch can go back."""
         self.clock = clock or Clock()
-        store = Store(self.clock, seed)
+        store = Store(self.clock, seed, history)
         super().__init__(store, Kubelet(store, self.clock))
         self.jobs = JobController(store, self.clock)
 
@@ -275,10 +276,17 @@ class FakeCluster(FakeApi):
                 )
 
     async def until(self, predicate: Callable[[], object], limit: float = 3600.0) -> None:
-        """The same on a LoopClock: wait until the predicate holds (TimeoutError after `limit` seconds of the loop)."""
-        async with asyncio.timeout(limit):
-            while not predicate():  # noqa: ASYNC110  what it looks at need not be ours, so nothing can notify us
-                await asyncio.sleep(0.05)
+        """The same on a LoopClock: look after every change, and every second for what is none of the cluster's."""
+        changed = asyncio.Event()
+        self.store.listeners.append(changed.set)
+        try:
+            async with asyncio.timeout(limit):
+                while not predicate():
+                    changed.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), 1.0)
+        finally:
+            self.store.listeners.remove(changed.set)
 
     # -- by hand ------------------------------------------------------------------------------------------------------
 
@@ -309,6 +317,10 @@ class FakeCluster(FakeApi):
     def evict(self, pod: str, namespace: str = "default") -> None:
         """Evict a pod as `kubectl drain` does: a DisruptionTarget condition, then a graceful deletion."""
         self.kubelet.evict(namespace, pod)
+
+    def refuse_pods(self, reason: str) -> None:
+        """Let no pod be created from now on, as an exhausted quota does ("exceeded quota: ..."); "" lets them again."""
+        self.jobs.refusal = reason
 
     def subscribe(
         self,

@@ -17,15 +17,18 @@ from nexus.adapters.fake.clock import Clock, Timer
 from nexus.adapters.fake.objects import condition, controlled_by, copied, owners, parsed, timestamp
 from nexus.adapters.fake.pod_failure_policy import verdict
 from nexus.adapters.fake.store import Store
-from nexus.adapters.kube.api import JOBS, PODS, Object
+from nexus.adapters.kube.api import EVENTS, JOBS, PODS, Object
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
 POD_BATCH = 1.0
 """Seconds between a pod's event and the sync it causes (SyncJobBatchPeriod)."""
 JOB_SYNC = 0.02
-"""Seconds between a Job's own event and its sync."""
+"""Seconds between a new or changed spec and its sync."""
 FIRST_BACKOFF = 10.0
 LONGEST_BACKOFF = 600.0
+FIRST_REFUSAL_DELAY = 1.0
+"""Seconds after which a refused pod is tried again, doubling to LONGEST_REFUSAL_DELAY (DefaultJobApiBackOff)."""
+LONGEST_REFUSAL_DELAY = 60.0
 TERMINAL = ("Succeeded", "Failed")
 
 _Key = tuple[str, str]
@@ -86,15 +89,24 @@ class JobController:
         self.clock = clock
         self._timers: dict[_Key, Timer] = {}
         self._backoffs: dict[str, _Backoff] = {}
+        self._generations: dict[str, int] = {}
+        self._refusals: dict[str, int] = {}
+        self.refusal = ""
+        """Why the API server takes no pods (a quota, an admission policy); empty while it does."""
         store.subscribe(JOBS, self._job_changed)
         store.subscribe(PODS, self._pod_changed)
 
     def _job_changed(self, type_: str, job: Object) -> None:
         if type_ == "DELETED":
             self._backoffs.pop(job["metadata"]["uid"], None)
+            self._generations.pop(job["metadata"]["uid"], None)
             self.clock.after(JOB_SYNC, partial(self._let_orphans_go, job["metadata"]["namespace"]))
         else:
-            self._enqueue((job["metadata"]["namespace"], job["metadata"]["name"]), JOB_SYNC)
+            # Status changes alone are its own doing mostly, and wait for the pods' events (updateJob).
+            uid, generation = job["metadata"]["uid"], job["metadata"]["generation"]
+            changed = self._generations.get(uid) != generation
+            self._generations[uid] = generation
+            self._enqueue(_key(job), JOB_SYNC if changed else POD_BATCH)
 
     def _pod_changed(self, _type: str, pod: Object) -> None:
         for owner in owners(pod):
@@ -193,8 +205,12 @@ class JobController:
             if remaining > 0:
                 self._enqueue(_key(sync.job), remaining)
                 return 0
+            if self.refusal:
+                self._say_refused(sync.job)
+                return active
             for _ in range(missing):
                 self._create_pod(sync.job)
+            self._refusals.pop(sync.job["metadata"]["uid"], None)
             return active + missing
         return active
 
@@ -216,6 +232,23 @@ class JobController:
         }
         self.store.create(PODS, job["metadata"]["namespace"], {"metadata": metadata, "spec": template["spec"]})
 
+    def _say_refused(self, job: Object) -> None:
+        """A pod that could not be created leaves nothing but an Event (RealPodControl.createPods)."""
+        metadata = job["metadata"]
+        nth = self._refusals[metadata["uid"]] = self._refusals.get(metadata["uid"], 0) + 1
+        about = {key: metadata[key] for key in ("namespace", "name", "uid")}
+        message = f'Error creating: pods "{metadata["name"]}-" is forbidden: {self.refusal}'
+        event = {
+            "metadata": {"generateName": f"{metadata['name']}."},
+            "involvedObject": {"apiVersion": "batch/v1", "kind": "Job", **about},
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": message,
+            "source": {"component": "job-controller"},
+        }
+        self.store.create(EVENTS, metadata["namespace"], event)
+        self._enqueue(_key(job), min(LONGEST_REFUSAL_DELAY, FIRST_REFUSAL_DELAY * 2.0 ** min(nth - 1, 6)))
+
     def _delete(self, sync: _Sync, pods: list[Object]) -> None:
         for pod in pods:
             self.store.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
@@ -224,33 +257,35 @@ class JobController:
     def _track(self, sync: _Sync, active: int) -> None:
         """Count finished pods, let them go, then say the end (trackJobStatusAndRemoveFinalizers)."""
         status, end = sync.status, sync.end
+        finished = [pod for pod in sync.fresh if end or phase(pod) == "Succeeded" or sync.is_failed(pod)]
+        succeeded = [pod for pod in finished if phase(pod) == "Succeeded"]
+        # Once the Job has failed, what still ran counts as failed, too; a pod ignored by the policy never does.
         lost = bool(end and end["type"] == "FailureTarget")
-        for pod in sync.fresh:
-            if not (end or phase(pod) == "Succeeded" or sync.is_failed(pod)):
-                continue
-            if phase(pod) == "Succeeded":
-                status["succeeded"] = status.get("succeeded", 0) + 1
-            elif (sync.is_failed(pod) or lost) and sync.counts(pod):
-                status["failed"] = status.get("failed", 0) + 1
+        failed = [
+            pod for pod in finished if pod not in succeeded and (sync.is_failed(pod) or lost) and sync.counts(pod)
+        ]
         set_or_drop(status, "active", active)
-        status["ready"] = 0
+        status["ready"] = 0 if end else sum(1 for pod in sync.active if is_ready(pod))
         status["terminating"] = sync.terminating
-        status.setdefault("uncountedTerminatedPods", {})
+        uncounted = {"succeeded": uids(succeeded), "failed": uids(failed)}
+        status["uncountedTerminatedPods"] = {key: found for key, found in uncounted.items() if found}
         if end and end not in status.setdefault("conditions", []):
             status["conditions"].append(end)
         if sync.suspended and not end:
             self._say_suspended(status)
         self._write(sync.job, status)
-        for pod in sync.fresh:
-            if end or phase(pod) == "Succeeded" or sync.is_failed(pod):
-                self._let_go(pod)
+        for pod in finished:
+            self._let_go(pod)
+        for field, found in uncounted.items():
+            set_or_drop(status, field, status.get(field, 0) + len(found))
+        status["uncountedTerminatedPods"] = {}
         if end and not sync.terminating:
-            failed = end["type"] == "FailureTarget"
-            final = self._condition("Failed" if failed else "Complete", end["reason"], end["message"])
+            failing = end["type"] == "FailureTarget"
+            final = self._condition("Failed" if failing else "Complete", end["reason"], end["message"])
             status["conditions"].append(final)
-            if not failed:
+            if not failing:
                 status["completionTime"] = final["lastTransitionTime"]
-            self._write(sync.job, status)
+        self._write(sync.job, status)
 
     def _say_suspended(self, status: Object) -> None:
         conditions = status.setdefault("conditions", [])
@@ -322,6 +357,16 @@ def finished_at(pod: Object) -> datetime:
         grace = timedelta(seconds=pod["metadata"].get("deletionGracePeriodSeconds", 0))
         return parsed(pod["metadata"]["deletionTimestamp"]) - grace
     return parsed(pod["metadata"]["creationTimestamp"])
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether its containers run (a pod of ours has no readiness probe)."""
+    return all(entry["ready"] for entry in pod.get("status", {}).get("containerStatuses") or [{"ready": False}])
+
+
+def uids(pods: list[Object]) -> list[str]:
+    """The UIDs of pods."""
+    return [str(pod["metadata"]["uid"]) for pod in pods]
 
 
 def set_or_drop(status: Object, field: str, value: int) -> None:

@@ -1,9 +1,9 @@
 """Scheduler, kubelet and pod garbage collector of the fake cluster: they carry every pod through its scripted outcome.
 
-The order is the real one (measured on Kubernetes 1.34, one node, containerd): the container's `terminated` state
-shows up first, the pod's phase up to a second later; a pod that is being deleted stops, says how, and is gone only
-when nobody holds its finalizers. A pod past its activeDeadlineSeconds, too, first shows its container's exit code (0,
-where it obeyed SIGTERM with it) and then phase Failed, reason DeadlineExceeded.
+The order is the real one (measured on Kubernetes 1.34, one node, containerd). A process that ends by itself: its
+container's `terminated` shows up first, the pod's phase about a second later. A process that the kubelet ends (the pod
+is deleted, or past its activeDeadlineSeconds): both in one update, whatever its exit code; a deleted pod is gone
+most of a second later, once nobody holds its finalizers.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from nexus.adapters.kube.api import JOBS, PODS, Object, error_from
 
 SCHEDULE = 0.02
 """Seconds from a pod's creation to its node."""
-START = 0.4
+START = 0.7
 """Seconds from there to a running container, its image on the node."""
-PHASE = 0.8
-"""Seconds from the container's `terminated` to the pod's phase (one relist and one sync)."""
+PHASE = 1.0
+"""Seconds from the container's `terminated` to the pod's phase, where the process ended by itself."""
+GONE = 0.8
+"""Seconds from the phase of a pod that is being deleted to its end."""
 STOP = 0.1
 """Seconds a process that obeys SIGTERM takes."""
 UNSCHEDULED_GC = 20.0
@@ -112,8 +114,9 @@ class Kubelet:
             if not life.stopping and phase(pod) not in TERMINAL:
                 life.stopping = True
                 self._stop(key, pod["metadata"]["deletionGracePeriodSeconds"])
-            elif phase(pod) in TERMINAL:
-                self._plan(key, 0.0, partial(self._gone, key))
+            elif phase(pod) in TERMINAL and pod["metadata"]["deletionGracePeriodSeconds"]:
+                life.quiet()
+                self._plan(key, GONE, partial(self._gone, key))
 
     def _outcome(self, pod: Object) -> Outcome:
         """The n-th pod of a task in a run gets the n-th outcome of its script."""
@@ -184,9 +187,9 @@ class Kubelet:
         if not life.started:
             pod = self.store.get(PODS, *key)
             placed = "nodeName" in pod["spec"]
-            self._plan(key, STOP if placed else UNSCHEDULED_GC, partial(self._end, key, "Failed"))
+            self._plan(key, STOP if placed else UNSCHEDULED_GC, partial(self._end, key, None))
         elif self._terminated(self.store.get(PODS, *key)) is not None:
-            self._plan(key, PHASE, partial(self._end, key, ""))
+            self._plan(key, PHASE, partial(self._end, key, None))
         elif life.outcome.ignores_sigterm:
             self._plan(key, grace, partial(self._exit, key, 137))
         else:
@@ -202,12 +205,13 @@ class Kubelet:
     def _node_pressure(self, key: _Key) -> None:
         """Eviction by the kubelet itself (eviction_manager.go): no grace, the pod object stays."""
         message = "The node was low on resource: memory."
-        self._lives[key].verdict = ("Evicted", message)
+        life = self._lives[key]
+        life.verdict, life.stopping = ("Evicted", message), True
         self._disrupt(key, "TerminationByKubelet", message)
         self._exit(key, 137)
 
     def _exit(self, key: _Key, code: int) -> None:
-        """The process ended: `terminated` now, the phase later."""
+        """The process ended: `terminated` now, the phase later, unless it was the kubelet that ended it."""
         life, now = self._lives[key], timestamp(self.clock.now())
         scripted = code == life.outcome.exit_code
         reason = life.outcome.reason if scripted and life.outcome.reason else ("Error" if code else "Completed")
@@ -215,25 +219,26 @@ class Kubelet:
         if scripted and life.outcome.message:
             terminated["message"] = life.outcome.message.encode()[:MESSAGE_LIMIT].decode(errors="ignore")
         life.quiet()
-        self._state(key, {"terminated": terminated})
-        self._plan(key, PHASE, partial(self._end, key, ""))
+        if life.stopping:
+            self._end(key, terminated)
+        else:
+            self._state(key, {"terminated": terminated})
+            self._plan(key, PHASE, partial(self._end, key, None))
 
-    def _end(self, key: _Key, forced: str) -> None:
-        """The pod's phase; a pod that is being deleted may go now."""
-        life = self._lives[key]
-        pod = self.store.get(PODS, *key)
-        terminated = self._terminated(pod)
-        reason, message = life.verdict
-        final = "Failed" if forced or reason or terminated is None or terminated["exitCode"] else "Succeeded"
+    def _end(self, key: _Key, terminated: Object | None) -> None:
+        """The pod's phase, and with it the container's end where that was not known yet."""
+        reason, message = self._lives[key].verdict
 
-        def edit(status: Object) -> None:
-            status["phase"] = final
+        def edit(pod: Object) -> None:
+            status = pod.setdefault("status", {})
+            if terminated is not None:
+                status["containerStatuses"] = [_container(spec, {"terminated": terminated}) for spec in containers(pod)]
+            known = self._terminated(pod)
+            status["phase"] = "Failed" if reason or known is None or known["exitCode"] else "Succeeded"
             if reason:
                 status.update(reason=reason, message=message)
 
-        self._status(key, edit)
-        if going(pod):
-            self._gone(key)
+        self.store.change(PODS, *key, edit)
 
     def _gone(self, key: _Key) -> None:
         if self.store.find(PODS, *key):

@@ -24,7 +24,7 @@ GARBAGE_DELAY = 0.1
 _NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery util/rand: no vowels, no look-alikes
 
 HISTORY = 10_000
-"""Changes a watch may still ask for; before them it gets 410 Expired."""
+"""Changes a watch may still ask for by default; before them it gets 410 Expired."""
 
 Objects = list[Object]
 Callback = Callable[[str, Object], None]
@@ -95,14 +95,16 @@ class Subscription:
 class Store:
     """Objects by kind, namespace and name, with the API server's rules about changing them."""
 
-    def __init__(self, clock: Clock, seed: int = 0) -> None:
+    def __init__(self, clock: Clock, seed: int = 0, history: int = HISTORY) -> None:
         self.clock = clock
         self.random = random.Random(seed)
         self.subscriptions: list[Subscription] = []
+        self.listeners: list[Callable[[], object]] = []
+        """Called after every change of anything."""
         self._objects: dict[Kind, dict[tuple[str, str], Object]] = {}
         self._version = 1000
         self._garbage_due = False
-        self._history: deque[_Change] = deque(maxlen=HISTORY)
+        self._history: deque[_Change] = deque(maxlen=history)
 
     @property
     def version(self) -> str:
@@ -272,7 +274,7 @@ class Store:
     def catch_up(self, watch: Subscription, resource_version: str) -> None:
         """Send a watch all changes after a resourceVersion; raises Expired where they are no longer known."""
         after = int(resource_version)
-        if self._history and len(self._history) == HISTORY and after < self._history[0].version - 1:
+        if self._history and len(self._history) == self._history.maxlen and after < self._history[0].version - 1:
             message = f"too old resource version: {after} ({self._history[0].version})"
             raise error_from(410, "Expired", message, kind=watch.kind.kind)
         for change in self._history:
@@ -340,6 +342,8 @@ class Store:
         for watch in list(self.subscriptions):
             if watch.kind == kind:
                 watch.offer(type_, old, new)
+        for listener in list(self.listeners):
+            listener()
 
     def _orphan(self, uid: str) -> None:
         def edit(body: Object) -> None:
