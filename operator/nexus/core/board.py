@@ -12,7 +12,7 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import OutputRef, TaskStatus
 from nexus.core import scope
 from nexus.core.definition import Definition, Node
-from nexus.core.expressions import Evaluator, ExpressionError
+from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import Facts, JobFact
 from nexus.core.names import output_name
 from nexus.core.outputs import INLINE_LIMIT, INLINE_TOTAL_LIMIT, dump
@@ -33,12 +33,17 @@ class Board:
     facts: Facts
     now: datetime
     evaluator: Evaluator
+    may_start: bool = True
     tasks: dict[str, TaskStatus] = field(init=False)
     reads: list[Read] = field(default_factory=list)
     stores: list[StoreOutput] = field(default_factory=list)
     starts: list[StartTask] = field(default_factory=list)
     events: list[RunEvent] = field(default_factory=list)
     wakes: list[datetime] = field(default_factory=list)
+    planned: dict[str, TaskStatus] = field(default_factory=dict)
+    """What was known of the tasks in `starts` before their start was planned."""
+    stopped: tuple[Reason, str] | None = None
+    """Why everything that had not ended was ended, in this decision."""
     _fresh: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,6 +59,11 @@ class Board:
         """The run's params. Raises ParamsInvalid."""
         return resolve(self.definition.spec.params or (), self.facts.run.params, self.facts.run, self.evaluator)
 
+    @cached_property
+    def inline_size(self) -> int:
+        """Bytes of the outputs that the status holds."""
+        return sum(len(dump(status.output).encode()) for status in self.tasks.values() if status.output)
+
     def job(self, task: str) -> JobFact | None:
         """The Job of the task's last attempt, recorded or not (an operator that died between the creation of a Job
         and the status write left one)."""
@@ -61,7 +71,9 @@ class Board:
 
     def move(self, task: str, **changes: Any) -> None:
         """Change fields of a task's status."""
-        self.tasks[task] = self.tasks[task].model_copy(update=changes)
+        status = self.tasks[task]
+        if any(getattr(status, name) != value for name, value in changes.items()):
+            self.tasks[task] = status.model_copy(update=changes)
 
     def wait(self, task: str, reason: Reason, message: str) -> None:
         """Say why a task that has not ended is not further."""
@@ -89,16 +101,14 @@ class Board:
         self._fresh[task] = output
         if not output:
             kept: dict[str, Any] = {}
-        elif size <= INLINE_LIMIT and self._inline_size() + size <= INLINE_TOTAL_LIMIT:
+        elif size <= INLINE_LIMIT and self.inline_size + size <= INLINE_TOTAL_LIMIT:
+            self.inline_size += size
             kept = {"output": dict(output)}
         else:
             name = output_name(job_name)
             self.stores.append(StoreOutput(task, name, text))
             kept = {"output_ref": OutputRef(config_map=name, size=size)}
         self.end(task, TaskPhase.SUCCEEDED, **kept, **changes)
-
-    def _inline_size(self) -> int:
-        return sum(len(dump(status.output).encode()) for status in self.tasks.values() if status.output)
 
     def output(self, task: str) -> Mapping[str, Any] | None:
         """A task's output, None where it did not succeed. Raises Unread."""
@@ -120,7 +130,7 @@ class Board:
     def renderer(self, node: Node) -> Renderer:
         """Renders the fields of one task: it sees params, run, and the tasks before it."""
         run = scope.run_values(self.facts.run, "Running")
-        by_identifier = {scope.identifier(name): name for name in node.ancestors}
+        by_identifier = {task_identifier(name): name for name in node.ancestors}
 
         def lookup(variable: str) -> Any:
             root, _, rest = variable.partition(".")

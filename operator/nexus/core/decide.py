@@ -18,16 +18,19 @@ from nexus.core.start import start
 from nexus.core.stop import stop, stray_jobs
 
 
-def decide(definition: Definition, facts: Facts, now: datetime, evaluator: Evaluator) -> Plan:
+def decide(
+    definition: Definition, facts: Facts, now: datetime, evaluator: Evaluator, *, may_start: bool = True
+) -> Plan:
     """What to do for a run, and its status once that is done.
 
     A function of its arguments alone: `evaluator` gives the same value for the same expression and variables. Called
-    again with the facts that result from carrying out its plan, it plans nothing more.
+    again with the facts that result from carrying out its plan, it plans nothing more. Without `may_start` it starts
+    nothing and wants to be asked again at once.
     """
     recorded = facts.status
     if recorded is not None and recorded.phase.ended:
         return after(recorded, facts)
-    board = Board(definition, facts, now, evaluator)
+    board = Board(definition, facts, now, evaluator, may_start)
     if recorded is None or recorded.start_time is None:
         try:
             _ = board.params

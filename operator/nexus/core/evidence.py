@@ -7,7 +7,7 @@ The Job's conditions are the backstop and, for failures, the judge.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason
 from nexus.core.facts import JobFact, PodFact
@@ -21,7 +21,9 @@ class Active:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """The Job controller waits before the next pod of the same Job."""
+    """The Job controller waits before the next pod of the same Job. `last` is None where the failed pod is gone."""
+
+    last: Failed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,15 @@ IMAGE_REASONS = frozenset(
 )
 # What runc says where the entrypoint is missing or not executable for the user.
 NO_COMMAND = ("executable file not found", "no such file or directory", "permission denied", "exec format error")
+# What a shell exits with: 126 where it may not execute the command, 127 where there is none.
+NO_COMMAND_CODES = (126, 127)
+# Killed by SIGKILL, ended by SIGTERM.
+STOPPED = (137, 143)
 
 
-def judge(job: JobFact) -> Evidence:
-    """What is proven about the attempt that this Job stands for."""
-    success = next((pod for pod in job.pods if _finished_well(pod)), None)
+def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
+    """What is proven about the attempt that this Job stands for; `timeout_seconds` is what one pod may take."""
+    success = next((pod for pod in job.pods if _finished_well(pod, job, timeout_seconds)), None)
     if success is not None:
         return Succeeded(success)
     if job.failure:
@@ -82,24 +88,30 @@ def judge(job: JobFact) -> Evidence:
     live = [pod for pod in job.pods if pod.live and pod.deleted_at is None]
     if live:
         return _liveness(live[-1])
-    if any(pod.live for pod in job.pods):
-        return Active()  # being deleted: the Job will say how it ended
+    failures = [pod for pod in job.pods if pod.phase == "Failed" and pod.disrupted_at is None]
+    undecided = any(pod.phase not in ("Succeeded", "Failed") for pod in job.pods)
+    if undecided or len(failures) > job.failed:
+        return Active()  # it is being stopped, or the Job controller has not counted it yet
     if job.failed:
-        return Backoff()
-    if job.pods:
-        return Active()  # ended, but the Job controller has not counted it yet
-    return _no_pod(job)
+        return Backoff(of_pod(max(failures, key=_end)) if failures else None)
+    return Active() if job.pods else _no_pod(job)
 
 
-def _finished_well(pod: PodFact) -> bool:
+def _finished_well(pod: PodFact, job: JobFact, timeout_seconds: int | None) -> bool:
     """Exit code 0, and nobody asked the pod to stop before: a process that exits 0 on SIGTERM proves nothing.
 
-    Kubernetes' times have whole seconds, so "in the same second" counts as asked.
+    Kubernetes' times have whole seconds, so "in the same second" counts as asked. The kubelet asks too, when the
+    attempt's time is over, and leaves no sign of it before the pod's phase: past the timeout only the phase decides.
     """
     if pod.terminated is None or pod.terminated.exit_code != 0 or pod.phase == "Failed":
         return False
     ended = pod.terminated.finished_at
-    return all(asked is None or (ended is not None and ended < asked) for asked in (pod.deleted_at, pod.disrupted_at))
+    if any(asked is not None and (ended is None or ended >= asked) for asked in (pod.deleted_at, pod.disrupted_at)):
+        return False
+    if timeout_seconds is None or pod.phase == "Succeeded" or job.complete:
+        return True
+    began = pod.scheduled_at or pod.created_at
+    return began is None or (ended is not None and ended < began + timedelta(seconds=timeout_seconds))
 
 
 def _liveness(pod: PodFact) -> Evidence:
@@ -182,32 +194,31 @@ def _end(pod: PodFact) -> tuple[bool, float]:
 
 def of_pod(pod: PodFact) -> Failed:
     """Why the container of one pod failed, in words for its author."""
+    ended = pod.terminated
+    code, at = (ended.exit_code, ended.finished_at) if ended else (None, None)
     if pod.reason == "DeadlineExceeded":
-        code = pod.terminated.exit_code if pod.terminated else None
-        at = pod.terminated.finished_at if pod.terminated else None
         return Failed(Reason.TIMEOUT, "the attempt took longer than timeoutSeconds", code, at)
-    if pod.terminated is None:
-        return Failed(Reason.EVICTED, pod.reason or "the pod failed before its container started")
-    ended, code = pod.terminated, pod.terminated.exit_code
+    if ended is not None and ended.reason == "OOMKilled":
+        return Failed(Reason.OUT_OF_MEMORY, "the container was killed at its memory limit", code, at)
     if pod.reason == "Evicted":
-        return Failed(Reason.EVICTED, "the kubelet evicted the pod", code, ended.finished_at)
-    if ended.reason == "OOMKilled":
-        return Failed(Reason.OUT_OF_MEMORY, "the container was killed at its memory limit", code, ended.finished_at)
+        return Failed(Reason.EVICTED, "the kubelet evicted the pod: its node ran out of memory or disk", code, at)
+    if pod.disrupted_at is not None:
+        return Failed(Reason.EVICTED, "the pod was disrupted (drain or preemption)", code, at)
+    if pod.deleted_at is not None and code in (None, *STOPPED):
+        return Failed(Reason.POD_DELETED, "the pod was deleted while the task ran", code, at)
+    if ended is None:
+        return Failed(Reason.EVICTED, f"the pod failed before its container started: {pod.reason or 'no reason given'}")
     if ended.reason in ("StartError", "ContainerCannotRun"):
         absent = any(sign in ended.message for sign in NO_COMMAND)
         reason = Reason.COMMAND_NOT_FOUND if absent else Reason.TASK_ERROR
-        return Failed(
-            reason, f"the container could not be started: {_last_line(ended.message)}", code, ended.finished_at
-        )
+        return Failed(reason, f"the container could not be started: {_end_of(ended.message)}", code, at)
     sentence, reason_given = error_of(ended.message)
     if code == OUTPUT_REFUSED and reason_given is not None:
-        return Failed(reason_given, sentence, code, ended.finished_at, final=True)
-    if pod.deleted_at is not None and code in (137, 143):
-        return Failed(Reason.POD_DELETED, "the pod was deleted while the task ran", code, ended.finished_at)
-    reason = Reason.COMMAND_NOT_FOUND if code == 127 else Reason.TASK_ERROR
-    return Failed(reason, sentence or f"exit code {code}", code, ended.finished_at)
+        return Failed(reason_given, sentence, code, at, final=True)
+    reason = Reason.COMMAND_NOT_FOUND if code in NO_COMMAND_CODES else Reason.TASK_ERROR
+    return Failed(reason, sentence or f"exit code {code}", code, at)
 
 
-def _last_line(text: str) -> str:
+def _end_of(text: str) -> str:
     """The kubelet's own words come last in a chain of wrapped errors; 300 characters are enough of them."""
     return text.strip()[-300:]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
-from nexus.api.run import WorkflowRunStatus
+from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import Condition
 from nexus.core.board import Board
 from nexus.core.facts import Facts
 from nexus.core.plan import Plan, RunEvent
+from nexus.core.stop import stray_jobs
 
 
 def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
@@ -37,40 +38,47 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
 
 
 def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
-    """The plan for a run that cannot start: it ends Failed, nothing is made."""
+    """The plan for a run that cannot start, or cannot go on: it ends Failed, and what runs is stopped."""
     recorded = facts.status or WorkflowRunStatus()
+    tasks = [task if task.phase.ended else _broken_off(task, now, reason, message) for task in recorded.tasks or ()]
     status = recorded.model_copy(
-        update={"observed_generation": facts.run.generation, "start_time": recorded.start_time or now, "tasks": None}
+        update={
+            "observed_generation": facts.run.generation,
+            "start_time": recorded.start_time or now,
+            "tasks": tasks or None,
+        }
     )
     ended = _ended(status, RunPhase.FAILED, reason, message[:4_096], now, facts.run.generation)
-    return Plan(status=ended, events=(_event(facts, ended),))
+    return Plan(status=ended, stops=stray_jobs(tasks, facts.jobs), events=(_event(facts, ended),))
+
+
+def _broken_off(task: TaskStatus, now: datetime, reason: Reason, message: str) -> TaskStatus:
+    return task.model_copy(
+        update={
+            "phase": TaskPhase.OMITTED if task.job is None else TaskPhase.FAILED,
+            "reason": reason,
+            "message": message[:1_000],
+            "completion_time": now,
+            "next_attempt_time": None,
+        }
+    )
 
 
 def _ending(board: Board) -> tuple[RunPhase, Reason | None, str]:
-    by_phase = {
-        phase: [name for name, task in board.tasks.items() if task.phase is phase]
-        for phase in (TaskPhase.FAILED, TaskPhase.CANCELLED, TaskPhase.OMITTED)
-    }
-    if board.facts.cancel and any(task.reason is Reason.CANCELLED for task in board.tasks.values()):
-        return RunPhase.CANCELLED, Reason.CANCELLED, "the run was cancelled"
-    deadline = [name for name, task in board.tasks.items() if _by_run_deadline(board, name)]
-    if deadline:
-        return RunPhase.FAILED, Reason.DEADLINE_EXCEEDED, board.tasks[deadline[0]].message or ""
-    failed = by_phase[TaskPhase.FAILED]
+    match board.stopped:
+        case (Reason.CANCELLED as reason, message):
+            return RunPhase.CANCELLED, reason, message
+        case (Reason.DEADLINE_EXCEEDED as reason, message):
+            return RunPhase.FAILED, reason, message
+    failed = [task for task in board.tasks.values() if task.phase is TaskPhase.FAILED]
     if failed:
-        first = board.tasks[failed[0]]
         others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        return RunPhase.FAILED, Reason.TASK_FAILED, f"task {failed[0]}{others}: {first.message or first.reason}"
+        return (
+            RunPhase.FAILED,
+            Reason.TASK_FAILED,
+            f"task {failed[0].name}{others}: {failed[0].message or failed[0].reason}",
+        )
     return RunPhase.SUCCEEDED, None, ""
-
-
-def _by_run_deadline(board: Board, name: str) -> bool:
-    task = board.tasks[name]
-    return (
-        task.reason is Reason.DEADLINE_EXCEEDED
-        and board.definition.spec.deadline_seconds is not None
-        and (task.message or "").startswith("the run ")
-    )
 
 
 def _ended(

@@ -27,20 +27,22 @@ def observe(board: Board, node: Node) -> None:
     status = board.tasks[node.name]
     if status.phase.ended:
         return
-    job = board.job(node.name)
-    if job is not None and job.ordinal > ordinal(status):
-        _adopt(board, node, job)
-    elif status.job is None or status.next_attempt_time is not None:
-        return
-    else:
-        recorded = status.job.name
-        job = next((job for job in board.facts.jobs.get(node.name, ()) if job.name == recorded), None)
+    if status.job is not None and status.next_attempt_time is None:
+        _recorded(board, node, status.job.name)
+    # Only then a Job that no status knows: how the one before it ended says which number the attempt has.
+    newest, status = board.job(node.name), board.tasks[node.name]
+    if newest is not None and not status.phase.ended and newest.ordinal > ordinal(status):
+        _adopt(board, node, newest)
+        _apply(board, node, newest)
+    _task_deadline(board, node)
+
+
+def _recorded(board: Board, node: Node, name: str) -> None:
+    job = next((job for job in board.facts.jobs.get(node.name, ()) if job.name == name), None)
     if job is None:
-        gone = Failed(Reason.JOB_DELETED, f"the Job {board.tasks[node.name].job.name} was deleted", at=board.now)  # type: ignore[union-attr]
-        _failed(board, node, None, gone)
+        _failed(board, node, None, Failed(Reason.JOB_DELETED, f"the Job {name} was deleted", at=board.now))
     else:
         _apply(board, node, job)
-    _task_deadline(board, node)
 
 
 def _adopt(board: Board, node: Node, job: JobFact) -> None:
@@ -60,54 +62,85 @@ def _adopt(board: Board, node: Node, job: JobFact) -> None:
 
 def _apply(board: Board, node: Node, job: JobFact) -> None:
     name = node.name
-    match judge(job):
+    match judge(job, node.task.timeout_seconds):
         case Active():
-            _count(board, node, job)
+            _count(board, node, job, 1)
             board.move(name, phase=TaskPhase.RUNNING, reason=None, message=None)
-        case Backoff():
-            _count(board, node, job)
-            board.move(name, phase=TaskPhase.RUNNING)
-            board.wait(name, Reason.RETRY_DELAY, "the last attempt failed; the Job starts the next one after its delay")
+        case Backoff(last):
+            _backoff(board, node, job, last)
         case Waiting() as waiting:
-            _count(board, node, job)
+            _count(board, node, job, 1)
             _waiting(board, node, waiting)
         case Succeeded(pod):
-            _count(board, node, job)
+            _count(board, node, job, 1)
             _succeeded(board, node, job, pod)
         case Failed() as failure:
             _failed(board, node, job, failure)
 
 
-def _count(board: Board, node: Node, job: JobFact) -> None:
-    """Attempts within one Job: each pod that the Job controller counted as failed was followed by another."""
+def _attempts(node: Node, status: TaskStatus, job: JobFact, current: int) -> int:
+    """Attempts so far: those before this Job, its failed pods, and `current` (1 or 0) that is not among these."""
+    failed = min(job.failed, node.retry.limit + 1)
+    return job.ordinal - (status.replacements or 0) + max(failed + current - 1, 0)
+
+
+def _count(board: Board, node: Node, job: JobFact, current: int) -> None:
+    """Record the attempts within one Job: each pod that the Job controller counted as failed was one."""
     status = board.tasks[node.name]
-    attempts = job.ordinal - (status.replacements or 0) + min(job.failed, node.retry.limit)
+    attempts = _attempts(node, status, job, current)
     if attempts > (status.attempts or 0):
-        last = [pod for pod in job.pods if pod.terminated is not None and pod.terminated.exit_code != 0]
-        code = last[-1].terminated.exit_code if last and last[-1].terminated else None
-        words = f"task {node.name}: attempt {attempts - 1} failed" + (f" with exit code {code}" if code else "")
-        board.events.append(RunEvent("TaskRetried", words, warning=True, task=node.name))
-        board.move(node.name, attempts=attempts, exit_code=code)
+        board.move(node.name, attempts=attempts)
+        if current and status.reason is not Reason.RETRY_DELAY:
+            # Its delay was not seen: no operator was there.
+            _tell_retry(board, node, f"attempt {attempts - 1} failed")
+
+
+def _backoff(board: Board, node: Node, job: JobFact, last: Failed | None) -> None:
+    """The same words as for a retry that the operator starts: users see no difference."""
+    _count(board, node, job, 0)
+    words = "the last attempt failed"
+    if last is not None:
+        words = f"{last.reason.value}: {last.message}"
+        board.move(node.name, exit_code=last.exit_code)
+    if board.tasks[node.name].reason is not Reason.RETRY_DELAY:
+        _tell_retry(board, node, f"attempt failed: {words}")
+    at = last.at if last is not None else None
+    due = node.retry.due(max(job.failed, 1), at) if at is not None else None
+    board.move(node.name, phase=TaskPhase.RUNNING)
+    board.wait(node.name, Reason.RETRY_DELAY, _delay_words(due, words))
+
+
+def _tell_retry(board: Board, node: Node, words: str) -> None:
+    board.events.append(RunEvent("TaskRetried", f"task {node.name}: {words}", warning=True, task=node.name))
+
+
+def _delay_words(due: datetime | None, why: str) -> str:
+    when = f"is due at {format_time(due)}" if due is not None else "follows after a delay"
+    return f"the next attempt {when}; the last failed: {why}"
 
 
 def _waiting(board: Board, node: Node, waiting: Waiting) -> None:
-    name = node.name
+    name, status = node.name, board.tasks[node.name]
     limit = timedelta(seconds=node.start_timeout_seconds)
-    overdue = waiting.since is not None and board.now >= waiting.since + limit
-    if waiting.hopeless or overdue:
+    message = waiting.message
+    if waiting.reason is Reason.IMAGE_PULL and status.reason is Reason.IMAGE_PULL:
+        # ErrImagePull and ImagePullBackOff take turns; the first message is the one with the cause.
+        message = status.message or message
+    if waiting.since is not None and board.now >= waiting.since + limit and not waiting.hopeless:
         reason = Reason.START_TIMEOUT if waiting.reason is Reason.STARTING else waiting.reason
-        message = waiting.message
-        if not waiting.hopeless:
-            message = f"not started within startTimeoutSeconds ({node.start_timeout_seconds}): {message}"
-        board.end(name, TaskPhase.FAILED, reason, message)
+        words = f"not started within startTimeoutSeconds ({node.start_timeout_seconds}): {message}"
+        board.end(name, TaskPhase.FAILED, reason, words)
+        return
+    if waiting.hopeless:
+        board.end(name, TaskPhase.FAILED, waiting.reason, message)
         return
     if waiting.since is not None:
         board.wakes.append(waiting.since + limit)
-    if waiting.reason is Reason.STARTING:
+    if waiting.reason is Reason.STARTING and status.phase is not TaskPhase.PENDING:
         # Every pod passes through here within a second or two: not worth a write.
         return
     board.move(name, phase=TaskPhase.PENDING)
-    board.wait(name, waiting.reason, waiting.message)
+    board.wait(name, waiting.reason, message)
 
 
 def _succeeded(board: Board, node: Node, job: JobFact, pod: PodFact) -> None:
@@ -132,10 +165,8 @@ def _succeeded(board: Board, node: Node, job: JobFact, pod: PodFact) -> None:
 
 def _failed(board: Board, node: Node, job: JobFact | None, failure: Failed) -> None:
     status = board.tasks[node.name]
-    attempts = status.attempts or 1
-    if job is not None:
-        # Of a Job's failed pods the last one is the failure at hand, the others were followed by another attempt.
-        attempts = job.ordinal - (status.replacements or 0) + max(min(job.failed, node.retry.limit + 1) - 1, 0)
+    # Of a Job's failed pods the last one is the failure at hand, the others were followed by another attempt.
+    attempts = _attempts(node, status, job, 0) if job is not None else status.attempts or 1
     if _free(failure, node, status):
         board.move(node.name, attempts=attempts - 1, replacements=(status.replacements or 0) + 1)
         _next_attempt(board, node, failure, board.now)
@@ -143,14 +174,10 @@ def _failed(board: Board, node: Node, job: JobFact | None, failure: Failed) -> N
         board.move(node.name, attempts=attempts, exit_code=failure.exit_code)
         _next_attempt(board, node, failure, node.retry.due(attempts, failure.at or board.now))
     else:
-        board.end(
-            node.name,
-            TaskPhase.FAILED,
-            failure.reason,
-            failure.message,
-            attempts=attempts,
-            exit_code=failure.exit_code,
-        )
+        message = failure.message
+        if failure.reason is Reason.DEADLINE_EXCEEDED:
+            message = _deadline_words(node)
+        board.end(node.name, TaskPhase.FAILED, failure.reason, message, attempts=attempts, exit_code=failure.exit_code)
 
 
 def _free(failure: Failed, node: Node, status: TaskStatus) -> bool:
@@ -165,13 +192,9 @@ def _free(failure: Failed, node: Node, status: TaskStatus) -> bool:
 
 def _next_attempt(board: Board, node: Node, failure: Failed, due: datetime) -> None:
     words = f"{failure.reason.value}: {failure.message}"
-    board.events.append(
-        RunEvent("TaskRetried", f"task {node.name}: attempt failed: {words}", warning=True, task=node.name)
-    )
+    _tell_retry(board, node, f"attempt failed: {words}")
     board.move(node.name, phase=TaskPhase.RUNNING, next_attempt_time=due)
-    board.wait(
-        node.name, Reason.RETRY_DELAY, f"the next attempt is due at {format_time(due)}; the last failed: {words}"
-    )
+    board.wait(node.name, Reason.RETRY_DELAY, _delay_words(due, words))
 
 
 def _task_deadline(board: Board, node: Node) -> None:
@@ -180,11 +203,10 @@ def _task_deadline(board: Board, node: Node) -> None:
         return
     deadline = status.start_time + timedelta(seconds=seconds)
     if board.now >= deadline:
-        board.end(
-            node.name,
-            TaskPhase.FAILED,
-            Reason.DEADLINE_EXCEEDED,
-            f"the task took longer than its deadlineSeconds ({seconds})",
-        )
+        board.end(node.name, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, _deadline_words(node))
     else:
         board.wakes.append(deadline)
+
+
+def _deadline_words(node: Node) -> str:
+    return f"the task took longer than its deadlineSeconds ({node.task.deadline_seconds})"

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,13 @@ INLINE_TOTAL_LIMIT = 64 * 1024
 FRAME_PREFIX = "NEXUS-OUTPUT "
 # The exit code of a bootstrap that refuses an output: the same code would write the same again, so no retry.
 OUTPUT_REFUSED = 240
+# A frame of lines is larger than the JSON made of it; the bash bootstrap refuses more than this.
+FRAME_LIMIT = 1024 * 1024
+FRAME_CANDIDATES = 20
+DEPTH_LIMIT = 100
+
+_INT_LIMIT = 2**63
+_TOO_DEEP = f"it is nested more than {DEPTH_LIMIT} levels deep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Rejected:
 def of_container(message: str) -> Output | Rejected:
     """The output of a container task: its termination message where that is a JSON object, else none."""
     try:
-        value = json.loads(message, parse_constant=_refuse_constant)
+        value = load(message)
     except ValueError:
         # The kubelet cuts at the limit without a sign of it: a full message that does not parse was cut.
         if len(message.encode()) >= MESSAGE_LIMIT:
@@ -70,15 +78,17 @@ def of_bootstrap(message: str) -> Output | Frame | Rejected:
     """The output of a python, http, bash or sql task from the message of its bootstrap."""
     head, _, rest = message.partition("\n")
     try:
-        envelope = json.loads(head)
+        envelope = load(head)
     except ValueError:
         envelope = None
     match envelope:
         case {"output": dict(value)}:
             return Output(value)
-        case {"lines": int(size)}:
+        case {"lines": int(size)} if size >= 0:
             return of_lines(rest.encode()[:size].decode(errors="replace"))
-        case {"frame": {"size": int(size), "sha256": str(sha256), "format": str(form)}}:
+        case {"frame": {"size": int(size), "sha256": str(sha256), "format": "json" | "lines" as form}} if size >= 0:
+            if size > FRAME_LIMIT:
+                return _too_large(size)
             return Frame(size, sha256, form)
         case {"error": {"reason": str(reason), "message": str(text)}} if reason in (
             Reason.INVALID_OUTPUT,
@@ -87,7 +97,8 @@ def of_bootstrap(message: str) -> Output | Frame | Rejected:
             return Rejected(Reason(reason), text)
     return Rejected(
         Reason.INVALID_OUTPUT,
-        "the task ended before its output was written (os._exit, or a process that replaced it?): let the code run to its end",
+        "the task ended before its output was written (os._exit, or a process that replaced it?): let the code run to "
+        "its end",
     )
 
 
@@ -95,7 +106,12 @@ def of_frame(frame: Frame, text: str) -> Output | Rejected:
     """The output that a frame's text (from `find_frame`) holds."""
     if frame.format == "lines":
         return of_lines(text)
-    value = json.loads(text)
+    try:
+        value = load(text)
+    except ValueError as error:
+        return Rejected(Reason.INVALID_OUTPUT, f"the output is no JSON: {error}")
+    if not isinstance(value, dict):
+        return Rejected(Reason.INVALID_OUTPUT, f"the output is {dump(value)[:80]}, and an output is a JSON object")
     return within_limit(value)
 
 
@@ -109,7 +125,7 @@ def of_lines(text: str) -> Output | Rejected:
         key, equals, content = line.partition("=")
         is_json = key.endswith(":")
         key = key.removesuffix(":")
-        if not equals or not key or key != key.strip():
+        if not equals or not key or key.split() != [key]:
             return Rejected(
                 Reason.INVALID_OUTPUT,
                 f"line {number} of $NEXUS_OUTPUT is neither key=value nor key:=json: {line[:80]!r}",
@@ -118,7 +134,7 @@ def of_lines(text: str) -> Output | Rejected:
             value[key] = content
             continue
         try:
-            value[key] = json.loads(content, parse_constant=_refuse_constant)
+            value[key] = load(content)
         except ValueError as error:
             return Rejected(
                 Reason.INVALID_OUTPUT,
@@ -131,13 +147,29 @@ def of_lines(text: str) -> Output | Rejected:
 def within_limit(value: Mapping[str, Any]) -> Output | Rejected:
     """The output, unless its JSON is over 512 KiB."""
     size = len(dump(value).encode())
-    if size > OUTPUT_LIMIT:
-        return Rejected(
-            Reason.OUTPUT_TOO_LARGE,
-            f"the output is {size:,} bytes of JSON, the limit is {OUTPUT_LIMIT:,}: return less, or keep the data "
-            "outside and return where it lies",
-        )
-    return Output(value)
+    return _too_large(size) if size > OUTPUT_LIMIT else Output(value)
+
+
+def _too_large(size: int) -> Rejected:
+    return Rejected(
+        Reason.OUTPUT_TOO_LARGE,
+        f"the output is {size:,} bytes of JSON, the limit is {OUTPUT_LIMIT:,}: return less, or keep the data outside "
+        "and return where it lies",
+    )
+
+
+def load(text: str) -> Any:
+    """The value of a JSON text that task code wrote.
+
+    Raises ValueError for what is no JSON, and for what the API server, CEL or the next reader would not take: NaN,
+    infinities, whole numbers beyond 64 bits, half a surrogate pair, more than 100 levels.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    _check(value, DEPTH_LIMIT)
+    return value
 
 
 def dump(value: object) -> str:
@@ -150,9 +182,11 @@ def find_frame(log: bytes, size: int, sha256: str) -> str | None:
 
     The frame is the last line with the prefix; a line that user code forged fails the hash.
     """
-    for line in reversed(log.split(b"\n")):
-        if not line.startswith(FRAME_PREFIX.encode()):
-            continue
+    prefix = FRAME_PREFIX.encode()
+    lines = [line for line in log.split(b"\n") if line.startswith(prefix)]
+    # What follows the frame was printed by processes that outlived the task's code. A few are looked past; a log full
+    # of forged lines, each to be decompressed, would hold up other runs.
+    for line in reversed(lines[-FRAME_CANDIDATES:]):
         try:
             packed = base64.b64decode(line[len(FRAME_PREFIX) :].strip(), validate=True)
             # 32 + MAX_WBITS: zlib (python) or gzip (bash), whichever the header says. The bound on what comes out
@@ -168,7 +202,7 @@ def find_frame(log: bytes, size: int, sha256: str) -> str | None:
 def error_of(message: str) -> tuple[str, Reason | None]:
     """What a failed bootstrap says of the error: a sentence, and a reason where it names one."""
     try:
-        envelope = json.loads(message)
+        envelope = load(message)
     except ValueError:
         return "", None
     match envelope:
@@ -184,3 +218,28 @@ def error_of(message: str) -> tuple[str, Reason | None]:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large for a number")
+    return number
+
+
+def _whole(text: str) -> int:
+    # Counted before it is read: Python takes quadratic time for digits beyond all use.
+    if len(text) > 20 or not -_INT_LIMIT <= int(text) < _INT_LIMIT:
+        raise ValueError(f"{text[:40]} does not fit into 64 bits: write it as text")
+    return int(text)
+
+
+def _check(value: Any, levels: int) -> None:
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("it holds half a surrogate pair, which is no text")
+    elif isinstance(value, dict | list):
+        if levels == 0:
+            raise ValueError(_TOO_DEEP)
+        for item in value if isinstance(value, list) else (*value, *value.values()):
+            _check(item, levels - 1)

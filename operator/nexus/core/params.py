@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nexus.api.workflow import Param, ParamType
-from nexus.core.expressions import Evaluator, ExpressionError, TemplateError, parse
+from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
 from nexus.core.outputs import dump
 from nexus.core.render import Renderer
@@ -34,34 +34,49 @@ def resolve(params: Sequence[Param], given: Mapping[str, Any], run: RunFact, eva
 
     Raises ParamsInvalid, naming every param that is unknown, missing or of a wrong value.
     """
-    problems = [_unknown(name, params) for name in given if name not in {param.name for param in params}]
+    known = {param.name for param in params}
+    problems = [_unknown(name, params) for name in given if name not in known]
     values: dict[str, Any] = {}
     for param in params:
-        try:
-            values[param.name] = _value(param, given, run, evaluator)
-            problem = mismatch(param, values[param.name], evaluator)
-        except (TemplateError, ExpressionError) as error:
-            problem = f"params.{param.name}: its default fails: {error}"
-        except KeyError:
-            problem = f"params.{param.name}: no value and no default: give one with --param {param.name}=... or in spec.params"
+        where = f"params.{param.name}"
+        if param.name in given:
+            value = given[param.name]
+        elif "default" in param.model_fields_set:
+            try:
+                value = _default(param, run, evaluator)
+            except (TemplateError, ExpressionError) as error:
+                problems.append(f"{where}: its default fails: {error}")
+                continue
+        else:
+            problems.append(
+                f"{where}: no value and no default: give one with --param {param.name}=... or in spec.params"
+            )
+            continue
+        values[param.name] = value
+        problem = mismatch(param, value, evaluator)
         if problem:
             problems.append(problem)
-    if not problems and len(dump(values).encode()) > TOTAL_LIMIT:
-        problems.append(
-            f"the params are over {TOTAL_LIMIT:,} bytes of JSON in all: pass large data through a task's output"
-        )
+    if not problems:
+        problems += _unfit(values)
     if problems:
         raise ParamsInvalid(tuple(problems))
     return values
 
 
-def _value(param: Param, given: Mapping[str, Any], run: RunFact, evaluator: Evaluator) -> Any:
-    if param.name in given:
-        return given[param.name]
-    if "default" not in param.model_fields_set:
-        raise KeyError(param.name)
+def _default(param: Param, run: RunFact, evaluator: Evaluator) -> Any:
     values = {f"run.{name}": value for name, value in run_values(run, "Running").items()}
     return Renderer(evaluator, RUN_VARIABLES, values.__getitem__).deep(param.default)
+
+
+def _unfit(values: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps the values together from travelling in an environment."""
+    for name, value in values.items():
+        if isinstance(value, str) and "\0" in value:
+            yield f"params.{name}: a NUL cannot stand in an environment variable: pass bytes as base64"
+        if any("\ud800" <= character <= "\udfff" for character in dump(value)):
+            yield f"params.{name}: its text is not Unicode: pass bytes as base64"
+    if len(dump(values).encode(errors="replace")) > TOTAL_LIMIT:
+        yield f"the params are over {TOTAL_LIMIT:,} bytes of JSON in all: pass large data through a task's output"
 
 
 def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
@@ -72,11 +87,14 @@ def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
     if param.enum is not None and value not in param.enum:
         return f"{where}: {dump(value)[:80]} is none of {dump(param.enum)[:200]}"
     if param.pattern is not None and isinstance(value, str):
-        found = evaluator.evaluate(
-            "value.matches(pattern)",
-            {"value": "string", "pattern": "string"},
-            {"value": value, "pattern": param.pattern},
-        )
+        try:
+            found = evaluator.evaluate(
+                "value.matches(pattern)",
+                {"value": "string", "pattern": "string"},
+                {"value": value, "pattern": param.pattern},
+            )
+        except ExpressionError as error:
+            return f"{where}: cannot be held against the pattern {param.pattern}: {error}"
         if not found:
             return f"{where}: {dump(value)[:80]} does not match the pattern {param.pattern}"
     return None

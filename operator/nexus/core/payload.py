@@ -162,8 +162,8 @@ def _check_string(field: str, text: str) -> None:
 
 
 def _check_total(payload: Payload) -> None:
-    texts = [payload.context_json, payload.task_json or "", payload.script or "", *(payload.args or ())]
-    texts += [variable.value or "" for variable in payload.env]
+    texts = [payload.context_json, payload.task_json or "", payload.script or "", *payload.variables.values()]
+    texts += [*(payload.command or ()), *(payload.args or ()), *(variable.value or "" for variable in payload.env)]
     size = sum(len(text.encode()) for text in texts)
     if size > TOTAL_LIMIT:
         raise PayloadError(

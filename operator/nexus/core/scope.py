@@ -7,6 +7,7 @@ from typing import Any
 
 from nexus.api.base import format_time
 from nexus.api.workflow import Param, ParamType
+from nexus.core.expressions import task_identifier
 from nexus.core.facts import RunFact
 
 # A number param is `dyn`: its JSON may hold a whole number, which is an int in CEL, or any other.
@@ -37,17 +38,12 @@ def param_variables(params: Iterable[Param]) -> dict[str, str]:
     return {**named, "params": "map"}
 
 
-def identifier(task: str) -> str:
-    """A task's name as CEL writes it: a hyphen would be a minus."""
-    return task.replace("-", "_")
-
-
 def task_variables(tasks: Iterable[str]) -> dict[str, str]:
     """`tasks.NAME.output` and `tasks.NAME.phase` for each task."""
     variables = {}
     for task in tasks:
-        variables[f"tasks.{identifier(task)}.output"] = "dyn"
-        variables[f"tasks.{identifier(task)}.phase"] = "string"
+        variables[f"tasks.{task_identifier(task)}.output"] = "dyn"
+        variables[f"tasks.{task_identifier(task)}.phase"] = "string"
     return variables
 
 

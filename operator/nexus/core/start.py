@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.api.run import JobRef
+from nexus.api.run import JobRef, TaskStatus
 from nexus.core import scope, trigger_rule
 from nexus.core.board import Board, Unread
 from nexus.core.definition import Node
@@ -23,19 +24,43 @@ REFUSAL_DELAY = timedelta(seconds=10)
 
 def start(board: Board) -> None:
     """Look at every task that is not running, dependencies first, so that a skip travels on in one pass."""
+    slots = Slots.of(board)
     for node in board.definition.nodes.values():
         status = board.tasks[node.name]
         if status.phase.ended:
             continue
         if status.next_attempt_time is not None:
-            _retry(board, node)
+            _retry(board, node, slots)
         elif status.job is None:
-            _first(board, node)
-        if fail_fast(board):
+            _first(board, node, slots)
+        if board.tasks[node.name].phase is TaskPhase.FAILED and fail_fast(board):
             return
 
 
-def _first(board: Board, node: Node) -> None:
+@dataclass
+class Slots:
+    """How many more pods the run may have. One is taken by every task with a pod, or with one on its way, and by a
+    pod that is still to be stopped; a delay between attempts takes none."""
+
+    limit: int
+    free: int
+
+    @classmethod
+    def of(cls, board: Board) -> Slots:
+        """The slots as the facts say."""
+        limit = board.definition.max_parallel_tasks
+        return cls(limit, limit - sum(_takes_slot(board, task) for task in board.tasks.values()))
+
+
+def _takes_slot(board: Board, task: TaskStatus) -> bool:
+    if task.job is None:
+        return False
+    if not task.phase.ended and task.next_attempt_time is None:
+        return True
+    return any(pod.live for job in board.facts.jobs.get(task.name, ()) for pod in job.pods)
+
+
+def _first(board: Board, node: Node, slots: Slots) -> None:
     waits_for = [name for name in node.depends_on if not board.tasks[name].phase.ended]
     if waits_for:
         board.wait(node.name, Reason.DEPENDENCIES, f"waits for {', '.join(waits_for[:5])}{_more(waits_for)}")
@@ -44,15 +69,24 @@ def _first(board: Board, node: Node) -> None:
     if unmet is not None:
         board.end(node.name, unmet.phase, unmet.reason, unmet.message)
         return
+    if not _slot(board, node, slots):
+        return  # before `when`: it costs a call of the evaluator, and would be asked again at every look
     try:
         if node.task.when is not None and not _when(board, node):
             board.end(node.name, TaskPhase.SKIPPED, Reason.WHEN_FALSE, f"when is false: {node.task.when[:200]}")
         else:
-            _launch(board, node)
+            _launch(board, node, slots)
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
         board.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, f"when: {error}")
+
+
+def _slot(board: Board, node: Node, slots: Slots) -> bool:
+    if slots.free > 0:
+        return True
+    board.wait(node.name, Reason.PARALLELISM, f"{slots.limit} tasks of the run are running (maxParallelTasks)")
+    return False
 
 
 def _when(board: Board, node: Node) -> bool:
@@ -65,22 +99,18 @@ def _when(board: Board, node: Node) -> bool:
     return value
 
 
-def _retry(board: Board, node: Node) -> None:
+def _retry(board: Board, node: Node, slots: Slots) -> None:
     due = board.tasks[node.name].next_attempt_time
     assert due is not None
-    if board.now >= due:
-        _launch(board, node)
-    else:
+    if board.now < due:
         board.wakes.append(due)
+    elif _slot(board, node, slots):
+        _launch(board, node, slots)
 
 
-def _launch(board: Board, node: Node) -> None:
-    """Plan the Job of the next attempt, if there is a slot for its pod."""
+def _launch(board: Board, node: Node, slots: Slots) -> None:
+    """Plan the Job of the next attempt."""
     status = board.tasks[node.name]
-    limit = board.definition.max_parallel_tasks
-    if _live(board) >= limit:
-        board.wait(node.name, Reason.PARALLELISM, f"{limit} tasks of the run are running (maxParallelTasks)")
-        return
     number = ordinal(status) + 1
     name = job_name(board.facts.run.name, board.facts.run.uid, node.name, number)
     refusal = board.facts.refusals.get(name)
@@ -101,6 +131,9 @@ def _launch(board: Board, node: Node) -> None:
     except PayloadError as error:
         board.end(node.name, TaskPhase.FAILED, error.reason, error.message)
         return
+    if not board.may_start:
+        board.wakes.append(board.now)
+        return
     attempts = (status.attempts or 0) + 1
     started_at = status.start_time or board.now
     board.starts.append(
@@ -116,6 +149,8 @@ def _launch(board: Board, node: Node) -> None:
             labels=dict(board.definition.spec.labels or {}),
         )
     )
+    slots.free -= 1
+    board.planned[node.name] = status
     board.move(
         node.name,
         phase=TaskPhase.RUNNING,
@@ -128,15 +163,6 @@ def _launch(board: Board, node: Node) -> None:
     )
     if node.task.deadline_seconds is not None:
         board.wakes.append(started_at + timedelta(seconds=node.task.deadline_seconds))
-
-
-def _live(board: Board) -> int:
-    """Tasks with a pod, or with one on its way; a delay between attempts takes no slot."""
-    return sum(
-        1
-        for task in board.tasks.values()
-        if task.job is not None and not task.phase.ended and task.next_attempt_time is None
-    )
 
 
 def _native(board: Board, node: Node) -> bool:

@@ -45,15 +45,13 @@ def fail_fast(board: Board) -> bool:
 
 def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str) -> None:
     """End started tasks in the phase `started` and the others Omitted."""
-    only_planned = {start.task for start in board.starts}
     board.starts.clear()
-    for name, task in board.tasks.items():
-        if task.phase.ended:
-            continue
-        if task.job is None or (name in only_planned and (task.attempts or 0) <= 1):
-            board.end(name, TaskPhase.OMITTED, reason, message, job=None, attempts=None, start_time=None)
-        else:
-            board.end(name, started, reason, message)
+    board.tasks.update(board.planned)
+    open_ = [task for task in board.tasks.values() if not task.phase.ended]
+    for task in open_:
+        board.end(task.name, TaskPhase.OMITTED if task.job is None else started, reason, message)
+    if open_:
+        board.stopped = (reason, message)
 
 
 def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ...]]) -> tuple[StopJob, ...]:

@@ -25,6 +25,7 @@ from nexus.core.expressions import (
     TemplateError,
     explain_hyphen,
     parse,
+    task_identifier,
     unknown_name,
     variables_of,
 )
@@ -34,13 +35,15 @@ from nexus.core.problem import Path, Problem
 
 def problems(spec: WorkflowSpec, evaluator: Evaluator) -> list[Problem]:
     """What is wrong with a definition, in the order of its fields; empty where it can run."""
-    found = [*_params(spec, evaluator), *_labels(spec), *_names(spec)]
+    names, graph = list(_names(spec)), [*_dependencies(spec), *_cycle(spec)]
+    found = [*_params(spec, evaluator), *_labels(spec), *names]
     if spec.defaults is not None:
         found += _env(("defaults",), spec.defaults.env, spec.defaults.env_from, None)
+        found += _default_env(spec, spec.defaults.env or (), evaluator)
     for position, task in enumerate(spec.tasks):
         found += _shape(("tasks", position), task)
-    graph = [*_dependencies(spec), *_cycle(spec)]
-    if not graph and not found:
+    # Expressions see what their task depends on, so there has to be a DAG; other mistakes need not be mended first.
+    if not graph and not names and all(any(_kinds(task)) for task in spec.tasks):
         definition = prepare(spec)
         for position, task in enumerate(spec.tasks):
             found += _expressions(("tasks", position), task, definition, evaluator)
@@ -97,13 +100,17 @@ def _duplicates(path: Path, names: Sequence[str], what: str) -> Iterator[Problem
             yield Problem((*path, last, "name"), f"{count} {what}s are named {name}: names are unique")
 
 
+def _kinds(task: Task) -> list[str]:
+    return [kind for kind in TASK_TYPES if getattr(task, kind) is not None]
+
+
 def _shape(path: Path, task: Task) -> Iterator[Problem]:
     """What one task says that does not go together."""
 
     def wrong(field: Path, message: str) -> Problem:
         return Problem((*path, *field), message, task.name)
 
-    kinds = [kind for kind in TASK_TYPES if getattr(task, kind) is not None]
+    kinds = _kinds(task)
     if len(kinds) != 1:
         has = f"has {' and '.join(kinds)}" if kinds else "has no type"
         yield wrong((), f"{has}: give exactly one of {', '.join(TASK_TYPES)}")
@@ -138,6 +145,15 @@ def _env(path: Path, env: list[EnvVar] | None, env_from: list[EnvFrom] | None, t
     for position, source in enumerate(env_from or ()):
         if (source.secret_ref is None) == (source.config_map_ref is None):
             yield Problem((*path, "envFrom", position), "give exactly one of secretRef and configMapRef", task)
+
+
+def _default_env(spec: WorkflowSpec, env: Iterable[EnvVar], evaluator: Evaluator) -> Iterator[Problem]:
+    """The defaults are for tasks anywhere in the DAG, so they see params and run alone."""
+    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
+    for position, variable in enumerate(env):
+        if variable.value is not None:
+            path: Path = ("defaults", "env", position, "value")
+            yield from _template(path, variable.value, variables, evaluator, None, ())
 
 
 def _dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
@@ -178,13 +194,15 @@ def _cycle(spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def _expressions(path: Path, task: Task, definition: Definition, evaluator: Evaluator) -> Iterator[Problem]:
-    node = definition.nodes[task.name]
-    variables = node_variables(definition, node)
-    names = tuple(definition.nodes)
-    if task.when is not None:
-        yield from _when((*path, "when"), task, variables, evaluator, names)
-    for field, text in fields.templated(task):
-        yield from _template((*path, *field), text, variables, evaluator, task.name, names)
+    texts = [(field, text) for field, text in fields.templated(task) if "${{" in text]
+    if task.when is not None or texts:
+        # Up to a thousand names: not collected for the many tasks without any expression.
+        variables = node_variables(definition, definition.nodes[task.name])
+        names = tuple(definition.nodes)
+        if task.when is not None:
+            yield from _when((*path, "when"), task, variables, evaluator, names)
+        for field, text in texts:
+            yield from _template((*path, *field), text, variables, evaluator, task.name, names)
     if task.http is not None and task.http.result is not None:
         yield from _result((*path, "http", "result"), task, evaluator)
 
@@ -269,7 +287,7 @@ def _why_unknown(name: str, variables: Mapping[str, str], task: str | None, name
     if root == "tasks":
         identifier = rest.partition(".")[0]
         for other in names:
-            if scope.identifier(other) == identifier and f"tasks.{identifier}.phase" not in variables:
+            if task_identifier(other) == identifier and f"tasks.{identifier}.phase" not in variables:
                 if other == task:
                     return f"{name}: a task cannot see its own output"
                 return f"{name}: {task} does not depend on {other}: add {other} to its dependsOn"
@@ -279,7 +297,7 @@ def _why_unknown(name: str, variables: Mapping[str, str], task: str | None, name
 
 
 def of_validation_error(errors: Iterable[Any], body: Mapping[str, Any]) -> list[Problem]:
-    """Problems for pydantic's errors (their `loc` below the spec, with aliases), in words for the author of a manifest."""
+    """Problems for pydantic's errors, in words for the author of a manifest; their `loc` is below the spec."""
     return [_readable(tuple(error["loc"]), error, body) for error in errors]
 
 
@@ -295,20 +313,19 @@ def _readable(loc: Path, error: Mapping[str, Any], body: Mapping[str, Any]) -> P
         message = f"there is no field {path[-1]} here"
     elif error["type"] == "missing":
         message = f"{path[-1]} is missing"
-    elif error["type"] == "enum" or error["type"] == "literal_error":
+    elif error["type"] in ("enum", "literal_error"):
         message = f"{error.get('input')!r} is not allowed here: {message}"
     return Problem(path, message, task)
 
 
 def _real_path(loc: Path, body: Any) -> Path:
-    """pydantic puts the names of union branches into `loc`; the manifest knows no such steps."""
+    """The path in the manifest, which knows nothing of the union branches whose names pydantic puts into `loc`."""
     path: list[str | int] = []
     value = body
     for position, step in enumerate(loc):
         last = position == len(loc) - 1
-        if isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = value[step]
-        elif isinstance(value, dict) and isinstance(step, str) and step in value:
+        inside_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
+        if inside_list or (isinstance(value, dict) and step in value):
             value = value[step]
         elif not last or not isinstance(value, dict):
             continue

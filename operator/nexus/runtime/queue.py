@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime, timedelta
@@ -52,6 +53,10 @@ class WorkQueue(Generic[Key]):
         self._due[key] = due
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, key))
+        if len(self._heap) > 2 * len(self._due) + 64:
+            # Deadlines lie hours ahead, and each look at a run leaves an entry for its own behind.
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
         self._sooner.set()
 
     def __len__(self) -> int:
@@ -74,7 +79,7 @@ class WorkQueue(Generic[Key]):
             try:
                 delay = await work(key)
                 self._failures.pop(key, None)
-            except Exception:  # the work logs what failed; here a failure is a delay
+            except Exception:  # noqa: BLE001  the work logs what failed; here a failure is a delay
                 failures = self._failures[key] = self._failures.get(key, 0) + 1
                 delay = min(FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 20), MAX_BACKOFF_SECONDS)
             finally:
@@ -92,10 +97,8 @@ class WorkQueue(Generic[Key]):
             self._sooner.clear()
             timeout = self._heap[0][0] - loop.time() if self._heap else None
             if timeout is None or timeout > 0:
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._sooner.wait(), timeout)
-                except TimeoutError:
-                    pass
                 continue
             due, _, key = heapq.heappop(self._heap)
             # A key that was added again with an earlier time, or at once, left its older entry behind.

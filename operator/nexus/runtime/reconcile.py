@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from nexus.core.decide import after, decide
@@ -17,12 +18,12 @@ from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Facts, JobFact, Refusal
 from nexus.core.finish import duration, refuse
-from nexus.core.plan import LoadOutput, Plan, StartTask
+from nexus.core.plan import LoadOutput, Plan, Read, StartTask
 from nexus.runtime.ports import Place, RunKey, Unstartable, View
 
-# Each round reads something, starts something or is the last; a run of 500 tasks in which each one's start is refused
-# and skips the next would need as many rounds, and continues at the next reconcile.
-MAX_ROUNDS = 64
+# Each round of starts but the last makes Jobs, or learns that they are refused, upon which other tasks may be due at
+# once. So long a chain of refusals is continued at the next reconcile, after other runs had their turn.
+MAX_ROUNDS = 16
 
 Result = TypeVar("Result")
 
@@ -38,7 +39,7 @@ class Reconciler:
     place: Place
     evaluator: Evaluator
     in_thread: bool = True
-    started: Callable[[View, StartTask], None] = lambda view, start: None
+    started: Callable[[View, StartTask], None] | None = None
 
     async def reconcile(self, key: RunKey) -> datetime | None:
         """Work on one run; returns when to work on it again though nothing happened, None for never.
@@ -54,53 +55,58 @@ class Reconciler:
         if isinstance(view.definition, Unstartable):
             return await self._unstartable(view, view.definition)
         plan, view = await self._settle(view)
+        await self._write(view, plan)
+        return min((when for when in (plan.wake_at, view.wake_at) if when is not None), default=None)
+
+    async def _write(self, view: View, plan: Plan) -> None:
+        """The status, where it changed, and then what follows from it."""
         if plan.status != _comparable(view):
             status = plan.status.model_copy(update={"duration": duration(plan.status, self.place.now())})
             await self.place.write_status(view, status)
         await _all(self.place.stop_job(view, stop) for stop in plan.stops)
         if plan.events:
             await self.place.record(view, plan.events)
-        return min((when for when in (plan.wake_at, view.wake_at) if when is not None), default=None)
 
     async def _settle(self, view: View) -> tuple[Plan, View]:
         """Decide and act until nothing is left to act on before the status."""
-        for _ in range(MAX_ROUNDS):
-            plan = await self._decide(view)
+        rounds = 0
+        while True:
+            plan = await self._decide(view, may_start=rounds < MAX_ROUNDS)
             if plan.reads:
                 view = replace(view, facts=await self._read(view, plan))
-            elif plan.starts:
-                await _all(self.place.store_output(view, store) for store in plan.stores)
+                continue
+            await _all(self.place.store_output(view, store) for store in plan.stores)
+            if not plan.starts:
+                return plan, view
+            rounds += 1
+            if self.started is not None:
                 for start in plan.starts:
                     self.started(view, start)
-                results = await _all(self.place.start_task(view, start) for start in plan.starts)
-                view = replace(view, facts=_with_results(view.facts, plan.starts, results))
-            else:
-                await _all(self.place.store_output(view, store) for store in plan.stores)
-                return plan, view
-        raise RuntimeError(f"run {view.key}: no decision after {MAX_ROUNDS} rounds")
+            results = await _all(self.place.start_task(view, start) for start in plan.starts)
+            view = replace(view, facts=_with_results(view.facts, plan.starts, results))
 
-    async def _decide(self, view: View) -> Plan:
+    async def _decide(self, view: View, *, may_start: bool) -> Plan:
         assert isinstance(view.definition, Definition)
-        arguments = (view.definition, view.facts, self.place.now(), self.evaluator)
-        if self.in_thread:
-            return await asyncio.to_thread(decide, *arguments)
-        return decide(*arguments)
+        decision = partial(decide, view.definition, view.facts, self.place.now(), self.evaluator, may_start=may_start)
+        return await asyncio.to_thread(decision) if self.in_thread else decision()
 
     async def _read(self, view: View, plan: Plan) -> Facts:
         outputs, frames = dict(view.facts.outputs), dict(view.facts.frames)
-        for read in plan.reads:
-            if isinstance(read, LoadOutput):
-                outputs[read.task] = await self.place.load_output(view, read)
+
+        async def read(what: Read) -> None:
+            if isinstance(what, LoadOutput):
+                outputs[what.task] = await self.place.load_output(view, what)
             else:
-                frames[read.pod_uid] = await self.place.read_frame(view, read)
+                frames[what.pod_uid] = await self.place.read_frame(view, what)
+
+        await _all(read(what) for what in plan.reads)
         return replace(view.facts, outputs=outputs, frames=frames)
 
     async def _unstartable(self, view: View, why: Unstartable) -> datetime | None:
         if why.retry_at is not None:
             return why.retry_at
         plan = refuse(view.facts, self.place.now(), why.reason, why.message)
-        await self.place.write_status(view, plan.status.model_copy(update={"duration": "0s"}))
-        await self.place.record(view, plan.events)
+        await self._write(view, plan)
         return None
 
 

@@ -1,0 +1,73 @@
+"""retry: limits, delays, and who does the retrying."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.builders import at
+
+from nexus.api.tasks import Disruptions, Retry
+from nexus.core.retry import RetryPolicy
+
+
+def policy(**fields: Any) -> RetryPolicy:
+    return RetryPolicy.of(Retry.model_validate(fields))
+
+
+def test_nothing_said_means_one_attempt_and_disruptions_are_free() -> None:
+    assert RetryPolicy.of(None) == policy() == RetryPolicy(limit=0, disruptions=Disruptions.IGNORE)
+    assert not policy().allows(1, exit_code=1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "attempts", "allowed"), [(0, 1, False), (1, 1, True), (1, 2, False), (3, 3, True), (3, 4, False)]
+)
+def test_the_limit_counts_retries_after_the_first_attempt(limit: int, attempts: int, allowed: bool) -> None:
+    assert policy(limit=limit).allows(attempts, exit_code=1) is allowed
+
+
+def test_an_exit_code_of_failOnExitCodes_ends_the_task_at_once() -> None:  # noqa: N802  a field's name
+    strict = policy(limit=5, failOnExitCodes=[3, 64])
+
+    assert [code for code in (None, 0, 1, 3, 64, 65) if not strict.allows(1, code)] == [3, 64]
+
+
+@pytest.mark.parametrize(
+    ("fields", "delays"),
+    [
+        ({}, [10, 20, 40, 80, 160, 320, 600, 600]),
+        ({"delaySeconds": 60, "factor": 2, "maxDelaySeconds": 600}, [60, 120, 240, 480, 600, 600]),
+        ({"delaySeconds": 0}, [0, 0, 0]),
+        ({"delaySeconds": 5, "factor": 1}, [5, 5, 5, 5]),
+        ({"delaySeconds": 30, "factor": 10, "maxDelaySeconds": 20}, [20, 20]),
+        ({"delaySeconds": 1, "factor": 1.5}, [1, 1.5, 2.25]),
+    ],
+)
+def test_the_delay_grows_by_the_factor_up_to_the_longest(fields: dict[str, Any], delays: list[float]) -> None:
+    retry = policy(limit=100, **fields)
+
+    assert [retry.delay(attempts).total_seconds() for attempts in range(1, len(delays) + 1)] == delays
+
+
+def test_a_delay_after_a_hundred_attempts_does_not_overflow() -> None:
+    assert policy(delaySeconds=86_400, factor=10, maxDelaySeconds=86_400).delay(101).total_seconds() == 86_400
+
+
+def test_an_attempt_is_due_a_delay_after_the_failure() -> None:
+    assert policy(limit=2).due(2, at(100)) == at(120)
+
+
+@pytest.mark.parametrize(
+    ("fields", "native"),
+    [
+        ({}, True),
+        ({"limit": 5, "failOnExitCodes": [3], "disruptions": "Count"}, True),
+        ({"delaySeconds": 10, "factor": 2, "maxDelaySeconds": 600}, True),
+        ({"delaySeconds": 9}, False),
+        ({"factor": 1.5}, False),
+        ({"maxDelaySeconds": 300}, False),
+    ],
+)
+def test_the_job_controller_retries_only_with_the_delays_that_it_has(fields: dict[str, Any], native: bool) -> None:
+    assert policy(**fields).native is native

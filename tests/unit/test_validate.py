@@ -1,0 +1,286 @@
+"""Validate: each problem names its task and field, and says what to do."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from tests.builders import spec, task
+
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.expressions import Evaluator
+from nexus.core.validate import of_validation_error, problems
+
+
+def found(cel: Evaluator, *tasks: Any, **fields: Any) -> list[str]:
+    return [str(problem) for problem in problems(spec(*tasks, **fields), cel)]
+
+
+def one(cel: Evaluator, *tasks: Any, **fields: Any) -> str:
+    (problem,) = found(cel, *tasks, **fields)
+    return problem
+
+
+def unread(**body: Any) -> list[str]:
+    """What is told of a spec that the models refuse."""
+    with pytest.raises(ValidationError) as caught:
+        WorkflowSpec.model_validate(body)
+    return [str(problem) for problem in of_validation_error(caught.value.errors(), body)]
+
+
+def test_a_definition_without_mistakes_has_no_problems(cel: Evaluator) -> None:
+    fine = found(
+        cel,
+        task("load", http={"url": "https://h/${{ params.day }}", "result": "${{ response.json.rows }}"}),
+        task(
+            "per-region",
+            "load",
+            python={"code": "output['n'] = 1"},
+            when='${{ tasks.load.output.total > 10 && tasks["load"].phase == "Succeeded" }}',
+        ),
+        task("1st", sql={"connection": "sqlite://", "query": "select :n", "parameters": {"n": "${{ params.n + 1 }}"}}),
+        task("last", "per-region", "1st", bash={"command": "echo $PARAM_DAY"}, triggerRule="AllDone"),
+        task("next", "last", env=[{"name": "N", "value": "${{ tasks.per_region.output.n }} ${{ tasks._1st.phase }}"}]),
+        params=[{"name": "day", "default": "${{ date(run.scheduledTime) }}"}, {"name": "n", "type": "integer"}],
+        defaults={"env": [{"name": "DAY", "value": "${{ params.day }}"}]},
+    )
+
+    assert fine == []
+
+
+# -- the graph --------------------------------------------------------------------------------------------------------
+
+
+def test_a_dependency_that_is_not_there_gets_the_closest_name(cel: Evaluator) -> None:
+    assert one(cel, task("extract"), task("price", "extrct")) == (
+        "task price, dependsOn[0]: there is no task extrct: did you mean extract?"
+    )
+
+
+def test_a_dependency_far_from_every_name_gets_them_all(cel: Evaluator) -> None:
+    assert one(cel, task("a"), task("price", "zzz")).endswith("there is no task zzz: tasks are a, price")
+
+
+def test_a_task_that_waits_for_itself(cel: Evaluator) -> None:
+    assert one(cel, task("a", "a")) == "task a, dependsOn[0]: a task cannot depend on itself"
+
+
+def test_a_dependency_named_twice(cel: Evaluator) -> None:
+    assert one(cel, task("a"), task("b", "a", "a")) == "task b, dependsOn[1]: a is named twice"
+
+
+def test_a_cycle_is_shown_in_the_direction_of_depends_on(cel: Evaluator) -> None:
+    problem = one(cel, task("start"), task("a", "start", "c"), task("b", "a"), task("c", "b"))
+
+    assert "dependsOn: the tasks wait for each other: " in problem
+    cycle = problem.split(": ")[2].split(" -> ")
+    depends_on = {"a": "c", "b": "a", "c": "b"}
+    assert cycle[0] == cycle[-1]
+    assert all(depends_on[name] == after for name, after in pairwise(cycle))
+    assert problem.startswith(f"task {cycle[0]}, ")
+
+
+def test_two_tasks_of_one_name(cel: Evaluator) -> None:
+    assert one(cel, task("a"), task("b"), task("a")) == "tasks[2].name: 2 tasks are named a: names are unique"
+
+
+# -- what one task says -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"bash": {"command": "true"}, "python": {"code": "1"}}, "has python and bash: give exactly one of "),
+        ({"python": {"code": "1", "call": "m:f"}}, "python: give exactly one of code and call"),
+        ({"python": {"image": "i"}}, "python: give exactly one of code and call"),
+        ({"python": {"code": "1", "with": {"a": 1}}}, "python.with: with goes with call"),
+        ({"http": {"url": "http://h", "json": {}, "body": "x"}}, "http: give one of json and body"),
+        ({"triggerRule": "AllDone"}, "triggerRule: a triggerRule without dependsOn"),
+        ({"env": [{"name": "NEXUS_X", "value": "1"}]}, "env[0].name: NEXUS_X: names with NEXUS_ are reserved"),
+        ({"env": [{"name": "A"}, {"name": "A"}]}, "env[1].name: 2 variables are named A"),
+        ({"env": [{"name": "A", "valueFrom": {}}]}, "env[0].valueFrom: give exactly one of secretKeyRef and "),
+        ({"envFrom": [{"prefix": "X_"}]}, "envFrom[0]: give exactly one of secretRef and configMapRef"),
+    ],
+)
+def test_fields_that_do_not_go_together(cel: Evaluator, fields: dict[str, Any], message: str) -> None:
+    problem = one(cel, task("t", **fields))
+
+    assert problem.startswith("task t")
+    assert message in problem
+
+
+def test_a_task_without_a_type(cel: Evaluator) -> None:
+    body = {"tasks": [{"name": "t"}]}
+
+    (problem,) = problems(WorkflowSpec.model_validate(body), cel)
+
+    assert str(problem) == "task t: has no type: give exactly one of python, http, bash, sql, container"
+    assert problem.path == ("tasks", 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"python": {"code": "x = ${{ params.day }}"}}, "python.code"),
+        ({"bash": {"command": "echo ${{ params.day }}"}}, "bash.command"),
+        ({"sql": {"connection": "sqlite://", "query": "select ${{ params.day }}"}}, "sql.query"),
+        ({"bash": {"command": "true", "image": "i:${{ params.day }}"}}, "bash.image"),
+    ],
+)
+def test_an_expression_inside_code_is_refused(cel: Evaluator, fields: dict[str, Any], field: str) -> None:
+    problem = one(cel, task("t", **fields), params=[{"name": "day"}])
+
+    assert problem.startswith(f"task t, {field}: ${{{{ }}}} is refused here, since a value would become code")
+
+
+# -- expressions ------------------------------------------------------------------------------------------------------
+
+
+def expression(cel: Evaluator, text: str, **fields: Any) -> str:
+    tasks = (task("extract"), task("per-region"), task("t", "extract", env=[{"name": "X", "value": text}], **fields))
+    problem = one(cel, *tasks, params=[{"name": "day"}, {"name": "n", "type": "integer"}])
+    assert problem.startswith("task t, env[0].value: ")
+    return problem.removeprefix("task t, env[0].value: ")
+
+
+def test_an_unknown_param_gets_the_closest(cel: Evaluator) -> None:
+    assert expression(cel, "${{ params.dya }}") == "params.dya is not known here: did you mean params.day?"
+
+
+def test_a_task_that_is_no_ancestor_wants_a_depends_on(cel: Evaluator) -> None:
+    assert expression(cel, "${{ tasks.per_region.output.n }}") == (
+        "tasks.per_region.output: t does not depend on per-region: add per-region to its dependsOn"
+    )
+
+
+def test_a_task_that_is_not_there_is_unknown(cel: Evaluator) -> None:
+    assert "did you mean tasks.extract.output?" in expression(cel, "${{ tasks.extrakt.output.n }}")
+
+
+def test_a_tasks_own_output_is_not_there_yet(cel: Evaluator) -> None:
+    assert expression(cel, "${{ tasks.t.output.n }}") == "tasks.t.output: a task cannot see its own output"
+
+
+def test_a_hyphen_is_explained(cel: Evaluator) -> None:
+    assert expression(cel, "${{ tasks.per-region.output.n }}").startswith(
+        "tasks.per-region is a subtraction in CEL: write tasks.per_region"
+    )
+
+
+def test_a_type_error_is_found_before_anything_runs(cel: Evaluator) -> None:
+    assert "does not take string and int" in expression(cel, "${{ params.day + 1 }}")
+
+
+def test_a_syntax_error_is_found(cel: Evaluator) -> None:
+    assert expression(cel, "${{ params.n + }}") == "the expression ends too early"
+
+
+def test_an_expression_that_is_not_closed(cel: Evaluator) -> None:
+    assert "not closed" in expression(cel, "${{ params.n")
+
+
+def test_the_place_within_the_field_is_known(cel: Evaluator) -> None:
+    text = "day: ${{ params.dya }}"
+    (problem,) = problems(spec(task("t", env=[{"name": "X", "value": text}]), params=[{"name": "day"}]), cel)
+
+    assert problem.path == ("tasks", 0, "env", 0, "value")
+    assert problem.offset == text.index("params.dya")
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("${{ params.n }}", "when wants true or false, this gives int: compare it with something"),
+        ("params.n > 1", "write when as one whole ${{ }}"),
+        ("${{ params.n > 1 }} ", "write when as one whole ${{ }}"),
+        ("${{ params.n > 1 }}${{ true }}", "write when as one whole ${{ }}"),
+        ("${{ item == 1 }}", "item is not known here"),
+        ("${{ params.nn > 1 }}", "params.nn is not known here: did you mean params.n?"),
+    ],
+)
+def test_when_is_one_whole_expression_with_a_boolean(cel: Evaluator, when: str, message: str) -> None:
+    problem = one(cel, task("t", when=when), params=[{"name": "n", "type": "integer"}])
+
+    assert problem.startswith(f"task t, when: {message}")
+
+
+def test_when_may_be_of_a_type_that_shows_only_at_run_time(cel: Evaluator) -> None:
+    assert found(cel, task("a"), task("b", "a", when="${{ tasks.a.output.go }}")) == []
+
+
+def test_result_sees_the_response_alone(cel: Evaluator) -> None:
+    problem = one(cel, task("t", http={"url": "http://h", "result": "${{ params.n }}"}), params=[{"name": "n"}])
+
+    assert problem.startswith("task t, http.result: ")
+
+
+def test_mistakes_of_every_kind_are_told_together(cel: Evaluator) -> None:
+    told = found(
+        cel,
+        task("a", env=[{"name": "X", "value": "${{ params.nope }}"}]),
+        task("b", triggerRule="AllDone"),
+        params=[{"name": "day", "type": "integer", "default": "x"}],
+    )
+
+    assert len(told) == 3
+
+
+def test_the_defaults_see_params_and_run_alone(cel: Evaluator) -> None:
+    env = [{"name": "X", "value": "${{ tasks.a.output.n }}"}]
+
+    assert one(cel, task("a"), task("b", "a"), defaults={"env": env}).startswith("defaults.env[0].value: ")
+
+
+# -- params and labels ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("param", "message"),
+    [
+        ({"name": "p", "type": "integer", "default": "x"}, 'params[0].default: params.p: "x" is no integer'),
+        ({"name": "p", "enum": ["a"], "default": "b"}, 'params[0].default: params.p: "b" is none of ["a"]'),
+        ({"name": "p", "enum": ["a", 3]}, "params[0].enum[1]: params.p: 3 is no string"),
+        ({"name": "p", "pattern": "(", "default": "x"}, "params[0].pattern: params.p: no RE2 expression: "),
+        ({"name": "p", "pattern": "(?=x)"}, "params[0].pattern: params.p: no RE2 expression: "),
+        ({"name": "p", "type": "integer", "pattern": "x"}, "params[0].pattern: params.p is no string"),
+        ({"name": "p", "default": "${{ params.q }}"}, "params[0].default: params.p: params.q is not known here"),
+        ({"name": "p", "default": "${{ date(run.nme) }}"}, "did you mean run.name?"),
+    ],
+)
+def test_a_param_that_contradicts_itself(cel: Evaluator, param: dict[str, Any], message: str) -> None:
+    assert message in one(cel, task("t"), params=[param])
+
+
+def test_two_params_of_one_name(cel: Evaluator) -> None:
+    assert one(cel, task("t"), params=[{"name": "p"}, {"name": "p"}]) == (
+        "params[1].name: 2 params are named p: names are unique"
+    )
+
+
+@pytest.mark.parametrize("key", ["nexus.dev/run", "kubernetes.io/x", "batch.kubernetes.io/job-name", "a.k8s.io/x"])
+def test_labels_that_belong_to_others(cel: Evaluator, key: str) -> None:
+    assert "are not yours to set" in one(cel, task("t"), labels={key: "x"})
+
+
+# -- what the models refuse -------------------------------------------------------------------------------------------
+
+
+def test_a_field_that_is_not_there_is_named_with_its_task() -> None:
+    assert unread(tasks=[{"name": "t", "bash": {"comand": "x"}}]) == [
+        "task t, bash.command: command is missing",
+        "task t, bash.comand: there is no field comand here",
+    ]
+
+
+def test_a_wrong_value_is_named_with_its_task() -> None:
+    (problem,) = unread(tasks=[{"name": "t", "bash": {"command": "x"}, "triggerRule": "AllDnoe"}])
+
+    assert problem.startswith("task t, triggerRule: 'AllDnoe' is not allowed here")
+
+
+def test_a_union_is_told_by_the_field_of_the_manifest() -> None:
+    told = unread(tasks=[{"name": "t", "sql": {"connection": "postgres://x", "query": "q"}}])
+
+    assert all(problem.startswith("task t, sql.connection: ") for problem in told)
