@@ -31,7 +31,7 @@ class OperatorProcess:
         environment |= {"KUBECONFIG": str(self.kubeconfig), "PYTHONPATH": str(REPOSITORY / "operator")}
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "/tmp/scratch/op8.py", "operator", *words],
+                [sys.executable, "-m", "nexus.cli", "operator", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
