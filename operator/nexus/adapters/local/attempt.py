@@ -4,101 +4,108 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, BinaryIO
 
+from nexus.adapters.local.child import Child
 from nexus.core.facts import JobFact, PodFact, Terminated
-from nexus.core.outputs import FRAME_PREFIX, MESSAGE_LIMIT
+from nexus.core.log_lines import LogLines
+from nexus.core.outputs import FRAME_LIMIT, MESSAGE_LIMIT
 
 # What Kubernetes gives a pod between SIGTERM and SIGKILL is 30 s; somebody waits at a terminal here.
 GRACE_SECONDS = 5.0
-# One line of a log may be long (a framed output is one line); beyond this it is passed on in pieces.
-LINE_LIMIT = 4 * 1024 * 1024
+# docker and podman: the runtime itself failed, as on an image that cannot be had; the container did not start.
+_RUNTIME_FAILED = 125
+_REMOVAL_SECONDS = 10.0
 
 Line = Callable[[str, str], None]
 
 
+@dataclass(frozen=True)
+class Command:
+    """What an attempt executes. `removal` is for containers: the command that ends one whose client was killed."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    removal: Sequence[str] | None = None
+
+
 @dataclass
 class Attempt:
-    """A subprocess in a folder of its own; `changed` is called when its facts did."""
+    """A subprocess in a folder of its own; `changed` is called when it has ended."""
 
     job: JobFact
     folder: Path
-    argv: Sequence[str]
-    environment: Mapping[str, str]
+    command: Command
     timeout_seconds: int | None
     line: Line
     changed: Callable[[], None]
-    _child: asyncio.subprocess.Process | None = None
+    _child: Child | None = None
     _overdue: bool = False
-    _task: asyncio.Task[None] | None = None
-    log: Path = field(init=False)
+    _killed: bool = False
+    _watching: asyncio.Task[None] | None = None
+    _lines: LogLines = field(default_factory=LogLines)
+    _log: BinaryIO = field(init=False)
 
     def __post_init__(self) -> None:
-        self.log = self.folder / "log"
         self.message = self.folder / "termination-log"
+        self._log_file = self.folder / "log"
 
     async def start(self) -> None:
         """Start the subprocess; a command that cannot be started is an attempt that failed."""
         self.message.touch()
+        # A container may run as another user, and writes it all the same.
+        self.message.chmod(0o666)
+        self._log = self._log_file.open("wb")
         try:
-            self._child = await asyncio.create_subprocess_exec(
-                *self.argv,
-                cwd=self.folder,
-                env=dict(self.environment),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                limit=LINE_LIMIT,
-                start_new_session=True,  # so that what it started can be stopped with it
-            )
-        except OSError as error:
-            self._end(Terminated(128, "StartError", f"{self.argv[0]}: {error.strerror}", datetime.now(UTC)))
+            self._child = Child(self.command.argv, self.folder, self.command.environment, self._written)
+        except (OSError, ValueError) as error:
+            why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+            message = f"{self.command.argv[0]}: {why}"
+            self._end(Terminated(128, "StartError", message, datetime.now(UTC)))
             return
         self._pod(running=True)
-        self._task = asyncio.create_task(self._watch(self._child))
+        self._watching = asyncio.create_task(self._watch(self._child))
 
-    async def _watch(self, child: asyncio.subprocess.Process) -> None:
-        reader = asyncio.create_task(self._read(child))
+    async def _watch(self, child: Child) -> None:
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                await child.wait()
+                await child.exited()
         except TimeoutError:
             self._overdue = True
             await self._terminate(child)
-        # A background process of the task may hold the pipe open; its task is over all the same.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(reader), 0.5)
-        self._kill_group(child, signal.SIGKILL)
-        await reader
-        code = child.returncode or 0
-        self._end(
-            Terminated(
-                exit_code=128 - code if code < 0 else code,
-                reason="Error" if code else "Completed",
-                message=self.message.read_bytes()[:MESSAGE_LIMIT].decode(errors="replace"),
-                finished_at=datetime.now(UTC),
-            )
-        )
+        ended_at = datetime.now(UTC)
+        code = await child.end()
+        for line in self._lines.end():
+            self.line(self.job.task, line)
+        self._log.close()
+        if self._killed and self.command.removal is not None:
+            await self._remove(self.command.removal)
+        self._end(self._terminated(code, ended_at))
 
-    async def _read(self, child: asyncio.subprocess.Process) -> None:
-        assert child.stdout is not None
-        with self.log.open("wb") as log:
-            while True:
-                try:
-                    line = await child.stdout.readline()
-                except ValueError:  # longer than LINE_LIMIT: asyncio dropped it from its buffer
-                    continue
-                if not line:
-                    return
-                log.write(line)
-                log.flush()
-                if not line.startswith(FRAME_PREFIX.encode()):
-                    self.line(self.job.task, line.decode(errors="replace").rstrip("\n"))
+    def _terminated(self, code: int, ended_at: datetime) -> Terminated:
+        if self.command.removal is not None and code == _RUNTIME_FAILED:
+            message = self.tail(MESSAGE_LIMIT).decode(errors="replace").strip()
+            return Terminated(code, "ContainerCannotRun", message, ended_at)
+        # The kubelet takes the end of a message that is too long (pkg/util/tail, ReadAtMost).
+        message = self.message.read_bytes()[-MESSAGE_LIMIT:].decode(errors="replace")
+        return Terminated(code, "Error" if code else "Completed", message, ended_at)
+
+    def _written(self, chunk: bytes) -> None:
+        self._log.write(chunk)
+        for line in self._lines.feed(chunk):
+            self.line(self.job.task, line)
+
+    def tail(self, size: int = 2 * FRAME_LIMIT) -> bytes:
+        """The end of its log, by default as much as a framed output may take."""
+        with self._log_file.open("rb") as log:
+            log.seek(0, 2)
+            log.seek(max(log.tell() - size, 0))
+            return log.read()
 
     def _end(self, ended: Terminated) -> None:
         reason = "DeadlineExceeded" if self._overdue else ""
@@ -113,37 +120,46 @@ class Attempt:
         )
         self.changed()
 
-    def _pod(self, **changes: object) -> None:
+    def _pod(self, **changes: Any) -> None:
         pod = self.job.pods[0] if self.job.pods else PodFact(name=self.job.name, uid=self.job.uid)
-        self.job = replace(self.job, pods=(replace(pod, **changes),))  # type: ignore[arg-type]
+        self.job = replace(self.job, pods=(replace(pod, **changes),))
 
     async def stop(self, *, now: bool = False) -> None:
         """Stop it as a pod is stopped: SIGTERM, then SIGKILL after the grace period; with `now`, at once."""
         child = self._child
-        if child is None or child.returncode is not None:
+        if child is None or self.job.finished:
             return
         if not self.job.deleting:
             self._pod(deleted_at=datetime.now(UTC))
             self.job = replace(self.job, deleting=True)
         if now:
-            self._kill_group(child, signal.SIGKILL)
+            self._kill(child)
         else:
             await self._terminate(child)
 
-    async def _terminate(self, child: asyncio.subprocess.Process) -> None:
-        self._kill_group(child, signal.SIGTERM)
+    async def _terminate(self, child: Child) -> None:
+        child.signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(child.wait(), GRACE_SECONDS)
+            await asyncio.wait_for(child.exited(), GRACE_SECONDS)
         except TimeoutError:
-            self._kill_group(child, signal.SIGKILL)
-            await child.wait()
+            self._kill(child)
+            await child.exited()
 
-    def _kill_group(self, child: asyncio.subprocess.Process, number: signal.Signals) -> None:
-        # The group's id is the child's: start_new_session. It lives as long as any process in it does.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
+    def _kill(self, child: Child) -> None:
+        self._killed = True
+        child.signal(signal.SIGKILL)
+
+    async def _remove(self, argv: Sequence[str]) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            child = Child(argv, self.folder, self.command.environment, lambda _: None)
+            try:
+                await asyncio.wait_for(child.exited(), _REMOVAL_SECONDS)
+            finally:
+                child.signal(signal.SIGKILL)
+                await child.exited()
+                await child.end()
 
     async def ended(self) -> None:
         """Wait until its last fact is there."""
-        if self._task is not None:
-            await self._task
+        if self._watching is not None:
+            await self._watching

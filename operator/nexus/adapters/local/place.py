@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nexus import bootstrap
-from nexus.adapters.local.attempt import Attempt
+from nexus.adapters.local.attempt import Attempt, Command
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.expansion import expand
 from nexus.api.reasons import Reason
@@ -40,6 +40,9 @@ class Observer(Protocol):
 
     def line(self, task: str, line: str) -> None:
         """A task wrote a line."""
+
+    def note(self, text: str) -> None:
+        """There is something to say about the run as a whole."""
 
 
 class LocalPlace:
@@ -98,7 +101,7 @@ class LocalPlace:
     async def read_frame(self, view: View, read: ReadFrame) -> str | None:
         """A framed output from the log of an attempt."""
         attempt = self._attempts[read.pod]
-        return find_frame(attempt.log.read_bytes(), read.size, read.sha256)
+        return find_frame(attempt.tail(), read.size, read.sha256)
 
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Keep an output."""
@@ -108,53 +111,59 @@ class LocalPlace:
         """Start an attempt as a subprocess."""
         folder = self._folder / start.job_name
         (folder / "input").mkdir(parents=True)
+        try:
+            command = self._command(start, folder)
+        except UnicodeEncodeError as error:
+            return Refusal(Reason.JOB_REFUSED, f"a value holds a character that no text may have: {error.reason}")
+        if isinstance(command, Refusal):
+            return command
         job = JobFact(start.job_name, f"local-{start.job_name}", start.task, start.ordinal, self.now())
-        environment = self._environment(start.payload, folder)
-        argv = self._argv(start, folder, environment)
-        if isinstance(argv, Refusal):
-            return argv
-        attempt = Attempt(job, folder, argv, environment, start.timeout_seconds, self._observer.line, self._changed)
+        attempt = Attempt(job, folder, command, start.timeout_seconds, self._observer.line, self._changed)
         self._attempts[start.job_name] = attempt
         await attempt.start()
         return attempt.job
 
-    def _environment(self, payload: Payload, folder: Path) -> dict[str, str]:
-        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        environment |= self._bindings.environment(payload.env_from)
-        environment |= {
-            "NEXUS_DIR": str(folder),
-            "NEXUS_TERMINATION_LOG": str(folder / "termination-log"),
-            "PYTHONPATH": str(self._search_path),
-        }
-        _hand_over("NEXUS_CONTEXT_JSON", folder / "context.json", payload.context_json, environment)
+    def _command(self, start: StartTask, folder: Path) -> Command | Refusal:
+        payload = start.payload
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        own = self._variables(payload)
+        if payload.type == "container":
+            return _container(start, folder, inherited, own)
+        environment = {**inherited, **own, **self._contract(payload, folder)}
+        match payload.type:
+            case "bash":
+                return Command(_bash(payload.script or "", folder), environment)
+            case "python":
+                # The manifest's folder, where `call` finds its functions.
+                path = os.pathsep.join(filter(None, (str(self._search_path), own.get("PYTHONPATH"))))
+                return Command([sys.executable, "-c", bootstrap.text("python")], {**environment, "PYTHONPATH": path})
+            case "http" | "sql" as kind:
+                return Command([sys.executable, "-c", bootstrap.text(kind)], environment)
+        return Refusal(Reason.JOB_REFUSED, f"{payload.type} tasks do not run locally")
+
+    def _contract(self, payload: Payload, folder: Path) -> dict[str, str]:
+        """What the bootstraps are handed, by variable or by file."""
+        variables = {"NEXUS_DIR": str(folder), "NEXUS_TERMINATION_LOG": str(folder / "termination-log")}
+        _hand_over("NEXUS_CONTEXT_JSON", folder / "context.json", payload.context_json, variables)
         if payload.task_json is not None:
-            _hand_over("NEXUS_TASK_JSON", folder / "task.json", payload.task_json, environment)
+            _hand_over("NEXUS_TASK_JSON", folder / "task.json", payload.task_json, variables)
         for task, stored in payload.inputs.items():
             (folder / "input" / f"{task}.json").write_text(self._outputs[stored], encoding="utf-8")
-        environment |= payload.variables
+        return variables
+
+    def _variables(self, payload: Payload) -> dict[str, str]:
+        """The container's own variables, the only ones that `$(NAME)` sees: not what the image, here this machine,
+        has (kubelet, makeEnvironmentVariables)."""
+        variables = self._bindings.environment(payload.env_from)
+        variables |= payload.variables
         for variable in payload.env:
             if variable.value_from is not None:
                 value = self._bindings.value(variable)
                 if value is not None:
-                    environment[variable.name] = value
+                    variables[variable.name] = value
             else:
-                environment[variable.name] = expand(variable.value or "", environment)
-        return environment
-
-    def _argv(self, start: StartTask, folder: Path, environment: dict[str, str]) -> list[str] | Refusal:
-        payload = start.payload
-        match payload.type:
-            case "bash":
-                script = payload.script or ""
-                if len(script.encode()) > SPILL_LIMIT:
-                    (folder / "command").write_text(script, encoding="utf-8")
-                    return ["bash", "-c", bootstrap.text("bash"), "nexus"]
-                return ["bash", "-c", bootstrap.text("bash"), "nexus", script]
-            case "container":
-                return _container(start, folder, environment)
-            case "python" | "http" | "sql" as kind:
-                return [sys.executable, "-c", bootstrap.text(kind)]
-        return Refusal(Reason.JOB_REFUSED, f"{payload.type} tasks do not run locally")
+                variables[variable.name] = expand(variable.value or "", variables)
+        return variables
 
     async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
         """Keep the status and show it."""
@@ -193,19 +202,32 @@ def _hand_over(variable: str, file: Path, text: str, environment: dict[str, str]
         environment[variable] = text
 
 
-def _container(start: StartTask, folder: Path, environment: dict[str, str]) -> list[str] | Refusal:
+def _bash(script: str, folder: Path) -> list[str]:
+    argv = ["bash", "-c", bootstrap.text("bash"), "nexus"]
+    if len(script.encode()) > SPILL_LIMIT:
+        (folder / "command").write_text(script, encoding="utf-8")
+        return argv
+    return [*argv, script]
+
+
+def _container(
+    start: StartTask, folder: Path, inherited: Mapping[str, str], own: Mapping[str, str]
+) -> Command | Refusal:
+    """A container as near to its pod as the runtime can: the same user, the same variables, the same message file."""
     runtime = container_runtime()
     if runtime is None:
         return Refusal(Reason.JOB_REFUSED, "container tasks need docker or podman here, and neither is installed")
     payload = start.payload
-    hidden = {*INHERITED, "NEXUS_DIR", "NEXUS_TERMINATION_LOG", "NEXUS_CONTEXT_JSON", "PYTHONPATH"}
-    names = [name for name in environment if name not in hidden or any(name == entry.name for entry in payload.env)]
-    argv = [runtime, "run", "--rm", "--init", "--network=host", "--user=65532:65532", "--env=HOME=/tmp"]
-    argv += [f"--volume={folder / 'termination-log'}:/dev/termination-log"]
-    # By name only: a value on the command line could be read by everybody on this machine.
-    argv += [f"--env={name}" for name in names]
-    command = [expand(text, environment) for text in payload.command or ()]
-    arguments = [expand(text, environment) for text in payload.args or ()]
+    # On the host's network, so that what listens on this machine is reached by the address that all tasks use.
+    argv = [runtime, "run", "--rm", "--init", f"--name={start.job_name}", "--network=host", "--user=65532:65532"]
+    argv += ["--env=HOME=/tmp", f"--volume={folder / 'termination-log'}:/dev/termination-log"]
+    for name, value in own.items():
+        # By name only, the runtime has the value in its environment: on its command line everybody here could read
+        # it. What the runtime itself goes by (PATH, HOME, DOCKER_HOST) must not change under it.
+        argv.append(f"--env={name}={value}" if name in INHERITED or name.startswith("DOCKER_") else f"--env={name}")
+    command = [expand(text, own) for text in payload.command or ()]
+    arguments = [expand(text, own) for text in payload.args or ()]
     if command:
-        argv += [f"--entrypoint={command[0]}"]
-    return [*argv, payload.image or "", *command[1:], *arguments]
+        argv.append(f"--entrypoint={command[0]}")
+    argv += [payload.image or "", *command[1:], *arguments]
+    return Command(argv, {**own, **inherited}, removal=[runtime, "rm", "--force", start.job_name])

@@ -50,6 +50,8 @@ async def run(
             changed.set()
             if interrupts > 1:
                 killing.append(asyncio.ensure_future(place.kill()))
+            else:
+                observer.note("cancelling: running tasks are asked to stop; Ctrl-C again kills them")
 
         killing: list[asyncio.Future[None]] = []
         loop = asyncio.get_running_loop()

@@ -1,0 +1,115 @@
+"""A child process with a group and a pipe of its own, for an event loop.
+
+asyncio's own subprocesses do not do here: they reap a child the moment it ends, after which the number of its process
+group may be another's, and on some versions wait() waits for whoever still holds the pipe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_CHUNK = 64 * 1024
+# How long a process that the child left behind may hold the pipe open before it is ended.
+_LINGER_SECONDS = 0.5
+
+
+class Child:
+    """A started child. `written` gets what it and its own children write, in chunks.
+
+    Raises OSError where the command cannot be started, ValueError where an argument or variable holds a NUL or a
+    character that has no bytes.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], written: Callable[[bytes], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._written = written
+        self._exited = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._pipe, theirs = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                cwd=cwd,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,  # a Ctrl-C at the terminal is ours to answer, and killpg reaches all of it
+            )
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(theirs)
+        os.set_blocking(self._pipe, False)
+        self._loop.add_reader(self._pipe, self._read)
+        self._wait_for_exit()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the child and all that it started. Nothing happens once `end` has returned."""
+        # While the child is not reaped, and only then, the group's number is surely its own.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    async def exited(self) -> None:
+        """Wait until the child itself has ended; what it started may go on."""
+        await self._exited.wait()
+
+    async def end(self) -> int:
+        """After `exited`: end what it left behind, take the last of its output; the exit code as a shell gives it."""
+        await self._until_closed()
+        self.signal(signal.SIGKILL)
+        await self._until_closed()
+        if not self._closed.is_set():
+            self._close()
+        code = self._process.wait()
+        return 128 - code if code < 0 else code
+
+    async def _until_closed(self) -> None:
+        if not self._closed.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), _LINGER_SECONDS)
+
+    def _read(self) -> None:
+        try:
+            chunk = os.read(self._pipe, _CHUNK)
+        except BlockingIOError:
+            return
+        if chunk:
+            self._written(chunk)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._loop.remove_reader(self._pipe)
+        os.close(self._pipe)
+        self._closed.set()
+
+    def _wait_for_exit(self) -> None:
+        try:
+            handle = os.pidfd_open(self._process.pid)
+        except (AttributeError, OSError):  # no Linux, or one before 5.3
+            threading.Thread(target=self._wait_in_thread, daemon=True).start()
+            return
+
+        def exited() -> None:
+            self._loop.remove_reader(handle)
+            os.close(handle)
+            self._exited.set()
+
+        self._loop.add_reader(handle, exited)
+
+    def _wait_in_thread(self) -> None:
+        # WNOWAIT leaves it unreaped, see `signal`.
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        self._loop.call_soon_threadsafe(self._exited.set)
