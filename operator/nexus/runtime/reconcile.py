@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+from nexus.api.run import WorkflowRunStatus
 from nexus.core.decide import after, decide
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
@@ -60,7 +61,7 @@ class Reconciler:
 
     async def _write(self, view: View, plan: Plan) -> None:
         """The status, where it changed, and then what follows from it."""
-        if plan.status != _comparable(view):
+        if _timeless(plan.status) != _timeless(view.recorded):
             status = plan.status.model_copy(update={"duration": duration(plan.status, self.place.now())})
             await self.place.write_status(view, status)
         await _all(self.place.stop_job(view, stop) for stop in plan.stops)
@@ -110,9 +111,9 @@ class Reconciler:
         return None
 
 
-def _comparable(view: View) -> object:
-    """The stored status without `duration`: time that passes is no reason for a write."""
-    return view.recorded.model_copy(update={"duration": None}) if view.recorded else None
+def _timeless(status: WorkflowRunStatus | None) -> WorkflowRunStatus | None:
+    """The status without `duration`: time that passes is no reason for a write."""
+    return status.model_copy(update={"duration": None}) if status else None
 
 
 def _with_results(facts: Facts, starts: tuple[StartTask, ...], results: list[JobFact | Refusal]) -> Facts:
