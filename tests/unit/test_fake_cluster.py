@@ -292,6 +292,9 @@ def test_on_an_event_loop_time_passes_while_a_test_sleeps() -> None:
         await asyncio.sleep(1800)
         running = cluster.objects(PODS)[0]["status"]["phase"]
         await cluster.until(lambda: cluster.objects(JOBS)[0]["status"].get("succeeded"))
+        cluster.remove(JOBS, "j")
+        cluster.settle()
+        assert cluster.objects(PODS) == []
         assert running == "Running"
         with pytest.raises(RuntimeError, match="moves with its event loop"):
             cluster.advance(1)

@@ -74,6 +74,10 @@ class Clock:
             pass
         self._now = until
 
+    def run_due(self) -> None:
+        """Run what is due now, and what that makes due now."""
+        self.advance(0)
+
 
 class LoopClock(Clock):
     """A clock that follows the running event loop: `await asyncio.sleep(5)` moves it. With looptime no time is lost."""
@@ -92,6 +96,9 @@ class LoopClock(Clock):
         delay = max(0.0, (when - self.now()).total_seconds())
         timer.handle = asyncio.get_running_loop().call_later(delay, action)
         return timer
+
+    def run_due(self) -> None:
+        """Nothing to do: the event loop runs what is due."""
 
     def step(self, until: datetime | None = None) -> bool:
         """Refused: the event loop moves this clock."""

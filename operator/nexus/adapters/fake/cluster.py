@@ -259,7 +259,7 @@ class FakeCluster(FakeApi):
     def settle(self) -> None:
         """Let happen what needs no time: garbage collection and everything due now."""
         self.store.collect_garbage()
-        self.clock.advance(0)
+        self.clock.run_due()
 
     def advance(self, seconds: float) -> None:
         """Let so much time pass, from event to event."""

@@ -247,7 +247,10 @@ class KubeApi(Protocol):
         ...
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
-        """Delete, propagationPolicy Background; with `uid`, `Conflict` where the object of that name is another one."""
+        """Delete, propagationPolicy Background; with `uid`, `Conflict` where the object of that name is another one.
+
+        `NotFound` may also mean that an earlier try of this very call did it and its answer was lost.
+        """
         ...
 
     async def logs(

@@ -29,7 +29,6 @@ from nexus.adapters.kube.api import (
     Kind,
     KubeApi,
     Listing,
-    NotFound,
     Object,
     Unreachable,
     WatchEvent,
@@ -218,20 +217,17 @@ class KubeClient(KubeApi):
 
     async def _call(self, call: _Call) -> bytes:
         end = time.monotonic() + self._budget
-        delay, refused, lost = _FIRST_DELAY, False, False
+        delay, refused = _FIRST_DELAY, False
         while True:
             try:
                 answer = await self._exchange(call, end - time.monotonic(), refused=refused)
             except Unreachable as unreachable:
                 error: ApiError = unreachable
-                lost = lost or unreachable.outcome_unknown
                 again = call.harmless or not unreachable.outcome_unknown
             else:
                 if answer.status < 400:
                     return answer.body
                 error = _error(call, answer)
-                if lost and call.verb == "delete" and isinstance(error, NotFound):
-                    return answer.body  # the try whose answer was lost did it
                 if answer.status == 401 and not refused:
                     refused = True  # a token may have expired just now: once more with a fresh one
                     continue
