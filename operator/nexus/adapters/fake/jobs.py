@@ -136,7 +136,7 @@ class JobController:
         if job["spec"]["completionMode"] == "Indexed":
             raise NotImplementedError(f"Job {job['metadata']['name']}: the fake Job controller runs no Indexed Jobs")
         uid, namespace = job["metadata"]["uid"], job["metadata"]["namespace"]
-        sync = _Sync(job, [pod for pod in self.store.list(PODS, namespace) if controlled_by(pod, uid)])
+        sync = _Sync(job, [copied(pod) for pod in self.store.bodies(PODS, namespace) if controlled_by(pod, uid)])
         if not sync.suspended and "startTime" not in sync.status:
             sync.status["startTime"] = timestamp(self.clock.now())
         self._count_failures(sync)
@@ -313,7 +313,7 @@ class JobController:
 
     def _let_orphans_go(self, namespace: str) -> None:
         """Pods whose Job is gone keep no finalizer (syncOrphanPod)."""
-        for pod in self.store.list(PODS, namespace):
+        for pod in list(self.store.bodies(PODS, namespace)):
             if FINALIZER in (pod["metadata"].get("finalizers") or []) and not self._job_of(pod):
                 self._let_go(pod)
 

@@ -268,7 +268,10 @@ class KubeApi(Protocol):
     def follow_logs(
         self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None
     ) -> AsyncIterator[bytes]:
-        """What a container writes, in chunks as they come, until it ends. Chunks need not end with a line."""
+        """What a container writes, in chunks as they come, until it ends. Chunks need not end with a line.
+
+        Whoever leaves it early closes it (`contextlib.aclosing`); so with `watch`.
+        """
         ...
 
     def watch(
