@@ -27,7 +27,7 @@ Line = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Command:
-    """What an attempt executes. `removal` is for containers: the command that ends one whose client was killed."""
+    """What an attempt executes. `removal` is for containers: it ends one that may live on after its client."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]
@@ -46,7 +46,7 @@ class Attempt:
     changed: Callable[[], None]
     _child: Child | None = None
     _overdue: bool = False
-    _killed: bool = False
+    _stopped: bool = False
     _watching: asyncio.Task[None] | None = None
     _lines: LogLines = field(default_factory=LogLines)
     _log: BinaryIO = field(init=False)
@@ -64,6 +64,7 @@ class Attempt:
         try:
             self._child = Child(self.command.argv, self.folder, self.command.environment, self._written)
         except (OSError, ValueError) as error:
+            self._log.close()
             why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
             message = f"{self.command.argv[0]}: {why}"
             self._end(Terminated(128, "StartError", message, datetime.now(UTC)))
@@ -83,7 +84,7 @@ class Attempt:
         for line in self._lines.end():
             self.line(self.job.task, line)
         self._log.close()
-        if self._killed and self.command.removal is not None:
+        if self._stopped and self.command.removal is not None:
             await self._remove(self.command.removal)
         self._end(self._terminated(code, ended_at))
 
@@ -138,6 +139,7 @@ class Attempt:
             await self._terminate(child)
 
     async def _terminate(self, child: Child) -> None:
+        self._stopped = True
         child.signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(child.exited(), GRACE_SECONDS)
@@ -146,7 +148,7 @@ class Attempt:
             await child.exited()
 
     def _kill(self, child: Child) -> None:
-        self._killed = True
+        self._stopped = True
         child.signal(signal.SIGKILL)
 
     async def _remove(self, argv: Sequence[str]) -> None:

@@ -75,13 +75,18 @@ class LocalPlace:
         self._attempts: dict[str, Attempt] = {}
         self._outputs: dict[str, str] = {}
         self._stopping: list[asyncio.Task[None]] = []
+        self._now = datetime.now(UTC)
 
     def now(self) -> datetime:
-        """The wall clock."""
-        return datetime.now(UTC)
+        """The wall clock as of the last `view`.
+
+        All that one look at the run decides happens at one time: a task starts after the end that let it start.
+        """
+        return self._now
 
     async def view(self, key: RunKey) -> View | None:
         """The run as it is now."""
+        self._now = datetime.now(UTC)
         jobs: dict[str, tuple[JobFact, ...]] = {}
         for attempt in self._attempts.values():
             jobs[attempt.job.task] = (*jobs.get(attempt.job.task, ()), attempt.job)
@@ -117,7 +122,7 @@ class LocalPlace:
             return Refusal(Reason.JOB_REFUSED, f"a value holds a character that no text may have: {error.reason}")
         if isinstance(command, Refusal):
             return command
-        job = JobFact(start.job_name, f"local-{start.job_name}", start.task, start.ordinal, self.now())
+        job = JobFact(start.job_name, f"local-{start.job_name}", start.task, start.ordinal, datetime.now(UTC))
         attempt = Attempt(job, folder, command, start.timeout_seconds, self._observer.line, self._changed)
         self._attempts[start.job_name] = attempt
         await attempt.start()

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ async def _until_ended(place: LocalPlace, reconciler: Reconciler, changed: async
         if place.recorded is not None and place.recorded.phase.ended:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), seconds_until(wake_at, place.now()))
+            await asyncio.wait_for(changed.wait(), seconds_until(wake_at, datetime.now(UTC)))
 
 
 def _outputs(place: LocalPlace) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,128 @@
+"""Runs definitions on this machine, as `nexus run --local` does below its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.adapters.local.bindings import Bindings
+from nexus.adapters.local.run import run
+from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.core.definition import Definition
+from nexus.core.facts import RunFact
+
+
+@dataclass
+class Watcher:
+    """An observer that keeps what it is told; `act` is called with each status."""
+
+    act: Callable[[WorkflowRunStatus], None] = lambda status: None
+    written: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    statuses: list[WorkflowRunStatus] = field(default_factory=list)
+
+    def status(self, status: WorkflowRunStatus) -> None:
+        self.statuses.append(status)
+        self.act(status)
+
+    def line(self, task: str, line: str) -> None:
+        self.written.append((task, line))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that has ended."""
+
+    status: WorkflowRunStatus
+    outputs: Mapping[str, Mapping[str, Any]]
+    watcher: Watcher
+    interrupted: bool
+
+    @property
+    def phase(self) -> RunPhase:
+        return self.status.phase
+
+    def task(self, name: str) -> TaskStatus:
+        return next(task for task in self.status.tasks or () if task.name == name)
+
+    def ending(self, name: str) -> tuple[TaskPhase, Reason | None]:
+        task = self.task(name)
+        return task.phase, task.reason
+
+    def seconds(self, name: str) -> float:
+        task = self.task(name)
+        assert task.start_time is not None
+        assert task.completion_time is not None
+        return (task.completion_time - task.start_time).total_seconds()
+
+    def lines(self, name: str) -> list[str]:
+        return [line for task, line in self.watcher.written if task == name]
+
+
+def run_here(
+    definition: Definition,
+    *,
+    params: Mapping[str, Any] | None = None,
+    bindings: Bindings | None = None,
+    search_path: Path = Path("/nonexistent"),
+    watcher: Watcher | None = None,
+) -> Ran:
+    """Run a definition to its end."""
+    watcher = watcher or Watcher()
+    fact = RunFact("default", "test-x7k2p", str(uuid4()), datetime.now(UTC), workflow="test", params=params or {})
+    with CelEvaluator() as evaluator:
+        ended = asyncio.run(run(fact, definition, bindings or Bindings(), search_path, watcher, evaluator))
+    return Ran(ended.status, ended.outputs, watcher, ended.interrupted)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a server got."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@contextmanager
+def recording_server() -> Iterator[tuple[str, list[Request]]]:
+    """An HTTP server that answers everything with `{"ok": true}`; its address, and what it got."""
+    got: list[Request] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            got.append(Request(self.command, self.path, dict(self.headers), body))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"ok": true}')
+
+        do_GET = do_POST = answer
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", got
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
