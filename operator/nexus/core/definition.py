@@ -42,6 +42,8 @@ class Definition:
 
     spec: WorkflowSpec
     nodes: Mapping[str, Node]
+    evaluates: bool
+    """Whether decisions about it need the evaluator: for an expression, or for the pattern of a param."""
 
     @property
     def max_parallel_tasks(self) -> int:
@@ -65,7 +67,8 @@ def prepare(spec: WorkflowSpec) -> Definition:
     for name in order:
         direct = tasks[name].depends_on or ()
         ancestors[name] = frozenset(direct).union(*(ancestors[dependency] for dependency in direct))
-    return Definition(spec, {name: _node(tasks[name], ancestors[name]) for name in order})
+    evaluates = "${{" in str(spec.to_json()) or any(param.pattern is not None for param in spec.params or ())
+    return Definition(spec, {name: _node(tasks[name], ancestors[name]) for name in order}, evaluates)
 
 
 def ordered(depends_on: Mapping[str, Iterable[str]]) -> Sequence[str]:

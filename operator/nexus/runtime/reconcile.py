@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 class Reconciler:
     """Brings runs one step further, as often as it is called.
 
-    `in_thread` runs a decision away from the event loop: an expression may take its whole budget, and other runs
+    `in_thread` runs a decision that evaluates away from the event loop: an expression may take its whole budget, and other runs
     must not wait for it. `started` is told of each task start, for latency figures.
     """
 
@@ -71,12 +71,15 @@ class Reconciler:
     async def _settle(self, view: View) -> tuple[Plan, View]:
         """Decide and act until nothing is left to act on before the status."""
         rounds = 0
+        stored: set[str] = set()
         while True:
             plan = await self._decide(view, may_start=rounds < MAX_ROUNDS)
             if plan.reads:
                 view = replace(view, facts=await self._read(view, plan))
                 continue
-            await _all(self.place.store_output(view, store) for store in plan.stores)
+            # Each round decides from the recorded status and so plans the same stores again.
+            await _all(self.place.store_output(view, store) for store in plan.stores if store.config_map not in stored)
+            stored.update(store.config_map for store in plan.stores)
             if not plan.starts:
                 return plan, view
             rounds += 1
@@ -89,7 +92,8 @@ class Reconciler:
     async def _decide(self, view: View, *, may_start: bool) -> Plan:
         assert isinstance(view.definition, Definition)
         decision = partial(decide, view.definition, view.facts, self.place.now(), self.evaluator, may_start=may_start)
-        return await asyncio.to_thread(decision) if self.in_thread else decision()
+        # A decision without expressions takes milliseconds, and so would the way to a thread on a busy machine.
+        return await asyncio.to_thread(decision) if self.in_thread and view.definition.evaluates else decision()
 
     async def _read(self, view: View, plan: Plan) -> Facts:
         outputs, frames = dict(view.facts.outputs), dict(view.facts.frames)
