@@ -1,4 +1,4 @@
-"""The command line: up, down, env, status, load."""
+"""The command line: up, down, env, status, load, postgres."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from nexus_cluster import images, lifecycle
+from nexus_cluster import images, lifecycle, programs
 from nexus_cluster.images import Image
 from nexus_cluster.settings import Settings
 from nexus_cluster.settings import load as load_settings
@@ -54,6 +54,8 @@ def _dispatch(settings: Settings, options: argparse.Namespace) -> int:
             print(f"export KUBECONFIG={settings.kubeconfig}")
         elif options.command == "down":
             lifecycle.down(settings)
+        elif options.command == "postgres":
+            print(programs.postgres_programs(settings))
         else:
             lifecycle.refuse_if_foreign(settings)
             lifecycle.load(settings, [_image(word) for word in options.images] or images.task_images(settings))
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="end it and remove all it made but the cache of programs and images")
     commands.add_parser("env", help="print lines for a shell: KUBECONFIG, PATH (kubectl), the audit log, the logs")
     commands.add_parser("status", help="say which parts are healthy; exit code 1 if one is not")
+    commands.add_parser("postgres", help="print the folder of PostgreSQL's programs, installing them if need be")
     load = commands.add_parser("load", help="build images and load them: the task images, or those named")
     load.add_argument(
         "images",

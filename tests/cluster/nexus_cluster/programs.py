@@ -122,15 +122,53 @@ def require_node_programs(settings: Settings) -> None:
         missing.add("containernetworking-plugins")
     if pip_is_missing():
         missing.add("python3-pip")
-    if not missing:
-        return
+    if missing:
+        _install(settings, sorted(missing))
+
+
+def _install(settings: Settings, packages: list[str]) -> None:
+    """Install Debian's packages; raise Refused, with their names, where there is no apt."""
     if shutil.which("apt-get") is None:
-        raise Refused(f"install these (Debian's package names) and try again: {', '.join(sorted(missing))}")
-    say(f"installing {', '.join(sorted(missing))}")
+        raise Refused(f"install these (Debian's package names) and try again: {', '.join(packages)}")
+    say(f"installing {', '.join(packages)}")
     # RUNLEVEL=1 keeps the packages' own services from starting: the cluster runs a containerd of its own.
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     run(settings, ["apt-get", "update", "-qq"], extra=quiet)
-    run(settings, ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *sorted(missing)], extra=quiet)
+    run(settings, ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], extra=quiet)
+
+
+def postgres_programs(settings: Settings) -> Path:
+    """Return the folder of `initdb` and `postgres`, the newest of them, installing Debian's package if there is none.
+
+    Raises Refused where that can't be done. No server runs after it that did not run before.
+    """
+    found = _postgres_folders()
+    if not found:
+        if os.geteuid() != 0:
+            raise Refused("there is no PostgreSQL server (initdb, postgres): install it, or run this as root")
+        # Debian's package makes a database server of its own unless it is told not to.
+        told = Path("/etc/postgresql-common/createcluster.d/nexus.conf")
+        ours = not told.parent.exists()
+        told.parent.mkdir(parents=True, exist_ok=True)
+        told.write_text("create_main_cluster = false\n")
+        try:
+            _install(settings, ["postgresql"])
+        finally:
+            told.unlink()
+            if ours:
+                told.parent.rmdir()
+        found = _postgres_folders()
+    if not found:
+        raise Refused("no folder with both initdb and postgres in it: put PostgreSQL's server programs on the PATH")
+    return found[-1]
+
+
+def _postgres_folders() -> list[Path]:
+    """Folders with PostgreSQL's server programs, the one to take last: Debian keeps them off the PATH."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
+    on_path = shutil.which("initdb")
+    folders = [*([Path(on_path).resolve().parent] if on_path else []), *debian]
+    return [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]
 
 
 def pip_is_missing() -> bool:
