@@ -28,7 +28,7 @@ USER = "nexus"
 PASSWORD = "s3cr3t/@:%41?#&+ $(HOME) $$ '\"\\ é"
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-SMALL = {"shared_buffers": "8MB", "max_connections": "40", "autovacuum": "off", "max_wal_senders": "0", "wal_level": "minimal"}
+SMALL = {"shared_buffers": "8MB", "max_connections": "40", "autovacuum": "off", "timezone": "UTC"}
 
 
 @dataclass(frozen=True)

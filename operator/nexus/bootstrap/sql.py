@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 # What to install for a driver whose package is called otherwise than its module.
 PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]", "MySQLdb": "mysqlclient", "pymysql": "PyMySQL"}
 
-# Only a plain SELECT is streamed: a cursor of the server can hold nothing else in PostgreSQL.
-SELECT = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*select\b", re.IGNORECASE | re.DOTALL)
+# Only what reads and does nothing else is streamed: a cursor of the server can hold nothing else in PostgreSQL. A word
+# of WRITES inside a text costs no more than the streaming.
+READS = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*(?:select|with)\b", re.IGNORECASE | re.DOTALL)
+WRITES = re.compile(r"\b(?:insert|update|delete|merge|into)\b", re.IGNORECASE)
+
+# SQLAlchemy takes `:day::date` for no placeholder at all, and PostgreSQL's users write nothing else.
+CAST = re.compile(r"(?<![:\w\\]):(\w+)(?=::)")
+
+# Options of a URL that hold no secret; hiding `10` would leave holes in addresses and numbers of lines.
+OPEN_OPTIONS = {"sslmode", "connect_timeout", "application_name", "client_encoding", "charset", "target_session_attrs"}
 
 
 def connection_url(connection: str | dict[str, str]) -> str:
@@ -43,7 +51,8 @@ def secrets_of(url: str) -> list[str]:
     except Exception:  # create_engine says so next
         return [url]
     # Options of the query are as good a place for a password as the one made for it.
-    options = [text for value in parsed.query.values() for text in ([value] if isinstance(value, str) else value)]
+    values = [value for name, value in parsed.query.items() if name not in OPEN_OPTIONS]
+    options = [text for value in values for text in ([value] if isinstance(value, str) else value)]
     for text in (str(parsed.password or ""), *options):
         found |= {text, quote(text), quote(text, ""), quote_plus(text), repr(text)[1:-1]}
     return sorted(found - {""}, key=len, reverse=True)
@@ -66,7 +75,8 @@ def engine_for(url: str) -> sqlalchemy.Engine:
         return sqlalchemy.create_engine(url, poolclass=pool.NullPool, hide_parameters=True)
     except exc.NoSuchModuleError:
         text = f"sql.connection: the image knows no such kind of database as the URL starts with; it looks like {form}"
-        raise Failure("UnknownDialect", f"{text}. Another image may be named in sql.image") from None
+        text += ", for PostgreSQL with postgresql+psycopg as the driver. Another image may be named in sql.image"
+        raise Failure("UnknownDialect", text) from None
     except ModuleNotFoundError as error:
         package = PACKAGES.get(error.name or "", error.name)
         text = f"sql.connection: the URL asks for the driver {error.name}, which is not installed"
@@ -124,7 +134,7 @@ def rarer_value(value: Any) -> Any:
         # A float where it is written with the same digits; money beyond 15 of them stays exact as text.
         number = float(value)
         return number if decimal.Decimal(repr(number)) == value else str(value)
-    if isinstance(value, (uuid.UUID, dt.timedelta)):
+    if isinstance(value, (uuid.UUID, dt.timedelta)) or type(value).__module__ == "ipaddress":
         return str(value)
     return float(value) if isinstance(value, decimal.Decimal) else value
 
@@ -147,11 +157,27 @@ def result_of(result: sqlalchemy.CursorResult[Any]) -> dict[str, Any]:
     return {"rows": rows, "rowcount": None if result.rowcount < 0 else result.rowcount}
 
 
-def message_of(error: Exception, secrets: list[str]) -> Failure:
-    """The driver's own words, without SQLAlchemy's copy of the statement and its link."""
+def streamed(query: str) -> bool:
+    """Whether the rows may be read through a cursor of the server, so that a result without end does no harm."""
+    return READS.match(query) is not None and WRITES.search(query) is None
+
+
+def refuse_more(connection: Any, cursor: Any, *rest: Any) -> None:
+    """PostgreSQL runs a text of several statements where nothing is bound; the others' results would be lost."""
+    if connection.dialect.driver == "psycopg" and cursor.nextset():
+        text = "sql.query holds more than one statement: make them tasks of their own, or one with `with a as (...)`"
+        raise Failure("SeveralStatements", text + ". All is rolled back")
+
+
+def message_of(error: Exception, secrets: list[str], lines_before: int = 0) -> Failure:
+    """The driver's own words, without SQLAlchemy's copy of the statement and its link.
+
+    `lines_before`: how many lines the statement got that sql.query does not have.
+    """
     original = getattr(error, "orig", None) or error
     kind = type(original).__name__
-    return Failure(kind, redacted(original, secrets).strip() or kind)
+    text = redacted(original, secrets).strip() or kind
+    return Failure(kind, re.sub(r"(?m)^LINE (\d+):", lambda found: f"LINE {int(found[1]) - lines_before}:", text))
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +186,11 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     url = connection_url(spec["connection"])
     secrets = secrets_of(url) if isinstance(spec["connection"], dict) else []
     engine = engine_for(url)
-    query = sqlalchemy.text(spec["query"])
+    sqlalchemy.event.listen(engine, "after_cursor_execute", refuse_more)
+    stream = streamed(spec["query"])
+    # PostgreSQL quotes the line of an error; the DECLARE of a cursor, with a name that nobody wrote, is none of it.
+    before = "\n" if stream and engine.dialect.name == "postgresql" else ""
+    query = sqlalchemy.text(before + CAST.sub(r"(:\1)", spec["query"]))
     values = bound(query, spec.get("parameters") or {})
     try:
         connection = engine.connect()
@@ -170,15 +200,17 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         raise Failure(failure.kind, text) from None
     try:
         with connection, connection.begin():
-            if SELECT.match(spec["query"]):
+            # Without the option there is no count of what a RETURNING returns.
+            connection = connection.execution_options(preserve_rowcount=True)
+            if stream:
                 connection = connection.execution_options(stream_results=True, max_row_buffer=100)
             output = result_of(connection.execute(query, values))
             encoded(output)  # what cannot be told is not committed
             return output
-    except Refusal:
+    except (Refusal, Failure):
         raise
     except Exception as error:
-        raise message_of(error, secrets) from None
+        raise message_of(error, secrets, len(before)) from None
 
 
 if __name__ == "__main__":
