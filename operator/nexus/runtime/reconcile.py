@@ -33,8 +33,8 @@ Result = TypeVar("Result")
 class Reconciler:
     """Brings runs one step further, as often as it is called.
 
-    `in_thread` runs a decision that evaluates away from the event loop: an expression may take its whole budget, and other runs
-    must not wait for it. `started` is told of each task start, for latency figures.
+    `in_thread` runs a decision that evaluates away from the event loop: an expression may take its whole budget, and
+    other runs must not wait for it. `started` is told of each task start, for latency figures.
     """
 
     place: Place
