@@ -26,14 +26,15 @@ from nexus.core.facts import RunFact
 class Watcher:
     """An observer that keeps what it is told; `act` is called with each status."""
 
-    act: Callable[[WorkflowRunStatus], None] = lambda status: None
+    act: Callable[[WorkflowRunStatus], None] | None = None
     written: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     statuses: list[WorkflowRunStatus] = field(default_factory=list)
 
     def status(self, status: WorkflowRunStatus) -> None:
         self.statuses.append(status)
-        self.act(status)
+        if self.act is not None:
+            self.act(status)
 
     def line(self, task: str, line: str) -> None:
         self.written.append((task, line))
@@ -104,7 +105,7 @@ def recording_server() -> Iterator[tuple[str, list[Request]]]:
     got: list[Request] = []
 
     class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             got.append(Request(self.command, self.path, dict(self.headers), body))
             self.send_response(200)
@@ -112,7 +113,8 @@ def recording_server() -> Iterator[tuple[str, list[Request]]]:
             self.end_headers()
             self.wfile.write(b'{"ok": true}')
 
-        do_GET = do_POST = answer
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""

@@ -30,7 +30,7 @@ def test_a_config_map_is_taken_as_it_stands() -> None:
     "body", [{"kind": "Secret", "data": {"key": "not base64!"}}, {"kind": "ConfigMap", "data": {"key": 3}}]
 )
 def test_an_entry_that_cannot_be_taken_is_named(body: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="data.key"):
+    with pytest.raises(ValueError, match=r"data\.key"):
         of_manifest(body)
 
 

@@ -26,7 +26,8 @@ def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Pr
             found[path] = error
     deeper = {path[:length] for path in found for length in range(len(path))}
     return [
-        Problem(path, _message(path, error, model), _task(path, body))
+        # What is missing has no place of its own.
+        Problem(path[:-1] if error["type"] == "missing" else path, _message(path, error, model), _task(path, body))
         for path, error in found.items()
         if path not in deeper or _knowledge(error) == 2
     ]
@@ -62,7 +63,8 @@ def _task(path: Path, body: Any) -> str | None:
     if len(path) < 2 or path[0] != "tasks" or not isinstance(path[1], int):
         return None
     named = body["tasks"][path[1]]
-    return str(named["name"]) if isinstance(named, dict) and "name" in named else None
+    name = named.get("name") if isinstance(named, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel]) -> str:

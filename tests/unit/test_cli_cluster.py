@@ -1,0 +1,345 @@
+"""The commands for a cluster, against the one in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from tests.unit.cli_harness import bash, workflow
+
+from nexus.adapters.fake import FakeCluster, Outcome
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object, Unreachable
+from nexus.cli import cluster as commands
+from nexus.cli.ending import Exit, Refused
+from nexus.cli.logs import print_logs
+
+SALES = workflow(
+    bash("extract"), bash("price", "true", "extract"), params=[{"name": "count", "type": "integer", "default": 1}]
+)
+NOW, LATER = "2026-11-23T09:00:05.000Z", "2026-11-23T09:00:06.500Z"
+
+
+@pytest.fixture
+def fake() -> FakeCluster:
+    cluster = FakeCluster()
+    cluster.add(WORKFLOWS, SALES)
+    return cluster
+
+
+def run(work: Coroutine[Any, Any, Exit]) -> Exit:
+    return asyncio.run(work)
+
+
+def start(fake: FakeCluster, *params: str, output: str | None = None, watch: bool = False) -> Exit:
+    return run(commands.run_workflow(fake, "default", "sales", params, output=output, watch=watch))
+
+
+def task(name: str, phase: str, **fields: Any) -> Object:
+    return {"name": name, "phase": phase, **fields}
+
+
+def report(fake: FakeCluster, name: str, phase: str, *tasks: Object, **fields: Any) -> None:
+    """What the operator would write."""
+
+    def edit(body: Object) -> None:
+        body["status"] = {"phase": phase, "startTime": NOW, "tasks": list(tasks), **fields}
+
+    fake.store.change(WORKFLOW_RUNS, "default", name, edit)
+
+
+def made(fake: FakeCluster) -> Object:
+    (body,) = fake.objects(WORKFLOW_RUNS)
+    return body
+
+
+# run
+
+
+def test_a_run_is_made_owned_by_its_workflow_and_its_name_printed(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(fake, "count=3") is Exit.SUCCEEDED
+    body = made(fake)
+    assert capsys.readouterr().out == body["metadata"]["name"] + "\n"
+    assert body["metadata"]["name"].startswith("sales-")
+    assert body["metadata"]["labels"] == {"nexus.dev/workflow": "sales"}
+    (owner,) = body["metadata"]["ownerReferences"]
+    (definition,) = fake.objects(WORKFLOWS)
+    assert (owner["kind"], owner["uid"], owner["controller"]) == ("Workflow", definition["metadata"]["uid"], True)
+    assert body["spec"] == {"workflowRef": {"name": "sales"}, "params": {"count": 3}, "triggeredBy": "manual"}
+
+
+@pytest.mark.parametrize("output", ["json", "name"])
+def test_a_run_is_printed_as_asked(fake: FakeCluster, output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    start(fake, output=output)
+    printed, name = capsys.readouterr().out, made(fake)["metadata"]["name"]
+    assert (json.loads(printed)["metadata"]["name"] if output == "json" else printed) == (
+        name if output == "json" else f"workflowrun.nexus.dev/{name}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("param", "words"),
+    [("count=x", "'x' is no integer"), ("count=true", "true is no integer"), ("cuont=1", "did you mean count?")],
+)
+def test_params_that_do_not_fit_make_no_run(fake: FakeCluster, param: str, words: str) -> None:
+    with pytest.raises(Refused, match=words.replace("?", r"\?")):
+        start(fake, param)
+    assert fake.objects(WORKFLOW_RUNS) == []
+
+
+def test_a_workflow_that_is_not_there_is_guessed_at(fake: FakeCluster) -> None:
+    with pytest.raises(Refused, match=r"there is no Workflow sails in namespace default: did you mean sales\?"):
+        run(commands.run_workflow(fake, "default", "sails", [], output=None, watch=False))
+
+
+def test_a_workflow_that_is_not_ready_makes_no_run(fake: FakeCluster) -> None:
+    def edit(body: Object) -> None:
+        condition = {"type": "Ready", "status": "False", "message": "task a: it is broken"}
+        body["status"] = {"conditions": [{**condition, "observedGeneration": body["metadata"]["generation"]}]}
+
+    fake.store.change(WORKFLOWS, "default", "sales", edit)
+    with pytest.raises(Refused, match="cannot run: task a: it is broken"):
+        start(fake)
+
+
+# run --watch
+
+
+async def _turns() -> None:
+    """As many turns of the event loop as it takes until everybody waits for something to happen."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def _with_operator(fake: FakeCluster, command: Coroutine[Any, Any, Exit], *steps: Any) -> Exit:
+    """The command, while each of the steps is done to the run a moment after the one before."""
+    command_task = asyncio.create_task(command)
+    await _turns()
+    for step in steps:
+        step(made(fake)["metadata"]["name"])
+        await _turns()
+    async with asyncio.timeout(10):
+        return await command_task
+
+
+def watching(fake: FakeCluster, output: str | None = None) -> Coroutine[Any, Any, Exit]:
+    return commands.run_workflow(fake, "default", "sales", [], output=output, watch=True)
+
+
+def test_watching_tells_each_step_and_ends_with_the_runs_status(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = task("extract", "Succeeded", startTime=NOW, completionTime=NOW, attempts=1, output={"n": 1})
+    code = asyncio.run(
+        _with_operator(
+            fake,
+            watching(fake),
+            lambda name: report(fake, name, "Running", task("extract", "Running", startTime=NOW)),
+            lambda name: report(fake, name, "Running", done, task("price", "Running", startTime=NOW)),
+            lambda name: report(
+                fake,
+                name,
+                "Failed",
+                done,
+                task("price", "Failed", startTime=NOW, completionTime=NOW, reason="TaskError", message="exit code 3"),
+                completionTime=NOW,
+                message="task price: exit code 3",
+            ),
+        )
+    )
+    assert code is Exit.FAILED
+    lines = capsys.readouterr().out.splitlines()
+    name = made(fake)["metadata"]["name"]
+    assert lines[0] == name
+    told = [" ".join(line.split()[1:3]) for line in lines[1:5]]
+    assert told == ["extract Running", "extract Succeeded", "price Running", "price Failed"]
+    assert '  extract  {"n": 1}' in lines
+    assert lines[-1] == f"{name} Failed in 0.0s: task price: exit code 3"
+
+
+def test_watching_survives_a_server_that_is_away_for_a_moment(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.fail_next("watch", WORKFLOW_RUNS, Unreachable("gone"))
+    code = asyncio.run(
+        _with_operator(fake, watching(fake, "json"), lambda name: report(fake, name, "Succeeded", completionTime=NOW))
+    )
+    assert code is Exit.SUCCEEDED
+    assert json.loads(capsys.readouterr().out)["status"]["phase"] == "Succeeded"
+
+
+def test_watching_a_run_that_is_deleted_says_so(fake: FakeCluster) -> None:
+    with pytest.raises(Refused, match="was deleted"):
+        asyncio.run(_with_operator(fake, watching(fake), lambda name: fake.remove(WORKFLOW_RUNS, name)))
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_run(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    async def interrupted() -> None:
+        command = asyncio.create_task(watching(fake))
+        await _turns()
+        command.cancel()  # what asyncio.run does on Ctrl-C
+        with pytest.raises(asyncio.CancelledError):
+            await command
+
+    asyncio.run(interrupted())
+    name = made(fake)["metadata"]["name"]
+    assert f"the run goes on: nexus get {name}" in capsys.readouterr().err
+    assert "cancel" not in made(fake)["spec"]
+
+
+# get
+
+
+def test_runs_are_listed_and_one_is_shown_in_detail(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    start(fake, "count=2")
+    name = capsys.readouterr().out.strip()
+    report(
+        fake,
+        name,
+        "Failed",
+        task(
+            "extract",
+            "Succeeded",
+            attempts=2,
+            startTime=NOW,
+            completionTime="2026-11-23T09:00:06.500Z",
+            output={"n": 1},
+        ),
+        task("big", "Succeeded", outputRef={"configMap": "big-output", "size": 70000}),
+        task("price", "Failed", reason="Timeout", message="the attempt took longer than timeoutSeconds"),
+        tasksDone="3/3",
+        reason="TaskFailed",
+        message="task price: the attempt took longer than timeoutSeconds",
+        completionTime="2026-11-23T09:01:05.000Z",
+    )
+    run(commands.list_runs(fake, "default", as_json=False))
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE"]
+    assert row.split()[:6] == [name, "sales", "Failed", "3/3", "TaskFailed", "1m0s"]
+    run(commands.show_run(fake, "default", name, as_json=False))
+    shown = capsys.readouterr().out
+    assert "Phase:        Failed (3/3 tasks)" in shown
+    assert "  count = 2" in shown
+    assert [line.split() for line in shown.splitlines() if line.startswith(("extract", "price"))] == [
+        ["extract", "Succeeded", "2", "1.5s"],
+        ["price", "Failed", "Timeout:", *["the", "attempt", "took", "longer", "than", "timeoutSeconds"]],
+    ]
+    assert '  extract  {"n": 1}' in shown
+    assert "  big      70,000 bytes in ConfigMap big-output" in shown
+
+
+def test_json_is_the_object_itself(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    start(fake)
+    name = capsys.readouterr().out.strip()
+    run(commands.show_run(fake, "default", name, as_json=True))
+    assert json.loads(capsys.readouterr().out) == made(fake)
+    run(commands.list_runs(fake, "default", as_json=True))
+    assert json.loads(capsys.readouterr().out)["items"] == [made(fake)]
+
+
+def test_no_runs_are_said_to_be_none_on_stderr(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(commands.list_runs(fake, "default", as_json=False)) is Exit.SUCCEEDED
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "No runs found in namespace default.\n")
+
+
+def test_a_run_that_is_not_there_is_guessed_at(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    start(fake)
+    name = capsys.readouterr().out.strip()
+    with pytest.raises(Refused, match=rf"there is no WorkflowRun {name}x in namespace default: did you mean {name}\?"):
+        run(commands.show_run(fake, "default", f"{name}x", as_json=False))
+
+
+# logs
+
+FRAMED = b"priced\n\nNEXUS-OUTPUT eJyrVkrLz1eyUkpKLFKqBQAd9QQr\n"
+
+
+def pods_of(fake: FakeCluster, run_name: str, *tasks: str) -> None:
+    """A Job for each task, as the operator would make it."""
+    uid = made(fake)["metadata"]["uid"]
+    for name in tasks:
+        labels = {"nexus.dev/run": run_name, "nexus.dev/task": name, "nexus.dev/attempt": "1"}
+        owner = {"apiVersion": "nexus.dev/v1alpha1", "kind": "WorkflowRun", "name": run_name, "uid": uid}
+        template = {
+            "metadata": {"labels": labels},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "task", "image": "x"}]},
+        }
+        metadata = {"name": f"{run_name}-{name}", "labels": labels, "ownerReferences": [{**owner, "controller": True}]}
+        fake.add(JOBS, {"metadata": metadata, "spec": {"backoffLimit": 0, "template": template}})
+
+
+def test_logs_of_all_tasks_come_in_their_order_with_their_names_and_without_frames(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(fake)
+    name = capsys.readouterr().out.strip()
+    fake.script("price", Outcome(log=FRAMED))
+    fake.script("extract", Outcome(log=b"one\ntwo"))
+    report(fake, name, "Running", task("extract", "Succeeded"), task("price", "Succeeded"), task("wait", "Running"))
+    fake.script("wait", Outcome.never_schedules("no node has 9 CPUs"))
+    pods_of(fake, name, "price", "extract", "wait")
+    fake.advance(30)
+    run(print_logs(fake, "default", name, None, following=False, tail=None))
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["extract | one", "extract | two", "price | priced"]
+    assert err == "wait: its container has not started: no node has 9 CPUs\n"
+    run(print_logs(fake, "default", name, "extract", following=False, tail=1))
+    assert capsys.readouterr().out == "two\n"
+
+
+def test_logs_of_a_task_that_is_not_there_are_guessed_at(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    start(fake)
+    name = capsys.readouterr().out.strip()
+    report(fake, name, "Running", task("extract", "Running"))
+    with pytest.raises(Refused, match=r"has no task extarct: did you mean extract\?"):
+        run(print_logs(fake, "default", name, "extarct", following=False, tail=None))
+
+
+def test_following_takes_in_tasks_that_start_later_and_ends_with_the_run(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.script("extract", Outcome(log=b"one\n"))
+    fake.script("price", Outcome(log=FRAMED))
+    start(fake)
+    name = capsys.readouterr().out.strip()
+    report(fake, name, "Running", task("extract", "Running"), task("price", "Pending"))
+
+    def first(run_name: str) -> None:
+        pods_of(fake, run_name, "extract")
+        fake.advance(30)
+
+    def second(run_name: str) -> None:
+        pods_of(fake, run_name, "price")
+        fake.advance(30)
+
+    command = print_logs(fake, "default", name, None, following=True, tail=None)
+
+    def end(run_name: str) -> None:
+        report(fake, run_name, "Succeeded", completionTime=NOW)
+
+    assert asyncio.run(_with_operator(fake, command, first, second, end)) is Exit.SUCCEEDED
+    assert capsys.readouterr().out.splitlines() == ["extract | one", "price | priced"]
+    assert len(fake.objects(PODS)) == 2
+
+
+def test_following_one_task_ends_with_the_task(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.script("extract", Outcome(log=b"one\n"))
+    start(fake)
+    name = capsys.readouterr().out.strip()
+    report(fake, name, "Running", task("extract", "Running"), task("price", "Pending"))
+
+    def first(run_name: str) -> None:
+        pods_of(fake, run_name, "extract")
+        fake.advance(30)
+
+    def done(run_name: str) -> None:
+        report(fake, run_name, "Running", task("extract", "Succeeded"), task("price", "Running"))
+
+    command = print_logs(fake, "default", name, "extract", following=True, tail=None)
+    assert asyncio.run(_with_operator(fake, command, first, done)) is Exit.SUCCEEDED
+    assert capsys.readouterr().out == "one\n"

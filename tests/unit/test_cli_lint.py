@@ -1,0 +1,184 @@
+"""`nexus lint`: what it says of files, without a cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.cli_harness import bash, nexus, workflow, workflow_run, write
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.cli.manifests import load
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+HEAD = """\
+apiVersion: nexus.dev/v1alpha1
+kind: Workflow
+metadata: {name: sales}
+spec:
+"""
+
+
+def problems(text: str, cel: CelEvaluator) -> list[str]:
+    """What is wrong with a file, as lint prints it."""
+    return [str(problem) for problem in load(text, "f.yaml", cel).problems]
+
+
+def test_files_without_problems_are_counted_and_exit_0() -> None:
+    answer = nexus("lint", EXAMPLES)
+    assert answer.code == 0, answer.stdout
+    assert answer.stdout.splitlines()[-1].endswith("no problems")
+
+
+def test_problems_are_on_stdout_and_exit_1(tmp_path: Path) -> None:
+    good = write(tmp_path, workflow(bash("one")), name="good.yaml")
+    bad = write(tmp_path, workflow(bash("one", "true", "two"), name="x"), name="bad.yml")
+    answer = nexus("lint", good, tmp_path)
+    assert answer.code == 1
+    first, last = answer.stdout.splitlines()
+    assert first.startswith(f"{bad}:1:")
+    assert first.endswith("task one, dependsOn[0]: there is no task two: tasks are one")
+    assert last == "3 files, 3 workflows, 1 problem"
+    report = nexus("lint", bad, "-o", "json").json
+    assert report["files"] == report["workflows"] == 1
+    assert {**report["problems"][0], "column": 0} == {
+        "file": str(bad),
+        "line": 1,
+        "column": 0,
+        "message": "task one, dependsOn[0]: there is no task two: tasks are one",
+    }
+
+
+@pytest.mark.parametrize("name", ["nosuch.yaml", "empty"])
+def test_what_cannot_be_read_exits_2(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    answer = nexus("lint", name, cwd=tmp_path)
+    assert (answer.code, answer.stdout) == (2, "")
+    assert answer.stderr.startswith(name)
+
+
+def test_stdin_is_a_file_too(tmp_path: Path) -> None:
+    text = write(tmp_path, workflow(bash("one", "true", "one"))).read_text()
+    answer = nexus("lint", "-", stdin=text)
+    assert answer.code == 1
+    assert answer.stdout.startswith("<stdin>:1:")
+
+
+DO = "bash: {command: x}"
+
+
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ("task: []", "5:3: task: there is no field task here: did you mean tasks?"),
+        ("description: x", "4:1: tasks is missing"),
+        ("tasks: []", "5:3: tasks: is empty: it needs at least one entry"),
+        ("tasks: {}", "5:3: tasks: {} is no list"),
+        ("tasks: [{name: a, bash: {}}]", "5:21: task a, bash: command is missing"),
+        ("tasks: [{name: a, bash: {comand: x}}]", "bash.comand: there is no field comand here: did you mean command?"),
+        (f"tasks: [{{name: a, depends_on: [b], {DO}}}]", "no field depends_on here: did you mean dependsOn?"),
+        (f"tasks: [{{name: on, {DO}}}]", "tasks[0].name: true is no text: put it in quotes"),
+        (f"tasks: [{{name: A, {DO}}}]", 'task A, name: "A" does not fit: lower-case letters, digits and -'),
+        (f"tasks: [{{name: a, timeoutSeconds: '5', {DO}}}]", '"5" is no whole number: remove the quotes'),
+        (f"tasks: [{{name: a, timeoutSeconds: 0, {DO}}}]", "timeoutSeconds: 0 is out of range: at least 1"),
+        (f"tasks: [{{name: a, triggerRule: AllDon, {DO}}}]", '"AllDon" is not allowed here: did you mean AllDone?'),
+        ("tasks: [{name: a, http: {url: x, expect: [2xx, 9xx]}}]", 'expect[1]: "9xx" does not fit: it must match'),
+        ("tasks: [{name: a, sql: {connection: x, query: x}}]", "sql.connection: write sqlite://, or {secretKeyRef"),
+        ("tasks: [{name: a, sql: {connection: {secretRef: x}, query: x}}]", "did you mean secretKeyRef?"),
+        ("tasks: [{name: a}]", "task a: has no type: give exactly one of python, http, bash, sql, container"),
+        (f"tasks: [{{name: a, {DO}, python: {{code: x}}}}]", "task a: has python and bash: give exactly one"),
+        (f"tasks: [{{name: a, {DO}}}, {{name: a, {DO}}}]", "2 tasks are named a: names are unique"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_words(field: str, problem: str, cel: CelEvaluator) -> None:
+    found = problems(f"{HEAD}  {field}\n", cel)
+    assert any(problem in line for line in found), found
+    assert all("pydantic" not in line and "Input should" not in line for line in found)
+
+
+def test_the_place_of_an_expression_is_that_of_its_mistake(cel: CelEvaluator) -> None:
+    text = f"""{HEAD}\
+  params: [{{name: day}}]
+  tasks:
+  - name: one
+    when: "${{{{ params.dya == 'x' }}}}"
+    env:
+    - name: LONG
+      value: |
+        first line
+        and ${{{{ params.day + 1 }}}}
+    bash: {{command: "true"}}
+"""
+    lines = text.splitlines()
+    assert [problem.split(" ")[0] for problem in problems(text, cel)] == [
+        f"f.yaml:8:{lines[7].index('params.dya') + 1}:",
+        f"f.yaml:13:{lines[12].index('+ 1') + 1}:",
+    ]
+
+
+def test_a_cycle_is_named_task_by_task(cel: CelEvaluator) -> None:
+    text = f"{HEAD}  tasks:\n" + "".join(
+        f"  - {{name: {name}, dependsOn: [{before}], bash: {{command: x}}}}\n" for name, before in ("ab", "bc", "ca")
+    )
+    (problem,) = problems(text, cel)
+    assert problem.startswith("f.yaml:6:")
+    assert "the tasks wait for each other: " in problem
+    assert problem.count(" -> ") == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"apiVersion": None}, "apiVersion is missing"),
+        ({"kind": None}, "kind is missing"),
+        ({"apiVersion": "nexus.dev/v1"}, "apiVersion: there is no nexus.dev/v1: write nexus.dev/v1alpha1"),
+        ({"apiVersion": "nexsus.dev/v1alpha1"}, "write nexus.dev/v1alpha1"),
+        ({"kind": "WorkFlow"}, "kind: there is no WorkFlow in nexus.dev: did you mean Workflow?"),
+        ({"spec": None}, "spec: spec is missing"),
+        ({"metadata": {}}, "metadata: name is missing"),
+        ({"metadata": {"name": "My Flow"}}, "metadata.name: 'My Flow' is no name"),
+        ({"specs": {}}, "specs: there is no field specs here: did you mean spec?"),
+    ],
+)
+def test_what_is_around_the_spec_is_looked_at_too(changed: dict[str, Any], problem: str, cel: CelEvaluator) -> None:
+    body = {key: value for key, value in {**workflow(bash("a")), **changed}.items() if value is not None}
+    found = problems(json.dumps(body), cel)
+    assert any(problem in line for line in found), found
+
+
+def test_a_run_is_looked_at_and_its_own_definition_with_it(cel: CelEvaluator) -> None:
+    inline = workflow_run(workflowSpec={"tasks": [bash("a", "true", "b")]})
+    neither = {**workflow_run(), "spec": {"parms": {}}}
+    found = problems("\n---\n".join(map(json.dumps, [inline, neither])), cel)
+    assert [problem.partition(": ")[2] for problem in found] == [
+        "task a, dependsOn[0]: there is no task b: tasks are a",
+        "give exactly one of workflowRef and workflowSpec",
+        "parms: there is no field parms here: did you mean params?",
+    ]
+
+
+def test_documents_of_other_kinds_are_passed_over(cel: CelEvaluator) -> None:
+    others = [
+        "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {generateName: x-}\nspec: {entrypoint: main}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nanything: [1]",
+    ]
+    assert problems("\n---\n".join(others), cel) == []
+
+
+def test_the_params_of_a_run_are_checked_against_the_workflow_in_the_file(tmp_path: Path) -> None:
+    params = [{"name": "day", "pattern": "^\\d+$"}, {"name": "count", "type": "integer"}]
+    file = write(tmp_path, workflow(bash("one"), params=params), workflow_run(params={"day": "x", "cuont": 3}))
+    lines = nexus("lint", file).stdout.splitlines()
+    assert [line.partition(": ")[2] for line in lines[:-1]] == [
+        "params.count: no value and no default: give one with --param count=... or in spec.params",
+        'params.day: "x" does not match the pattern ^\\d+$',
+        "params.cuont: there is no such param: did you mean count?",
+    ]
+
+
+def test_a_file_that_is_no_yaml_is_one_problem(cel: CelEvaluator) -> None:
+    (problem,) = problems(f"{HEAD}  tasks: [\n", cel)
+    assert problem.startswith("f.yaml:")

@@ -1,0 +1,296 @@
+"""`nexus run -f FILE --local`: what it prints where, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests.unit.cli_harness import COMMAND, Answer, bash, environment, nexus, workflow, workflow_run, write
+
+from nexus.api.base import API_VERSION
+from nexus.api.run import WorkflowRun
+
+CONTROL = re.compile("\x1b|\r|\x08")
+COUNT = 'echo "n:=$PARAM_COUNT" >> "$NEXUS_OUTPUT"; echo "saw $PARAM_COUNT"'
+COUNTED = {"params": [{"name": "count", "type": "integer", "default": 1}]}
+
+
+def test_a_run_that_succeeds_is_told_in_plain_lines_and_exits_0(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(bash("count", COUNT), bash("after", "true", "count"), **COUNTED))
+    answer = nexus("run", "-f", file, "--local", "--param", "count=3")
+    assert answer.code == 0, answer.stderr
+    assert not CONTROL.search(answer.stdout)
+    assert re.search(r"^\d\d:\d\d:\d\d count +Succeeded +\d", answer.stdout, re.MULTILINE)
+    assert re.search(r"^\d\d:\d\d:\d\d count +\| saw 3$", answer.stdout, re.MULTILINE)
+    assert '  count  {"n": 3}' in answer.stdout
+    assert re.search(r"^Critical path  count \S+ → after \S+$", answer.stdout, re.MULTILINE)
+    assert re.fullmatch(r"sales-[a-z0-9]{5} Succeeded in \S+s", answer.stdout.splitlines()[-1])
+    assert answer.stderr == ""
+
+
+def test_a_run_that_fails_says_why_in_its_last_line_and_exits_1(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(bash("bad", "exit 3"), bash("after", "true", "bad")))
+    answer = nexus("run", "-f", file, "--local")
+    assert answer.code == 1
+    assert re.search(r"after +Omitted +DependencyFailed", answer.stdout)
+    assert re.fullmatch(r"sales-\w{5} Failed in \S+: task bad: exit status 3.*", answer.stdout.splitlines()[-1])
+
+
+def test_json_stands_on_stdout_alone_and_is_the_object_a_cluster_would_have(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(bash("count", COUNT), **COUNTED))
+    answer = nexus("run", "-f", file, "--local", "-p", "count=2", "-o", "json")
+    assert answer.code == 0
+    run = WorkflowRun.model_validate(answer.json)
+    assert run.metadata["name"].startswith("sales-")
+    assert run.metadata["labels"] == {"nexus.dev/workflow": "sales"}
+    assert {"namespace", "uid", "creationTimestamp"} <= set(run.metadata)
+    assert answer.json["spec"] == {"workflowRef": {"name": "sales"}, "params": {"count": 2}, "triggeredBy": "manual"}
+    assert answer.json["status"]["phase"] == "Succeeded"
+    assert answer.json["status"]["tasks"][0]["output"] == {"n": 2}
+    assert {entry["type"] for entry in answer.json["status"]["conditions"]} == {"Complete", "Failed", "Finished"}
+    assert "saw 2" in answer.stderr
+    assert "Succeeded in" in answer.stderr
+
+
+def test_a_file_from_stdin_runs(tmp_path: Path) -> None:
+    text = write(tmp_path, workflow(bash("one"))).read_text()
+    assert nexus("run", "-f", "-", "--local", stdin=text).code == 0
+
+
+def test_a_workflow_run_in_the_file_names_what_runs_and_the_flag_wins_over_its_params(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        workflow(bash("first", "exit 1"), name="first"),
+        workflow(bash("count", COUNT), name="second", params=[*COUNTED["params"], {"name": "more", "default": "a"}]),
+        workflow_run("second", params={"count": 5, "more": "b"}),
+    )
+    answer = nexus("run", "-f", file, "--local", "-p", "count=7", "-o", "json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["spec"]["workflowRef"] == {"name": "second"}
+    assert answer.json["spec"]["params"] == {"count": 7, "more": "b"}
+    assert answer.json["metadata"]["name"].startswith("second-")
+
+
+def test_an_inline_definition_runs(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow_run("own", workflowSpec={"tasks": [bash("one")]}))
+    answer = nexus("run", "-f", file, "--local", "-o", "json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["spec"]["workflowSpec"]["tasks"][0]["name"] == "one"
+
+
+def test_secrets_come_from_the_file_and_from_flags_and_show_nowhere(tmp_path: Path) -> None:
+    def source(name: str, key: str) -> dict[str, object]:
+        return {"secretKeyRef": {"name": name, "key": key}}
+
+    env = [
+        {"name": "A", "valueFrom": source("api", "a")},
+        {"name": "B", "valueFrom": source("api", "b")},
+        {"name": "C", "valueFrom": source("db", "c")},
+    ]
+    check = '[[ "$A$B$C" == "in-fileby-envby-file" ]]'
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "api"},
+        "stringData": {"a": "in-file", "b": "x"},
+    }
+    (tmp_path / "c").write_text("by-file")
+    file = write(tmp_path, workflow(bash("use", check, env=env)), secret)
+    flags = ["--secret", "api/b=env:TOKEN", "--secret", f"db/c=file:{tmp_path / 'c'}"]
+    answer = nexus("run", "-f", file, "--local", "-o", "json", *flags, TOKEN="by-env")
+    assert answer.code == 0, answer.stderr
+    assert not re.search("in-file|by-env|by-file", answer.stdout + answer.stderr)
+
+
+# Refused before anything starts
+
+
+def refused(answer: Answer, *words: str) -> None:
+    assert answer.code == 2, (answer.stdout, answer.stderr)
+    assert answer.stdout == ""
+    for word in words:
+        assert word in answer.stderr
+
+
+def test_what_is_missing_for_the_run_is_named_all_at_once(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    token = {"name": "T", "valueFrom": {"secretKeyRef": {"name": "api", "key": "token"}}}
+    file = write(
+        tmp_path,
+        workflow(
+            bash("first", f"touch {started}"),
+            bash("use", env=[token]),
+            {"name": "publish", "container": {"image": "x"}},
+            **COUNTED,
+        ),
+    )
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "bash").symlink_to("/bin/bash")
+    answer = nexus("run", "-f", file, "--local", "-p", "count=true", "-p", "cuont=1", PATH=str(folder))
+    refused(
+        answer,
+        f"{file}:1:",
+        "task use: Secret api/token is missing: give it with --secret api/token=env:VARIABLE",
+        "task publish, container: container tasks need docker or podman",
+        "params.count: true is no integer",
+        "params.cuont: there is no such param: did you mean count?",
+    )
+    assert not started.exists()
+
+
+def test_each_problem_is_a_line_with_its_place(tmp_path: Path) -> None:
+    text = f"""\
+apiVersion: {API_VERSION}
+kind: Workflow
+metadata: {{name: sales}}
+spec:
+  tasks:
+  - name: one
+    bash: {{command: "true"}}
+  - name: two
+    dependsOn: [oen]
+    bash:
+      command: echo ${{{{ params.x }}}}
+"""
+    file = write(tmp_path, text)
+    answer = nexus("run", "-f", file, "--local")
+    refused(answer)
+    code = "${{ }} is refused here, since a value would become code: use params, input, env or parameters"
+    assert answer.stderr.splitlines() == [
+        f"{file}:9:17: task two, dependsOn[0]: there is no task oen: did you mean one?",
+        f"{file}:11:7: task two, bash.command: {code}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run"], "say what to run"),
+        (["run", "--local"], "nexus run -f FILE --local"),
+        (["run", "-f", "x.yaml"], "kubectl apply -f x.yaml"),
+        (["run", "sales", "-f", "x.yaml", "--local"], "not both"),
+        (["run", "sales", "--secret", "a/b=env:C"], "--secret is for --local"),
+        (["run", "-f", "nosuch.yaml", "--local"], "nosuch.yaml: cannot be read: No such file or directory"),
+        (["run", "-f", "{file}", "--local", "-p", "count"], "write it as NAME=VALUE"),
+        (["run", "-f", "{file}", "--local", "-p", "count=x"], "'x' is no integer in JSON"),
+        (["run", "-f", "{file}", "--local", "-p", "count=NaN"], "'NaN' is no integer in JSON"),
+        (["run", "-f", "{file}", "--local", "--secret", "hunter2"], "NAME/KEY=env:VARIABLE"),
+        (["run", "-f", "{file}", "--local", "--secret", "a/b=env:NOPE"], "there is no environment variable NOPE"),
+        (["run", "-f", "{file}", "--local", "--secret", "a/b=file:nope"], "cannot read nope"),
+        (["run", "sales"], "found no way into a cluster"),
+        (["get"], "found no way into a cluster"),
+        (["logs", "sales-x7k2p"], "found no way into a cluster"),
+        (["operator"], "found no way into a cluster"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_what_may_have_been(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    file = write(tmp_path, workflow(bash("one"), **COUNTED))
+    refused(nexus(*[argument.format(file=file) for argument in arguments], cwd=tmp_path), words)
+
+
+def test_a_secret_given_in_place_of_a_reference_is_not_repeated(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(bash("one")))
+    answer = nexus("run", "-f", file, "--local", "--secret", "api/token=hunter2")
+    refused(answer, "--secret api/token: write it as")
+    assert "hunter2" not in answer.stderr
+
+
+def test_a_file_without_a_workflow_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {}})
+    refused(nexus("run", "-f", file, "--local"), "there is no Workflow in it")
+
+
+def test_a_run_of_a_workflow_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(bash("one")), workflow_run("sails"))
+    refused(nexus("run", "-f", file, "--local"), "there is no Workflow sails in this file (it has sales)")
+
+
+# Ctrl-C
+
+
+def test_ctrl_c_cancels_the_run_and_exits_130(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(bash("slow", "echo ready; sleep 30"), bash("after", "true", "slow")))
+    program = subprocess.Popen(
+        [*COMMAND, "run", "-f", str(file), "--local", "-o", "json"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stderr is not None
+    seen = ""
+    while "ready" not in seen:
+        seen = program.stderr.readline()
+        assert seen, "it ended before the task ran"
+    program.send_signal(signal.SIGINT)
+    stdout, stderr = program.communicate(timeout=20)
+    answer = Answer(program.returncode, stdout, stderr)
+    assert answer.code == 130
+    assert answer.json["status"]["phase"] == "Cancelled"
+    assert "Ctrl-C again" in answer.stderr
+
+
+# On a terminal
+
+
+def on_a_terminal(*arguments: str, **env: str) -> str:
+    """All that the program writes to a terminal of 24 lines by 80 columns."""
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=environment(**{"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", **env}),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    written = b""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if select.select([ours], [], [], 0.5)[0]:
+            try:
+                written += os.read(ours, 65536)
+            except OSError:  # EIO: the other end is closed
+                break
+    os.close(ours)
+    assert program.wait(10) == 0
+    return written.decode()
+
+
+def test_a_terminal_shows_the_tasks_live_and_their_lines_above(tmp_path: Path) -> None:
+    steps = [bash("one", "echo hello from one; sleep 0.4"), bash("two", "true", "one"), bash("three", "exit 0", "two")]
+    text = on_a_terminal("run", "-f", str(write(tmp_path, workflow(*steps))), "--local")
+    assert "▶ one" in text
+    assert "✓ three" in text
+    assert "\x1b[" in text
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    assert "hello from one" in plain
+    assert "waits for one" in plain
+    last = plain[plain.rindex("3/3") :]
+    assert re.search(r"✓ one .*\r\n  ✓ two .*\r\n    ✓ three ", last)
+    assert "Critical path" in last
+
+
+def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path) -> None:
+    text = on_a_terminal("run", "-f", str(write(tmp_path, workflow(bash("one")))), "--local", TERM="dumb")
+    assert "\x1b" not in text
+    assert re.search(r"\d\d:\d\d:\d\d one +Succeeded", text)
+
+
+def test_escape_codes_in_a_log_do_not_reach_plain_output(tmp_path: Path) -> None:
+    noisy = bash("noisy", "printf '\\033[2J\\033]0;title\\007\\033[31mred\\033[0m\\a\\n'")
+    answer = nexus("run", "-f", write(tmp_path, workflow(noisy)), "--local")
+    assert "| red" in answer.stdout
+    assert not CONTROL.search(answer.stdout)
+    assert "\a" not in answer.stdout

@@ -1,0 +1,93 @@
+"""What the terminal says of a status."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.builders import START
+
+from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.cli import summary, words
+from nexus.cli.detail import table_of_runs
+from nexus.cli.view import levels
+
+
+def ran(name: str, start: float, end: float) -> TaskStatus:
+    return TaskStatus(
+        name=name,
+        phase=TaskPhase.SUCCEEDED,
+        start_time=START + timedelta(seconds=start),
+        completion_time=START + timedelta(seconds=end),
+    )
+
+
+def test_the_critical_path_is_the_chain_that_was_waited_for() -> None:
+    tasks = [ran("a", 0, 2), ran("b", 0, 5), ran("c", 5, 6), ran("d", 2, 3), ran("e", 6, 7)]
+    depends_on = {"a": (), "b": (), "c": ("a", "b"), "d": ("a",), "e": ("c", "d")}
+    assert [task.name for task in summary.critical_path(tasks, depends_on)] == ["b", "c", "e"]
+
+
+def test_the_critical_path_passes_by_what_never_ran() -> None:
+    tasks = [ran("a", 0, 2), TaskStatus(name="b", phase=TaskPhase.SKIPPED), ran("c", 2, 3)]
+    assert [task.name for task in summary.critical_path(tasks, {"c": ("a", "b"), "b": ("a",)})] == ["a", "c"]
+    assert summary.critical_path([TaskStatus(name="b", phase=TaskPhase.OMITTED)], {}) == []
+
+
+def test_a_long_critical_path_and_a_large_output_are_shortened() -> None:
+    tasks = [ran(f"t{n}", n, n + 1) for n in range(40)]
+    status = WorkflowRunStatus(
+        phase=RunPhase.SUCCEEDED, tasks=tasks, start_time=START, completion_time=START + timedelta(seconds=40)
+    )
+    depends_on = {f"t{n}": (f"t{n - 1}",) if n else () for n in range(40)}
+    lines = list(summary.lines("sales-x7k2p", status, {"t0": {"text": "x" * 9000}}, depends_on))
+    assert max(map(len, lines)) < 250
+    assert any("(9,012 bytes)" in line for line in lines)
+    (path,) = [line for line in lines if line.startswith("Critical path")]
+    assert "t0 1.0s → t1" in path
+    assert "t38 1.0s → t39 1.0s" in path
+    assert "(29 more)" in path
+    assert lines[-1] == "sales-x7k2p Succeeded in 40.0s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (0.004, "0.0s"), (12.34, "12.3s"), (59.99, "1m00s"), (125, "2m05s"), (3720, "1h02m")],
+)  # fmt: skip
+def test_seconds_are_as_short_as_they_can_be_read(seconds: float | None, text: str) -> None:
+    assert words.seconds_text(seconds) == text
+
+
+def test_what_is_told_is_what_a_user_would_want_to_know() -> None:
+    waits = TaskStatus(name="a", reason=Reason.DEPENDENCIES, message="waits for b")
+    running = TaskStatus(name="a", phase=TaskPhase.RUNNING, attempts=1)
+    unschedulable = TaskStatus(name="a", reason=Reason.UNSCHEDULABLE, message="no node has 9 CPUs")
+    assert not words.is_news(None, waits)
+    assert words.is_news(waits, running)
+    assert not words.is_news(running, running)
+    assert words.is_news(running, running.model_copy(update={"attempts": 2}))
+    assert words.is_news(waits, unschedulable)
+    assert words.why(unschedulable) == "Unschedulable: no node has 9 CPUs"
+    assert words.why(running.model_copy(update={"attempts": 2})) == "(attempt 2)"
+
+
+def test_levels_count_what_stands_before() -> None:
+    assert levels({"a": (), "b": ("a",), "c": ("a", "b")}) == {"a": 0, "b": 1, "c": 2}
+
+
+def test_runs_are_listed_in_kubectls_columns() -> None:
+    def run(name: str, **status: object) -> dict[str, object]:
+        metadata = {"name": name, "creationTimestamp": "2026-11-23T09:00:00Z"}
+        return {"metadata": metadata, "spec": {"workflowRef": {"name": "sales"}}, "status": status}
+
+    runs = [
+        run("sales-x7k2p", phase="Running", tasksDone="3/7", startTime="2026-11-23T09:00:00.000Z", duration="2s"),
+        {**run("new"), "status": None},
+    ]
+    now = START + timedelta(seconds=125)
+    assert table_of_runs(runs, now) == [
+        "NAME          WORKFLOW   PHASE     TASKS   REASON   DURATION   AGE",
+        "sales-x7k2p   sales      Running   3/7              2m5s       2m",
+        "new           sales                                            2m",
+    ]

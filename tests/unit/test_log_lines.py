@@ -1,0 +1,45 @@
+"""Logs, line by line."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nexus.core.log_lines import LONGEST, LogLines
+from nexus.core.outputs import FRAME_PREFIX
+
+FRAME = f"\n{FRAME_PREFIX}eJyrVkrLz1eyUkpKLFKqBQAd9QQr\n"
+
+
+def lines(*chunks: bytes) -> list[str]:
+    reader = LogLines()
+    return [line for chunk in chunks for line in reader.feed(chunk)] + reader.end()
+
+
+def test_the_frame_and_the_empty_line_it_brings_are_left_out() -> None:
+    assert lines(b"one\ntwo\n" + FRAME.encode()) == ["one", "two"]
+
+
+def test_a_last_line_that_was_not_ended_is_kept_apart_from_the_frame() -> None:
+    assert lines(b"one\ntwo" + FRAME.encode()) == ["one", "two"]
+
+
+def test_empty_lines_of_the_task_stay() -> None:
+    assert lines(b"one\n\n\ntwo\n\n" + FRAME.encode()) == ["one", "", "", "two", ""]
+
+
+def test_a_line_that_only_mentions_the_prefix_stays() -> None:
+    assert lines(f"look: {FRAME_PREFIX}x\n".encode()) == [f"look: {FRAME_PREFIX}x"]
+
+
+def test_a_line_without_an_end_is_passed_on_in_pieces() -> None:
+    reader = LogLines()
+    assert len(reader.feed(b"x" * (LONGEST + 1))[0]) == LONGEST + 1
+    assert reader.feed(b"y\n") == ["y"]
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\r\n")), max_size=8), st.integers(1, 9))
+def test_the_size_of_the_chunks_does_not_matter(texts: list[str], size: int) -> None:
+    written = ("\n".join([*texts, "end"]) + FRAME).encode()
+    chunks = [written[at : at + size] for at in range(0, len(written), size)]
+    assert lines(*chunks) == [*texts, "end"]
