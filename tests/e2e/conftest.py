@@ -47,11 +47,8 @@ def operator_for(
     roles = granted(space.namespace, None) if everywhere else []
     for each in () if everywhere else (space, *others):
         roles += granted(space.namespace, each.namespace)
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": space.namespace}}
     manifest = directory / f"rights-{space.namespace}.json"
-    manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [account, *roles]}))
-    # Without -n: the roles of other namespaces name theirs.
-    account["metadata"]["namespace"] = space.namespace  # type: ignore[index]
     manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [account, *roles]}))
     space.kubectl("apply", "-f", str(manifest), "--namespace=")
     names = [each.namespace for each in (space, *others)]
