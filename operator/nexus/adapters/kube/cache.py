@@ -171,6 +171,8 @@ class Cache:
         fact = pod_fact(body)
         pods = self._pods.setdefault(job_uid, {})
         known = pods.get(fact.uid)
+        if known is not None and known.terminated is not None and fact.terminated is None:
+            return None  # older news than the answer to a question of ours: no container runs twice
         if gone:
             # A pod that ended is kept as evidence of how its Job's attempt went, until its run is gone: that the pod
             # object was deleted does not unmake what it proved.

@@ -12,6 +12,7 @@ from nexus.adapters.kube.api import (
     CONFIG_MAPS,
     EVENTS,
     JOBS,
+    PODS,
     WORKFLOW_RUNS,
     AlreadyExists,
     ApiError,
@@ -79,7 +80,8 @@ class KubePlace:
         return self._clock()
 
     async def view(self, key: RunKey) -> View | None:
-        """What the cache knows of the run. Before a recorded Job counts as gone, the API server is asked."""
+        """What the cache knows of the run. Before a recorded Job counts as gone, or one as ended in a way that no pod
+        explains, the API server is asked."""
         record = self._cache.runs.get(key)
         if record is None or record.deleting:
             return None
@@ -94,6 +96,7 @@ class KubePlace:
         if revision is not None and (status is None or status.revision != revision):
             status = (status or WorkflowRunStatus()).model_copy(update={"revision": revision})
         await self._confirm_gone(record)
+        await self._confirm_pods(record)
         wake_at = await self._ask_about_podless(record, now)
         return View(key, self._facts(record, status), definition, record.status, wake_at)
 
@@ -138,6 +141,19 @@ class KubePlace:
                 except NotFound:
                     continue
                 self._cache.see_job(body)
+
+    async def _confirm_pods(self, record: RunRecord) -> None:
+        """The watches of Jobs and pods are not in step, least of all when an operator starts: a Job that is known to
+        be Complete before its pod is would be an output lost, and the task would run again."""
+        ended = {task.name for task in record.status.tasks or () if task.phase.ended} if record.status else set()
+        for task, jobs in self._cache.jobs(record.uid).items():
+            last = max(jobs, key=lambda job: job.ordinal)
+            if task not in ended and not _explained(last):
+                await self._list_pods(record.key.namespace, last)
+
+    async def _list_pods(self, namespace: str, job: JobFact) -> None:
+        for body in await self._api.list(PODS, namespace, f"batch.kubernetes.io/controller-uid={job.uid}"):
+            self._cache.see_pod(body)
 
     async def _ask_about_podless(self, record: RunRecord, now: datetime) -> datetime | None:
         """Find out why Jobs have no pod yet; returns when to look again, None where all have one."""
@@ -207,9 +223,13 @@ class KubePlace:
                 return Refusal(Reason.QUOTA_EXCEEDED, error.message[:1_000], final=False)
             return Refusal(Reason.JOB_REFUSED, f"the API server refuses the Job: {error.message}"[:1_000])
         self._cache.see_job(body)
-        fact = self._cache.note_creation(run.uid, start.job_name, self.now()) or job_fact(body)
+        fact = job_fact(body)
         assert fact is not None
-        return fact
+        if fact.finished:  # it was there, and has ended since: only its pods tell how
+            await self._list_pods(run.namespace, fact)
+            known = self._cache.jobs(run.uid).get(start.task, ())
+            return next((job for job in known if job.uid == fact.uid), fact)
+        return self._cache.note_creation(run.uid, start.job_name, self.now()) or fact
 
     async def _create(self, kind: Kind, run: RunFact, body: Object) -> Object:
         """Make an object of the run, or find it there: an operator that died before it could record it made it, or
@@ -240,6 +260,9 @@ class KubePlace:
         record = self._cache.runs.get(view.key)
         if record is None or record.uid != view.facts.run.uid:
             raise Stale(f"run {view.key} is gone")
+        if record.status != view.recorded:
+            # The cache moved on while this decision was carried out; its new version would cover up the conflict.
+            raise Stale(f"run {view.key} has a newer status")
         written = {
             "metadata": {"resourceVersion": str(record.resource_version), "uid": record.uid},
             "status": status.to_json(),
@@ -266,6 +289,14 @@ class KubePlace:
 
 def _under_way(task: TaskStatus) -> bool:
     return task.job is not None and not task.phase.ended and task.next_attempt_time is None
+
+
+def _explained(job: JobFact) -> bool:
+    """Whether the known pods account for how the Job ended, if it did."""
+    ended = [pod for pod in job.pods if not pod.live]
+    if job.complete:
+        return any(pod.terminated is not None and pod.terminated.exit_code == 0 for pod in ended)
+    return not job.failure or len(ended) >= max(job.failed, 1)
 
 
 def _job_name(task: TaskStatus) -> str:
