@@ -122,6 +122,10 @@ def test_between_two_pods_of_a_job_it_is_in_backoff_and_knows_the_last_failure()
     assert (evidence.last.exit_code, evidence.last.at) == (2, at(25))
 
 
+def test_a_job_that_gives_up_is_active_until_it_says_how_it_failed() -> None:
+    assert judge(job("t", pod(ended(1)), failed=1, failing=True)) == Active()
+
+
 def test_backoff_is_known_even_where_the_failed_pod_is_gone() -> None:
     assert judge(job("t", failed=1)) == Backoff(None)
 

@@ -89,7 +89,7 @@ def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
     if live:
         return _liveness(live[-1])
     failures = [pod for pod in job.pods if pod.phase == "Failed" and pod.disrupted_at is None]
-    undecided = any(pod.phase not in ("Succeeded", "Failed") for pod in job.pods)
+    undecided = job.failing or any(pod.phase not in ("Succeeded", "Failed") for pod in job.pods)
     if undecided or len(failures) > job.failed:
         return Active()  # it is being stopped, or the Job controller has not counted it yet
     if job.failed:

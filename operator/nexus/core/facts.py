@@ -60,6 +60,8 @@ class JobFact:
     ordinal: int
     created_at: datetime
     failed: int = 0
+    failing: bool = False
+    """True once the Job controller has given it up (condition FailureTarget); Failed follows when its pods ended."""
     complete: bool = False
     failure: str = ""
     """Reason of the Failed condition: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy."""

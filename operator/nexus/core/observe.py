@@ -80,7 +80,7 @@ def _apply(board: Board, node: Node, job: JobFact) -> None:
 
 def _attempts(node: Node, status: TaskStatus, job: JobFact, current: int) -> int:
     """Attempts so far: those before this Job, its failed pods, and `current` (1 or 0) that is not among these."""
-    failed = min(job.failed, node.retry.limit + 1)
+    failed = min(job.failed, node.retry.limit + 1 - current)
     return job.ordinal - (status.replacements or 0) + max(failed + current - 1, 0)
 
 
@@ -137,7 +137,8 @@ def _waiting(board: Board, node: Node, waiting: Waiting) -> None:
     if waiting.since is not None:
         board.wakes.append(waiting.since + limit)
     if waiting.reason is Reason.STARTING and status.phase is not TaskPhase.PENDING:
-        # Every pod passes through here within a second or two: not worth a write.
+        # Every pod passes through here within a second or two: not worth a write of its own.
+        board.move(name, reason=None, message=None)
         return
     board.move(name, phase=TaskPhase.PENDING)
     board.wait(name, waiting.reason, message)

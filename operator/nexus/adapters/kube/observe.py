@@ -41,6 +41,7 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
         ordinal=int(ordinal),
         created_at=parse_time(metadata["creationTimestamp"]),
         failed=int(status.get("failed") or 0),
+        failing="FailureTarget" in conditions,
         complete=complete is not None,
         failure=str(failed.get("reason") or "Failed") if failed else "",
         failure_message=str(failed.get("message") or "") if failed else "",

@@ -1,0 +1,272 @@
+"""Operators on the fake cluster: caches fed by its watches, reconciles driven by its clock, deaths at any write.
+
+An `Operator` is what the app puts together, without kopf and the event loop's time: a watch callback tells the cache
+and marks the run, `work` reconciles what is marked. `Story` keeps one or more of them going until a run has ended, and
+has `Witness` look at every change that the API server makes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from nexus.adapters.fake import Died, FakeApi, FakeCluster, Subscription
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Object
+from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.job import Images
+from nexus.adapters.kube.place import KubePlace
+from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.expressions import Evaluator
+from nexus.core.names import LABEL_ORDINAL, LABEL_TASK
+from nexus.runtime.ports import RunKey, Stale
+from nexus.runtime.reconcile import Reconciler
+
+KEY = RunKey("default", "sales-x7k2p")
+BACKOFF_SECONDS = 0.05
+
+
+class Operator:
+    """One operator process. With `queued` watches its cache learns of changes when the test delivers them."""
+
+    def __init__(self, cluster: FakeCluster, api: FakeApi, evaluator: Evaluator, *, queued: bool = False) -> None:
+        self.api = api
+        self.cluster = cluster
+        self.cache = Cache()
+        self.marked: set[RunKey] = set()
+        self.alive = True
+        place = KubePlace(api, self.cache, evaluator, Images(), cluster.clock.now)
+        self.reconciler = Reconciler(place, evaluator, in_thread=False)
+        self.watches: list[Subscription] = []
+        self._wakes: dict[RunKey, datetime] = {}
+        self._retries: set[RunKey] = set()
+        for kind, see in (
+            (WORKFLOW_RUNS, self.cache.see_run),
+            (JOBS, self.cache.see_job),
+            (PODS, self.cache.see_pod),
+        ):
+            watch = cluster.subscribe(kind, self._callback(see), queued=queued)
+            self.watches.append(watch)
+            watch.replay()
+            watch.deliver()
+
+    def _callback(self, see: Callable[..., RunKey | None]) -> Callable[[str, Object], None]:
+        def on_event(type_: str, body: Object) -> None:
+            key = see(body, gone=type_ == "DELETED")
+            if key is not None:
+                self.mark(key)
+
+        return on_event
+
+    def mark(self, key: RunKey) -> None:
+        """Have a run looked at."""
+        if self.alive:
+            self.marked.add(key)
+
+    def work(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Look at one marked run; False where there is none. Raises Died."""
+        if not self.alive or not self.marked:
+            return False
+        key = min(self.marked, key=str)
+        self.marked.discard(key)
+        try:
+            wake_at = loop.run_until_complete(self.reconciler.reconcile(key))
+        except (Stale, ApiError):
+            self._retry(key)
+            return True
+        except Died:
+            self.die()
+            raise
+        if wake_at is not None and self._wakes.get(key) != wake_at:
+            self._wakes[key] = wake_at
+            self.cluster.clock.at(wake_at, lambda: self.mark(key))
+        return True
+
+    def _retry(self, key: RunKey) -> None:
+        def again() -> None:
+            self._retries.discard(key)
+            self.mark(key)
+
+        if key not in self._retries:
+            self._retries.add(key)
+            self.cluster.clock.after(BACKOFF_SECONDS, again)
+
+    def die(self) -> None:
+        """Its process is gone: it sees nothing any more."""
+        self.alive = False
+        self.marked.clear()
+        for watch in self.watches:
+            watch.close()
+        self.watches.clear()
+
+
+@dataclass
+class Witness:
+    """Sees every change of runs, Jobs and pods as it happens, and holds it against the promises."""
+
+    cluster: FakeCluster
+    cap: int
+    made: list[str] = field(default_factory=list)
+    """Names of the Jobs, in the order in which they were made."""
+    order: list[tuple[str, int]] = field(default_factory=list)
+    """Their tasks and ordinals."""
+    most_live: int = 0
+    _live: dict[str, set[str]] = field(default_factory=dict)
+    """UIDs of Jobs that exist, to those of their pods that hold a slot."""
+    _ended: dict[str, TaskStatus] = field(default_factory=dict)
+    _run_ended: WorkflowRunStatus | None = None
+
+    @property
+    def run_ended(self) -> bool:
+        """Whether the run has."""
+        return self._run_ended is not None
+
+    def __post_init__(self) -> None:
+        self.cluster.subscribe(JOBS, self._job)
+        self.cluster.subscribe(PODS, self._pod)
+        self.cluster.subscribe(WORKFLOW_RUNS, self._run)
+
+    def _job(self, type_: str, body: Object) -> None:
+        name, uid, labels = body["metadata"]["name"], body["metadata"]["uid"], body["metadata"]["labels"]
+        if type_ == "DELETED":
+            # Its pods are asked to stop within a moment, by the garbage collector.
+            self._live.pop(uid, None)
+        if type_ != "ADDED":
+            return
+        self._live[uid] = set()
+        assert name not in self.made, f"the Job {name} was made twice"
+        self.made.append(name)
+        self.order.append((labels[LABEL_TASK], int(labels[LABEL_ORDINAL])))
+
+    def _pod(self, type_: str, body: Object) -> None:
+        pods = self._live.get(body["metadata"]["ownerReferences"][0]["uid"])
+        if pods is None:
+            return
+        if type_ != "DELETED" and _holds_slot(body):
+            pods.add(body["metadata"]["uid"])
+        else:
+            pods.discard(body["metadata"]["uid"])
+        live = sum(map(len, self._live.values()))
+        self.most_live = max(self.most_live, live)
+        assert live <= self.cap, f"{live} pods are live, at most {self.cap} may be"
+
+    def _run(self, type_: str, body: Object) -> None:
+        if type_ == "DELETED":
+            # One of the same name is another run.
+            self._ended.clear()
+            self._run_ended = None
+        if type_ == "DELETED" or not body.get("status"):
+            return
+        status = WorkflowRunStatus.model_validate(body["status"])
+        if self._run_ended is not None:
+            assert status == self._run_ended, "the status of a run changed after its end"
+        for entry in status.tasks or ():
+            before = self._ended.get(entry.name)
+            assert before is None or before == entry, f"task {entry.name} changed after its end"
+            if entry.phase.ended:
+                self._ended[entry.name] = entry
+        if status.phase.ended:
+            self._run_ended = status
+
+
+def _holds_slot(pod: Object) -> bool:
+    """A pod whose container may run, and that was not asked to stop."""
+    status = pod.get("status", {})
+    ended = any("terminated" in entry["state"] for entry in status.get("containerStatuses") or ())
+    return not ("deletionTimestamp" in pod["metadata"] or ended or status.get("phase") in ("Succeeded", "Failed"))
+
+
+class Story:
+    """One run on one fake cluster, and the operators that come and go."""
+
+    def __init__(self, spec: WorkflowSpec, evaluator: Evaluator, *, by_reference: bool = False) -> None:
+        self.cluster = FakeCluster()
+        self.evaluator = evaluator
+        self.witness = Witness(self.cluster, spec.max_parallel_tasks or 10)
+        self.operators: list[Operator] = []
+        self.deaths = 0
+        self.on_birth: Callable[[Story], None] | None = None
+        """Called after each operator's start; it is the last of `operators`."""
+        self.loop = asyncio.new_event_loop()
+        body = spec.to_json()
+        run: dict[str, Any] = {"workflowSpec": body}
+        if by_reference:
+            self.cluster.add(WORKFLOWS, {"metadata": {"name": "sales"}, "spec": body})
+            run = {"workflowRef": {"name": "sales"}}
+        self.cluster.add(WORKFLOW_RUNS, {"metadata": {"name": KEY.name}, "spec": run})
+
+    def close(self) -> None:
+        """Give the event loop back."""
+        self.loop.close()
+
+    def operator(self, *, queued: bool = False) -> Operator:
+        """A new operator, with a connection of its own."""
+        operator = Operator(self.cluster, self.cluster.connect(), self.evaluator, queued=queued)
+        self.operators.append(operator)
+        if self.on_birth is not None:
+            self.on_birth(self)
+        return operator
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has."""
+        return self.witness.run_ended
+
+    @property
+    def status(self) -> WorkflowRunStatus:
+        """The stored status."""
+        body = self.cluster.objects(WORKFLOW_RUNS)[0]
+        return WorkflowRunStatus.model_validate(body.get("status") or {})
+
+    @property
+    def phases(self) -> dict[str, str]:
+        """Each task's stored phase."""
+        return {entry.name: entry.phase.value for entry in self.status.tasks or ()}
+
+    def settle(self) -> None:
+        """Let the operators do what they know is to be done; one that dies is followed by another at once."""
+        for operator in list(self.operators):
+            try:
+                while operator.work(self.loop):
+                    pass
+            except Died:
+                self.deaths += 1
+                self.operators.remove(operator)
+                self.operator()
+        if any(operator.marked for operator in self.operators):
+            self.settle()
+
+    def run(self, until: Callable[[], bool] | None = None, limit: int = 5_000) -> WorkflowRunStatus:
+        """Go on until the run has ended, or `until` holds."""
+        for _ in range(limit):
+            self.settle()
+            if until() if until is not None else self.ended:
+                return self.status
+            assert self.cluster.clock.step(), f"nothing will ever happen again: {self.status.to_json()}"
+        raise AssertionError(f"no end after {limit} events: {self.status.to_json()}")
+
+    def quiet(self, seconds: float = 700.0) -> None:
+        """Let so much time pass, with everybody at work."""
+        until = self.cluster.clock.now().timestamp() + seconds
+        self.settle()
+        while (due := self.cluster.clock.next_due()) is not None and due.timestamp() <= until:
+            self.cluster.clock.step()
+            self.settle()
+
+    def writes(self) -> int:
+        """Writes of all operators that are alive."""
+        return sum(len(operator.api.writes) for operator in self.operators)
+
+
+@contextmanager
+def story(spec: WorkflowSpec, evaluator: Evaluator, *, by_reference: bool = False) -> Iterator[Story]:
+    """A story, closed at its end."""
+    told = Story(spec, evaluator, by_reference=by_reference)
+    try:
+        yield told
+    finally:
+        told.close()
