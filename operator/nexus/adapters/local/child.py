@@ -21,14 +21,21 @@ _LINGER_SECONDS = 0.5
 
 
 class Child:
-    """A started child. `written` gets what it and its own children write, in chunks.
+    """A started child. `written` gets what it and its own children write, in chunks; with `waits` it may read its
+    standard input until it is given something, otherwise it has none.
 
     Raises OSError where the command cannot be started, ValueError where an argument or variable holds a NUL or a
     character that has no bytes.
     """
 
     def __init__(
-        self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], written: Callable[[bytes], None]
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        written: Callable[[bytes], None],
+        *,
+        waits: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._written = written
@@ -40,7 +47,7 @@ class Child:
                 argv,
                 cwd=cwd,
                 env=dict(environment),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
                 stdout=theirs,
                 stderr=theirs,
                 start_new_session=True,  # a Ctrl-C at the terminal is ours to answer, and killpg reaches all of it
@@ -53,6 +60,18 @@ class Child:
         os.set_blocking(self._pipe, False)
         self._loop.add_reader(self._pipe, self._read)
         self._wait_for_exit()
+
+    def give(self, text: bytes, written: Callable[[bytes], None]) -> bool:
+        """Write all of its standard input, and from now on hand on what it writes. False where it has ended."""
+        assert self._process.stdin is not None
+        self._written = written
+        try:
+            # Waits while the pipe is full: a child that waits for its input takes it at once.
+            with self._process.stdin as pipe:
+                pipe.write(text)
+        except BrokenPipeError:
+            return False
+        return not self._exited.is_set()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the child and all that it started. Nothing happens once `end` has returned."""
@@ -72,6 +91,8 @@ class Child:
         await self._until_closed()
         if not self._closed.is_set():
             self._close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         code = self._process.wait()
         return 128 - code if code < 0 else code
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +17,9 @@ from nexus import bootstrap
 from nexus.adapters.local.attempt import Attempt, Command
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.expansion import expand
+from nexus.adapters.local.spare import SparePython
 from nexus.api.reasons import Reason
-from nexus.api.run import WorkflowRunStatus
+from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.facts import Facts, JobFact, Refusal, RunFact
 from nexus.core.outputs import find_frame
@@ -76,6 +78,7 @@ class LocalPlace:
         self._outputs: dict[str, str] = {}
         self._stopping: list[asyncio.Task[None]] = []
         self._now = datetime.now(UTC)
+        self._spare = SparePython(folder, {**_inherited(), "PYTHONPATH": str(search_path)})
 
     def now(self) -> datetime:
         """The wall clock as of the last `view`.
@@ -130,7 +133,7 @@ class LocalPlace:
 
     def _command(self, start: StartTask, folder: Path) -> Command | Refusal:
         payload = start.payload
-        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        inherited = _inherited()
         own = self._variables(payload)
         if payload.type == "container":
             return _container(start, folder, inherited, own)
@@ -141,7 +144,9 @@ class LocalPlace:
             case "python":
                 # The manifest's folder, where `call` finds its functions.
                 path = os.pathsep.join(filter(None, (str(self._search_path), own.get("PYTHONPATH"))))
-                return Command([sys.executable, "-c", bootstrap.text("python")], {**environment, "PYTHONPATH": path})
+                environment["PYTHONPATH"] = path
+                quicker = partial(self._spare.take, folder, environment, own)
+                return Command([sys.executable, "-c", bootstrap.text("python")], environment, start=quicker)
             case "http" | "sql" as kind:
                 return Command([sys.executable, "-c", bootstrap.text(kind)], environment)
         return Refusal(Reason.JOB_REFUSED, f"{payload.type} tasks do not run locally")
@@ -174,6 +179,8 @@ class LocalPlace:
         """Keep the status and show it."""
         self.recorded = status
         self._observer.status(status)
+        if any(self._definition.nodes[task.name].type == "python" and task.job is None for task in _pending(status)):
+            self._spare.prepare()
 
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Stop an attempt, without waiting for its grace period."""
@@ -186,12 +193,21 @@ class LocalPlace:
         """Wait for what is being stopped, and leave no attempt behind."""
         await asyncio.gather(*self._stopping)
         await self.kill()
+        await self._spare.close()
 
     async def kill(self) -> None:
         """End every attempt at once, and wait for the last of them."""
         for attempt in self._attempts.values():
             await attempt.stop(now=True)
         await asyncio.gather(*(attempt.ended() for attempt in self._attempts.values()))
+
+
+def _inherited() -> dict[str, str]:
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
+def _pending(status: WorkflowRunStatus) -> list[TaskStatus]:
+    return [task for task in status.tasks or () if not task.phase.ended]
 
 
 def container_runtime() -> str | None:
