@@ -13,6 +13,8 @@ Key = TypeVar("Key", bound=Hashable)
 
 FIRST_BACKOFF_SECONDS = 0.05
 MAX_BACKOFF_SECONDS = 30.0
+# Less than this cannot be waited for: sums of floats differ by more, and a loop would spin until its clock moves on.
+CLOCK_RESOLUTION = 1e-6
 
 
 class WorkQueue(Generic[Key]):
@@ -29,7 +31,7 @@ class WorkQueue(Generic[Key]):
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
-        self._due: dict[Key, float] = {}
+        self._due: dict[Key, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._sequence = 0
         self._sooner = asyncio.Event()
@@ -48,14 +50,14 @@ class WorkQueue(Generic[Key]):
 
     def _add_later(self, key: Key, delay: float) -> None:
         due = asyncio.get_running_loop().time() + delay
-        if due >= self._due.get(key, float("inf")):
+        if key in self._due and due >= self._due[key][0]:
             return
-        self._due[key] = due
         self._sequence += 1
+        self._due[key] = (due, self._sequence)
         heapq.heappush(self._heap, (due, self._sequence, key))
         if len(self._heap) > 2 * len(self._due) + 64:
             # Deadlines lie hours ahead, and each look at a run leaves an entry for its own behind.
-            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[:2]]
             heapq.heapify(self._heap)
         self._sooner.set()
 
@@ -96,13 +98,13 @@ class WorkQueue(Generic[Key]):
         while True:
             self._sooner.clear()
             timeout = self._heap[0][0] - loop.time() if self._heap else None
-            if timeout is None or timeout > 0:
+            if timeout is None or timeout > CLOCK_RESOLUTION:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._sooner.wait(), timeout)
                 continue
-            due, _, key = heapq.heappop(self._heap)
+            due, number, key = heapq.heappop(self._heap)
             # A key that was added again with an earlier time, or at once, left its older entry behind.
-            if self._due.get(key) == due:
+            if self._due.get(key) == (due, number):
                 self.add(key)
 
 

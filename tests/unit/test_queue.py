@@ -1,0 +1,239 @@
+"""The work queue, in the time of a loop that loses none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import looptime
+import pytest
+from tests.builders import START, at
+
+from nexus.runtime.queue import WorkQueue, seconds_until
+
+Work = Callable[[str], Awaitable[float | None]]
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Counts what is scheduled on it: a loop that polls schedules without end."""
+
+    scheduled = 0
+
+    def call_at(self, *args: object, **kwargs: object) -> asyncio.TimerHandle:  # type: ignore[override]
+        self.scheduled += 1
+        return super().call_at(*args, **kwargs)  # type: ignore[arg-type]
+
+
+@dataclass
+class Scene:
+    """A queue with workers on it; `log` has (second, key) of each piece of work as it begins."""
+
+    queue: WorkQueue[str]
+    loop: CountingLoop
+    log: list[tuple[float, str]] = field(default_factory=list)
+
+    def begin(self, key: str) -> None:
+        self.log.append((round(self.loop.time(), 4), key))
+
+
+def play(
+    story: Callable[[Scene], Awaitable[None]], work: Callable[[Scene, str], Awaitable[float | None]], workers: int = 2
+) -> Scene:
+    """Run a story beside a queue whose workers do `work`."""
+    loop = looptime.make_event_loop_class(CountingLoop)(start=0)
+    scene = Scene(WorkQueue(), loop)
+
+    async def main() -> None:
+        async def working(key: str) -> float | None:
+            scene.begin(key)
+            return await work(scene, key)
+
+        running = asyncio.create_task(scene.queue.run(working, workers))
+        try:
+            await story(scene)
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    return scene
+
+
+async def at_once(_scene: Scene, _key: str) -> float | None:
+    return None
+
+
+async def takes_a_second(_scene: Scene, _key: str) -> float | None:
+    await asyncio.sleep(1)
+    return None
+
+
+async def fails(_scene: Scene, key: str) -> float | None:
+    if key.startswith("bad"):
+        raise RuntimeError(key)
+    return None
+
+
+def test_a_key_that_is_added_twice_before_its_turn_is_worked_on_once() -> None:
+    async def story(scene: Scene) -> None:
+        for key in ("a", "b", "a", "a"):
+            scene.queue.add(key)
+        assert len(scene.queue) == 2
+        await asyncio.sleep(10)
+
+    assert play(story, at_once).log == [(0, "a"), (0, "b")]
+
+
+def test_a_key_that_is_added_while_it_is_in_work_is_worked_on_once_more_afterwards() -> None:
+    async def story(scene: Scene) -> None:
+        scene.queue.add("a")
+        await asyncio.sleep(0.5)
+        scene.queue.add("a")
+        scene.queue.add("a")
+        await asyncio.sleep(10)
+
+    assert play(story, takes_a_second).log == [(0, "a"), (1, "a")]
+
+
+def test_a_key_is_never_in_two_hands() -> None:
+    async def story(scene: Scene) -> None:
+        for _ in range(8):
+            scene.queue.add("a")
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(10)
+
+    begun = [second for second, _ in play(story, takes_a_second, workers=5).log]
+    assert all(after - before >= 1 for before, after in pairwise(begun))
+
+
+def test_as_many_keys_are_in_work_as_there_are_workers() -> None:
+    async def story(scene: Scene) -> None:
+        for key in "abcde":
+            scene.queue.add(key)
+        await asyncio.sleep(10)
+
+    assert play(story, takes_a_second, workers=2).log == [(0, "a"), (0, "b"), (1, "c"), (1, "d"), (2, "e")]
+
+
+def test_a_delay_is_kept_to_the_millisecond() -> None:
+    async def story(scene: Scene) -> None:
+        scene.queue.add("late", 600)
+        scene.queue.add("soon", 0.25)
+        await asyncio.sleep(1_000)
+
+    assert play(story, at_once).log == [(0.25, "soon"), (600, "late")]
+
+
+def test_the_earliest_of_several_delays_counts_and_the_others_are_forgotten() -> None:
+    async def story(scene: Scene) -> None:
+        scene.queue.add("a", 30)
+        scene.queue.add("a", 10)
+        scene.queue.add("a", 20)
+        await asyncio.sleep(100)
+
+    assert play(story, at_once).log == [(10, "a")]
+
+
+def test_an_addition_without_delay_calls_the_delayed_one_off() -> None:
+    async def story(scene: Scene) -> None:
+        scene.queue.add("a", 10)
+        await asyncio.sleep(1)
+        scene.queue.add("a")
+        await asyncio.sleep(100)
+
+    assert play(story, at_once).log == [(1, "a")]
+
+
+def test_work_can_ask_for_its_key_back() -> None:
+    async def thrice(scene: Scene, _key: str) -> float | None:
+        return 60 if len(scene.log) < 3 else None
+
+    async def story(scene: Scene) -> None:
+        scene.queue.add("a")
+        await asyncio.sleep(1_000)
+
+    assert play(story, thrice).log == [(0, "a"), (60, "a"), (120, "a")]
+
+
+def test_a_key_that_fails_comes_back_later_each_time_and_at_most_30_seconds_later() -> None:
+    async def story(scene: Scene) -> None:
+        scene.queue.add("bad")
+        await asyncio.sleep(200)
+
+    begun = [second for second, _ in play(story, fails).log]
+    pauses = [round(after - before, 3) for before, after in pairwise(begun)]
+    assert pauses[:11] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30]
+    assert set(pauses[11:]) == {30}
+
+
+def test_a_success_forgets_the_failures_before_it() -> None:
+    async def fails_four_times_but_the_third(scene: Scene, _key: str) -> float | None:
+        if len(scene.log) in (1, 2, 4, 5):
+            raise RuntimeError("no")
+        return 10 if len(scene.log) == 3 else None
+
+    async def story(scene: Scene) -> None:
+        scene.queue.add("a")
+        await asyncio.sleep(100)
+
+    begun = [second for second, _ in play(story, fails_four_times_but_the_third).log]
+    assert begun == [0, 0.05, 0.15, 10.15, 10.2, 10.3]
+
+
+def test_other_keys_do_not_wait_for_one_that_fails() -> None:
+    async def story(scene: Scene) -> None:
+        scene.queue.add("bad")
+        scene.queue.add("good")
+        await asyncio.sleep(0.01)
+        scene.queue.add("good")
+        await asyncio.sleep(0.01)
+
+    assert play(story, fails, workers=1).log == [(0, "bad"), (0, "good"), (0.01, "good")]
+
+
+def test_an_event_does_not_wait_for_the_end_of_a_backoff() -> None:
+    async def story(scene: Scene) -> None:
+        scene.queue.add("bad")
+        await asyncio.sleep(6)  # the pause is 6.4 s by now
+        scene.queue.add("bad")
+        await asyncio.sleep(0.1)
+
+    assert play(story, fails).log[-1] == (6, "bad")
+
+
+def test_nothing_polls() -> None:
+    """An idle hour, with one key due at its end, schedules a handful of timers."""
+
+    async def story(scene: Scene) -> None:
+        scene.queue.add("a")
+        scene.queue.add("b", 3_600)
+        await asyncio.sleep(3_700)
+
+    scene = play(story, at_once)
+    assert scene.log == [(0, "a"), (3_600, "b")]
+    assert scene.loop.scheduled < 10
+
+
+def test_a_key_that_is_due_far_ahead_again_and_again_is_kept_once() -> None:
+    async def story(scene: Scene) -> None:
+        for _ in range(10_000):
+            scene.queue.add("a", 86_400)
+            scene.queue.add("a")
+        await asyncio.sleep(1)
+        assert len(scene.queue._heap) < 100
+        scene.queue.add("a", 5)
+        await asyncio.sleep(100)
+
+    assert play(story, at_once).log == [(0, "a"), (6, "a")]
+
+
+@pytest.mark.parametrize(("when", "seconds"), [(None, None), (at(5), 5.0), (START, 0.001), (at(-60), 0.001)])
+def test_the_delay_until_a_time(when: datetime | None, seconds: float | None) -> None:
+    assert seconds_until(when, START) == seconds
+    assert seconds_until(START + timedelta(milliseconds=2), START) == 0.002
