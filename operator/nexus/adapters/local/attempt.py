@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nexus.adapters.local.child import Child
+from nexus.adapters.local.child import Child, Written
 from nexus.core.facts import JobFact, PodFact, Terminated
 from nexus.core.log_lines import LogLines
 from nexus.core.outputs import FRAME_LIMIT, MESSAGE_LIMIT
@@ -32,7 +32,7 @@ class Command:
     argv: Sequence[str]
     environment: Mapping[str, str]
     removal: Sequence[str] | None = None
-    start: Callable[[Callable[[bytes], None]], Child | None] | None = None
+    start: Callable[[Written], Child | None] | None = None
     """Something quicker than starting `argv`; None from it where it does not serve this time."""
 
 
@@ -77,7 +77,7 @@ class Attempt:
     def _started(self) -> Child:
         if self.command.start is not None and (child := self.command.start(self._written)) is not None:
             return child
-        return Child(self.command.argv, self.folder, self.command.environment, self._written)
+        return Child.start(self.command.argv, self.folder, self.command.environment, self._written)
 
     async def _watch(self, child: Child) -> None:
         try:
@@ -160,7 +160,7 @@ class Attempt:
 
     async def _remove(self, argv: Sequence[str]) -> None:
         with contextlib.suppress(OSError, TimeoutError):
-            child = Child(argv, self.folder, self.command.environment, lambda _: None)
+            child = Child.start(argv, self.folder, self.command.environment, lambda _: None)
             try:
                 await asyncio.wait_for(child.exited(), _REMOVAL_SECONDS)
             finally:

@@ -19,66 +19,60 @@ _CHUNK = 64 * 1024
 # How long a process that the child left behind may hold the pipe open before it is ended.
 _LINGER_SECONDS = 0.5
 
+Written = Callable[[bytes], None]
+
 
 class Child:
-    """A started child. `written` gets what it and its own children write, in chunks; with `waits` it may read its
-    standard input until it is given something, otherwise it has none.
+    """A started child that leads its process group.
 
-    Raises OSError where the command cannot be started, ValueError where an argument or variable holds a NUL or a
-    character that has no bytes.
+    `pipe` is the end to read of its output, `written` gets that in chunks; `reap` waits for the child and gives its
+    exit status, negative for a signal. Both belong to the child from here on.
     """
 
-    def __init__(
-        self,
-        argv: Sequence[str],
-        cwd: Path,
-        environment: Mapping[str, str],
-        written: Callable[[bytes], None],
-        *,
-        waits: bool = False,
-    ) -> None:
+    def __init__(self, pid: int, pipe: int, written: Written, reap: Callable[[], int]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._pid = pid
+        self._pipe = pipe
         self._written = written
+        self._reap = reap
+        self._reaped = False
         self._exited = asyncio.Event()
         self._closed = asyncio.Event()
-        self._pipe, theirs = os.pipe()
+        os.set_blocking(self._pipe, False)
+        self._loop.add_reader(self._pipe, self._read)
+        self._wait_for_exit()
+
+    @classmethod
+    def start(cls, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], written: Written) -> Child:
+        """Start a program, without standard input, in a session of its own.
+
+        Raises OSError where it cannot be started, ValueError where an argument or variable holds a NUL or a character
+        that has no bytes.
+        """
+        ours, theirs = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 argv,
                 cwd=cwd,
                 env=dict(environment),
-                stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
                 stdout=theirs,
                 stderr=theirs,
                 start_new_session=True,  # a Ctrl-C at the terminal is ours to answer, and killpg reaches all of it
             )
         except BaseException:
-            os.close(self._pipe)
+            os.close(ours)
             raise
         finally:
             os.close(theirs)
-        os.set_blocking(self._pipe, False)
-        self._loop.add_reader(self._pipe, self._read)
-        self._wait_for_exit()
-
-    def give(self, text: bytes, written: Callable[[bytes], None]) -> bool:
-        """Write all of its standard input, and from now on hand on what it writes. False where it has ended."""
-        assert self._process.stdin is not None
-        self._written = written
-        try:
-            # Waits while the pipe is full: a child that waits for its input takes it at once.
-            with self._process.stdin as pipe:
-                pipe.write(text)
-        except BrokenPipeError:
-            return False
-        return not self._exited.is_set()
+        return cls(process.pid, ours, written, process.wait)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the child and all that it started. Nothing happens once `end` has returned."""
         # While the child is not reaped, and only then, the group's number is surely its own.
-        if self._process.returncode is None:
+        if not self._reaped:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+                os.killpg(self._pid, number)
 
     async def exited(self) -> None:
         """Wait until the child itself has ended; what it started may go on."""
@@ -91,9 +85,8 @@ class Child:
         await self._until_closed()
         if not self._closed.is_set():
             self._close()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        code = self._process.wait()
+        self._reaped = True
+        code = self._reap()
         return 128 - code if code < 0 else code
 
     async def _until_closed(self) -> None:
@@ -118,7 +111,7 @@ class Child:
 
     def _wait_for_exit(self) -> None:
         try:
-            handle = os.pidfd_open(self._process.pid)
+            handle = os.pidfd_open(self._pid)
         except (AttributeError, OSError):  # no Linux, or one before 5.3
             threading.Thread(target=self._wait_in_thread, daemon=True).start()
             return
@@ -132,5 +125,5 @@ class Child:
 
     def _wait_in_thread(self) -> None:
         # WNOWAIT leaves it unreaped, see `signal`.
-        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
         self._loop.call_soon_threadsafe(self._exited.set)

@@ -17,9 +17,9 @@ from nexus import bootstrap
 from nexus.adapters.local.attempt import Attempt, Command
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.expansion import expand
-from nexus.adapters.local.spare import SparePython
+from nexus.adapters.local.fork_server import ForkServer
 from nexus.api.reasons import Reason
-from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.api.run import WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.facts import Facts, JobFact, Refusal, RunFact
 from nexus.core.outputs import find_frame
@@ -78,7 +78,9 @@ class LocalPlace:
         self._outputs: dict[str, str] = {}
         self._stopping: list[asyncio.Task[None]] = []
         self._now = datetime.now(UTC)
-        self._spare = SparePython(folder, {**_inherited(), "PYTHONPATH": str(search_path)})
+        self._fork_server: ForkServer | None = None
+        if any(node.type == "python" for node in definition.nodes.values()):
+            self._fork_server = ForkServer(folder, {**_inherited(), "PYTHONPATH": str(search_path)})
 
     def now(self) -> datetime:
         """The wall clock as of the last `view`.
@@ -145,7 +147,8 @@ class LocalPlace:
                 # The manifest's folder, where `call` finds its functions.
                 path = os.pathsep.join(filter(None, (str(self._search_path), own.get("PYTHONPATH"))))
                 environment["PYTHONPATH"] = path
-                quicker = partial(self._spare.take, folder, environment, own)
+                server = self._fork_server
+                quicker = partial(server.start, folder, environment, own) if server is not None else None
                 return Command([sys.executable, "-c", bootstrap.text("python")], environment, start=quicker)
             case "http" | "sql" as kind:
                 return Command([sys.executable, "-c", bootstrap.text(kind)], environment)
@@ -179,8 +182,6 @@ class LocalPlace:
         """Keep the status and show it."""
         self.recorded = status
         self._observer.status(status)
-        if any(self._definition.nodes[task.name].type == "python" and task.job is None for task in _pending(status)):
-            self._spare.prepare()
 
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Stop an attempt, without waiting for its grace period."""
@@ -193,7 +194,8 @@ class LocalPlace:
         """Wait for what is being stopped, and leave no attempt behind."""
         await asyncio.gather(*self._stopping)
         await self.kill()
-        await self._spare.close()
+        if self._fork_server is not None:
+            self._fork_server.close()
 
     async def kill(self) -> None:
         """End every attempt at once, and wait for the last of them."""
@@ -204,10 +206,6 @@ class LocalPlace:
 
 def _inherited() -> dict[str, str]:
     return {name: os.environ[name] for name in INHERITED if name in os.environ}
-
-
-def _pending(status: WorkflowRunStatus) -> list[TaskStatus]:
-    return [task for task in status.tasks or () if not task.phase.ended]
 
 
 def container_runtime() -> str | None:
