@@ -86,7 +86,7 @@ class OperatorProcess:
     def alarms(self) -> list[str]:
         """What it logged that it never should, each with the lines that follow."""
         text = self.log()
-        return [text[found.start() : found.start() + 3_000] for found in ALARMS.finditer(text)]
+        return [text[found.start() : found.start() + 2_000] for found in ALARMS.finditer(text)][:3]
 
     def reactions(self, run: str) -> dict[str, float]:
         """For each started task of a run, how many seconds its Job waited after the event that made it due."""

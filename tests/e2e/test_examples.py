@@ -1,0 +1,107 @@
+"""The examples run in the cluster as they stand, with the outputs that they have locally."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.e2e.operator_process import OperatorProcess
+from tests.e2e.space import Object, Space, phases
+
+from nexus.adapters.kube.api import Kind
+
+pytestmark = pytest.mark.cluster
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "examples"
+SERVICES = Kind("", "v1", "services", "Service")
+# File and params; examples/sales.yaml gets the address of its orders besides. Each file is in it at least once.
+CASES: dict[str, tuple[str, Object]] = {
+    "hello": ("hello", {}),
+    "hello-you": ("hello", {"name": "you & 'me' $(HOME)"}),
+    "by-hand": ("conditions", {}),
+    "in-bulk": ("conditions", {"size": 2_000, "notify": False}),
+    "lucky": ("retries", {"chance": 0}),
+    "unlucky": ("retries", {"chance": 1}),
+    "hopeless": ("retries", {"chance": 1, "exit_code": 42}),
+    "sales": ("sales", {}),
+    "sales-two": ("sales", {"regions": ["us", "none"], "target": 1}),
+}
+
+
+@pytest.fixture(scope="module")
+def orders(space: Space) -> str:
+    """The address of the Service that examples/sales.yaml is written for. There are no names in this cluster."""
+    files = [f"--from-file={path}" for path in sorted((EXAMPLES / "orders").glob("*.json"))]
+    space.kubectl("create", "configmap", "orders", *files)
+    space.kubectl("apply", "-f", str(EXAMPLES / "orders" / "service.yaml"))
+    space.kubectl("rollout", "status", "deployment/orders", "--timeout=60s")
+    service = space.get(SERVICES, "orders")
+    assert service is not None
+    return f"http://{service['spec']['clusterIP']}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def started(space: Space, operator: OperatorProcess, orders: str) -> None:
+    """All runs of this module, at once."""
+    assert operator.running
+    for path in EXAMPLES.glob("*.yaml"):
+        space.kubectl("apply", "-f", str(path))
+    for name, (workflow, params) in CASES.items():
+        space.run_of(workflow, name, params | ({"orders": orders} if workflow == "sales" else {}))
+
+
+def locally(name: str) -> Object:
+    """The same run on this machine, as `nexus run --local -o json` prints it."""
+    workflow, params = CASES[name]
+    words = [sys.executable, "-m", "nexus.cli", "run", "--local", "-o", "json", "-f", str(EXAMPLES / f"{workflow}.yaml")]
+    for key, value in params.items():
+        words += ["--param", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    if workflow == "sales":
+        words = [sys.executable, str(EXAMPLES / "orders" / "serve.py"), *words, "--param", "orders={url}"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "operator")}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    assert done.returncode in (0, 1), done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def steady(value: Any) -> Any:
+    """An output without what differs between two answers of a web server."""
+    if isinstance(value, dict):
+        return {key: steady(one) for key, one in value.items() if key != "headers"}
+    return value
+
+
+def test_every_example_is_run() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {workflow for workflow, _ in CASES.values()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_example_does_in_the_cluster_what_it_does_locally(space: Space, name: str) -> None:
+    here, there = locally(name), space.finished(name)
+    assert phases(here) == phases(there), json.dumps(there["status"], indent=1)
+    for field in ("phase", "reason", "message", "tasksDone"):
+        assert here["status"].get(field) == there["status"].get(field), field
+    for one, other in zip(here["status"]["tasks"], there["status"]["tasks"], strict=True):
+        assert {field: one.get(field) for field in ("reason", "message", "attempts", "exitCode")} == {
+            field: other.get(field) for field in ("reason", "message", "attempts", "exitCode")
+        }
+        if "outputRef" in other:
+            assert one["outputRef"]["size"] > 1_000
+        else:
+            assert steady(one.get("output")) == steady(other.get("output"))
+
+
+def test_the_sales_report_of_the_cluster_adds_up(space: Space) -> None:
+    run = space.finished("sales")
+    rows = space.output(run, "by-region")["rows"]
+    total = space.output(run, "price")["total"]
+    assert [row["region"] for row in rows] == ["eu", "us", "apac"]
+    assert sum(row["euros"] for row in rows) == pytest.approx(total)
+    assert len(yaml.safe_load(space.kubectl("get", "nwr", "sales", "-o", "yaml"))["status"]["tasks"]) == len(phases(run))

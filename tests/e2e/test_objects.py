@@ -1,0 +1,159 @@
+"""The objects of a run as users, other tools and the API server meet them; and how often the operator writes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.e2e.audit import AuditLog
+from tests.e2e.conftest import operator_for
+from tests.e2e.operator_process import OperatorProcess
+from tests.e2e.space import Object, Space, bash, chain, container, phases, python
+
+from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
+
+pytestmark = pytest.mark.cluster
+
+MANIFEST = """
+apiVersion: nexus.dev/v1alpha1
+kind: Workflow
+metadata:
+  name: shown
+  labels: {app.kubernetes.io/instance: argo-tracks-this}
+spec:
+  labels: {team: blue}
+  failurePolicy: Continue
+  tasks:
+  - {name: first, python: {code: "output['text'] = 'x' * 2000"}}
+  - {name: second, dependsOn: [first], bash: {command: "exit 3"}}
+---
+apiVersion: nexus.dev/v1alpha1
+kind: WorkflowRun
+metadata: {name: shown-1}
+spec: {workflowRef: {name: shown}}
+"""
+
+
+@pytest.fixture(scope="module")
+def shown(space: Space, operator: OperatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Object:
+    """A run that kubectl made from a file and waited for."""
+    assert operator.running
+    path = tmp_path_factory.mktemp("manifest") / "shown.yaml"
+    path.write_text(MANIFEST)
+    assert "workflowrun.nexus.dev/shown-1 created" in space.kubectl("create", "-f", str(path))
+    space.kubectl("wait", "--for=condition=Finished", "--timeout=60s", "workflowrun/shown-1")
+    run = space.get(WORKFLOW_RUNS, "shown-1")
+    assert run is not None
+    return run
+
+
+def test_kubectl_shows_how_a_run_went(space: Space, shown: Object) -> None:
+    head, line = space.kubectl("get", "nwr", "shown-1").splitlines()
+    assert head.split() == ["NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE"]
+    assert line.split()[:5] == ["shown-1", "shown", "Failed", "2/2", "TaskFailed"]
+    assert line.split()[5] == shown["status"]["duration"]
+    head, line = space.kubectl("get", "nwf", "shown").splitlines()
+    assert head.split()[:3] == ["NAME", "TASKS", "READY"]
+    assert line.split()[:3] == ["shown", "2", "True"]
+    listed = space.kubectl("get", "nexus", "-o", "name").split()
+    assert {"workflow.nexus.dev/shown", "workflowrun.nexus.dev/shown-1"} <= set(listed)
+    described = space.kubectl("describe", "nwr", "shown-1")
+    for words in ("task first succeeded", "task second failed (TaskError)", "run shown-1 failed"):
+        assert words in described
+    conditions = {entry["type"]: entry["status"] for entry in shown["status"]["conditions"]}
+    assert conditions == {"Complete": "False", "Failed": "True", "Finished": "True"}
+
+
+def test_each_finished_task_and_the_run_have_one_event(space: Space, shown: Object) -> None:
+    def told() -> list[Object]:
+        return space.events(shown)
+
+    deadline = time.monotonic() + 5
+    while len(told()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.2)  # Events follow the status
+    assert Counter(event["reason"] for event in told()) == {"TaskSucceeded": 1, "TaskFailed": 1, "RunFailed": 1}
+    assert {event["type"] for event in told() if event["reason"] != "TaskSucceeded"} == {"Warning"}
+    assert {event["source"]["component"] for event in told()} == {"nexus-operator"}
+
+
+def test_runs_belong_to_workflows_and_all_else_to_runs(space: Space, shown: Object) -> None:
+    workflow = space.get(WORKFLOWS, "shown")
+    assert workflow is not None
+    owners = shown["metadata"]["ownerReferences"]
+    assert [(owner["kind"], owner["uid"]) for owner in owners] == [("Workflow", workflow["metadata"]["uid"])]
+    assert shown["metadata"]["labels"] == {"nexus.dev/workflow": "shown"}
+    (revision,) = space.list(CONTROLLER_REVISIONS)
+    assert revision["metadata"]["name"] == shown["status"]["revision"]
+    assert revision["metadata"]["ownerReferences"][0]["uid"] == workflow["metadata"]["uid"]
+    jobs, (output,) = space.jobs("shown-1"), space.list(CONFIG_MAPS, "nexus.dev/run=shown-1")
+    assert len(jobs) == 2
+    for body in (*jobs, output):
+        assert [owner["uid"] for owner in body["metadata"]["ownerReferences"]] == [shown["metadata"]["uid"]]
+    for body in (shown, workflow, revision, *jobs, output):
+        assert body["metadata"].get("finalizers", []) == []
+
+
+def test_jobs_and_pods_carry_the_labels_of_their_run(space: Space, shown: Object) -> None:
+    names = {entry["name"]: entry["job"]["name"] for entry in shown["status"]["tasks"]}
+    for body in (*space.jobs("shown-1"), *space.pods("shown-1")):
+        labels = body["metadata"]["labels"]
+        ours = {key: value for key, value in labels.items() if "kubernetes.io" not in key and "-" not in key}
+        task_name = labels["nexus.dev/task"]
+        wanted = {"nexus.dev/workflow": "shown", "nexus.dev/run": "shown-1", "nexus.dev/attempt": "1", "team": "blue"}
+        assert {k: v for k, v in ours.items() if k not in ("controller-uid",)} == wanted | {"nexus.dev/task": task_name}
+        assert "argo-tracks-this" not in labels.values()
+        assert body["metadata"]["name"].startswith(names[task_name])
+
+
+def test_pods_are_restricted_and_have_no_way_into_the_api(space: Space, shown: Object) -> None:
+    pods = space.pods("shown-1")
+    assert len(pods) == 2
+    namespace = space.http.get(f"/api/v1/namespaces/{space.namespace}").json()
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for pod in pods:
+        spec = pod["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        sources = [source for volume in spec["volumes"] for source in volume.get("projected", {}).get("sources", ())]
+        assert not any("serviceAccountToken" in source for source in sources)
+        assert [one["name"] for one in spec["containers"]] == ["task"]
+        assert "initContainers" not in spec
+        assert spec["securityContext"]["runAsUser"] == 65532
+
+
+def test_the_operator_writes_little_and_nothing_when_idle(
+    new_space: Callable[[str], Space], tmp_path: Path
+) -> None:
+    space = new_space("writes")
+    with operator_for(tmp_path, space):
+        space.workflow("ten", *chain(10))
+        space.run("warm", container("a"))
+        space.finished("warm")
+        time.sleep(2)
+        log = AuditLog()
+        space.run_of("ten", "ten")
+        run = space.finished("ten")
+        assert set(phases(run).values()) == {"Succeeded"}
+        time.sleep(2)
+        writes = Counter(log.of_operator(space.namespace))
+        # 3 a task, one of them its Event, and 4 a run: owner, revision, the last status, the run's Event.
+        assert writes["create jobs"] == 10
+        assert sum(writes.values()) <= 3 * 10 + 4, writes
+        idle = AuditLog()
+        time.sleep(20)
+        assert idle.of_operator(space.namespace) == []
+        assert log.of_pods(space.namespace) == []
+
+
+def test_an_operator_for_the_whole_cluster_works_in_every_namespace(
+    new_space: Callable[[str], Space], tmp_path: Path
+) -> None:
+    home, elsewhere = new_space("home"), new_space("elsewhere")
+    with operator_for(tmp_path, home, everywhere=True):
+        for space in (home, elsewhere):
+            space.run("r", python("big", "output['text'] = 'x' * 5000"), bash("b", "grep -q xxx $NEXUS_CONTEXT", "big"))
+        for space in (home, elsewhere):
+            assert phases(space.finished("r")) == {"big": "Succeeded", "b": "Succeeded"}
+            assert {len(space.list(kind, "nexus.dev/run=r")) for kind in (JOBS, PODS)} == {2}
