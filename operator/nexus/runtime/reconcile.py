@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -25,6 +25,9 @@ from nexus.runtime.ports import Place, RunKey, Unstartable, View
 # Each round of starts but the last makes Jobs, or learns that they are refused, upon which other tasks may be due at
 # once. So long a chain of refusals is continued at the next reconcile, after other runs had their turn.
 MAX_ROUNDS = 16
+
+# A Job that was just made may never get a pod, and then nothing happens that would have it looked at.
+LOOK_AGAIN = timedelta(seconds=3)
 
 Result = TypeVar("Result")
 
@@ -55,9 +58,11 @@ class Reconciler:
             return None
         if isinstance(view.definition, Unstartable):
             return await self._unstartable(view, view.definition)
-        plan, view = await self._settle(view)
-        await self._write(view, plan)
-        return min((when for when in (plan.wake_at, view.wake_at) if when is not None), default=None)
+        plan, settled = await self._settle(view)
+        await self._write(settled, plan)
+        made = settled.facts.jobs != view.facts.jobs
+        look = self.place.now() + LOOK_AGAIN if made and not plan.status.phase.ended else None
+        return min((when for when in (plan.wake_at, view.wake_at, look) if when is not None), default=None)
 
     async def _write(self, view: View, plan: Plan) -> None:
         """The status, where it changed, and then what follows from it."""

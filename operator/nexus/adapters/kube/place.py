@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -174,7 +175,8 @@ class KubePlace:
         selector = f"involvedObject.uid={job.uid},reason=FailedCreate"
         found = await self._api.list(EVENTS, namespace, field_selector=selector)
         messages = [str(item.get("message") or "") for item in found]
-        return messages[-1][:900] if messages else ""
+        # Each try has a pod name of its own, and a status that changed with it would be written again and again.
+        return re.sub(r'\bpods "[^"]*"', "the pod", messages[-1])[:900] if messages else ""
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
         """The output in a ConfigMap of the run."""
