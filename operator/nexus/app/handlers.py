@@ -50,11 +50,11 @@ def needs_check(workflow: Any) -> bool:
     return bool(observed != workflow["metadata"].get("generation"))
 
 
-def configure(settings: kopf.OperatorSettings, namespaces: tuple[str, ...]) -> None:
+def configure(settings: kopf.OperatorSettings) -> None:
     """Kopf's settings: watches that notice their death, nothing written by kopf itself."""
     settings.posting.enabled = False
-    # With namespaced rights the lists of namespaces and CRDs may not be watched, and nothing depends on them.
-    settings.scanning.disabled = bool(namespaces)
+    # Watching the lists of CRDs and namespaces takes rights over the whole cluster, and nothing depends on it.
+    settings.scanning.disabled = True
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30

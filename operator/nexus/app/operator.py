@@ -72,7 +72,7 @@ class Operator:
 
     async def _watch(self) -> None:
         registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
-        configure(settings, self.settings.namespaces)
+        configure(settings)
         register(registry, self.cache, self._queue, lambda key: self.queue.add(WorkflowKey(key)), self._saw)
         kopf.on.login(registry=registry)(self._login)
         kopf.on.probe(registry=registry, id="seconds_since_event")(self._age)
