@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.bench import floor
+from tests.bench.results import Row
+
 from nexus.adapters.kube.access import find_access
 from nexus.adapters.kube.api import JOBS, WORKFLOW_RUNS, Kind, KubeApi, NotFound
 from nexus.adapters.kube.client import KubeClient
-from tests.bench import floor
-from tests.bench.results import Row
 
 NAMESPACE = "bench"
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
@@ -42,7 +43,7 @@ def chain() -> Dag:
 
 
 def fan() -> Dag:
-    """first → 30 at once → last."""
+    """First → 30 at once → last."""
     middle = [f"m{number}" for number in range(FAN)]
     return {"first": [], **{name: ["first"] for name in middle}, "last": middle}
 

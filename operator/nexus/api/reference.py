@@ -11,7 +11,8 @@ _INTRO = """# Reasons
 
 <!-- Made by `make crds` from operator/nexus/api/reasons.py. -->
 
-    kubectl get workflowrun sales-x7k2p -o jsonpath='{range .status.tasks[*]}{.name}{"\\t"}{.reason}{"\\t"}{.message}{"\\n"}{end}'
+    nexus get sales-x7k2p
+    kubectl get workflowrun sales-x7k2p -o yaml
 
 A task or a run says in one word why it is where it is, and in `message` the same in a sentence with names. The words
 are a public contract: Events, logs and the CLI use the same ones.
