@@ -47,7 +47,11 @@ def operator_for(
     roles = granted(space.namespace, None) if everywhere else []
     for each in () if everywhere else (space, *others):
         roles += granted(space.namespace, each.namespace)
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": space.namespace}}
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": ACCOUNT, "namespace": space.namespace},
+    }
     manifest = directory / f"rights-{space.namespace}.json"
     manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [account, *roles]}))
     space.kubectl("apply", "-f", str(manifest), "--namespace=")
@@ -106,7 +110,13 @@ def server(new_space: Callable[[str], Space]) -> str:
     space = new_space("server")
     files = [Path(__file__).parent / "web_server.py", *sorted((REPOSITORY / "examples" / "orders").glob("*.json"))]
     space.kubectl("create", "configmap", "web", *(f"--from-file={path}" for path in files))
-    space.post(SERVICES, {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}})
+    space.post(
+        SERVICES,
+        {
+            "metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+    )
     space.post(PODS, {"metadata": {"name": "web", "labels": {"app": "web"}}, "spec": _web_pod()})
     space.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
     service = space.get(SERVICES, "web")

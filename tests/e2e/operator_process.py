@@ -40,7 +40,7 @@ class OperatorProcess:
             )
 
     def kill(self) -> None:
-        """kill -9: nothing is finished, nothing is told. Its own children are left to find out by themselves."""
+        """Kill -9: nothing is finished, nothing is told. Its own children are left to find out by themselves."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
@@ -98,7 +98,9 @@ def survivors(session: int, seconds: float = 5) -> list[str]:
     """Processes of a killed operator's session that are still there after a while."""
     deadline = time.monotonic() + seconds
     while True:
-        done = subprocess.run(["ps", "-o", "pid=,args=", "-s", str(session)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["ps", "-o", "pid=,args=", "-s", str(session)], capture_output=True, text=True, check=False
+        )
         lines = done.stdout.splitlines()
         if not lines or time.monotonic() > deadline:
             return lines

@@ -38,7 +38,12 @@ def before(space: Space, operator: OperatorProcess) -> dict[str, Object]:
     polite = container("polite", *POLITE)
     space.run("pod", retried, lost, polite)
     space.run("job", retried, lost)
-    space.run("drained", polite, container("stubborn", *STUBBORN), container("counted", *POLITE, retry={"disruptions": "Count"}))
+    space.run(
+        "drained",
+        polite,
+        container("stubborn", *STUBBORN),
+        container("counted", *POLITE, retry={"disruptions": "Count"}),
+    )
     space.run("goes", python("big", TALKS), container("long", "sleep", "300", after=("big",)))
     space.run("again", container("long", "sleep", "300"))
     runs = {

@@ -22,12 +22,21 @@ def envy(text: str) -> Object:
 
 # A definition, and what its Ready condition has to say.
 INVALID: dict[str, tuple[list[Object], tuple[str, ...]]] = {
-    "cycle": ([container("a", after=("c",)), container("b", after=("a",)), container("c", after=("b",))], ("a", "dependsOn", "->")),
+    "cycle": (
+        [container("a", after=("c",)), container("b", after=("a",)), container("c", after=("b",))],
+        ("a", "dependsOn", "->"),
+    ),
     "type-error": ([container("a"), envy("${{ params.count + 'x' }}")], ("task b", "env[0].value")),
     "unknown-param": ([container("a"), envy("${{ params.cout }}")], ("task b", "params.cout", "params.count")),
-    "no-ancestor": ([container("a"), container("c"), envy("${{ tasks.c.output.x }}")], ("task b", "add c to its dependsOn")),
+    "no-ancestor": (
+        [container("a"), container("c"), envy("${{ tasks.c.output.x }}")],
+        ("task b", "add c to its dependsOn"),
+    ),
     "syntax": ([container("a"), envy("${{ 1 + }}")], ("task b", "env[0].value")),
-    "not-boolean": ([container("a"), {**container("b", after=("a",)), "when": "${{ params.count }}"}], ("task b", "when")),
+    "not-boolean": (
+        [container("a"), {**container("b", after=("a",)), "when": "${{ params.count }}"}],
+        ("task b", "when"),
+    ),
 }
 # A bomb each: steps, memory (a text that doubles), a regex, a big range.
 BOMBS = {
@@ -87,7 +96,9 @@ def test_a_workflow_becomes_ready_when_it_is_mended(space: Space) -> None:
     states = []
     for _, workflow in space.watch(WORKFLOWS, 20, fields="metadata.name=mended"):
         conditions = workflow.get("status", {}).get("conditions") or ()
-        states += [entry["status"] for entry in conditions if entry["observedGeneration"] == workflow["metadata"]["generation"]]
+        states += [
+            entry["status"] for entry in conditions if entry["observedGeneration"] == workflow["metadata"]["generation"]
+        ]
         if states == ["False"]:
             space.patch(WORKFLOWS, "mended", {"spec": {"tasks": [container("a")]}})
         elif states:

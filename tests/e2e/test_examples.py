@@ -60,7 +60,17 @@ def started(space: Space, operator: OperatorProcess, orders: str) -> None:
 def locally(name: str) -> Object:
     """The same run on this machine, as `nexus run --local -o json` prints it."""
     workflow, params = CASES[name]
-    words = [sys.executable, "-m", "nexus.cli", "run", "--local", "-o", "json", "-f", str(EXAMPLES / f"{workflow}.yaml")]
+    words = [
+        sys.executable,
+        "-m",
+        "nexus.cli",
+        "run",
+        "--local",
+        "-o",
+        "json",
+        "-f",
+        str(EXAMPLES / f"{workflow}.yaml"),
+    ]
     for key, value in params.items():
         words += ["--param", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     if workflow == "sales":
@@ -104,4 +114,6 @@ def test_the_sales_report_of_the_cluster_adds_up(space: Space) -> None:
     total = space.output(run, "price")["total"]
     assert [row["region"] for row in rows] == ["eu", "us", "apac"]
     assert sum(row["euros"] for row in rows) == pytest.approx(total)
-    assert len(yaml.safe_load(space.kubectl("get", "nwr", "sales", "-o", "yaml"))["status"]["tasks"]) == len(phases(run))
+    assert len(yaml.safe_load(space.kubectl("get", "nwr", "sales", "-o", "yaml"))["status"]["tasks"]) == len(
+        phases(run)
+    )

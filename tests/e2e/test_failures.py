@@ -63,6 +63,7 @@ def starts() -> list[Object]:
 
 def rules() -> list[Object]:
     """Every triggerRule on one success, one failure, one skip."""
+
     def rule(name: str, *after: str, then: str = "AllSucceeded") -> Object:
         return container(name, after=after, triggerRule=then)
 
@@ -91,7 +92,9 @@ def started(space: Space, operator: OperatorProcess, server: str) -> None:
     space.run("slots", *(container(f"t{i}", "sleep", "1.5") for i in range(6)), maxParallelTasks=2)
     space.run("retries", *retries(server))
     space.run("limits", *limits())
-    space.run("deadline", container("long", *SLEEP), bash("never", "true", "long"), container("quick"), deadlineSeconds=8)
+    space.run(
+        "deadline", container("long", *SLEEP), bash("never", "true", "long"), container("quick"), deadlineSeconds=8
+    )
     space.run("starts", *starts())
     space.run("rules", *rules(), maxParallelTasks=20)
     stopped = [container("long", *SLEEP), bash("later", "true", "long"), bash("breaks", "sleep 3; exit 1")]
@@ -128,7 +131,10 @@ def test_both_ways_of_retrying_look_the_same(space: Space) -> None:
         assert native[field] == custom[field], field
     assert (native["attempts"], native["reason"], native["exitCode"]) == (2, "TaskError", 3)
     assert [task(run, name)["attempts"] for name in ("flaky", "swift")] == [2, 3]
-    assert (space.output(run, "flaky")["json"], space.output(run, "swift")["json"]) == ({"requests": 2}, {"requests": 3})
+    assert (space.output(run, "flaky")["json"], space.output(run, "swift")["json"]) == (
+        {"requests": 2},
+        {"requests": 3},
+    )
     # Jobs: one with a backoffLimit, or one for each attempt.
     assert [len(space.jobs("retries", name)) for name in ("native", "custom", "swift")] == [1, 2, 3]
     told = [
@@ -235,7 +241,9 @@ def test_fail_fast_stops_what_runs_and_continue_does_not(space: Space) -> None:
 
 
 def test_a_waiting_task_says_why(space: Space) -> None:
-    space.run("waits", container("long", "sleep", "4"), container("slot"), bash("after", "true", "long"), maxParallelTasks=1)
+    space.run(
+        "waits", container("long", "sleep", "4"), container("slot"), bash("after", "true", "long"), maxParallelTasks=1
+    )
     run = space.running("waits", "long")
     assert (task(run, "slot")["phase"], task(run, "slot")["reason"]) == ("Pending", "Parallelism")
     assert (task(run, "after")["reason"], task(run, "after")["message"]) == ("Dependencies", "waits for long")

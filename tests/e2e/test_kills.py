@@ -22,7 +22,7 @@ TALKS = "output['text'] = 'x' * 6000"
 
 
 def fifty() -> list[Object]:
-    """Ten columns of five tasks, each row after the one above it, with outputs of all sizes and some that are skipped."""
+    """Ten columns of five tasks, each row after the one above it, some with large outputs, some that are skipped."""
     tasks: list[Object] = []
     for row in range(5):
         for column in range(10):

@@ -100,15 +100,17 @@ def test_jobs_and_pods_carry_the_labels_of_their_run(space: Space, shown: Object
     names = {entry["name"]: entry["job"]["name"] for entry in shown["status"]["tasks"]}
     for body in (*space.jobs("shown-1"), *space.pods("shown-1")):
         labels = body["metadata"]["labels"]
+        # Kubernetes' own labels have its domain, or none and a hyphen.
         ours = {key: value for key, value in labels.items() if "kubernetes.io" not in key and "-" not in key}
         task_name = labels["nexus.dev/task"]
         wanted = {"nexus.dev/workflow": "shown", "nexus.dev/run": "shown-1", "nexus.dev/attempt": "1", "team": "blue"}
-        assert {k: v for k, v in ours.items() if k not in ("controller-uid",)} == wanted | {"nexus.dev/task": task_name}
+        assert ours == wanted | {"nexus.dev/task": task_name}
         assert "argo-tracks-this" not in labels.values()
         assert body["metadata"]["name"].startswith(names[task_name])
 
 
-def test_pods_are_restricted_and_have_no_way_into_the_api(space: Space, shown: Object) -> None:
+@pytest.mark.usefixtures("shown")
+def test_pods_are_restricted_and_have_no_way_into_the_api(space: Space) -> None:
     pods = space.pods("shown-1")
     assert len(pods) == 2
     namespace = space.http.get(f"/api/v1/namespaces/{space.namespace}").json()
@@ -123,9 +125,7 @@ def test_pods_are_restricted_and_have_no_way_into_the_api(space: Space, shown: O
         assert spec["securityContext"]["runAsUser"] == 65532
 
 
-def test_the_operator_writes_little_and_nothing_when_idle(
-    new_space: Callable[[str], Space], tmp_path: Path
-) -> None:
+def test_the_operator_writes_little_and_nothing_when_idle(new_space: Callable[[str], Space], tmp_path: Path) -> None:
     space = new_space("writes")
     with operator_for(tmp_path, space):
         space.workflow("ten", *chain(10))

@@ -1,4 +1,4 @@
-"""Outputs of all sizes, from task code to status or ConfigMap, dependents and expressions; and those that are refused."""
+"""Outputs of all sizes, from task code to status or ConfigMap, dependents and expressions; and refused ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def sized(name: str, size: int) -> list[Object]:
             **bash(
                 f"count-{name}",
                 'echo "letters:=$(tr -dc 0-9A-Za-z+/=, < "$NEXUS_CONTEXT" | wc -c)" >> "$NEXUS_OUTPUT"\n'
-                'echo "length:=$LENGTH" >> "$NEXUS_OUTPUT"; echo "tail=$(tail -c 3 "$NEXUS_CONTEXT")" >> "$NEXUS_OUTPUT"',
+                'echo "length:=$LENGTH" >> "$NEXUS_OUTPUT"; \n'
+                'echo "tail=$(tail -c 3 "$NEXUS_CONTEXT")" >> "$NEXUS_OUTPUT"',
                 *both,
             ),
             "env": [{"name": "LENGTH", "value": f"${{{{ {length} }}}}"}],
@@ -66,11 +67,17 @@ def sized(name: str, size: int) -> list[Object]:
 def refused() -> list[Object]:
     """Outputs that are too big or none at all; retries would only repeat them."""
     retry = {"retry": {"limit": 2, "delaySeconds": 0}}
-    print_json = "printf '{\"a\":\"%s\"}' \"$(head -c 4080 /dev/zero | tr '\\0' x)\" > /dev/termination-log"
+    print_json = 'printf \'{"a":"%s"}\' "$(head -c 4080 /dev/zero | tr \'\\0\' x)" > /dev/termination-log'
     return [
         {**python("py-big", "output['text'] = 'x' * 513 * 1024"), **retry},
-        {**bash("sh-big", 'printf "text=%s\\n" "$(head -c 525000 /dev/zero | tr "\\0" x)" >> "$NEXUS_OUTPUT"'), **retry},
-        {**bash("sh-huge", 'printf "text=%s\\n" "$(head -c 1100000 /dev/zero | tr "\\0" x)" >> "$NEXUS_OUTPUT"'), **retry},
+        {
+            **bash("sh-big", 'printf "text=%s\\n" "$(head -c 525000 /dev/zero | tr "\\0" x)" >> "$NEXUS_OUTPUT"'),
+            **retry,
+        },
+        {
+            **bash("sh-huge", 'printf "text=%s\\n" "$(head -c 1100000 /dev/zero | tr "\\0" x)" >> "$NEXUS_OUTPUT"'),
+            **retry,
+        },
         {**container("cut", "sh", "-c", "head -c 5000 /dev/zero | tr '\\0' x > /dev/termination-log"), **retry},
         {**container("fits", "sh", "-c", print_json)},
         {**python("nan", "output['x'] = float('nan')"), **retry},

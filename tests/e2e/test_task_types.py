@@ -11,8 +11,16 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import IMAGE, Object, Space, bash, phases, python, task
 
-from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, JOBS, PODS, SECRETS, WORKFLOW_RUNS
-from nexus.adapters.kube.api import WORKFLOWS
+from nexus.adapters.kube.api import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    EVENTS,
+    JOBS,
+    PODS,
+    SECRETS,
+    WORKFLOW_RUNS,
+    WORKFLOWS,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -29,7 +37,11 @@ PARAMS = [
     {"name": "numbers", "type": "array", "default": [1, 2.5, None]},
     {"name": "server", "type": "string", "default": "http://127.0.0.1"},
 ]
-HOSTILE_ENV = [TOKEN, {"name": "H", "value": "${{ params.hostile }}"}, {"name": "MIXED", "value": "$(TOKEN)|${{ params.line }}"}]
+HOSTILE_ENV = [
+    TOKEN,
+    {"name": "H", "value": "${{ params.hostile }}"},
+    {"name": "MIXED", "value": "$(TOKEN)|${{ params.line }}"},
+]
 # Written by a shell in a container: base64, since JSON would need quoting.
 TELL = """
 printf '{"arg":"%s","env":"%s","mixed":"%s"}' "$(printf %s "$1" | base64 -w0)" "$(printf %s "$H" | base64 -w0)" \
@@ -43,12 +55,16 @@ def contract(server: str) -> list[Object]:
         python(
             "code",
             "import os\n"
-            "output['seen'] = {'params': params['numbers'], 'run': run['name'], 'input': input, 'home': os.environ['HOME']}\n"
+            "home = os.environ['HOME']\n"
+            "output['seen'] = {'params': params['numbers'], 'run': run['name'], 'input': input, 'home': home}\n"
             "output['left'] = sorted(name for name in os.environ if name.startswith('NEXUS_'))\n"
             "print('a line for the log')",
         ),
         {"name": "call", "python": {"call": "json:loads", "with": {"s": "${{ json({'n': params.numbers[0]}) }}"}}},
-        {"name": "get", "http": {"url": f"{server}/echo?a=1", "query": [{"name": "b c", "value": "${{ params.numbers }}"}]}},
+        {
+            "name": "get",
+            "http": {"url": f"{server}/echo?a=1", "query": [{"name": "b c", "value": "${{ params.numbers }}"}]},
+        },
         {
             "name": "post",
             "http": {
@@ -81,7 +97,10 @@ def contract(server: str) -> list[Object]:
             "sql": {"connection": {"secretKeyRef": {"name": "keys", "key": "url"}}, "query": "select 7 as seven"},
         },
         {"name": "silent", "container": {"image": IMAGE, "command": ["true"]}},
-        {"name": "words", "container": {"image": IMAGE, "command": ["sh", "-c", "echo no JSON > /dev/termination-log"]}},
+        {
+            "name": "words",
+            "container": {"image": IMAGE, "command": ["sh", "-c", "echo no JSON > /dev/termination-log"]},
+        },
         {
             "name": "speaking",
             "container": {
@@ -103,8 +122,11 @@ def hostile(server: str) -> list[Object]:
     """The same two texts through every door."""
     return [
         {
-            **python("py", "import os\noutput |= {'param': params['hostile'], 'env': os.environ['H']}\n"
-                     "output['mixed'] = __import__('hashlib').sha256(os.environ['MIXED'].encode()).hexdigest()"),
+            **python(
+                "py",
+                "import os\noutput |= {'param': params['hostile'], 'env': os.environ['H']}\n"
+                "output['mixed'] = __import__('hashlib').sha256(os.environ['MIXED'].encode()).hexdigest()",
+            ),
             "env": HOSTILE_ENV,
         },
         {"name": "call", "python": {"call": "json:loads", "with": {"s": "${{ json({'param': params.hostile}) }}"}}},

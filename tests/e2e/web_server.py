@@ -1,10 +1,10 @@
 """A web server for the tests' pods: tells what it was asked, fails as wanted, serves the files beside it.
 
-    /echo          the request as JSON: method, path, query, headers, body
-    /digest        the SHA-256 of the Authorization header, since a test's secret may appear in no output
-    /status/CODE   that status
-    /flaky/N/KEY   500 to the first N requests for the key, {"requests": n} after them
-    /text          text that is no JSON
+/echo          the request as JSON: method, path, query, headers, body
+/digest        the SHA-256 of the Authorization header, since a test's secret may appear in no output
+/status/CODE   that status
+/flaky/N/KEY   500 to the first N requests for the key, {"requests": n} after them
+/text          text that is no JSON
 """
 
 import hashlib
@@ -44,11 +44,11 @@ class Handler(SimpleHTTPRequestHandler):
                     count = SEEN[key]
                 self.tell(500 if count <= int(failures) else 200, {"requests": count})
             case ["text"]:
-                self.answer(200, "text/plain; charset=utf-8", "plain text".encode())
+                self.answer(200, "text/plain; charset=utf-8", b"plain text")
             case _:
                 super().do_GET()
 
-    do_POST = do_PUT = do_DELETE = do_GET
+    do_POST = do_PUT = do_GET  # noqa: N815 - http.server chooses the names
 
     def tell(self, code: int, value: object) -> None:
         self.answer(code, "application/json", json.dumps(value).encode())
