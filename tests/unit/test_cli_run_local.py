@@ -215,6 +215,16 @@ def test_a_run_of_a_workflow_that_the_file_does_not_have_is_refused(tmp_path: Pa
     refused(nexus("run", "-f", file, "--local"), "there is no Workflow sails in this file (it has sales)")
 
 
+def test_the_usage_is_that_of_the_name_it_was_started_by(tmp_path: Path) -> None:
+    plugin = tmp_path / "kubectl-nexus"
+    plugin.write_text("from nexus.cli.main import main\nmain()\n")
+    for program, name in ((COMMAND, "nexus"), ([COMMAND[0], str(plugin)], "kubectl nexus")):
+        shown = subprocess.run(
+            [*program, "run", "--help"], env=environment(), capture_output=True, text=True, check=True
+        )
+        assert shown.stdout.startswith(f"Usage: {name} run ")
+
+
 # Ctrl-C
 
 

@@ -6,12 +6,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 from tests.builders import spec, task
 
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions import Evaluator
-from nexus.core.validate import of_validation_error, problems
+from nexus.core.validate import problems
 
 
 def found(cel: Evaluator, *tasks: Any, **fields: Any) -> list[str]:
@@ -21,13 +20,6 @@ def found(cel: Evaluator, *tasks: Any, **fields: Any) -> list[str]:
 def one(cel: Evaluator, *tasks: Any, **fields: Any) -> str:
     (problem,) = found(cel, *tasks, **fields)
     return problem
-
-
-def unread(**body: Any) -> list[str]:
-    """What is told of a spec that the models refuse."""
-    with pytest.raises(ValidationError) as caught:
-        WorkflowSpec.model_validate(body)
-    return [str(problem) for problem in of_validation_error(caught.value.errors(), body)]
 
 
 def test_a_definition_without_mistakes_has_no_problems(cel: Evaluator) -> None:
@@ -262,25 +254,3 @@ def test_two_params_of_one_name(cel: Evaluator) -> None:
 @pytest.mark.parametrize("key", ["nexus.dev/run", "kubernetes.io/x", "batch.kubernetes.io/job-name", "a.k8s.io/x"])
 def test_labels_that_belong_to_others(cel: Evaluator, key: str) -> None:
     assert "are not yours to set" in one(cel, task("t"), labels={key: "x"})
-
-
-# -- what the models refuse -------------------------------------------------------------------------------------------
-
-
-def test_a_field_that_is_not_there_is_named_with_its_task() -> None:
-    assert unread(tasks=[{"name": "t", "bash": {"comand": "x"}}]) == [
-        "task t, bash.command: command is missing",
-        "task t, bash.comand: there is no field comand here",
-    ]
-
-
-def test_a_wrong_value_is_named_with_its_task() -> None:
-    (problem,) = unread(tasks=[{"name": "t", "bash": {"command": "x"}, "triggerRule": "AllDnoe"}])
-
-    assert problem.startswith("task t, triggerRule: 'AllDnoe' is not allowed here")
-
-
-def test_a_union_is_told_by_the_field_of_the_manifest() -> None:
-    told = unread(tasks=[{"name": "t", "sql": {"connection": "postgres://x", "query": "q"}}])
-
-    assert all(problem.startswith("task t, sql.connection: ") for problem in told)

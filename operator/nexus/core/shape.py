@@ -20,7 +20,7 @@ def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Pr
     """Problems for pydantic's errors about `body` read as `model`, one for each place; their paths start at `body`."""
     found: dict[Path, Any] = {}
     for error in errors:
-        path = _real_path(tuple(error["loc"]), body)
+        path = _real_path(error, body)
         # Each branch of a union complains; the one that got further knows more than the one of another type.
         if path not in found or _knowledge(error) > _knowledge(found[path]):
             found[path] = error
@@ -40,14 +40,15 @@ def _knowledge(error: Any) -> int:
     return 1 if error["type"] == "literal_error" else 2
 
 
-def _real_path(loc: Path, body: Any) -> Path:
+def _real_path(error: Any, body: Any) -> Path:
     """Pydantic puts the names of union branches into `loc`; the manifest knows no such steps."""
+    loc = tuple(error["loc"])
     path: list[str | int] = []
     value = body
     for position, step in enumerate(loc):
         if _has(value, step):
             value = value[step]
-        elif position < len(loc) - 1 or not isinstance(value, dict):
+        elif position < len(loc) - 1 or error["type"] != "missing":
             continue
         path.append(step)
     return tuple(path)
@@ -88,9 +89,7 @@ def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel]) -> st
         return f"{shown} is out of range: {bound}"
     if kind in ("too_long", "string_too_long"):
         what = "characters" if kind == "string_too_long" else "entries"
-        return (
-            f"has {limits.get('actual_length') or len(given or ())} {what}, at most {limits['max_length']} are allowed"
-        )
+        return f"has {len(given or ()):,} {what}, at most {limits['max_length']:,} are allowed"
     if kind in ("too_short", "string_too_short"):
         return "is empty: it needs at least one entry" if kind == "too_short" else "is empty"
     return str(error["msg"]).removeprefix("Value error, ")

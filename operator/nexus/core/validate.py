@@ -10,7 +10,6 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError
-from typing import Any
 
 from nexus.api.base import GROUP
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
@@ -294,40 +293,3 @@ def _why_unknown(name: str, variables: Mapping[str, str], task: str | None, name
     if root in ("item", "index"):
         return f"{name} is not known here"
     return unknown_name(name, list(variables))
-
-
-def of_validation_error(errors: Iterable[Any], body: Mapping[str, Any]) -> list[Problem]:
-    """Problems for pydantic's errors, in words for the author of a manifest; their `loc` is below the spec."""
-    return [_readable(tuple(error["loc"]), error, body) for error in errors]
-
-
-def _readable(loc: Path, error: Mapping[str, Any], body: Mapping[str, Any]) -> Problem:
-    path = _real_path(loc, body)
-    task = None
-    if len(path) > 1 and path[0] == "tasks" and isinstance(path[1], int):
-        entry = body.get("tasks")
-        named = entry[path[1]] if isinstance(entry, list) and path[1] < len(entry) else None
-        task = str(named["name"]) if isinstance(named, dict) and "name" in named else None
-    message = str(error["msg"])
-    if error["type"] == "extra_forbidden":
-        message = f"there is no field {path[-1]} here"
-    elif error["type"] == "missing":
-        message = f"{path[-1]} is missing"
-    elif error["type"] in ("enum", "literal_error"):
-        message = f"{error.get('input')!r} is not allowed here: {message}"
-    return Problem(path, message, task)
-
-
-def _real_path(loc: Path, body: Any) -> Path:
-    """The path in the manifest, which knows nothing of the union branches whose names pydantic puts into `loc`."""
-    path: list[str | int] = []
-    value = body
-    for position, step in enumerate(loc):
-        last = position == len(loc) - 1
-        inside_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
-        if inside_list or (isinstance(value, dict) and step in value):
-            value = value[step]
-        elif not last or not isinstance(value, dict):
-            continue
-        path.append(step)
-    return tuple(path)
