@@ -81,7 +81,7 @@ $(VENV)/.runtime: $(LOCKS)/build.lock $(LOCKS)/runtime.lock pyproject.toml
 	@$(call INSTALL,--no-deps --no-build-isolation --editable .)
 	@# Compiles what nexus and its tasks import, a tenth of all there is, also where the environment forbids byte code.
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c \
-		'import aiohttp, cel_expr_python, httpx, kopf, networkx, pydantic, rich.live, sqlalchemy, typer, yaml'
+		'import aiohttp, cel_expr_python, httpx, kopf, pydantic, rich.live, sqlalchemy, typer, yaml'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime $(LOCKS)/dev.lock
