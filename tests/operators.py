@@ -240,7 +240,7 @@ class Story:
         if any(operator.marked for operator in self.operators):
             self.settle()
 
-    def run(self, until: Callable[[], bool] | None = None, limit: int = 5_000) -> WorkflowRunStatus:
+    def run(self, until: Callable[[], bool] | None = None, limit: int = 3_000) -> WorkflowRunStatus:
         """Go on until the run has ended, or `until` holds."""
         for _ in range(limit):
             self.settle()

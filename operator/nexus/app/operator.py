@@ -140,6 +140,7 @@ class Operator:
         """List everything now and then: a watch that broke off never tells of what was deleted meanwhile."""
         while True:
             await asyncio.sleep(self.settings.sweep_seconds)
+            known = self.cache.known()
             try:
                 listed = {
                     name: {
@@ -156,7 +157,7 @@ class Operator:
             except ApiError as error:
                 log.warning("the sweep could not list: %s", error)
                 continue
-            for key in self.cache.sweep(listed):
+            for key in self.cache.sweep(known, listed):
                 self.queue.add(key)
 
     def _spaces(self) -> tuple[str | None, ...]:

@@ -55,14 +55,15 @@ class RunRecord:
         )
 
 
-def run_record(body: Object) -> RunRecord:
-    """The record of a WorkflowRun."""
+def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
+    """The record of a WorkflowRun; `known` is an earlier one of the same run, whose spec need not be read again."""
     metadata = body["metadata"]
-    spec: WorkflowRunSpec | None = None
+    generation = int(metadata.get("generation") or 1)
+    spec = known.spec if known is not None and known.generation == generation else None
     status: WorkflowRunStatus | None = None
     invalid = ""
     try:
-        spec = WorkflowRunSpec.model_validate(body.get("spec") or {})
+        spec = spec or WorkflowRunSpec.model_validate(body.get("spec") or {})
         status = WorkflowRunStatus.model_validate(body["status"]) if body.get("status") else None
     except ValueError as error:
         invalid = str(error)[:1_000]
@@ -72,7 +73,7 @@ def run_record(body: Object) -> RunRecord:
         uid=metadata["uid"],
         # Opaque until Kubernetes 1.35 promised that they compare as numbers (KEP-5504); etcd's always did.
         resource_version=int(metadata["resourceVersion"]),
-        generation=int(metadata.get("generation") or 1),
+        generation=generation,
         created_at=parse_time(metadata["creationTimestamp"]),
         deleting="deletionTimestamp" in metadata,
         adopted=any(owner.get("kind") == "Workflow" for owner in owners),
@@ -106,20 +107,25 @@ class Cache:
         self._job_versions: dict[str, int] = {}
         self._run_of_job: dict[str, str] = {}
         self._pods: dict[str, dict[str, PodFact]] = {}
+        # Jobs with their pods in them, as decisions take them: of the hundreds of a run one or two change at a time.
+        self._joined: dict[str, JobFact] = {}
 
     def see_run(self, body: Object, *, gone: bool = False) -> RunKey | None:
         """A WorkflowRun was listed, changed or deleted, or came back as the answer to a write of ours."""
-        record = run_record(body)
-        known = self.runs.get(record.key)
+        metadata = body["metadata"]
+        key = RunKey(metadata["namespace"], metadata["name"])
+        known = self.runs.get(key)
+        same = known is not None and known.uid == metadata["uid"]
         if gone:
-            if known is not None and known.uid == record.uid:
+            if known is not None and same:
                 self._forget(known)
-            return record.key
-        if known is not None and known.uid == record.uid and record.resource_version <= known.resource_version:
+            return key
+        if known is not None and same and int(metadata["resourceVersion"]) <= known.resource_version:
             return None  # older news than the answer to our own write
-        if known is not None and known.uid != record.uid:
+        if known is not None and not same:
             self._forget(known)
-        self.runs[record.key] = record
+        record = run_record(body, known if same else None)
+        self.runs[key] = record
         self._keys[record.uid] = record.key
         return record.key
 
@@ -133,6 +139,7 @@ class Cache:
         self._run_of_job.pop(uid, None)
         self._job_versions.pop(uid, None)
         self._pods.pop(uid, None)
+        self._joined.pop(uid, None)
 
     def see_job(self, body: Object, *, gone: bool = False) -> RunKey | None:
         """A Job was listed, changed or deleted, or came back as the answer to its creation."""
@@ -159,6 +166,7 @@ class Cache:
             self._forget_job(fact.uid)
             return None
         jobs[fact.name] = fact
+        self._joined.pop(fact.uid, None)
         self._job_versions[fact.uid] = version
         self._run_of_job[fact.uid] = run_uid
         return key if fact != known else None
@@ -173,6 +181,7 @@ class Cache:
         known = pods.get(fact.uid)
         if known is not None and known.terminated is not None and fact.terminated is None:
             return None  # older news than the answer to a question of ours: no container runs twice
+        self._joined.pop(job_uid, None)
         if gone:
             # A pod that ended is kept as evidence of how its Job's attempt went, until its run is gone: that the pod
             # object was deleted does not unmake what it proved.
@@ -192,11 +201,15 @@ class Cache:
         """The Jobs of a run by task, each with its pods in the order of their creation."""
         by_task: dict[str, list[JobFact]] = {}
         for job in self._jobs.get(run_uid, {}).values():
-            pods = sorted(
-                self._pods.get(job.uid, {}).values(), key=lambda pod: (pod.created_at is not None, pod.created_at)
-            )
-            by_task.setdefault(job.task, []).append(replace(job, pods=tuple(pods)))
+            joined = self._joined.get(job.uid)
+            if joined is None:
+                joined = self._joined[job.uid] = replace(job, pods=self._pods_of(job.uid))
+            by_task.setdefault(job.task, []).append(joined)
         return {task: tuple(jobs) for task, jobs in by_task.items()}
+
+    def _pods_of(self, job_uid: str) -> tuple[PodFact, ...]:
+        pods = self._pods.get(job_uid, {}).values()
+        return tuple(sorted(pods, key=lambda pod: (pod.created_at is not None, pod.created_at)))
 
     def job(self, run_uid: str, name: str) -> JobFact | None:
         """One Job of a run, without its pods."""
@@ -207,12 +220,14 @@ class Cache:
         job = self.job(run_uid, name)
         if job is not None:
             self._jobs[run_uid][name] = replace(job, pods_refused=why)
+            self._joined.pop(job.uid, None)
 
     def note_creation(self, run_uid: str, name: str, at: datetime) -> JobFact | None:
         """Remember when we made a Job, by our clock."""
         job = self.job(run_uid, name)
         if job is not None:
             job = self._jobs[run_uid][name] = replace(job, created_at=at)
+            self._joined.pop(job.uid, None)
         return job
 
     def compact(self, run_uid: str) -> None:
@@ -223,25 +238,37 @@ class Cache:
                 self._forget_job(job.uid)
             self._jobs.pop(run_uid, None)
 
-    def sweep(self, listed: Mapping[str, set[str]]) -> list[RunKey]:
-        """Drop what a full LIST did not hold: a watch that broke off never tells of what was deleted meanwhile.
+    def known(self) -> frozenset[str]:
+        """UIDs of all that is here now: to be taken before the LISTs of a sweep."""
+        jobs = (job.uid for jobs in self._jobs.values() for job in jobs.values())
+        pods = (uid for pods in self._pods.values() for uid in pods)
+        return frozenset((*self._keys, *jobs, *pods))
 
-        `listed` maps `runs`, `jobs` and `pods` to the UIDs that exist. Returns the runs to look at.
+    def sweep(self, known: frozenset[str], listed: Mapping[str, set[str]]) -> list[RunKey]:
+        """Drop what full LISTs did not hold: a watch that broke off never tells of what was deleted meanwhile.
+
+        `listed` maps `runs`, `jobs` and `pods` to the UIDs that exist; what was not `known` before may have been made
+        after its kind was listed, and stays. Returns the runs to look at.
         """
         touched: set[RunKey] = set()
-        for record in list(self.runs.values()):
-            if record.uid not in listed["runs"]:
-                self._forget(record)
-                touched.add(record.key)
+        gone = known - listed["runs"]
+        for record in [record for record in self.runs.values() if record.uid in gone]:
+            self._forget(record)
+            touched.add(record.key)
+        gone = known - listed["jobs"]
         for run_uid, jobs in self._jobs.items():
-            for job in [job for job in jobs.values() if job.uid not in listed["jobs"]]:
+            for job in [job for job in jobs.values() if job.uid in gone]:
                 del jobs[job.name]
                 self._forget_job(job.uid)
                 touched.update(key for key in [self._keys.get(run_uid)] if key)
+        for run_uid in [uid for uid, jobs in self._jobs.items() if not jobs]:
+            del self._jobs[run_uid]
         for job_uid in [uid for uid in self._pods if uid not in self._run_of_job]:
             del self._pods[job_uid]
+        gone = known - listed["pods"]
         for job_uid, pods in self._pods.items():
-            for pod in [pod for pod in pods.values() if pod.uid not in listed["pods"] and pod.terminated is None]:
+            for pod in [pod for pod in pods.values() if pod.uid in gone and pod.terminated is None]:
                 del pods[pod.uid]
+                self._joined.pop(job_uid, None)
                 touched.update(key for key in [self._run_key(job_uid)] if key)
         return sorted(touched, key=str)

@@ -1,0 +1,147 @@
+"""The cache: what watches, answers and sweeps make of it, in whatever order they come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nexus.adapters.kube.cache import Cache
+from nexus.runtime.ports import RunKey
+
+KEY = RunKey("default", "sales")
+TIME = "2026-11-23T09:00:00Z"
+
+
+def run(uid: str = "run-1", version: int = 10, **status: Any) -> dict[str, Any]:
+    metadata = {"namespace": "default", "name": "sales", "uid": uid, "resourceVersion": str(version)}
+    body: dict[str, Any] = {"metadata": {**metadata, "creationTimestamp": TIME, "generation": 1}}
+    body["spec"] = {"workflowRef": {"name": "sales"}}
+    return {**body, "status": status} if status else body
+
+
+def job(uid: str = "job-1", version: int = 20, owner: str = "run-1", **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "default",
+            "name": f"name-of-{uid}",
+            "uid": uid,
+            "resourceVersion": str(version),
+            "creationTimestamp": TIME,
+            "labels": {"nexus.dev/task": "a", "nexus.dev/attempt": "1"},
+            "ownerReferences": [{"kind": "WorkflowRun", "uid": owner, "controller": True}],
+        },
+        "status": status,
+    }
+
+
+def pod(uid: str = "pod-1", owner: str = "job-1", exit_code: int | None = None) -> dict[str, Any]:
+    state = {"running": {}} if exit_code is None else {"terminated": {"exitCode": exit_code, "finishedAt": TIME}}
+    return {
+        "metadata": {
+            "namespace": "default",
+            "name": f"name-of-{uid}",
+            "uid": uid,
+            "resourceVersion": "30",
+            "creationTimestamp": TIME,
+            "ownerReferences": [{"kind": "Job", "uid": owner, "controller": True}],
+        },
+        "status": {"phase": "Running", "containerStatuses": [{"name": "task", "state": state}]},
+    }
+
+
+def filled() -> Cache:
+    cache = Cache()
+    cache.see_run(run())
+    cache.see_job(job())
+    cache.see_pod(pod())
+    return cache
+
+
+def test_every_change_that_matters_tells_which_run_to_look_at() -> None:
+    cache = Cache()
+
+    assert [cache.see_run(run()), cache.see_job(job()), cache.see_pod(pod())] == [KEY, KEY, KEY]
+    assert cache.see_job(job(version=21, failed=1)) == KEY
+    assert cache.see_pod(pod(exit_code=0)) == KEY
+
+
+def test_what_changes_nothing_that_matters_wakes_nobody() -> None:
+    cache = filled()
+
+    assert cache.see_run(run()) is None
+    assert cache.see_job(job(version=21)) is None
+    assert cache.see_pod(pod()) is None
+
+
+def test_a_job_is_seen_with_its_pods_as_they_are_now() -> None:
+    cache = filled()
+    (before,) = cache.jobs("run-1")["a"]
+    assert before.pods[0].running
+
+    cache.see_pod(pod(exit_code=3))
+    cache.see_job(job(version=21, failed=1))
+
+    (after,) = cache.jobs("run-1")["a"]
+    assert (after.failed, after.pods[0].running, after.pods[0].terminated is not None) == (1, False, True)
+
+
+def test_older_news_than_the_answer_to_our_own_write_is_passed_over() -> None:
+    cache = filled()
+    cache.see_run(run(version=12, phase="Running", tasksDone="1/1"))
+
+    assert cache.see_run(run(version=11)) is None
+    status = cache.runs[KEY].status
+    assert status is not None
+    assert status.tasks_done == "1/1"
+
+
+def test_a_run_made_again_under_the_same_name_inherits_nothing() -> None:
+    cache = filled()
+
+    assert cache.see_run(run(uid="run-2", version=40)) == KEY
+
+    assert cache.jobs("run-1") == cache.jobs("run-2") == {}
+    assert cache.see_run(run(version=41), gone=True) == KEY
+    assert cache.runs[KEY].uid == "run-2"
+
+
+def test_a_pod_that_ended_proves_what_it_proved_though_it_was_deleted() -> None:
+    cache = filled()
+    cache.see_pod(pod(exit_code=0))
+
+    cache.see_pod(pod(exit_code=0), gone=True)
+
+    assert cache.jobs("run-1")["a"][0].pods[0].terminated is not None
+
+
+def test_a_pod_that_was_deleted_while_it_ran_is_gone() -> None:
+    cache = filled()
+
+    assert cache.see_pod(pod(), gone=True) == KEY
+    assert cache.jobs("run-1")["a"][0].pods == ()
+
+
+def test_a_sweep_drops_what_the_watches_never_said_is_gone() -> None:
+    cache = filled()
+
+    assert cache.sweep(cache.known(), {"runs": {"run-1"}, "jobs": set(), "pods": set()}) == [KEY]
+    assert cache.jobs("run-1") == {}
+    assert cache.sweep(cache.known(), {"runs": set(), "jobs": set(), "pods": set()}) == [KEY]
+    assert cache.runs == {}
+
+
+def test_a_sweep_leaves_what_was_made_while_it_listed() -> None:
+    cache = Cache()
+    known = cache.known()
+    cache.see_run(run())
+    cache.see_job(job())
+    cache.see_pod(pod())
+
+    assert cache.sweep(known, {"runs": set(), "jobs": set(), "pods": set()}) == []
+    assert cache.jobs("run-1")["a"][0].pods
+
+
+def test_a_sweep_that_finds_everything_there_wakes_nobody() -> None:
+    cache = filled()
+
+    assert cache.sweep(cache.known(), {"runs": {"run-1"}, "jobs": {"job-1"}, "pods": {"pod-1"}}) == []
+    assert cache.jobs("run-1")["a"][0].pods
