@@ -67,24 +67,21 @@ class Operator:
         if self.alive:
             self.marked.add(key)
 
-    def work(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Look at one marked run; False where there is none. Raises Died."""
-        if not self.alive or not self.marked:
-            return False
+    async def work(self) -> None:
+        """Look at one marked run. Raises Died."""
         key = min(self.marked, key=str)
         self.marked.discard(key)
         try:
-            wake_at = loop.run_until_complete(self.reconciler.reconcile(key))
+            wake_at = await self.reconciler.reconcile(key)
         except (Stale, ApiError):
             self._retry(key)
-            return True
+            return
         except Died:
             self.die()
             raise
         if wake_at is not None and self._wakes.get(key) != wake_at:
             self._wakes[key] = wake_at
             self.cluster.clock.at(wake_at, lambda: self.mark(key))
-        return True
 
     def _retry(self, key: RunKey) -> None:
         def again() -> None:
@@ -228,17 +225,21 @@ class Story:
         return {entry.name: entry.phase.value for entry in self.status.tasks or ()}
 
     def settle(self) -> None:
-        """Let the operators do what they know is to be done; one that dies is followed by another at once."""
-        for operator in list(self.operators):
-            try:
-                while operator.work(self.loop):
-                    pass
-            except Died:
+        """Let the operators do what they know is to be done, all at the same time; one that dies is followed by another
+        at once."""
+        while busy := [operator for operator in self.operators if operator.marked]:
+            self.loop.run_until_complete(self._together(busy))
+
+    async def _together(self, busy: list[Operator]) -> None:
+        # The fake gives way at each call, so their calls are interleaved.
+        results = await asyncio.gather(*(operator.work() for operator in busy), return_exceptions=True)
+        for operator, result in zip(busy, results, strict=True):
+            if isinstance(result, Died):
                 self.deaths += 1
                 self.operators.remove(operator)
                 self.operator()
-        if any(operator.marked for operator in self.operators):
-            self.settle()
+            elif isinstance(result, BaseException):
+                raise result
 
     def run(self, until: Callable[[], bool] | None = None, limit: int = 3_000) -> WorkflowRunStatus:
         """Go on until the run has ended, or `until` holds."""

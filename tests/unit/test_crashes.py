@@ -6,14 +6,13 @@ import base64
 import hashlib
 import json
 import zlib
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from tests.builders import spec, task
 from tests.operators import KEY, Operator, Story, story
 
-from nexus.adapters.fake import Died, FakeApi, Outcome
+from nexus.adapters.fake import FakeApi, Outcome
 from nexus.adapters.kube.api import CONFIG_MAPS, EVENTS, JOBS, PODS, WORKFLOW_RUNS, Unreachable, error_from
 from nexus.api.run import TaskStatus
 from nexus.api.workflow import WorkflowSpec
@@ -139,10 +138,8 @@ def test_killed_again_and_again_the_run_still_ends(cel: Evaluator, first: int) -
 def test_an_operator_that_was_away_for_an_hour_finishes_the_run(cel: Evaluator) -> None:
     with story(spec(task("a"), task("b", "a")), cel) as subject:
         subject.operator().api.crash_after(2)
-        while subject.operators[0].alive:
-            with suppress(Died):
-                subject.operators[0].work(subject.loop) or subject.cluster.clock.step()
-        subject.operators.clear()
+        subject.run(until=lambda: subject.deaths == 1)
+        subject.operators.pop().die()
         subject.cluster.advance(3_600)
         subject.operator()
 

@@ -20,6 +20,7 @@ from nexus.adapters.kube.api import (
 )
 from nexus.core.expressions import Evaluator
 from nexus.core.names import job_name
+from nexus.runtime.ports import Stale
 from nexus.runtime.reconcile import MAX_ROUNDS
 
 
@@ -164,6 +165,23 @@ def test_a_run_whose_revision_was_deleted_ends_and_stops_what_it_runs(cel: Evalu
 
         assert states(status) == {"a": "Failed WorkflowNotFound", "b": "Omitted WorkflowNotFound"}
         assert subject.cluster.objects(PODS) == []
+
+
+def test_a_status_that_was_decided_on_an_older_one_is_not_written_though_the_cache_has_moved_on(cel: Evaluator) -> None:
+    with story(spec(task("a"), task("b", "a")), cel) as subject:
+        operator = subject.operator()
+        subject.run(until=lambda: subject.phases.get("a") == "Running")
+        place = operator.reconciler.place
+        view = subject.loop.run_until_complete(place.view(KEY))
+        assert view is not None
+        assert view.recorded is not None
+        subject.run(until=lambda: subject.phases.get("a") == "Succeeded")
+        assert operator.cache.runs[KEY].status == subject.status
+
+        with pytest.raises(Stale):
+            subject.loop.run_until_complete(place.write_status(view, view.recorded))
+
+        assert subject.phases["a"] == "Succeeded"
 
 
 @pytest.mark.parametrize("sigterm_exit_code", [0, 143])
