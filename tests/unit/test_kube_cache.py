@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nexus.adapters.kube.cache import Cache
+from nexus.api.base import parse_time
+from nexus.core.facts import PodFact
 from nexus.runtime.ports import RunKey
 
 KEY = RunKey("default", "sales")
@@ -145,3 +147,39 @@ def test_a_sweep_that_finds_everything_there_wakes_nobody() -> None:
 
     assert cache.sweep(cache.known(), {"runs": {"run-1"}, "jobs": {"job-1"}, "pods": {"pod-1"}}) == []
     assert cache.jobs("run-1")["a"][0].pods
+
+
+def deleted(body: dict[str, Any], at: str, grace: int) -> dict[str, Any]:
+    """The pod with a deletion; `at` is when its grace period ends."""
+    return {**body, "metadata": {**body["metadata"], "deletionTimestamp": at, "deletionGracePeriodSeconds": grace}}
+
+
+def only_pod(cache: Cache) -> PodFact:
+    (one,) = cache.jobs("run-1")["a"]
+    (pod_fact,) = one.pods
+    return pod_fact
+
+
+def test_a_pod_was_asked_to_stop_when_its_grace_period_began() -> None:
+    cache = filled()
+    cache.see_pod(deleted(pod(exit_code=0), at="2026-11-23T09:00:30Z", grace=30))
+    assert only_pod(cache).deleted_at == parse_time(TIME)
+
+
+def test_the_kubelets_own_deletion_does_not_hide_that_somebody_asked_before() -> None:
+    # Its period of 0 moves the end to now: as if the pod had been asked to stop after its container had ended.
+    late = deleted(pod(exit_code=0), at="2026-11-23T09:00:05Z", grace=0)
+    cache = filled()
+    cache.see_pod(deleted(pod(), at="2026-11-23T09:00:30Z", grace=30))
+    cache.see_pod(late)
+    assert only_pod(cache).deleted_at == parse_time(TIME)
+    fresh = filled()  # an operator that was not there in between cannot know: any time since the pod's creation
+    fresh.see_pod(late)
+    assert only_pod(fresh).deleted_at == parse_time(TIME)
+
+
+def test_a_pod_that_had_ended_is_not_made_doubtful_by_its_deletion() -> None:
+    cache = filled()
+    cache.see_pod(pod(exit_code=0))
+    cache.see_pod(deleted(pod(exit_code=0), at="2026-11-23T09:00:05Z", grace=0), gone=True)
+    assert only_pod(cache).deleted_at is None

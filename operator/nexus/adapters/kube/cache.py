@@ -181,6 +181,8 @@ class Cache:
         known = pods.get(fact.uid)
         if known is not None and known.terminated is not None and fact.terminated is None:
             return None  # older news than the answer to a question of ours: no container runs twice
+        if known is not None:
+            fact = _asked_first(known, fact)
         self._joined.pop(job_uid, None)
         if gone:
             # A pod that ended is kept as evidence of how its Job's attempt went, until its run is gone: that the pod
@@ -272,3 +274,11 @@ class Cache:
                 self._joined.pop(job_uid, None)
                 touched.update(key for key in [self._run_key(job_uid)] if key)
         return sorted(touched, key=str)
+
+
+def _asked_first(known: PodFact, fact: PodFact) -> PodFact:
+    """The pod with the deletion that counts: one asked for after its container had ended proves nothing against it,
+    and of two the first one stopped it."""
+    if known.terminated is not None or known.deleted_at is not None:
+        return replace(fact, deleted_at=known.deleted_at)
+    return fact

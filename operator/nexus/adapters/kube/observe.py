@@ -94,9 +94,16 @@ def _terminated(state: Mapping[str, Any] | None) -> Terminated | None:
 
 
 def _deletion(metadata: Mapping[str, Any]) -> datetime | None:
-    """When the deletion was asked for: deletionTimestamp is when its grace period ends."""
-    end = _time(metadata.get("deletionTimestamp"))
-    return end - timedelta(seconds=int(metadata.get("deletionGracePeriodSeconds") or 0)) if end else None
+    """When the deletion was asked for: deletionTimestamp is when its grace period ends.
+
+    A second request, as the kubelet's own when all containers have ended, sets the period to 0 and the end to now
+    where a finalizer holds the pod (registry/rest/delete.go, markAsDeleting): when the first one came is lost then,
+    and may have been at any time since the pod is there.
+    """
+    end, grace = _time(metadata.get("deletionTimestamp")), int(metadata.get("deletionGracePeriodSeconds") or 0)
+    if end is None:
+        return None
+    return end - timedelta(seconds=grace) if grace else _time(metadata.get("creationTimestamp")) or end
 
 
 def _time(text: object) -> datetime | None:
