@@ -479,6 +479,18 @@ def test_an_operator_that_dies_before_its_writes_counts_attempts_right(
     assert world.entry("t").attempts == len(codes) == len(world.started)
 
 
+def test_a_pod_that_a_deadline_stopped_is_not_taken_for_one_attempt_more(cel: Evaluator) -> None:
+    """The Job counts it as failed before it is Failed itself; then the task's own deadline comes first."""
+    world = World(definition(task("t", deadlineSeconds=4, retry={"limit": 3, "delaySeconds": 0})), cel)
+    world.step()
+    world.change("t", pod(Terminated(143, "", "", at(4)), deleted=4), failed=1, failing=True)
+    world.step(1)
+    assert world.entry("t").attempts == 1
+    world.step(4)
+    assert world.states == {"t": "Failed DeadlineExceeded"}
+    assert world.entry("t").attempts == 1
+
+
 def test_an_attempt_that_is_replaced_free_stays_free_though_the_operator_died(cel: Evaluator) -> None:
     world = World(definition(task("t")), cel)
     world.step()

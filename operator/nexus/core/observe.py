@@ -64,7 +64,8 @@ def _apply(board: Board, node: Node, job: JobFact) -> None:
     name = node.name
     match judge(job, node.task.timeout_seconds):
         case Active():
-            _count(board, node, job, 1)
+            # The pods of a Job that is about to fail are counted before it has: no attempt follows the last of them.
+            _count(board, node, job, 0 if job.failing else 1)
             board.move(name, phase=TaskPhase.RUNNING, reason=None, message=None)
         case Backoff(last):
             _backoff(board, node, job, last)
