@@ -25,6 +25,7 @@ ONE_RETRY = {"limit": 1, "delaySeconds": 0}
 # Each ends by itself after some seconds, or at once when it is asked to stop: with an error, or as if all were well.
 STUBBORN = ("sh", "-c", "trap 'exit 143' TERM; sleep 10 & wait")
 POLITE = ("sh", "-c", "trap 'exit 0' TERM; sleep 10 & wait; echo '{\"done\": true}' > /dev/termination-log")
+ENDLESS = ("sh", "-c", "trap 'exit 143' TERM; sleep 300 & wait")
 TALKS = "output['text'] = 'x' * 6000"
 
 
@@ -44,8 +45,8 @@ def before(space: Space, operator: OperatorProcess) -> dict[str, Object]:
         container("stubborn", *STUBBORN),
         container("counted", *POLITE, retry={"disruptions": "Count"}),
     )
-    space.run("goes", python("big", TALKS), container("long", "sleep", "300", after=("big",)))
-    space.run("again", container("long", "sleep", "300"))
+    space.run("goes", python("big", TALKS), container("long", *ENDLESS, after=("big",)))
+    space.run("again", container("long", *ENDLESS))
     runs = {
         "pinned": space.running("pinned", "one"),
         "pod": space.running("pod", "retried", "lost", "polite"),

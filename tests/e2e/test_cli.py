@@ -43,7 +43,7 @@ def cli(space: Space, operator: OperatorProcess) -> Cli:
     """The program, and a workflow to run."""
     assert operator.running
     greet = python("greet", "output['text'] = f\"Hello, {params['name']}!\"\nprint('greeting', params['name'])")
-    speak = bash("speak", 'for i in 1 2 3; do echo "line $i"; sleep 1; done; [ "$PARAM_NAME" != nobody ]', "greet")
+    speak = bash("speak", 'for i in 1 2 3; do echo "line $i"; sleep 0.3; done; [ "$PARAM_NAME" != nobody ]', "greet")
     space.workflow("hello", greet, speak, params=[{"name": "name", "default": "you"}])
     return Cli(space)
 
@@ -83,7 +83,7 @@ def test_a_finished_run_is_printed_as_the_cluster_has_it(space: Space, cli: Cli)
 
 
 def test_logs_are_followed_while_the_task_runs(space: Space, cli: Cli) -> None:
-    space.run("slow", container("first"), container("slow", "sh", "-c", "echo early; sleep 6; echo late"))
+    space.run("slow", container("first"), container("slow", "sh", "-c", "echo early; sleep 5; echo late"))
     run = space.running("slow", "slow")
     assert task(run, "slow")["phase"] == "Running"
     with cli.start("logs", "slow", "slow", "-f") as process:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +59,18 @@ def started(space: Space, operator: OperatorProcess, orders: str) -> None:
         space.run_of(workflow, name, params | ({"orders": orders} if workflow == "sales" else {}))
 
 
+@pytest.fixture(scope="module")
+def local() -> Iterator[Callable[[str], Object]]:
+    """The same runs on this machine; two at a time, while the cluster does the others."""
+    with ThreadPoolExecutor(2) as pool:
+        runs = {name: pool.submit(locally, name) for name in CASES}
+        yield lambda name: runs[name].result(120)
+        for run in runs.values():
+            run.cancel()
+
+
 def locally(name: str) -> Object:
-    """The same run on this machine, as `nexus run --local -o json` prints it."""
+    """One run as `nexus run --local -o json` prints it."""
     workflow, params = CASES[name]
     words = [
         sys.executable,
@@ -93,8 +105,10 @@ def test_every_example_is_run() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_example_does_in_the_cluster_what_it_does_locally(space: Space, name: str) -> None:
-    here, there = locally(name), space.finished(name)
+def test_an_example_does_in_the_cluster_what_it_does_locally(
+    space: Space, local: Callable[[str], Object], name: str
+) -> None:
+    there, here = space.finished(name), local(name)
     assert phases(here) == phases(there), json.dumps(there["status"], indent=1)
     for field in ("phase", "reason", "message", "tasksDone"):
         assert here["status"].get(field) == there["status"].get(field), field

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.audit import AuditLog
 from tests.e2e.conftest import operator_for
 from tests.e2e.operator_process import OperatorProcess
-from tests.e2e.space import Object, Space, bash, chain, container, phases, python
+from tests.e2e.space import Object, Space, bash, chain, phases, python
 
 from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
 
@@ -125,28 +125,34 @@ def test_pods_are_restricted_and_have_no_way_into_the_api(space: Space) -> None:
         assert spec["securityContext"]["runAsUser"] == 65532
 
 
-def test_the_operator_writes_little_and_nothing_when_idle(new_space: Callable[[str], Space], tmp_path: Path) -> None:
-    space = new_space("writes")
-    with operator_for(tmp_path, space):
-        space.workflow("ten", *chain(10))
-        space.run("warm", container("a"))
-        space.finished("warm")
-        time.sleep(2)
-        log = AuditLog()
-        space.run_of("ten", "ten")
-        run = space.finished("ten")
-        assert set(phases(run).values()) == {"Succeeded"}
-        time.sleep(2)
-        writes = Counter(log.of_operator(space.namespace))
-        # 3 a task, one of them its Event, and 4 a run: owner, revision, the last status, the run's Event.
-        assert writes["create jobs"] == 10
-        assert sum(writes.values()) <= 3 * 10 + 4, writes
-        idle = AuditLog()
-        time.sleep(20)
-        assert idle.of_operator(space.namespace) == []
-        assert log.of_pods(space.namespace) == []
+@pytest.fixture(scope="module")
+def ten(space: Space, shown: Object) -> Counter[str]:
+    """What the operator wrote for a chain of ten tasks."""
+    assert shown["status"]["phase"] == "Failed"
+    space.workflow("ten", *chain(10))
+    space.kubectl("wait", "--for=condition=Ready", "--timeout=20s", "workflow/ten")
+    log = AuditLog()
+    space.run_of("ten", "ten")
+    run = space.finished("ten")
+    assert set(phases(run).values()) == {"Succeeded"}
+    time.sleep(3)  # until the last Event is written, and the last Job is finished for the Job controller too
+    return Counter(log.of_operator(space.namespace))
 
 
+@pytest.fixture(scope="module")
+def quiet(ten: Counter[str]) -> tuple[AuditLog, float]:
+    """From here on, nothing happens in the module's namespace."""
+    assert ten
+    return AuditLog(), time.monotonic()
+
+
+def test_the_operator_writes_little(ten: Counter[str]) -> None:
+    # 3 a task, one of them its Event, and 4 a run: owner, revision, the last status, the run's Event.
+    assert ten["create jobs"] == 10
+    assert sum(ten.values()) <= 3 * 10 + 4, ten
+
+
+@pytest.mark.usefixtures("quiet")
 def test_an_operator_for_the_whole_cluster_works_in_every_namespace(
     new_space: Callable[[str], Space], tmp_path: Path
 ) -> None:
@@ -157,3 +163,11 @@ def test_an_operator_for_the_whole_cluster_works_in_every_namespace(
         for space in (home, elsewhere):
             assert phases(space.finished("r")) == {"big": "Succeeded", "b": "Succeeded"}
             assert {len(space.list(kind, "nexus.dev/run=r")) for kind in (JOBS, PODS)} == {2}
+
+
+def test_the_operator_writes_nothing_when_idle(space: Space, quiet: tuple[AuditLog, float]) -> None:
+    log, since = quiet
+    time.sleep(max(since + 20 - time.monotonic(), 0))
+    assert log.of_operator(space.namespace) == []
+    # The pods of tasks called nobody, either.
+    assert log.of_pods(space.namespace) == []
