@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from nexus.adapters.kube.access import Access
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, ApiError, KubeApi
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.events import BackgroundRecorder
 from nexus.adapters.kube.job import Images
 from nexus.adapters.kube.place import KubePlace, wall_clock
 from nexus.app import workflows
@@ -32,6 +34,8 @@ log = logging.getLogger("nexus")
 
 # How the API server's audit log tells the operator's calls apart from those of a person with the CLI.
 AGENT = "nexus-operator"
+# For Events that wait to be published when the operator is told to stop.
+DRAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,19 +60,26 @@ class Operator:
     _working_on: dict[RunKey, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        place = KubePlace(self.api, self.cache, self.evaluator, Images(self.settings.task_images))
+        self.recorder = BackgroundRecorder(self.api)
+        images = Images(self.settings.task_images)
+        place = KubePlace(self.api, self.cache, self.evaluator, images, recorder=self.recorder)
         self.reconciler = Reconciler(place, self.evaluator, started=self._started)
 
     async def run(self) -> None:
         """Work until a signal comes; what is under way is finished, nothing new is begun."""
         working = asyncio.create_task(self.queue.run(self._work, self.settings.workers))
         sweeping = asyncio.create_task(self._sweep())
+        recording = asyncio.create_task(self.recorder.run())
         try:
             await self._watch()
         finally:
             for task in (working, sweeping):
                 task.cancel()
             await asyncio.gather(working, sweeping, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.recorder.drained(), DRAIN_SECONDS)
+            recording.cancel()
+            await asyncio.gather(recording, return_exceptions=True)
 
     async def _watch(self) -> None:
         registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()

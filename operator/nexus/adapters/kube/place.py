@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from nexus.adapters.kube.api import (
     CONFIG_MAPS,
-    EVENTS,
     JOBS,
     PODS,
     WORKFLOW_RUNS,
     AlreadyExists,
-    ApiError,
     BadRequest,
     Conflict,
     Forbidden,
@@ -29,9 +26,10 @@ from nexus.adapters.kube.api import (
 )
 from nexus.adapters.kube.cache import Cache, RunRecord
 from nexus.adapters.kube.definitions import Definitions
-from nexus.adapters.kube.events import event
+from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
 from nexus.adapters.kube.observe import job_fact, owner_uid
+from nexus.adapters.kube.podless import PodlessJobs
 from nexus.api.base import API_VERSION
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, WorkflowRunStatus
@@ -42,9 +40,6 @@ from nexus.core.outputs import find_frame
 from nexus.core.plan import LoadOutput, ReadFrame, RunEvent, StartTask, StopJob, StoreOutput
 from nexus.runtime.ports import RunKey, Stale, Unstartable, View
 
-# A Job whose pod is not there after this long is asked about: the Job controller says why only in an Event.
-PODLESS_AFTER = timedelta(seconds=3)
-PODLESS_AGAIN = timedelta(seconds=10)
 # A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
 # were still under way may follow it.
 FRAME_TAIL_LINES = 200
@@ -69,12 +64,15 @@ class KubePlace:
         evaluator: Evaluator,
         images: Images,
         clock: Callable[[], datetime] = wall_clock,
+        recorder: Recorder | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
         self._cache = cache
         self._images = images
         self._definitions = Definitions(api, evaluator)
+        self._podless = PodlessJobs(api, cache)
+        self._recorder = recorder or Recorder(api)
 
     def now(self) -> datetime:
         """The time."""
@@ -89,6 +87,7 @@ class KubePlace:
         if record.ended:
             view = View(key, self._facts(record, record.status), None, record.status)
             self._cache.compact(record.uid)
+            self._podless.forget(record.uid)
             return view
         now = self.now()
         definition, revision = await self._definitions.of(record, now)
@@ -98,7 +97,7 @@ class KubePlace:
             status = (status or WorkflowRunStatus()).model_copy(update={"revision": revision})
         await self._confirm_gone(record)
         await self._confirm_pods(record)
-        wake_at = await self._ask_about_podless(record, now)
+        wake_at = await self._podless.ask(record, now)
         return View(key, self._facts(record, status), definition, record.status, wake_at)
 
     def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:
@@ -155,28 +154,6 @@ class KubePlace:
     async def _list_pods(self, namespace: str, job: JobFact) -> None:
         for body in await self._api.list(PODS, namespace, f"batch.kubernetes.io/controller-uid={job.uid}"):
             self._cache.see_pod(body)
-
-    async def _ask_about_podless(self, record: RunRecord, now: datetime) -> datetime | None:
-        """Find out why Jobs have no pod yet; returns when to look again, None where all have one."""
-        wake_at: datetime | None = None
-        for jobs in self._cache.jobs(record.uid).values():
-            for job in jobs:
-                if job.pods or job.finished or job.deleting or job.failed:
-                    continue
-                again = job.created_at + PODLESS_AFTER
-                if now >= again:
-                    why = await self._why_podless(record.key.namespace, job)
-                    self._cache.note_refused_pods(record.uid, job.name, why)
-                    again = now + PODLESS_AGAIN
-                wake_at = min(wake_at or again, again)
-        return wake_at
-
-    async def _why_podless(self, namespace: str, job: JobFact) -> str:
-        selector = f"involvedObject.uid={job.uid},reason=FailedCreate"
-        found = await self._api.list(EVENTS, namespace, field_selector=selector)
-        messages = [str(item.get("message") or "") for item in found]
-        # Each try has a pod name of its own, and a status that changed with it would be written again and again.
-        return re.sub(r'\bpods "[^"]*"', "the pod", messages[-1])[:900] if messages else ""
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
         """The output in a ConfigMap of the run."""
@@ -281,12 +258,9 @@ class KubePlace:
             await self._api.delete(JOBS, view.key.namespace, stop.job_name, stop.uid)
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
-        """Publish Events about the run. An Event that is refused is not worth a second reconcile."""
-        for entry in events:
-            try:
-                await self._api.create(EVENTS, view.key.namespace, event(view.facts.run, entry, self.now()))
-            except ApiError:
-                continue
+        """Publish Events about the run."""
+        entries = [(view.key.namespace, event(view.facts.run, entry, self.now())) for entry in events]
+        await self._recorder.record(entries)
 
 
 def _under_way(task: TaskStatus) -> bool:

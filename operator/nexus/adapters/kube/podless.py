@@ -1,0 +1,57 @@
+"""Jobs without a pod: why, in the words of the Job controller's Events, the only place that says so."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from nexus.adapters.kube.api import EVENTS, KubeApi
+from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.core.facts import JobFact
+
+# The Job controller makes about ten pods a second on its default rates, so that on a busy cluster a Job is without
+# one for seconds with nothing wrong.
+PODLESS_AFTER = timedelta(seconds=3)
+ASK_AGAIN_AFTER = timedelta(seconds=10)
+
+
+class PodlessJobs:
+    """Asks for the reasons of a run's podless Jobs, all with one LIST and at most every ten seconds."""
+
+    def __init__(self, api: KubeApi, cache: Cache) -> None:
+        self._api = api
+        self._cache = cache
+        self._next: dict[str, datetime] = {}
+
+    async def ask(self, record: RunRecord, now: datetime) -> datetime | None:
+        """Note in the cache why Jobs have no pod; returns when to look again, None where all have one."""
+        podless = [job for jobs in self._cache.jobs(record.uid).values() for job in jobs if _podless(job)]
+        if not podless:
+            self._next.pop(record.uid, None)
+            return None
+        due = max(min(job.created_at for job in podless) + PODLESS_AFTER, self._next.get(record.uid, now))
+        if now < due:
+            return due
+        self._next[record.uid] = now + ASK_AGAIN_AFTER
+        reasons = await self._reasons(record.key.namespace)
+        for job in podless:
+            self._cache.note_refused_pods(record.uid, job.name, reasons.get(job.uid, ""))
+        return now + ASK_AGAIN_AFTER
+
+    def forget(self, run_uid: str) -> None:
+        """The run has ended."""
+        self._next.pop(run_uid, None)
+
+    async def _reasons(self, namespace: str) -> dict[str, str]:
+        found = await self._api.list(EVENTS, namespace, field_selector="involvedObject.kind=Job,reason=FailedCreate")
+        # Each try has a pod name of its own, and a status that changed with it would be written again and again.
+        return {
+            str(item["involvedObject"].get("uid")): re.sub(
+                r'\bpods "[^"]*"', "the pod", str(item.get("message") or "")
+            )[:900]
+            for item in found
+        }
+
+
+def _podless(job: JobFact) -> bool:
+    return not (job.pods or job.finished or job.deleting or job.failed)
