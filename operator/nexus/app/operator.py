@@ -14,7 +14,7 @@ import kopf
 from nexus import __version__
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.access import Access
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, ApiError, KubeApi
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, ApiError, Forbidden, KubeApi, NotFound
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.client import KubeClient
 from nexus.adapters.kube.events import BackgroundRecorder
@@ -36,6 +36,10 @@ log = logging.getLogger("nexus")
 AGENT = "nexus-operator"
 # For Events that wait to be published when the operator is told to stop.
 DRAIN_SECONDS = 2.0
+
+
+class StartRefused(Exception):
+    """The operator cannot work here; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -175,15 +179,30 @@ class Operator:
         return self.settings.namespaces or (None,)
 
 
+async def check_start(api: KubeApi, settings: Settings) -> None:
+    """Ask for the runs once. Raises StartRefused: kopf would try for a quarter of a minute and end in tracebacks."""
+    for namespace in settings.namespaces or (None,):
+        try:
+            await api.list(WORKFLOW_RUNS, namespace, field_selector="metadata.name=none")
+        except NotFound as error:
+            raise StartRefused("the API server does not know WorkflowRuns: kubectl apply -f crds/") from error
+        except Forbidden as error:
+            where = f"namespace {namespace}" if namespace else "all namespaces; --namespace names those to work in"
+            raise StartRefused(f"no right to list WorkflowRuns in {where}: {error.message}") from error
+        except ApiError as error:
+            raise StartRefused(str(error)) from error
+
+
 async def serve(settings: Settings, access: Access) -> None:
-    """Run an operator until it is told to stop."""
+    """Run an operator until it is told to stop. Raises StartRefused."""
     with CelEvaluator(size=settings.expression_workers) as evaluator:
         async with KubeClient(access, agent=AGENT) as api:
+            await check_start(api, settings)
             await Operator(settings, access, api, evaluator).run()
 
 
 def main(settings: Settings, access: Access) -> None:
-    """Run an operator in this process; it ends on SIGTERM or SIGINT."""
+    """Run an operator in this process; it ends on SIGTERM or SIGINT. Raises StartRefused."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kopf").setLevel(max(logging.getLevelName(settings.log_level), logging.WARNING))
     asyncio.run(serve(settings, access))

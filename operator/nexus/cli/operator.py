@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nexus.adapters.kube.access import AccessError, find_access
-from nexus.app.operator import main
+from nexus.app.operator import StartRefused, main
 from nexus.app.settings import SettingsError, from_environment
 from nexus.cli.ending import Exit, Refused
 
@@ -18,7 +18,7 @@ def serve(
     try:
         settings = from_environment(environ)
         access = find_access(kubeconfig, context=context, environ=environ)
-    except (AccessError, SettingsError) as error:
+        main(replace(settings, namespaces=tuple(namespaces)) if namespaces else settings, access)
+    except (AccessError, SettingsError, StartRefused) as error:
         raise Refused(str(error)) from error
-    main(replace(settings, namespaces=tuple(namespaces)) if namespaces else settings, access)
     return Exit.SUCCEEDED
