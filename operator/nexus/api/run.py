@@ -111,7 +111,7 @@ class WorkflowRunStatus(Model):
     completion_time: Time | None = None
     """When the run ended."""
     duration: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """From start to completion, or to the last change of the status, as 1h2m3s."""
+    """From start to completion, as 1h2m3s; absent until the run has ended."""
     tasks_done: Annotated[str, StringConstraints(max_length=64)] | None = None
     """Tasks that have ended, of all: 3/7."""
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None

@@ -67,7 +67,9 @@ class Reconciler:
     async def _write(self, view: View, plan: Plan) -> None:
         """The status, where it changed, and then what follows from it."""
         if _timeless(plan.status) != _timeless(view.recorded):
-            status = plan.status.model_copy(update={"duration": duration(plan.status, self.place.now())})
+            # Only of what has ended: a figure that nobody updates would be wrong a second later.
+            passed = duration(plan.status, self.place.now()) if plan.status.completion_time else None
+            status = plan.status.model_copy(update={"duration": passed})
             await self.place.write_status(view, status)
         await _all(self.place.stop_job(view, stop) for stop in plan.stops)
         if plan.events:

@@ -187,17 +187,21 @@ def _pod_spec(start: StartTask, container: dict[str, Any], volumes: list[dict[st
 
 
 def _job_spec(start: StartTask) -> dict[str, Any]:
-    codes = sorted({OUTPUT_REFUSED, *start.retry.fail_on_exit_codes})
+    # 240 is the bootstraps' own; an image's exit code means what its author says.
+    refused = () if start.payload.type == "container" else (OUTPUT_REFUSED,)
+    codes = sorted({*refused, *start.retry.fail_on_exit_codes})
     rules: list[dict[str, Any]] = []
     if start.retry.disruptions is Disruptions.IGNORE:
         # First: the exit code of a process that was asked to stop says nothing about its task.
         rules.append({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]})
-    rules.append({"action": "FailJob", "onExitCodes": {"containerName": "task", "operator": "In", "values": codes}})
+    if codes:
+        rules.append({"action": "FailJob", "onExitCodes": {"containerName": "task", "operator": "In", "values": codes}})
     spec: dict[str, Any] = {
         "backoffLimit": start.backoff_limit,
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {"rules": rules},
     }
+    if rules:
+        spec["podFailurePolicy"] = {"rules": rules}
     if start.deadline_seconds is not None:
         spec["activeDeadlineSeconds"] = start.deadline_seconds
     return spec
