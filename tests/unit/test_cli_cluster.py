@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +14,10 @@ from tests.unit.cli_harness import bash, workflow
 
 from nexus.adapters.fake import FakeCluster, Outcome
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object, Unreachable
+from nexus.api.base import parse_time
+from nexus.api.workflow import WorkflowSpec
 from nexus.cli import cluster as commands
+from nexus.cli import follow
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.logs import print_logs
 
@@ -191,7 +196,58 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(fake: FakeCluster, capsys: pyt
     assert "cancel" not in made(fake)["spec"]
 
 
+def followed(fake: FakeCluster, patience: float) -> Coroutine[Any, Any, Exit]:
+    """Following the run that is there, with so many seconds for an operator to take it up."""
+    spec = WorkflowSpec.model_validate(SALES["spec"])
+    return follow.to_the_end(fake, made(fake), spec, sys.stdout, as_json=False, patience=patience)
+
+
+def test_a_run_that_no_operator_takes_up_is_told_of_once_and_watched_on(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(fake)
+    name = made(fake)["metadata"]["name"]
+
+    async def late_operator() -> Exit:
+        following = asyncio.create_task(followed(fake, 0.01))
+        await asyncio.sleep(0.2)
+        report(fake, name, "Succeeded", completionTime=NOW, observedGeneration=1)
+        return await following
+
+    assert asyncio.run(late_operator()) is Exit.SUCCEEDED
+    assert capsys.readouterr().err == (
+        f"nothing has taken run {name} up yet: is an operator running for namespace default? "
+        "(nexus operator -n default)\n"
+    )
+
+
+def test_a_run_that_is_taken_up_in_time_makes_no_words(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    start(fake)
+    name = made(fake)["metadata"]["name"]
+    report(fake, name, "Running", observedGeneration=1)
+
+    async def slow_run() -> Exit:
+        following = asyncio.create_task(followed(fake, 0.01))
+        await asyncio.sleep(0.1)
+        report(fake, name, "Succeeded", completionTime=NOW, observedGeneration=1)
+        return await following
+
+    assert asyncio.run(slow_run()) is Exit.SUCCEEDED
+    assert capsys.readouterr().err == ""
+
+
 # get
+
+
+@pytest.mark.parametrize(("age", "times"), [(6, 1), (4, 0)])
+def test_getting_a_run_that_has_no_status_for_long_asks_for_the_operator(
+    fake: FakeCluster, age: int, times: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(fake)
+    metadata = made(fake)["metadata"]
+    now = parse_time(metadata["creationTimestamp"]) + timedelta(seconds=age)
+    run(commands.show_run(fake, "default", metadata["name"], as_json=False, now=now))
+    assert capsys.readouterr().err.count("is an operator running for namespace default?") == times
 
 
 def test_runs_are_listed_and_one_is_shown_in_detail(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.access import AccessError, find_access
 from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, KubeApi, NotFound, Object
 from nexus.adapters.kube.client import KubeClient
-from nexus.api.base import API_VERSION
+from nexus.api.base import API_VERSION, parse_time
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import detail, follow, given
@@ -118,13 +118,17 @@ async def list_runs(api: KubeApi, namespace: str, *, as_json: bool) -> Exit:
     return Exit.SUCCEEDED
 
 
-async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool) -> Exit:
-    """Print one run: what it is, its tasks, its outputs."""
+async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool, now: datetime | None = None) -> Exit:
+    """Print one run as of `now`: what it is, its tasks, its outputs."""
     run = await found(api, WORKFLOW_RUNS, namespace, name)
     if as_json:
         print(json.dumps(run, ensure_ascii=False, indent=2))
     else:
-        print("\n".join(detail.of_run(run, datetime.now(UTC))))
+        now = now or datetime.now(UTC)
+        print("\n".join(detail.of_run(run, now)), flush=True)
+        age = (now - parse_time(run["metadata"]["creationTimestamp"])).total_seconds()
+        if follow.untouched(run) and age >= follow.PATIENCE:
+            print(follow.nobody_there(run), file=sys.stderr)
     return Exit.SUCCEEDED
 
 

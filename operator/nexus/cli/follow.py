@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from graphlib import CycleError
 from typing import IO, Any
 
@@ -19,6 +20,8 @@ from nexus.core.names import LABEL_WORKFLOW
 
 # Between two tries where the API server is away for a moment.
 _PAUSE = 1.0
+PATIENCE = 5.0
+"""Seconds after which a run that no operator has looked at is worth a word; one that is there takes well below one."""
 
 
 async def states(api: KubeApi, namespace: str, name: str) -> AsyncIterator[Object]:
@@ -69,14 +72,47 @@ def status_of(run: Object) -> WorkflowRunStatus:
     return WorkflowRunStatus.model_validate(run.get("status") or {})
 
 
-async def to_the_end(api: KubeApi, run: Object, spec: WorkflowSpec, stream: IO[str], *, as_json: bool) -> Exit:
-    """Show a run until it has ended, and what it came to. Ctrl-C ends the watching, not the run."""
+def untouched(run: Object) -> bool:
+    """True where no operator has written anything of a run yet."""
+    return (run.get("status") or {}).get("observedGeneration") is None and not has_ended(run)
+
+
+def nobody_there(run: Object) -> str:
+    """What to say of a run that stays untouched."""
+    namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
+    return (
+        f"nothing has taken run {name} up yet: is an operator running for namespace {namespace}? "
+        f"(nexus operator -n {namespace})"
+    )
+
+
+@asynccontextmanager
+async def _patience(seconds: float, speak: Callable[[], None]) -> AsyncIterator[asyncio.TimerHandle]:
+    """Call `speak` in so many seconds, where the timer was not cancelled and this was not left before."""
+    timer = asyncio.get_running_loop().call_later(seconds, speak)
+    try:
+        yield timer
+    finally:
+        timer.cancel()
+
+
+async def to_the_end(
+    api: KubeApi, run: Object, spec: WorkflowSpec, stream: IO[str], *, as_json: bool, patience: float = PATIENCE
+) -> Exit:
+    """Show a run until it has ended, and what it came to. Ctrl-C ends the watching, not the run.
+
+    `patience` is for an operator to take the run up, in seconds.
+    """
     namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
     depends_on = dependencies(spec)
     try:
         with view.choose(name, stream, depends_on) as shown:
-            async for run in states(api, namespace, name):
-                shown.status(status_of(run))
+            hint = nobody_there(run)
+            async with _patience(patience, lambda: shown.hint(hint)) as timer:
+                async for run in states(api, namespace, name):
+                    if not untouched(run):
+                        timer.cancel()
+                    shown.status(status_of(run))
     except asyncio.CancelledError:
         print(f"stopped watching; the run goes on: nexus get {name} -n {namespace}", file=sys.stderr)
         raise

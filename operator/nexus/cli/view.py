@@ -6,6 +6,7 @@ Both are observers of a local run (nexus.adapters.local.place.Observer); a watch
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -53,6 +54,10 @@ class View:
     def note(self, text: str) -> None:
         """Something to say about the run as a whole."""
         raise NotImplementedError
+
+    def hint(self, text: str) -> None:
+        """Something that the user may want to do, which is no part of what is shown: standard error has it."""
+        print(text, file=sys.stderr, flush=True)
 
 
 class PlainView(View):
@@ -123,6 +128,13 @@ class LiveView(View):
     def note(self, text: str) -> None:
         """See View."""
         self._console.print(text, style="yellow", markup=False)
+
+    def hint(self, text: str) -> None:
+        """See View. Where both are the same terminal, it has to scroll above the picture with everything else."""
+        if sys.stderr.isatty():
+            self.note(text)
+        else:
+            super().hint(text)
 
     def _picture(self, *, whole: bool = False) -> Any:
         from rich.table import Table
