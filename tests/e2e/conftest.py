@@ -58,6 +58,8 @@ def operator_for(
     names = [each.namespace for each in (space, *others)]
     log = directory / f"operator-{space.namespace}.log"
     process = OperatorProcess(_account_kubeconfig(directory, space), log, *([] if everywhere else names))
+    for each in (space, *others):
+        each.operator = process
     if start:
         process.start()
     try:

@@ -70,6 +70,11 @@ class OperatorProcess:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def died(self) -> bool:
+        """True after an end that nobody asked for."""
+        return self._process is not None and self._process.poll() is not None
+
+    @property
     def pid(self) -> int:
         """Its process id, which is its session's and its process group's too."""
         assert self._process is not None

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.e2e.api_server import Cluster, Object
+from tests.e2e.operator_process import OperatorProcess
 
 from nexus.adapters.kube.api import CONFIG_MAPS, EVENTS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 from nexus.api.base import API_VERSION
@@ -69,6 +70,9 @@ def reasons(run: Object) -> dict[str, str | None]:
 class Space(Cluster):
     """The API server in one namespace of the tests' own."""
 
+    operator: OperatorProcess | None = None
+    """The operator that works in it."""
+
     def get(self, kind: Kind, name: str) -> Object | None:
         """An object, None where it is not there."""
         answer = self.http.get(kind.path(self.namespace, name))
@@ -120,7 +124,9 @@ class Space(Cluster):
         deadline = time.monotonic() + seconds
         parameters = {"watch": "1", "labelSelector": labels, "fieldSelector": fields}
         while (left := deadline - time.monotonic()) > 0:
-            parameters["timeoutSeconds"] = str(max(int(left), 1))
+            if self.operator is not None and self.operator.died:
+                pytest.fail(f"the operator died\n{self.operator.tail(60)}")
+            parameters["timeoutSeconds"] = str(max(int(min(left, 10)), 1))
             with self.http.stream("GET", kind.path(self.namespace), params=parameters, timeout=left + 10) as stream:
                 for line in stream.iter_lines():
                     event = json.loads(line)

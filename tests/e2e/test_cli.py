@@ -33,7 +33,11 @@ class Cli:
     def __call__(self, *words: str, status: int = 0) -> tuple[str, str]:
         """What it prints on stdout and stderr, once it has ended with this status."""
         with self.start(*words) as process:
-            out, err = process.communicate(timeout=90)
+            try:
+                out, err = process.communicate(timeout=90)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         assert process.returncode == status, f"exit status {process.returncode}\n{out}\n{err}"
         return out, err
 
