@@ -189,3 +189,25 @@ def test_what_does_not_fit_into_one_object_is_refused(cel: Evaluator) -> None:
 def test_an_expression_that_fails_is_the_callers_to_tell(cel: Evaluator) -> None:
     with pytest.raises(ExpressionError):
         payload(cel, task("t", container={"image": "i", "args": ["${{ params.a.nope }}"]}), a={"other": 1})
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"bash": {"command": "true"}, "env": [{"name": "DAY", "value": "${{ params.big.nope }}"}]}, "env DAY: "),
+        ({"container": {"image": "a", "args": ["x", "${{ params.big.nope }}"]}}, "container.args[1]: "),
+        ({"python": {"call": "m:f", "with": {"a": [1, "${{ params.big.nope }}"]}}}, "python.with.a[1]: "),
+        (
+            {"http": {"url": "https://h", "query": [{"name": "q", "value": "${{ params.big.nope }}"}]}},
+            "http.query[0].value: ",
+        ),
+    ],
+)
+def test_an_expression_that_fails_in_a_run_says_in_which_field(
+    cel: Evaluator, fields: dict[str, Any], where: str
+) -> None:
+    with pytest.raises(ExpressionError) as failed:
+        payload(cel, task("t", **fields), big={})
+
+    assert failed.value.message.startswith(where)
+    assert "nope" in failed.value.message

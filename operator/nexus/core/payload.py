@@ -70,7 +70,7 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
             env = (*env, *_sql_url(task.sql))
         case _:
             assert task.container is not None
-            image = renderer.text(task.container.image)
+            image = renderer.text(task.container.image, "container.image")
             command = _strings("container.command", task.container.command, renderer)
             args = _strings("container.args", task.container.args, renderer)
     payload = Payload(
@@ -93,7 +93,8 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
 def _env(variable: EnvVar, renderer: Renderer) -> EnvVar:
     if variable.value is None or "${{" not in variable.value:
         return variable
-    value = renderer.text(variable.value, kubernetes=True)
+    # By its name: the defaults come first here, so a position would not be the one in the manifest.
+    value = renderer.text(variable.value, f"env {variable.name}", kubernetes=True)
     _check_string(f"env {variable.name}", f"{variable.name}={value}")
     return variable.model_copy(update={"value": value})
 
@@ -103,7 +104,7 @@ def _strings(field: str, texts: list[str] | None, renderer: Renderer) -> tuple[s
         return None
     rendered = []
     for position, text in enumerate(texts):
-        value = renderer.text(text, kubernetes=True)
+        value = renderer.text(text, f"{field}[{position}]", kubernetes=True)
         _check_string(f"{field}[{position}]", value)
         rendered.append(value)
     return tuple(rendered)
@@ -112,35 +113,42 @@ def _strings(field: str, texts: list[str] | None, renderer: Renderer) -> tuple[s
 def _python(spec: Python, renderer: Renderer) -> dict[str, Any]:
     if spec.call is None:
         return {"code": spec.code}
-    return {"call": spec.call, "with": renderer.deep(spec.with_ or {})}
+    return {"call": spec.call, "with": renderer.deep(spec.with_ or {}, "python.with")}
 
 
 def _http(spec: Http, renderer: Renderer) -> dict[str, Any]:
     rendered: dict[str, Any] = {
         "method": spec.method or "GET",
-        "url": renderer.text(spec.url, kubernetes=True),
-        "headers": _pairs(spec.headers, renderer),
-        "query": _pairs(spec.query, renderer),
+        "url": renderer.text(spec.url, "http.url", kubernetes=True),
+        "headers": _pairs("http.headers", spec.headers, renderer),
+        "query": _pairs("http.query", spec.query, renderer),
         "timeoutSeconds": spec.timeout_seconds or 30,
         "expect": spec.expect or ["2xx"],
     }
     if "json_" in spec.model_fields_set:
-        rendered["json"] = renderer.deep(spec.json_, kubernetes=True)
+        rendered["json"] = renderer.deep(spec.json_, "http.json", kubernetes=True)
     if spec.body is not None:
-        rendered["body"] = renderer.text(spec.body, kubernetes=True)
+        rendered["body"] = renderer.text(spec.body, "http.body", kubernetes=True)
     if spec.result is not None:
         whole = parse(spec.result).whole
         rendered["result"] = whole.source if whole else spec.result
     return rendered
 
 
-def _pairs(pairs: list[NameValue] | None, renderer: Renderer) -> list[dict[str, str]]:
-    return [{"name": pair.name, "value": renderer.text(pair.value, kubernetes=True)} for pair in pairs or ()]
+def _pairs(field: str, pairs: list[NameValue] | None, renderer: Renderer) -> list[dict[str, str]]:
+    return [
+        {"name": pair.name, "value": renderer.text(pair.value, f"{field}[{position}].value", kubernetes=True)}
+        for position, pair in enumerate(pairs or ())
+    ]
 
 
 def _sql(spec: Sql, renderer: Renderer) -> dict[str, Any]:
     connection = spec.connection if isinstance(spec.connection, str) else {"env": SQL_URL_VARIABLE}
-    return {"connection": connection, "query": spec.query, "parameters": renderer.deep(spec.parameters or {})}
+    return {
+        "connection": connection,
+        "query": spec.query,
+        "parameters": renderer.deep(spec.parameters or {}, "sql.parameters"),
+    }
 
 
 def _sql_url(spec: Sql) -> tuple[EnvVar, ...]:

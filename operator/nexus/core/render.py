@@ -37,27 +37,31 @@ class Renderer:
         values = {name: self._lookup(name) for name in names}
         return self._evaluator.evaluate(expression.source, declared, values, zone=self._zone)
 
-    def field(self, text: str, *, kubernetes: bool = False) -> Any:
-        """A field's value: of any type where the field is one whole `${{ }}`, else text.
+    def field(self, text: str, where: str, *, kubernetes: bool = False) -> Any:
+        """A field's value: of any type where the field is one whole `${{ }}`, else text. Raises ExpressionError, whose
+        message starts with `where`, the field's name.
 
         `kubernetes` is for fields that the kubelet or a bootstrap expands afterwards: every `$` of a rendered value
         is doubled there, so that no value can become a reference.
         """
         template = parse(text)
-        return self._rendered(template, kubernetes)
+        try:
+            return self._rendered(template, kubernetes)
+        except ExpressionError as error:
+            raise ExpressionError(f"{where}: {error.message}", error.offset, budget=error.budget) from error
 
-    def text(self, text: str, *, kubernetes: bool = False) -> str:
+    def text(self, text: str, where: str, *, kubernetes: bool = False) -> str:
         """A field that must be text: values that are not become compact JSON."""
-        return as_text(self.field(text, kubernetes=kubernetes))
+        return as_text(self.field(text, where, kubernetes=kubernetes))
 
-    def deep(self, value: Any, *, kubernetes: bool = False) -> Any:
+    def deep(self, value: Any, where: str, *, kubernetes: bool = False) -> Any:
         """A JSON value with every string in it rendered; keys stay as they are written."""
         if isinstance(value, str):
-            return self.field(value, kubernetes=kubernetes)
+            return self.field(value, where, kubernetes=kubernetes)
         if isinstance(value, list):
-            return [self.deep(item, kubernetes=kubernetes) for item in value]
+            return [self.deep(item, f"{where}[{index}]", kubernetes=kubernetes) for index, item in enumerate(value)]
         if isinstance(value, dict):
-            return {key: self.deep(item, kubernetes=kubernetes) for key, item in value.items()}
+            return {key: self.deep(item, f"{where}.{key}", kubernetes=kubernetes) for key, item in value.items()}
         return value
 
     def _rendered(self, template: Template, kubernetes: bool) -> Any:
