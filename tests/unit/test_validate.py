@@ -148,7 +148,7 @@ def test_a_task_that_is_no_ancestor_wants_a_depends_on(cel: Evaluator) -> None:
 
 
 def test_a_task_that_is_not_there_is_unknown(cel: Evaluator) -> None:
-    assert "did you mean tasks.extract.output?" in expression(cel, "${{ tasks.extrakt.output.n }}")
+    assert "there is no task extrakt: did you mean extract?" in expression(cel, "${{ tasks.extrakt.output.n }}")
 
 
 def test_a_tasks_own_output_is_not_there_yet(cel: Evaluator) -> None:
@@ -254,3 +254,33 @@ def test_two_params_of_one_name(cel: Evaluator) -> None:
 @pytest.mark.parametrize("key", ["nexus.dev/run", "kubernetes.io/x", "batch.kubernetes.io/job-name", "a.k8s.io/x"])
 def test_labels_that_belong_to_others(cel: Evaluator, key: str) -> None:
     assert "are not yours to set" in one(cel, task("t"), labels={key: "x"})
+
+
+# -- all in one round -------------------------------------------------------------------------------------------------
+
+
+def test_expressions_are_checked_beside_mistakes_of_other_kinds(cel: Evaluator) -> None:
+    env = [{"name": "X", "value": "${{ params.nope }}"}]
+    said = found(
+        cel,
+        task("a", env=env),
+        task("b", "gone", env=env),
+        task("c", "d", env=env),
+        task("d", "c"),
+        task("twice"),
+        task("twice"),
+        params=[{"name": "n", "type": "integer", "default": "x"}],
+    )
+
+    assert [line.partition(",")[0] for line in said if "params.nope is not known" in line] == ["task a", "task b"]
+    assert any("there is no task gone" in line for line in said)
+    assert any("wait for each other" in line for line in said)
+    assert any("2 tasks are named twice" in line for line in said)
+    assert any('"x" is no integer' in line for line in said)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("zz", "tasks are load, b"), ("laod", "did you mean load?")])
+def test_an_expression_that_names_no_task(cel: Evaluator, name: str, hint: str) -> None:
+    env = [{"name": "X", "value": f"${{{{ tasks.{name}.output.n }}}}"}]
+
+    assert one(cel, task("load"), task("b", "load", env=env)).endswith(f": there is no task {name}: {hint}")

@@ -34,19 +34,44 @@ from nexus.core.problem import Path, Problem
 
 def problems(spec: WorkflowSpec, evaluator: Evaluator) -> list[Problem]:
     """What is wrong with a definition, in the order of its fields; empty where it can run."""
-    names, graph = list(_names(spec)), [*_dependencies(spec), *_cycle(spec)]
-    found = [*_params(spec, evaluator), *_labels(spec), *names]
+    found = [*_params(spec, evaluator), *_labels(spec), *_names(spec)]
     if spec.defaults is not None:
         found += _env(("defaults",), spec.defaults.env, spec.defaults.env_from, None)
         found += _default_env(spec, spec.defaults.env or (), evaluator)
     for position, task in enumerate(spec.tasks):
         found += _shape(("tasks", position), task)
-    # Expressions see what their task depends on, so there has to be a DAG; other mistakes need not be mended first.
-    if not graph and not names and all(any(_kinds(task)) for task in spec.tasks):
-        definition = prepare(spec)
-        for position, task in enumerate(spec.tasks):
-            found += _expressions(("tasks", position), task, definition, evaluator)
-    return found + graph
+    readable = _readable(spec)
+    if readable:
+        every = [task.name for task in spec.tasks]
+        definition = prepare(spec.model_copy(update={"tasks": list(readable.values())}))
+        for position, task in readable.items():
+            found += _expressions(("tasks", position), task, definition, evaluator, every)
+    return [*found, *_dependencies(spec), *_cycle(spec)]
+
+
+def _readable(spec: WorkflowSpec) -> dict[int, Task]:
+    """The tasks, by position, whose expressions can be checked although others have mistakes: those of one name and
+    with a type that wait for no cycle and for no unreadable task. Dependencies that do not exist are left out.
+    """
+    counts = Counter(task.name for task in spec.tasks)
+    left = {
+        position: task.model_copy(update={"depends_on": [name for name in task.depends_on or () if name in counts]})
+        for position, task in enumerate(spec.tasks)
+        if counts[task.name] == 1 and _kinds(task)
+    }
+    waiting = {task.name: set(task.depends_on or ()) for task in left.values()}
+    dependents: dict[str, list[str]] = {}
+    for name, dependencies in waiting.items():
+        for dependency in dependencies:
+            dependents.setdefault(dependency, []).append(name)
+    reached = [name for name, dependencies in waiting.items() if not dependencies]
+    for name in reached:  # grows while it is walked: a task is reached once all that it waits for are
+        for dependent in dependents.get(name, ()):
+            waiting[dependent].discard(name)
+            if not waiting[dependent]:
+                reached.append(dependent)
+    known = set(reached)
+    return {position: task for position, task in left.items() if task.name in known}
 
 
 def _params(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
@@ -165,11 +190,15 @@ def _dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
             if dependency == task.name:
                 yield Problem(path, "a task cannot depend on itself", task.name)
             elif dependency not in known:
-                close = difflib.get_close_matches(dependency, names, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"tasks are {', '.join(names[:10])}"
-                yield Problem(path, f"there is no task {dependency}: {hint}", task.name)
+                yield Problem(path, _no_task(dependency, names), task.name)
             elif dependency in dependencies[:index]:
                 yield Problem(path, f"{dependency} is named twice", task.name)
+
+
+def _no_task(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"tasks are {', '.join(names[:10])}"
+    return f"there is no task {name}: {hint}"
 
 
 def _cycle(spec: WorkflowSpec) -> Iterator[Problem]:
@@ -192,12 +221,13 @@ def _cycle(spec: WorkflowSpec) -> Iterator[Problem]:
         )
 
 
-def _expressions(path: Path, task: Task, definition: Definition, evaluator: Evaluator) -> Iterator[Problem]:
+def _expressions(
+    path: Path, task: Task, definition: Definition, evaluator: Evaluator, names: Sequence[str]
+) -> Iterator[Problem]:
     texts = [(field, text) for field, text in fields.templated(task) if "${{" in text]
     if task.when is not None or texts:
         # Up to a thousand names: not collected for the many tasks without any expression.
         variables = node_variables(definition, definition.nodes[task.name])
-        names = tuple(definition.nodes)
         if task.when is not None:
             yield from _when((*path, "when"), task, variables, evaluator, names)
         for field, text in texts:
@@ -290,6 +320,8 @@ def _why_unknown(name: str, variables: Mapping[str, str], task: str | None, name
                 if other == task:
                     return f"{name}: a task cannot see its own output"
                 return f"{name}: {task} does not depend on {other}: add {other} to its dependsOn"
+        if identifier not in {task_identifier(other) for other in names} and names:
+            return _no_task(identifier, names)
     if root in ("item", "index"):
         return f"{name} is not known here"
     return unknown_name(name, list(variables))
