@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -163,10 +164,13 @@ spec:
     file = write(tmp_path, text)
     answer = nexus("run", "-f", file, "--local")
     refused(answer)
-    code = "${{ }} is refused here, since a value would become code: use params, input, env or parameters"
+    code = (
+        "${{ }} is refused here, since a value would become code: "
+        'params are variables, as in "$PARAM_DAY"; give everything else in env'
+    )
     assert answer.stderr.splitlines() == [
         f"{file}:9:17: task two, dependsOn[0]: there is no task oen: did you mean one?",
-        f"{file}:11:7: task two, bash.command: {code}",
+        f"{file}:11:21: task two, bash.command: {code}",
     ]
 
 
@@ -304,3 +308,20 @@ def test_escape_codes_in_a_log_do_not_reach_plain_output(tmp_path: Path) -> None
     assert "| red" in answer.stdout
     assert not CONTROL.search(answer.stdout)
     assert "\a" not in answer.stdout
+
+
+def test_a_reader_that_leaves_cancels_the_run_and_gets_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text(
+        "apiVersion: nexus.dev/v1alpha1\nkind: Workflow\nmetadata: {name: long}\nspec:\n  tasks:\n"
+        "  - {name: talk, bash: {command: 'for n in $(seq 200); do echo line $n; sleep 0.05; done; touch "
+        + str(tmp_path / "done")
+        + "'}}\n"
+    )
+    script = f"{sys.executable} -m nexus.cli run -f {path} --local | head -1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipeError" not in done.stderr
+    assert not (tmp_path / "done").exists(), "the task went on unseen"

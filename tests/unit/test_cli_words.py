@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import re
 from datetime import timedelta
 
 import pytest
+from rich.console import Console
 from tests.builders import START
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli import summary, words
 from nexus.cli.detail import table_of_runs
-from nexus.cli.view import levels
+from nexus.cli.view import LiveView, levels
 
 
 def ran(name: str, start: float, end: float) -> TaskStatus:
@@ -91,3 +94,36 @@ def test_runs_are_listed_in_kubectls_columns() -> None:
         "sales-x7k2p   sales      Running   3/7              2m5s       2m",
         "new           sales                                            2m",
     ]
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def picture(status: WorkflowRunStatus, monkeypatch: pytest.MonkeyPatch, title: str = "sales-x7k2p") -> list[str]:
+    """The last lines that a live view leaves on a terminal of 80 columns."""
+    for name, value in {"COLUMNS": "80", "LINES": "24", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    view, terminal = LiveView(title, Terminal(), {}), Terminal()
+    view.status(status)
+    drawn = Console(file=terminal, width=80, height=24, no_color=True, force_terminal=False)
+    drawn.print(view._picture())
+    return terminal.getvalue().splitlines()
+
+
+def test_at_80_columns_only_the_why_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "the-name-of-a-task-that-takes-a-good"
+    failed = ran(long, 0, 12.3).model_copy(
+        update={"phase": TaskPhase.FAILED, "reason": Reason.TASK_ERROR, "message": "no such table: orders " * 10}
+    )
+    status = WorkflowRunStatus(phase=RunPhase.RUNNING, tasks=[failed, ran("b", 0, 1)], tasks_done="2/3")
+    title = "a-run-with-a-name-that-is-longer-than-most-x7k2p"
+    head, *tasks = picture(status, monkeypatch, title)
+    assert head.rstrip() == f"{title} Running 2/3"
+    assert len(tasks) == 2
+    assert re.fullmatch(rf".{{1,2}}{long} 12.3s TaskError.*…", tasks[0].rstrip())
+    assert all(len(line) <= 80 for line in tasks)
+    assert re.match(r". b +1.0s", tasks[1])

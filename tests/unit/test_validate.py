@@ -284,3 +284,46 @@ def test_an_expression_that_names_no_task(cel: Evaluator, name: str, hint: str) 
     env = [{"name": "X", "value": f"${{{{ tasks.{name}.output.n }}}}"}]
 
     assert one(cel, task("load"), task("b", "load", env=env)).endswith(f": there is no task {name}: {hint}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({"bash": {"command": "set -e\necho ${{ params.day }}"}}, '"$PARAM_DAY"'),
+        ({"python": {"code": "import os\n${{ params.day }}"}}, 'params["day"]'),
+        ({"sql": {"connection": "sqlite://", "query": "select\n${{ params.day }}"}}, "write :day in the query"),
+    ],
+)
+def test_an_expression_in_code_is_told_at_its_place_with_what_to_write(
+    cel: Evaluator, fields: dict[str, Any], advice: str
+) -> None:
+    (problem,) = problems(spec(task("t", **fields), params=[{"name": "day"}]), cel)
+    (code,) = (text for field in fields.values() for key, text in field.items() if key != "connection")
+
+    assert problem.offset == code.index("${{")
+    assert advice in problem.message
+
+
+def test_a_placeholder_without_a_parameter(cel: Evaluator) -> None:
+    said = one(cel, task("t", sql={"connection": "sqlite://", "query": "select :day::date, :day"}))
+
+    assert said.startswith("task t, sql.query: the query has the placeholder :day, but sql.parameters has no day")
+
+
+@pytest.mark.parametrize(
+    "query", ["select ':day'", "select x::date", r"select \:day", "select 1 -- :day", "select /* :day */ 1", "a[1:2]"]
+)
+def test_a_colon_that_starts_no_placeholder(cel: Evaluator, query: str) -> None:
+    said = found(cel, task("t", sql={"connection": "sqlite://", "query": query}))
+
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("url", "fine"),
+    [("example.com/a", False), ("ftp://h", False), ("HTTPS://h", True), ("$(BASE)/a", True), ("${{ run.name }}", True)],
+)
+def test_a_url_names_its_scheme(cel: Evaluator, url: str, fine: bool) -> None:
+    said = found(cel, task("t", http={"url": url}))
+
+    assert [("start it with https://" in line) for line in said] == ([] if fine else [True])

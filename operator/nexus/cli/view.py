@@ -6,6 +6,7 @@ Both are observers of a local run (nexus.adapters.local.place.Observer); a watch
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -80,7 +81,13 @@ class PlainView(View):
 
     def note(self, text: str) -> None:
         """See View."""
-        print(f"{clock()} {text}", file=self.stream, flush=True)
+        try:
+            print(f"{clock()} {text}", file=self.stream, flush=True)
+        except BrokenPipeError:
+            # Whoever read is gone (`| head`). What is printed from now on goes nowhere, and the run is cancelled as by
+            # Ctrl-C: its tasks must not go on unseen.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            signal.raise_signal(signal.SIGINT)
 
 
 class LiveView(View):
@@ -137,26 +144,36 @@ class LiveView(View):
             super().hint(text)
 
     def _picture(self, *, whole: bool = False) -> Any:
+        """The tasks, a line each; with `whole`, all of them, and why in as many lines as it takes."""
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table.grid(padding=(0, 1))
-        table.add_column(no_wrap=True)
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column(no_wrap=not whole, overflow="ellipsis" if not whole else "fold", style="dim")
-        done = self.current.tasks_done or ""
-        phase = self.current.phase
-        table.add_row(Text.assemble((self.title, "bold"), " ", (phase.value, RUN_STYLES[phase])), Text(done), Text(""))
+        rows = []
         tasks = list(self.tasks.values())
         room = max(self._console.size.height - 4, 5)
         shown = tasks if whole or len(tasks) <= room else _most_telling(tasks, room - 1)
         for task in shown:
             indent = "  " * min(self._levels.get(task.name, 0), _DEEPEST)
             name = Text.assemble(indent, (f"{self._symbol(task.phase)} {task.name}", STYLES[task.phase]))
-            table.add_row(name, Text(seconds_text(seconds_of(task, datetime.now(UTC)))), Text(why(task)))
+            rows.append((name, Text(seconds_text(seconds_of(task, datetime.now(UTC)))), Text(why(task))))
         if len(shown) < len(tasks):
-            table.add_row(Text(f"  and {len(tasks) - len(shown)} more", style="dim"), Text(""), Text(""))
-        return table
+            rows.append((Text(f"  and {len(tasks) - len(shown)} more", style="dim"), Text(""), Text("")))
+        names, seconds = (max((row[column].cell_len for row in rows), default=0) for column in (0, 1))
+        table = Table.grid(padding=(0, 1))
+        # Widths are given, or rich takes from all columns alike where the last one is too long for the terminal.
+        table.add_column(no_wrap=True, width=names)
+        table.add_column(justify="right", no_wrap=True, width=seconds)
+        left = max(self._console.size.width - names - seconds - 2, 1)
+        table.add_column(no_wrap=not whole, overflow="fold" if whole else "ellipsis", style="dim", max_width=left)
+        for row in rows:
+            table.add_row(*row)
+        phase = self.current.phase
+        head = Text.assemble(
+            (self.title, "bold"), " ", (phase.value, RUN_STYLES[phase]), f" {self.current.tasks_done or ''}"
+        )
+        head.no_wrap = not whole
+        return Group(head, table) if rows else head
 
     def _symbol(self, phase: TaskPhase) -> str:
         return SYMBOLS[phase] if self._console.encoding.startswith("utf") else phase.value[0]

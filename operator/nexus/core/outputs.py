@@ -209,7 +209,7 @@ def error_of(message: str) -> tuple[str, Reason | None]:
         case {"error": {"message": str(text), **error}}:
             kind, line, reason = error.get("type"), error.get("line"), error.get("reason")
             sentence = f"{kind}: {text}" if kind and kind != "ExitCode" else text
-            if line:
+            if line and f"line {line}" not in text:
                 sentence = f"{sentence} (line {line})"
             known = reason in (Reason.INVALID_OUTPUT, Reason.OUTPUT_TOO_LARGE)
             return sentence, Reason(str(reason)) if known else None

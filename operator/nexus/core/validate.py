@@ -7,6 +7,7 @@ are close to the right one.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError
@@ -128,6 +129,15 @@ def _kinds(task: Task) -> list[str]:
     return [kind for kind in TASK_TYPES if getattr(task, kind) is not None]
 
 
+# What gives code its values, by the field that holds the code.
+_INSTEAD = {
+    ("bash", "command"): 'params are variables, as in "$PARAM_DAY"; give everything else in env',
+    ("python", "code"): 'code reads params["day"] and input["task"]; give everything else in env',
+    ("python", "call"): "give values in python.with",
+    ("sql", "query"): "write :day in the query and give day in sql.parameters",
+}
+
+
 def _shape(path: Path, task: Task) -> Iterator[Problem]:
     """What one task says that does not go together."""
 
@@ -148,10 +158,36 @@ def _shape(path: Path, task: Task) -> Iterator[Problem]:
         yield wrong(("triggerRule",), "a triggerRule without dependsOn has nothing to look at: remove it")
     for field, text in fields.code(task):
         if "${{" in text:
-            yield wrong(
-                field, "${{ }} is refused here, since a value would become code: use params, input, env or parameters"
-            )
+            advice = _INSTEAD.get((str(field[0]), str(field[1])), "write the name itself")
+            message = f"${{{{ }}}} is refused here, since a value would become code: {advice}"
+            yield Problem((*path, *field), message, task.name, text.index("${{"))
+    yield from _missing_parameters(path, task)
+    if task.http is not None and not task.http.url.lower().startswith(("http://", "https://", "${{", "$(")):
+        yield wrong(
+            ("http", "url"), f"{task.http.url[:80]} is no URL of a web server: start it with https:// or http://"
+        )
     yield from _env(path, task.env, task.env_from, task.name)
+
+
+# Text, quoted names and comments come first in it, so that no placeholder is seen inside them. SQLAlchemy sees those
+# too, so a query with them fails there; what is told here is certain.
+_PLACEHOLDER = re.compile(
+    r"""'(?:[^']|'')*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|(?<![:\w\\]):(?P<name>\w+)(?!:(?!:))""",
+    re.DOTALL,
+)
+
+
+def _missing_parameters(path: Path, task: Task) -> Iterator[Problem]:
+    if task.sql is None or "${{" in task.sql.query:
+        return
+    told = set(task.sql.parameters or {})
+    for found in _PLACEHOLDER.finditer(task.sql.query):
+        name = found["name"]
+        if name is not None and name not in told:
+            told.add(name)
+            message = f"the query has the placeholder :{name}, but sql.parameters has no {name}: add it, or write "
+            message += "\\: for a colon that starts no placeholder"
+            yield Problem((*path, "sql", "query"), message, task.name, found.start())
 
 
 def _env(path: Path, env: list[EnvVar] | None, env_from: list[EnvFrom] | None, task: str | None) -> Iterator[Problem]:

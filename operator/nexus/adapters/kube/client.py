@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -297,12 +298,20 @@ class KubeClient(KubeApi):
     def _unreachable(self, call: _Call, error: Exception) -> Unreachable:
         # Connector errors come before anything was sent, all others may come after everything was.
         unknown = not isinstance(error, aiohttp.ClientConnectorError)
-        detail = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-        message = f"{call.verb} at {self.access.server}: {detail}"
+        message = f"cannot reach {self.access.server}: {_detail(error)}"
         return Unreachable(message, kind=call.kind.kind, name=call.name, outcome_unknown=unknown)
 
 
 Objects = list[Object]
+
+
+def _detail(error: Exception) -> str:
+    """The system's own words: aiohttp's hold the repr of a TLS context."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
+    return str(error) or type(error).__name__
 
 
 def _encoded(body: Object) -> bytes | io.BytesIO:
