@@ -1,6 +1,7 @@
 """What all tests share: how long and how reproducibly hypothesis searches, and one evaluator of expressions."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,11 @@ from hypothesis import settings
 from tests.cluster_session import kubeconfig
 
 from nexus.adapters.cel.pool import CelEvaluator
+
+# A shell that starts this in its background has SIGINT ignored, and every process that a test starts would inherit
+# that: none of them could be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadlines: on a shared machine a slow example tells of the neighbours. A failure prints what replays it.
 settings.register_profile("default", deadline=None, print_blob=True)

@@ -162,13 +162,25 @@ class Space(Cluster):
         """The Jobs of a run, or of one of its tasks."""
         return self.list(JOBS, _selector(run, task_name))
 
+    def without_jobs(self, run: str, task_name: str, seconds: float = 15) -> bool:
+        """Whether the Jobs of a task are gone, at the latest after so long: they go after the status that says why."""
+        deadline = time.monotonic() + seconds
+        while (left := self.jobs(run, task_name)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return not left
+
     def pods(self, run: str, task_name: str = "") -> list[Object]:
         """The pods of a run, or of one of its tasks."""
         return self.list(PODS, _selector(run, task_name))
 
     def events(self, run: Object, reason: str = "") -> list[Object]:
-        """The Events about a run."""
-        found = self.list(EVENTS, fields=f"involvedObject.uid={run['metadata']['uid']}")
+        """The Events about a run that has finished: they are published in order, after its status, its own one last."""
+        of_run = f"involvedObject.uid={run['metadata']['uid']}"
+        found = self.list(EVENTS, fields=of_run)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not any(event["reason"].startswith("Run") for event in found):
+            time.sleep(0.2)
+            found = self.list(EVENTS, fields=of_run)
         return [event for event in found if reason in ("", event["reason"])]
 
     def output(self, run: Object, name: str) -> Any:

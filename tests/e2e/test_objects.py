@@ -60,6 +60,7 @@ def test_kubectl_shows_how_a_run_went(space: Space, shown: Object) -> None:
     assert line.split()[:3] == ["shown", "2", "True"]
     listed = space.kubectl("get", "nexus", "-o", "name").split()
     assert {"workflow.nexus.dev/shown", "workflowrun.nexus.dev/shown-1"} <= set(listed)
+    assert space.events(shown), "describe shows what is published"
     described = space.kubectl("describe", "nwr", "shown-1")
     for words in ("task first succeeded", "task second failed (TaskError)", "run shown-1 failed"):
         assert words in described
@@ -68,15 +69,10 @@ def test_kubectl_shows_how_a_run_went(space: Space, shown: Object) -> None:
 
 
 def test_each_finished_task_and_the_run_have_one_event(space: Space, shown: Object) -> None:
-    def told() -> list[Object]:
-        return space.events(shown)
-
-    deadline = time.monotonic() + 5
-    while len(told()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.2)  # Events follow the status
-    assert Counter(event["reason"] for event in told()) == {"TaskSucceeded": 1, "TaskFailed": 1, "RunFailed": 1}
-    assert {event["type"] for event in told() if event["reason"] != "TaskSucceeded"} == {"Warning"}
-    assert {event["source"]["component"] for event in told()} == {"nexus-operator"}
+    told = space.events(shown)
+    assert Counter(event["reason"] for event in told) == {"TaskSucceeded": 1, "TaskFailed": 1, "RunFailed": 1}
+    assert {event["type"] for event in told if event["reason"] != "TaskSucceeded"} == {"Warning"}
+    assert {event["source"]["component"] for event in told} == {"nexus-operator"}
 
 
 def test_runs_belong_to_workflows_and_all_else_to_runs(space: Space, shown: Object) -> None:
