@@ -50,6 +50,10 @@ def kubeconfig() -> Iterator[Path]:
         subprocess.run(apply, stdout=subprocess.DEVNULL, check=True)
         wait = [*kubectl, "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in CRDS)]
         subprocess.run(wait, stdout=subprocess.DEVNULL, check=True)
+        # Established comes before the storage is ready; kubectl waits out the 429 that is answered until then.
+        subprocess.run(
+            [*kubectl, "get", ",".join(CRDS), "-A"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+        )
         yield path
     finally:
         if not was_up:

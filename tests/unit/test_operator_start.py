@@ -32,4 +32,4 @@ def test_what_is_in_the_way_is_one_sentence(error: Exception, namespaces: tuple[
 def test_a_cluster_that_answers_is_no_obstacle() -> None:
     cluster = FakeCluster()
     asyncio.run(check_start(cluster, Settings(namespaces=("a", "b"))))
-    assert cluster.reads == 2
+    assert cluster.reads == 4

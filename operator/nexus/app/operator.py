@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
+from itertools import product
 
 import aiohttp
 import kopf
@@ -14,7 +15,7 @@ import kopf
 from nexus import __version__
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.access import Access
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, ApiError, Forbidden, KubeApi, NotFound
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Forbidden, KubeApi, NotFound
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.client import KubeClient
 from nexus.adapters.kube.events import BackgroundRecorder
@@ -180,15 +181,16 @@ class Operator:
 
 
 async def check_start(api: KubeApi, settings: Settings) -> None:
-    """Ask for the runs once. Raises StartRefused: kopf would try for a quarter of a minute and end in tracebacks."""
-    for namespace in settings.namespaces or (None,):
+    """Ask for what will be watched once. Raises StartRefused: kopf would try for a quarter of a minute and end in
+    tracebacks. An API server that has just got the CRDs answers 429 for a moment; the client waits that out."""
+    for namespace, kind in product(settings.namespaces or (None,), (WORKFLOW_RUNS, WORKFLOWS)):
         try:
-            await api.list(WORKFLOW_RUNS, namespace, field_selector="metadata.name=none")
+            await api.list(kind, namespace, field_selector="metadata.name=none")
         except NotFound as error:
-            raise StartRefused("the API server does not know WorkflowRuns: kubectl apply -f crds/") from error
+            raise StartRefused(f"the API server does not know {kind.kind}s: kubectl apply -f crds/") from error
         except Forbidden as error:
             where = f"namespace {namespace}" if namespace else "all namespaces; --namespace names those to work in"
-            raise StartRefused(f"no right to list WorkflowRuns in {where}: {error.message}") from error
+            raise StartRefused(f"no right to list {kind.kind}s in {where}: {error.message}") from error
         except ApiError as error:
             raise StartRefused(str(error)) from error
 
