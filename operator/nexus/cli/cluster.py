@@ -17,6 +17,7 @@ from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.access import AccessError, find_access
 from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, KubeApi, NotFound, Object
 from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION, parse_time
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec
@@ -90,7 +91,6 @@ def _check_params(spec: WorkflowSpec, params: dict[str, Any], namespace: str, wo
 
 def _run_of(workflow: Object, params: dict[str, Any]) -> Object:
     metadata = workflow["metadata"]
-    owner = {"apiVersion": API_VERSION, "kind": "Workflow", "name": metadata["name"], "uid": metadata["uid"]}
     spec: Object = {"workflowRef": {"name": metadata["name"]}, "triggeredBy": Trigger.MANUAL.value}
     return {
         "apiVersion": API_VERSION,
@@ -99,7 +99,7 @@ def _run_of(workflow: Object, params: dict[str, Any]) -> Object:
             "generateName": f"{metadata['name']}-",
             "namespace": metadata["namespace"],
             "labels": {LABEL_WORKFLOW: label_value(metadata["name"])},
-            "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": False}],
+            "ownerReferences": owned_by("Workflow", metadata["name"], metadata["uid"]),
         },
         "spec": {**spec, "params": params} if params else spec,
     }

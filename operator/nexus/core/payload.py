@@ -16,6 +16,9 @@ from nexus.core.render import Renderer
 
 # Linux takes at most 131,072 bytes for one argument or environment string, its NUL included (MAX_ARG_STRLEN).
 STRING_LIMIT = 131_071
+# Above this a text for a bootstrap travels as a file: with all others in it, a process' arguments and environment must
+# stay under a quarter of the stack limit.
+SPILL_LIMIT = 96 * 1024
 # A Job object of 1.5 MiB would not fit into etcd; what travels in it besides the payload is small.
 TOTAL_LIMIT = 900 * 1024
 

@@ -59,11 +59,6 @@ class Kind:
         """The `apiVersion:` of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    @property
-    def list_kind(self) -> str:
-        """The `kind:` of a list of them."""
-        return f"{self.kind}List"
-
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
         """The URL path; a `namespace` of None or "" means all of them (lists) or none (cluster-scoped kinds)."""
         parts = ["apis", self.group] if self.group else ["api"]

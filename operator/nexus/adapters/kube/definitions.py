@@ -21,7 +21,7 @@ from nexus.adapters.kube.api import (
     Object,
 )
 from nexus.adapters.kube.cache import RunRecord
-from nexus.api.base import API_VERSION
+from nexus.adapters.kube.owners import owned_by
 from nexus.api.reasons import Reason
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.definition import Definition, prepare
@@ -102,14 +102,13 @@ class Definitions:
             return
         except NotFound:
             pass
-        owner = {"apiVersion": API_VERSION, "kind": "Workflow", "name": metadata["name"], "uid": metadata["uid"]}
         body: dict[str, Any] = {
             "apiVersion": "apps/v1",
             "kind": "ControllerRevision",
             "metadata": {
                 "name": revision,
                 "labels": {LABEL_WORKFLOW: label_value(metadata["name"])},
-                "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": False}],
+                "ownerReferences": owned_by("Workflow", metadata["name"], metadata["uid"]),
             },
             "data": {"spec": workflow["spec"]},
             "revision": int(metadata.get("generation") or 1),

@@ -10,16 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexus import bootstrap
-from nexus.api.base import API_VERSION
+from nexus.adapters.kube.owners import owned_by
 from nexus.api.tasks import Disruptions
 from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_ORDINAL, LABEL_RUN, LABEL_TASK, LABEL_WORKFLOW, label_value
 from nexus.core.outputs import OUTPUT_REFUSED
+from nexus.core.payload import SPILL_LIMIT
 from nexus.core.plan import Payload, StartTask
 
-# Above this, a payload's text travels in a ConfigMap: one environment string may have 128 KiB (MAX_ARG_STRLEN), and
-# with all of them together a process' arguments and environment must stay under a quarter of the stack limit.
-SPILL_LIMIT = 96 * 1024
 USER = 65532
 MOUNT = "/nexus"
 
@@ -92,7 +90,11 @@ def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": start.job_name, "labels": labels, "ownerReferences": [owner(run)]},
+        "metadata": {
+            "name": start.job_name,
+            "labels": labels,
+            "ownerReferences": owned_by("WorkflowRun", run.name, run.uid),
+        },
         "spec": _job_spec(start)
         | {"template": {"metadata": {"labels": labels}, "spec": _pod_spec(start, container, volumes)}},
     }
@@ -102,24 +104,16 @@ def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
     return TaskObjects(job, spilled)
 
 
-def owner(run: RunFact) -> dict[str, Any]:
-    """The owner reference to the run: whatever it makes goes when it goes."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "WorkflowRun",
-        "name": run.name,
-        "uid": run.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
-    }
-
-
 def config_map(name: str, run: RunFact, data: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:
     """An immutable ConfigMap of the run."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name, "labels": dict(labels), "ownerReferences": [owner(run)]},
+        "metadata": {
+            "name": name,
+            "labels": dict(labels),
+            "ownerReferences": owned_by("WorkflowRun", run.name, run.uid),
+        },
         "data": dict(data),
         "immutable": True,
     }

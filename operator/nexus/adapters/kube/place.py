@@ -29,8 +29,8 @@ from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
 from nexus.adapters.kube.observe import job_fact, owner_uid
+from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.podless import PodlessJobs
-from nexus.api.base import API_VERSION
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
@@ -111,18 +111,10 @@ class KubePlace:
         workflow = await self._definitions.workflow(record.key.namespace, reference.name)
         if workflow is None:
             return record
-        owner = {
-            "apiVersion": API_VERSION,
-            "kind": "Workflow",
-            "name": reference.name,
-            "uid": workflow["metadata"]["uid"],
-            "controller": True,
-            "blockOwnerDeletion": False,
-        }
         patch = {
             "metadata": {
                 "resourceVersion": str(record.resource_version),
-                "ownerReferences": [owner],
+                "ownerReferences": owned_by("Workflow", reference.name, workflow["metadata"]["uid"]),
                 "labels": {LABEL_WORKFLOW: label_value(reference.name)},
             }
         }

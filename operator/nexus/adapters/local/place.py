@@ -23,6 +23,7 @@ from nexus.api.run import WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.facts import Facts, JobFact, Refusal, RunFact
 from nexus.core.outputs import find_frame
+from nexus.core.payload import SPILL_LIMIT
 from nexus.core.plan import LoadOutput, Payload, ReadFrame, RunEvent, StartTask, StopJob, StoreOutput
 from nexus.runtime.ports import RunKey, View
 
@@ -31,7 +32,6 @@ INHERITED = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "DOCKER_HOST"),
 )
-SPILL_LIMIT = 96 * 1024
 
 
 class Observer(Protocol):
