@@ -6,12 +6,12 @@ from datetime import datetime
 
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
+from nexus.core import kinds
 from nexus.core.board import Board
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Facts
 from nexus.core.finish import refuse, status_of
-from nexus.core.observe import observe
 from nexus.core.params import ParamsInvalid
 from nexus.core.plan import Plan
 from nexus.core.start import start
@@ -38,7 +38,7 @@ def decide(
             return refuse(facts, now, Reason.PARAMS_INVALID, str(error))
     started_at = recorded.start_time if recorded and recorded.start_time else now
     for node in definition.nodes.values():
-        observe(board, node)
+        kinds.of(node).observe(board, node)
     if not board.reads:
         stop(board, started_at)
         start(board)

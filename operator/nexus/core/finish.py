@@ -55,7 +55,7 @@ def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
 def _broken_off(task: TaskStatus, now: datetime, reason: Reason, message: str) -> TaskStatus:
     return task.model_copy(
         update={
-            "phase": TaskPhase.OMITTED if task.job is None else TaskPhase.FAILED,
+            "phase": TaskPhase.OMITTED if task.start_time is None else TaskPhase.FAILED,
             "reason": reason,
             "message": message[:1_000],
             "completion_time": now,

@@ -49,7 +49,7 @@ def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str) -> 
     board.tasks.update(board.planned)
     open_ = [task for task in board.tasks.values() if not task.phase.ended]
     for task in open_:
-        board.end(task.name, TaskPhase.OMITTED if task.job is None else started, reason, message)
+        board.end(task.name, TaskPhase.OMITTED if task.start_time is None else started, reason, message)
     if open_:
         board.stopped = (reason, message)
 

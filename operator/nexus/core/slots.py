@@ -1,0 +1,41 @@
+"""Slots: maxParallelTasks, the pods that a run may have at the same time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nexus.api.reasons import Reason
+from nexus.api.run import TaskStatus
+from nexus.core.board import Board
+from nexus.core.definition import Node
+
+
+@dataclass
+class Slots:
+    """How many more pods the run may have. One is taken by every task with a pod, or with one on its way, and by a
+    pod that is still to be stopped; a delay between attempts takes none."""
+
+    limit: int
+    free: int
+
+    @classmethod
+    def of(cls, board: Board) -> Slots:
+        """The slots as the facts say."""
+        limit = board.definition.max_parallel_tasks
+        return cls(limit, limit - sum(_takes_slot(board, task) for task in board.tasks.values()))
+
+
+def _takes_slot(board: Board, task: TaskStatus) -> bool:
+    if task.job is None:
+        return False
+    if not task.phase.ended and task.next_attempt_time is None:
+        return True
+    return any(pod.live for job in board.facts.jobs.get(task.name, ()) for pod in job.pods)
+
+
+def has_slot(board: Board, node: Node, slots: Slots) -> bool:
+    """Whether the task may have a pod now; where not, its status says so."""
+    if slots.free > 0:
+        return True
+    board.wait(node.name, Reason.PARALLELISM, f"{slots.limit} tasks of the run are running (maxParallelTasks)")
+    return False
