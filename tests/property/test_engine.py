@@ -221,10 +221,13 @@ def test_nothing_is_written_between_two_changes(cel: Evaluator, case: Case) -> N
     with story(case.spec, cel) as subject:
         case.told_on(subject)
         subject.operator()
+        clock = subject.cluster.clock
         while not subject.ended:
             subject.settle()
-            assert_idle(subject)
-            subject.cluster.clock.step()
+            # What is due at this very instant, as the start of a retry, is a change that the test has not made yet.
+            if clock.next_due() != clock.now():
+                assert_idle(subject)
+            clock.step()
 
 
 def mortal(chance: random.Random, every: int) -> Callable[[Story], None]:
