@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 Path = tuple[str | int, ...]
@@ -31,3 +32,11 @@ def field_name(path: Iterable[str | int]) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def duplicates(path: Path, names: Sequence[str], what: str) -> Iterator[Problem]:
+    """A problem for each name that a list of named things has more than once, at its last place."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            last = len(names) - 1 - names[::-1].index(name)
+            yield Problem((*path, last, "name"), f"{count} {what}s are named {name}: names are unique")

@@ -1,0 +1,84 @@
+"""Validate: everything about a definition that can be known before a run, each problem with its place.
+
+The CRD's rules say the same of what CEL can see; here are also cycles, expressions and their types, and names that
+are close to the right one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from nexus.api.base import GROUP
+from nexus.api.tasks import EnvVar, Task
+from nexus.api.workflow import WorkflowSpec
+from nexus.core import scope
+from nexus.core.definition import prepare
+from nexus.core.expressions import Evaluator
+from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.validate.dependencies import cycle, dependencies
+from nexus.core.validate.expressions import expressions, template
+from nexus.core.validate.params import params
+from nexus.core.validate.task import env_problems, kinds_of, shape
+
+
+def problems(spec: WorkflowSpec, evaluator: Evaluator) -> list[Problem]:
+    """What is wrong with a definition, in the order of its fields; empty where it can run."""
+    found = [
+        *params(spec, evaluator),
+        *_labels(spec),
+        *duplicates(("tasks",), [task.name for task in spec.tasks], "task"),
+    ]
+    if spec.defaults is not None:
+        found += env_problems(("defaults",), spec.defaults.env, spec.defaults.env_from, None)
+        found += _default_env(spec, spec.defaults.env or (), evaluator)
+    for position, task in enumerate(spec.tasks):
+        found += shape(("tasks", position), task)
+    readable = _readable(spec)
+    if readable:
+        every = [task.name for task in spec.tasks]
+        definition = prepare(spec.model_copy(update={"tasks": list(readable.values())}))
+        for position, task in readable.items():
+            found += expressions(("tasks", position), task, definition, evaluator, every)
+    return [*found, *dependencies(spec), *cycle(spec)]
+
+
+def _readable(spec: WorkflowSpec) -> dict[int, Task]:
+    """The tasks, by position, whose expressions can be checked although others have mistakes: those of one name and
+    with a type that wait for no cycle and for no unreadable task. Dependencies that do not exist are left out.
+    """
+    counts = Counter(task.name for task in spec.tasks)
+    left = {
+        position: task.model_copy(update={"depends_on": [name for name in task.depends_on or () if name in counts]})
+        for position, task in enumerate(spec.tasks)
+        if counts[task.name] == 1 and kinds_of(task)
+    }
+    waiting = {task.name: set(task.depends_on or ()) for task in left.values()}
+    dependents: dict[str, list[str]] = {}
+    for name, waited in waiting.items():
+        for dependency in waited:
+            dependents.setdefault(dependency, []).append(name)
+    reached = [name for name, waited in waiting.items() if not waited]
+    for name in reached:  # grows while it is walked: a task is reached once all that it waits for are
+        for dependent in dependents.get(name, ()):
+            waiting[dependent].discard(name)
+            if not waiting[dependent]:
+                reached.append(dependent)
+    known = set(reached)
+    return {position: task for position, task in left.items() if task.name in known}
+
+
+def _labels(spec: WorkflowSpec) -> Iterator[Problem]:
+    for key in spec.labels or {}:
+        domain = key.rpartition("/")[0]
+        if domain == GROUP or domain.endswith(("kubernetes.io", "k8s.io")):
+            yield Problem(("labels", key), f"labels of {domain} are not yours to set: choose another prefix")
+
+
+def _default_env(spec: WorkflowSpec, env: Iterable[EnvVar], evaluator: Evaluator) -> Iterator[Problem]:
+    """The defaults are for tasks anywhere in the DAG, so they see params and run alone."""
+    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
+    for position, variable in enumerate(env):
+        if variable.value is not None:
+            path: Path = ("defaults", "env", position, "value")
+            yield from template(path, variable.value, variables, evaluator, None, ())

@@ -1,0 +1,55 @@
+"""Checks of the DAG: dependencies that exist, and no cycle."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from graphlib import CycleError
+
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.definition import ordered
+from nexus.core.problem import Path, Problem
+
+
+def dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
+    """Dependencies that are not there, or are named twice."""
+    names = [task.name for task in spec.tasks]
+    known = set(names)
+    for position, task in enumerate(spec.tasks):
+        dependencies = task.depends_on or []
+        for index, dependency in enumerate(dependencies):
+            path: Path = ("tasks", position, "dependsOn", index)
+            if dependency == task.name:
+                yield Problem(path, "a task cannot depend on itself", task.name)
+            elif dependency not in known:
+                yield Problem(path, no_task(dependency, names), task.name)
+            elif dependency in dependencies[:index]:
+                yield Problem(path, f"{dependency} is named twice", task.name)
+
+
+def no_task(name: str, names: Sequence[str]) -> str:
+    """Why a task is not there, and which one is meant."""
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"tasks are {', '.join(names[:10])}"
+    return f"there is no task {name}: {hint}"
+
+
+def cycle(spec: WorkflowSpec) -> Iterator[Problem]:
+    """The first tasks that wait for each other."""
+    known = {task.name for task in spec.tasks}
+    graph = {
+        task.name: [name for name in task.depends_on or () if name in known and name != task.name]
+        for task in spec.tasks
+    }
+    try:
+        ordered(graph)
+    except CycleError as error:
+        # graphlib names the nodes from a dependency to its dependent; users read dependsOn the other way.
+        cycle = list(reversed(error.args[1]))
+        first = cycle[0]
+        position = next(index for index, task in enumerate(spec.tasks) if task.name == first)
+        yield Problem(
+            ("tasks", position, "dependsOn"),
+            f"the tasks wait for each other: {' -> '.join(cycle)}: remove one dependsOn",
+            first,
+        )

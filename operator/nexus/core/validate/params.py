@@ -1,0 +1,48 @@
+"""Checks of a definition's params: patterns, enums and defaults that fit their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nexus.api.workflow import Param, ParamType, WorkflowSpec
+from nexus.core import fields, scope
+from nexus.core.expressions import (
+    Evaluator,
+    ExpressionError,
+)
+from nexus.core.params import mismatch
+from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.validate.expressions import template
+
+
+def params(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
+    """What is wrong with the declared params."""
+    yield from duplicates(("params",), [param.name for param in spec.params or ()], "param")
+    for position, param in enumerate(spec.params or ()):
+        path: Path = ("params", position)
+        if param.pattern is not None:
+            if param.type not in (None, ParamType.STRING):
+                yield Problem((*path, "pattern"), f"params.{param.name} is no string: remove the pattern or the type")
+            try:
+                evaluator.evaluate("''.matches(pattern)", {"pattern": "string"}, {"pattern": param.pattern})
+            except ExpressionError as error:
+                yield Problem((*path, "pattern"), f"params.{param.name}: no RE2 expression: {error}")
+                continue
+        for index, value in enumerate(param.enum or ()):
+            wrong = mismatch(param.model_copy(update={"enum": None}), value, evaluator)
+            if wrong:
+                yield Problem((*path, "enum", index), wrong)
+        if "default" in param.model_fields_set:
+            yield from _default(path, param, evaluator)
+
+
+def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
+    """A default that is rendered is only known at run time; its expressions are checked for what they name."""
+    texts = [(at, text) for at, text in fields.deep((*path, "default"), param.default) if "${{" in text]
+    for at, text in texts:
+        for problem in template(at, text, scope.RUN_VARIABLES, evaluator, None, ()):
+            yield Problem(at, f"params.{param.name}: {problem.message}", offset=problem.offset)
+    if not texts:
+        wrong = mismatch(param, param.default, evaluator)
+        if wrong:
+            yield Problem((*path, "default"), wrong)
