@@ -186,6 +186,24 @@ CASES = {
     "no object in an entry of envFrom": Case(
         rules.ONE_ENV_SOURCE, one(envFrom=[{"configMapRef": {"name": "c"}}]), one(envFrom=[{"prefix": "A_"}])
     ),
+    "a pattern for a number": Case(
+        rules.PATTERN_IS_FOR_TEXT,
+        {**one(), "params": [{"name": "x", "pattern": "^a"}]},
+        {**one(), "params": [{"name": "x", "type": "integer", "pattern": "^a"}]},
+        says="spec.params[0].pattern: Forbidden",
+    ),
+    "bounds of a text": Case(
+        rules.BOUNDS_ARE_FOR_NUMBERS,
+        {**one(), "params": [{"name": "x", "type": "number", "minimum": -0.5, "maximum": 10}]},
+        {**one(), "params": [{"name": "x", "minimum": 1}]},
+        says="spec.params[0]: Forbidden",
+    ),
+    "bounds the wrong way round": Case(
+        rules.MINIMUM_UP_TO_MAXIMUM,
+        {**one(), "params": [{"name": "x", "type": "integer", "minimum": 3, "maximum": 3}]},
+        {**one(), "params": [{"name": "x", "type": "integer", "minimum": 3, "maximum": 2}]},
+        says="spec.params[0].minimum: Invalid value",
+    ),
     "a label that Kubernetes refuses": Case(
         rules.LABEL_KEYS, {**one(), "labels": {"acme.example/team": "a"}}, {**one(), "labels": {"my team": "a"}}
     ),

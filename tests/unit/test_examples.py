@@ -148,6 +148,16 @@ def test_conditions_choose_a_branch(size: int, ran: set[str], skipped: set[str],
     assert phases(finished) == {**dict.fromkeys(succeeded, "Succeeded"), **dict.fromkeys(skipped, "Skipped")}
 
 
+def test_params_have_defaults_and_may_be_left_out(evaluator: CelEvaluator) -> None:
+    finished = execute("params", evaluator, customer="acme")
+    assert finished.outputs["title"]["title"].startswith("acme in eu and us, 7.5% off, all of ")
+    assert finished.outputs["rows"] == {"regions": ["eu", "us"]}
+    assert phases(finished)["limited"] == "Skipped"
+    finished = execute("params", evaluator, customer="acme", limit=1)
+    assert finished.outputs["rows"] == {"regions": ["eu"]}
+    assert phases(finished)["limited"] == "Succeeded"
+
+
 def test_what_is_not_worth_a_retry_fails_at_once_and_is_cleaned_up(evaluator: CelEvaluator) -> None:
     finished = execute("retries", evaluator, chance=1, exit_code=42)
     assert finished.status.phase == "Failed"

@@ -75,6 +75,60 @@ def test_a_value_of_another_type_is_told_how_to_be_written(cel: Evaluator) -> No
     assert problems(cel, param("p", type="integer"), p="3") == ('params.p: "3" is no integer: write it without quotes',)
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (1, None),
+        (10, None),
+        (2.5, None),
+        (0.5, "params.p: 0.5 is below the minimum, 1"),
+        (-3, "params.p: -3 is below the minimum, 1"),
+        (10.01, "params.p: 10.01 is above the maximum, 10"),
+    ],
+)
+def test_a_number_keeps_to_its_bounds_themselves_allowed(cel: Evaluator, value: float, problem: str | None) -> None:
+    subject = param("p", type="number", minimum=1, maximum=10)
+
+    if problem is None:
+        assert resolve([subject], {"p": value}, RUN, cel) == {"p": value}
+    else:
+        assert problems(cel, subject, p=value) == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("fields", "without", "null"),
+    [
+        ({}, "no value and no default", "null is no string"),
+        ({"required": True}, "each run must give a value (required)", "null is no string"),
+        ({"required": False}, None, None),
+        ({"required": False, "default": None}, None, None),
+        ({"required": False, "type": "object"}, None, None),
+        ({"required": False, "default": "x"}, "x", "null is no string"),
+        ({"default": "x"}, "x", "null is no string"),
+    ],
+)
+def test_a_param_without_a_value_is_refused_unless_it_says_that_it_may_be_null(
+    cel: Evaluator, fields: dict[str, Any], without: str | None, null: str | None
+) -> None:
+    subject = param("p", **fields)
+
+    if without in (None, "x"):
+        assert resolve([subject], {}, RUN, cel) == {"p": without}
+    else:
+        assert without in problems(cel, subject)[0]
+    if null is None:
+        assert resolve([subject], {"p": None}, RUN, cel) == {"p": None}
+    else:
+        assert null in problems(cel, subject, p=None)[0]
+
+
+def test_a_param_that_may_be_null_is_still_held_to_the_rest(cel: Evaluator) -> None:
+    subject = param("p", required=False, type="integer", minimum=1, enum=[1, 2])
+
+    assert problems(cel, subject, p="x") == ('params.p: "x" is no integer',)
+    assert problems(cel, subject, p=3) == ("params.p: 3 is none of [1,2]",)
+
+
 def test_an_enum_names_what_it_allows(cel: Evaluator) -> None:
     subject = param("size", enum=["s", "m"])
 

@@ -46,10 +46,12 @@ def test_input_is_the_last_key_of_the_context(cel: Evaluator) -> None:
 
 
 def test_bash_gets_its_params_as_variables_text_as_it_is_and_the_rest_as_json(cel: Evaluator) -> None:
-    made = payload(cel, task("t", bash={"command": "echo $PARAM_A"}), a=NASTY, n=3, flag=True, items=[1, "ë"])
+    made = payload(cel, task("t", bash={"command": "echo $PARAM_A"}), a=NASTY, n=3, flag=True, items=[1, "ë"], big=None)
 
     assert made.script == "echo $PARAM_A"
-    assert made.variables == {"PARAM_A": NASTY, "PARAM_N": "3", "PARAM_FLAG": "true", "PARAM_ITEMS": '[1,"ë"]'}
+    texts = {"PARAM_A": NASTY, "PARAM_N": "3", "PARAM_FLAG": "true", "PARAM_ITEMS": '[1,"ë"]'}
+    # A shell takes the word null for a value like any other.
+    assert made.variables == {**texts, "PARAM_BIG": ""}
 
 
 def test_python_code_travels_as_it_is_written(cel: Evaluator) -> None:

@@ -239,6 +239,19 @@ def test_the_defaults_see_params_and_run_alone(cel: Evaluator) -> None:
         ({"name": "p", "type": "integer", "pattern": "x"}, "params[0].pattern: params.p is no string"),
         ({"name": "p", "default": "${{ params.q }}"}, "params[0].default: params.p: params.q is not known here"),
         ({"name": "p", "default": "${{ date(run.nme) }}"}, "did you mean run.name?"),
+        ({"name": "p", "minimum": 1}, "params[0].minimum: params.p is of type string, and only an integer or a number"),
+        ({"name": "p", "type": "array", "maximum": 1}, "give it that type, or remove the maximum"),
+        (
+            {"name": "p", "type": "number", "minimum": 2, "maximum": 1.5},
+            "params[0].minimum: params.p: the minimum 2 is above the maximum, 1.5",
+        ),
+        ({"name": "p", "type": "integer", "minimum": 1, "default": 0}, "default: params.p: 0 is below the minimum, 1"),
+        (
+            {"name": "p", "type": "number", "maximum": 9, "enum": [1, 10]},
+            "enum[1]: params.p: 10 is above the maximum, 9",
+        ),
+        ({"name": "p", "required": True, "default": "x"}, "params[0].default: params.p: a default is never used"),
+        ({"name": "p", "default": None}, "params[0].default: params.p: null is no string"),
     ],
 )
 def test_a_param_that_contradicts_itself(cel: Evaluator, param: dict[str, Any], message: str) -> None:

@@ -137,6 +137,22 @@ RESERVED_LABELS = Rule(
     "labels that begin with nexus.dev/ or batch.kubernetes.io/ are set for every Job: choose another prefix",
     reason="FieldValueForbidden",
 )
+PATTERN_IS_FOR_TEXT = Rule(
+    "!has(self.pattern) || !has(self.type) || self.type == 'string'",
+    "pattern is for a param of type string: take it out, or change the type",
+    field=".pattern",
+    reason="FieldValueForbidden",
+)
+BOUNDS_ARE_FOR_NUMBERS = Rule(
+    "!(has(self.minimum) || has(self.maximum)) || (has(self.type) && self.type in ['integer', 'number'])",
+    "minimum and maximum are for a param of type integer or number: give it that type, or take them out",
+    reason="FieldValueForbidden",
+)
+MINIMUM_UP_TO_MAXIMUM = Rule(
+    "!(has(self.minimum) && has(self.maximum)) || self.minimum <= self.maximum",
+    "minimum is above maximum, so that no value fits: swap them",
+    field=".minimum",
+)
 REF_OR_SPEC = _exactly_one(
     ("workflowRef", "workflowSpec"), "a run", "workflowRef names a Workflow, workflowSpec is a definition of its own"
 )
@@ -159,6 +175,7 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("Task", None): (ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES),
     ("Task", "dependsOn"): (UNIQUE_DEPENDENCIES,),
     ("Task", "when"): (_one_whole_expression("when", "tasks.load.output.rows > 0"),),
+    ("Param", None): (PATTERN_IS_FOR_TEXT, BOUNDS_ARE_FOR_NUMBERS, MINIMUM_UP_TO_MAXIMUM),
     ("Python", None): (CODE_OR_CALL, WITH_NEEDS_CALL),
     ("Python", "code"): (_no_expression("python code", "read it from `params` or `input`"),),
     ("Http", "result"): (_one_whole_expression("result", "response.json.total"),),

@@ -12,6 +12,8 @@ from nexus.api.reasons import Reason
 from nexus.api.tasks import EnvFrom, EnvVar, Retry, Seconds, Task
 
 ParamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]
+# As far as a double, which JSON's numbers are to many readers, holds whole numbers exactly.
+Bound = Annotated[float, Field(ge=-(2**53), le=2**53)]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317)]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", max_length=63)]
 
@@ -44,11 +46,28 @@ class Param(Model):
     description: Annotated[str, StringConstraints(max_length=1_024)] | None = None
     """What the param is for, in words."""
     default: Any = None
-    """The value where a run gives none; may use `${{ }}` over `run`. Without it, each run must give one."""
+    """The value where a run gives none; may use `${{ }}` over `run`. Without it, see `required`."""
+    required: bool | None = None
+    """Whether each run must give a value. Unless you say otherwise it must where there is no default. False without a
+    default: the param is null where a run gives none."""
     enum: Annotated[list[Any], Field(min_length=1, max_length=100)] | None = None
     """The values that are allowed."""
     pattern: Annotated[str, StringConstraints(max_length=512)] | None = None
     """An RE2 expression that is searched for in a string value; anchor it with ^ and $."""
+    minimum: Bound | None = None
+    """The smallest value of an integer or a number, itself allowed."""
+    maximum: Bound | None = None
+    """The largest value of an integer or a number, itself allowed."""
+
+    @property
+    def has_default(self) -> bool:
+        """True where a default is written, be it null."""
+        return "default" in self.model_fields_set
+
+    @property
+    def nullable(self) -> bool:
+        """True where a run may leave the param without a value: it is null then."""
+        return self.required is False and self.default is None
 
 
 class Defaults(Model):

@@ -41,16 +41,17 @@ def resolve(params: Sequence[Param], given: Mapping[str, Any], run: RunFact, eva
         where = f"params.{param.name}"
         if param.name in given:
             value = given[param.name]
-        elif "default" in param.model_fields_set:
+        elif param.has_default and param.required is not True:
             try:
                 value = _default(param, run, evaluator)
             except (TemplateError, ExpressionError) as error:
                 problems.append(f"{where}: its default fails: {error}")
                 continue
+        elif param.nullable:
+            value = None
         else:
-            problems.append(
-                f"{where}: no value and no default: give one with --param {param.name}=... or in spec.params"
-            )
+            lacks = "each run must give a value (required)" if param.required else "no value and no default"
+            problems.append(f"{where}: {lacks}: give one with --param {param.name}=... or in spec.params")
             continue
         values[param.name] = value
         problem = mismatch(param, value, evaluator)
@@ -82,10 +83,16 @@ def _unfit(values: Mapping[str, Any]) -> Iterator[str]:
 def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
     """What is wrong with a value, or None."""
     where, kind = f"params.{param.name}", param.type or ParamType.STRING
+    if value is None and param.nullable:
+        return None
     if not _is(kind, value):
         return f"{where}: {dump(value)[:80]} is no {kind.value}" + _type_hint(kind, value)
     if param.enum is not None and value not in param.enum:
         return f"{where}: {dump(value)[:80]} is none of {dump(param.enum)[:200]}"
+    if param.minimum is not None and value < param.minimum:
+        return f"{where}: {dump(value)} is below the minimum, {number_text(param.minimum)}"
+    if param.maximum is not None and value > param.maximum:
+        return f"{where}: {dump(value)} is above the maximum, {number_text(param.maximum)}"
     if param.pattern is not None and isinstance(value, str):
         try:
             found = evaluator.evaluate(
@@ -98,6 +105,11 @@ def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
         if not found:
             return f"{where}: {dump(value)[:80]} does not match the pattern {param.pattern}"
     return None
+
+
+def number_text(value: float) -> str:
+    """A bound as its author wrote it: 10, not 10.0."""
+    return dump(int(value) if value.is_integer() else value)
 
 
 def _is(kind: ParamType, value: Any) -> bool:

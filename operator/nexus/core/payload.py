@@ -66,7 +66,7 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
         case "bash":
             assert task.bash is not None
             image, script = task.bash.image, task.bash.command
-            variables = {f"PARAM_{name.upper()}": as_text(value) for name, value in context.params.items()}
+            variables = {f"PARAM_{name.upper()}": _param_text(value) for name, value in context.params.items()}
         case "sql":
             assert task.sql is not None
             image, task_json = task.sql.image, dump(_sql(task.sql, renderer))
@@ -91,6 +91,11 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
     )
     _check_total(payload)
     return payload
+
+
+def _param_text(value: Any) -> str:
+    """A param that was not given is an empty variable: `null` would be a value like any other to a shell."""
+    return "" if value is None else as_text(value)
 
 
 def _env(variable: EnvVar, renderer: Renderer) -> EnvVar:

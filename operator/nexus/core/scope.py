@@ -34,8 +34,13 @@ RUN_VARIABLES: Mapping[str, str] = {
 
 def param_variables(params: Iterable[Param]) -> dict[str, str]:
     """`params.NAME` for each param, and `params` for all of them."""
-    named = {f"params.{param.name}": _PARAM_TYPES[param.type or ParamType.STRING] for param in params}
+    named = {f"params.{param.name}": _type_of(param) for param in params}
     return {**named, "params": "map"}
+
+
+def _type_of(param: Param) -> str:
+    """A param that may be null is `dyn`: it is compared with null, which no other type can be."""
+    return "dyn" if param.nullable else _PARAM_TYPES[param.type or ParamType.STRING]
 
 
 def task_variables(tasks: Iterable[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from nexus.core.expressions import (
     Evaluator,
     ExpressionError,
 )
-from nexus.core.params import mismatch
+from nexus.core.params import mismatch, number_text
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.validate.expressions import template
 
@@ -28,12 +28,32 @@ def params(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
             except ExpressionError as error:
                 yield Problem((*path, "pattern"), f"params.{param.name}: no RE2 expression: {error}")
                 continue
+        unbound = list(_bounds(path, param))
+        yield from unbound
+        if unbound:
+            continue
         for index, value in enumerate(param.enum or ()):
             wrong = mismatch(param.model_copy(update={"enum": None}), value, evaluator)
             if wrong:
                 yield Problem((*path, "enum", index), wrong)
-        if "default" in param.model_fields_set:
+        if param.has_default and param.required:
+            message = f"params.{param.name}: a default is never used where each run must give a value: "
+            yield Problem((*path, "default"), message + "remove the default, or required")
+        if param.has_default:
             yield from _default(path, param, evaluator)
+
+
+def _bounds(path: Path, param: Param) -> Iterator[Problem]:
+    for field in ("minimum", "maximum"):
+        if getattr(param, field) is not None and param.type not in (ParamType.INTEGER, ParamType.NUMBER):
+            kind = (param.type or ParamType.STRING).value
+            message = f"params.{param.name} is of type {kind}, and only an integer or a number has a {field}: "
+            yield Problem((*path, field), message + f"give it that type, or remove the {field}")
+    if param.minimum is not None and param.maximum is not None and param.minimum > param.maximum:
+        bounds = f"{number_text(param.minimum)} is above the maximum, {number_text(param.maximum)}"
+        yield Problem(
+            (*path, "minimum"), f"params.{param.name}: the minimum {bounds}, so that no value fits: swap them"
+        )
 
 
 def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
