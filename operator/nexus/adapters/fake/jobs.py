@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from nexus.adapters.fake.clock import Clock, Timer
-from nexus.adapters.fake.objects import condition, controlled_by, copied, owners, parsed, timestamp
+from nexus.adapters.fake.objects import condition, controlled_by, copied, duplicate, owners, parsed, timestamp
 from nexus.adapters.fake.pod_failure_policy import verdict
 from nexus.adapters.fake.store import Store
 from nexus.adapters.kube.api import EVENTS, JOBS, PODS, Object
@@ -55,7 +55,7 @@ class _Sync:
     def __init__(self, job: Object, pods: list[Object]) -> None:
         self.job = job
         self.spec: Object = job["spec"]
-        self.status: Object = copied(job.get("status") or {})
+        self.status: Object = duplicate(job.get("status") or {})
         self.pods = pods
         self.only_failed = self.spec["podReplacementPolicy"] == "Failed"
         self.active = [pod for pod in pods if phase(pod) not in TERMINAL and not going(pod)]
@@ -136,7 +136,7 @@ class JobController:
         if job["spec"]["completionMode"] == "Indexed":
             raise NotImplementedError(f"Job {job['metadata']['name']}: the fake Job controller runs no Indexed Jobs")
         uid, namespace = job["metadata"]["uid"], job["metadata"]["namespace"]
-        sync = _Sync(job, [copied(pod) for pod in self.store.bodies(PODS, namespace) if controlled_by(pod, uid)])
+        sync = _Sync(job, [duplicate(pod) for pod in self.store.bodies(PODS, namespace) if controlled_by(pod, uid)])
         if not sync.suspended and "startTime" not in sync.status:
             sync.status["startTime"] = timestamp(self.clock.now())
         self._count_failures(sync)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -10,14 +11,21 @@ from nexus.adapters.kube.api import Object
 
 
 def copied(value: Any) -> Any:
-    """A deep copy of a JSON value (three times as fast as copy.deepcopy, and it refuses what JSON does not know)."""
+    """A deep copy of what a client sent: JSON alone, tuples as lists; refuses what JSON does not know."""
     if isinstance(value, dict):
         return {key: copied(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [copied(item) for item in value]
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if value is None or isinstance(value, (int, float, bool)):
         return value
+    if isinstance(value, str):
+        return str(value)  # an enum's member too
     raise TypeError(f"{type(value).__name__} is no JSON value: {value!r}")
+
+
+def duplicate(stored: Any) -> Any:
+    """A deep copy of what is stored, which `copied` has seen: every watch and every answer is one, thousands a test."""
+    return marshal.loads(marshal.dumps(stored))
 
 
 def merged(target: Any, patch: Any) -> Any:

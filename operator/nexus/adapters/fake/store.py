@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from nexus.adapters.fake import admission
 from nexus.adapters.fake.clock import Clock
-from nexus.adapters.fake.objects import copied, merged, owners, timestamp
+from nexus.adapters.fake.objects import copied, duplicate, merged, owners, timestamp
 from nexus.adapters.fake.selectors import fields, selector
 from nexus.adapters.kube.api import PODS, Kind, Object, WatchEvent, error_from
 
@@ -61,7 +61,7 @@ class Subscription:
             return
         if type_ == "MODIFIED" and was != is_:
             type_ = "ADDED" if is_ else "DELETED"
-        self._send(WatchEvent(type_, copied(new if new is not None else old)))
+        self._send(WatchEvent(type_, duplicate(new if new is not None else old)))
 
     def deliver(self, count: int | None = None) -> int:
         """Hand over the first `count` pending events (all of them without); returns how many."""
@@ -74,7 +74,7 @@ class Subscription:
         """Send ADDED for all that is there now, as on start-up and after every 410. Nobody tells what is gone."""
         for body in self.store.bodies(self.kind, self.namespace):
             if self._sees(body):
-                self._send(WatchEvent("ADDED", copied(body)))
+                self._send(WatchEvent("ADDED", duplicate(body)))
 
     def close(self) -> None:
         """End the watch."""
@@ -215,7 +215,7 @@ class Store:
         """A controller's own write: `edit` alters a copy in place, status and all; stored only where it differs."""
 
         def change(body: Object) -> Object:
-            body = copied(body)
+            body = duplicate(body)
             edit(body)
             return body
 
@@ -332,7 +332,7 @@ class Store:
         metadata = body["metadata"]
         old = self._objects[kind].pop((metadata["namespace"], metadata["name"]))
         self._version += 1
-        last = copied(body)
+        last = duplicate(body)
         last["metadata"]["resourceVersion"] = str(self._version)
         self._announce(kind, "DELETED", old, last)
         self._garbage_possible()
@@ -361,7 +361,7 @@ class Store:
 
 
 def _read(body: Object) -> Object:
-    result: Object = copied(body)
+    result: Object = duplicate(body)
     return result
 
 
