@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import cluster, local  # noqa: E402
+from tests.bench import cluster, decide, local  # noqa: E402
 from tests.bench.results import table, write  # noqa: E402
 
 CLUSTER = [sys.executable, str(ROOT / "tests/cluster/cluster.py")]
@@ -40,7 +40,7 @@ def _environment(text: str) -> dict[str, str]:
 def main() -> int:
     """Run everything; the cluster is left as it was found."""
     was_up = subprocess.run([*CLUSTER, "status"], check=False, capture_output=True).returncode == 0
-    rows = [local.local_chain()]
+    rows = [local.local_chain(), *decide.decide_500()]
     _cluster("up")
     try:
         environment = _environment(_cluster("env"))

@@ -11,6 +11,7 @@ from typing import Any
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import OutputRef, TaskStatus
 from nexus.core import scope
+from nexus.core.bounds import cut, message_limit
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import Facts, JobFact
@@ -60,6 +61,11 @@ class Board:
         return resolve(self.definition.spec.params or (), self.facts.run.params, self.facts.run, self.evaluator)
 
     @cached_property
+    def message_limit(self) -> int:
+        """Bytes of a task's message."""
+        return message_limit(len(self.tasks))
+
+    @cached_property
     def inline_size(self) -> int:
         """Bytes of the outputs that the status holds."""
         return sum(len(dump(status.output).encode()) for status in self.tasks.values() if status.output)
@@ -77,11 +83,11 @@ class Board:
 
     def wait(self, task: str, reason: Reason, message: str) -> None:
         """Say why a task that has not ended is not further."""
-        self.move(task, reason=reason, message=message[:1_024])
+        self.move(task, reason=reason, message=cut(message, self.message_limit))
 
     def end(self, task: str, phase: TaskPhase, reason: Reason | None = None, message: str = "", **changes: Any) -> None:
         """End a task, once; its ending is an Event."""
-        text = message[:1_000] or None
+        text = cut(message, self.message_limit) or None
         self.move(
             task,
             phase=phase,

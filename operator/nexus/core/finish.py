@@ -8,6 +8,7 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import Condition
 from nexus.core.board import Board
+from nexus.core.bounds import cut, message_limit
 from nexus.core.facts import Facts
 from nexus.core.plan import Plan, RunEvent
 from nexus.core.stop import stray_jobs
@@ -40,7 +41,8 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
 def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
     """The plan for a run that cannot start, or cannot go on: it ends Failed, and what runs is stopped."""
     recorded = facts.status or WorkflowRunStatus()
-    tasks = [task if task.phase.ended else _broken_off(task, now, reason, message) for task in recorded.tasks or ()]
+    words = cut(message, message_limit(len(recorded.tasks or ())))
+    tasks = [task if task.phase.ended else _broken_off(task, now, reason, words) for task in recorded.tasks or ()]
     status = recorded.model_copy(
         update={
             "observed_generation": facts.run.generation,
@@ -57,7 +59,7 @@ def _broken_off(task: TaskStatus, now: datetime, reason: Reason, message: str) -
         update={
             "phase": TaskPhase.OMITTED if task.start_time is None else TaskPhase.FAILED,
             "reason": reason,
-            "message": message[:1_000],
+            "message": message,
             "completion_time": now,
             "next_attempt_time": None,
         }

@@ -1,0 +1,23 @@
+"""Bounds: how much of a run's status its texts may take, so that the object of 500 failed tasks fits etcd well."""
+
+from __future__ import annotations
+
+# Bytes of all tasks' messages together; one alone is never longer than a message may be.
+MESSAGES_LIMIT = 64 * 1024
+MESSAGE_LIMIT = 1_000
+# What a message of the largest workflow keeps: the reason in words fits, the end of a stack of wrapped errors does not.
+LEAST_MESSAGE_LIMIT = 128
+
+
+def message_limit(tasks: int) -> int:
+    """Bytes of one task's message in a run of so many tasks. A function of the definition alone: what is known of a
+    task that has ended never changes again."""
+    return max(LEAST_MESSAGE_LIMIT, min(MESSAGE_LIMIT, MESSAGES_LIMIT // max(tasks, 1)))
+
+
+def cut(text: str, limit: int) -> str:
+    """A text of at most `limit` bytes of UTF-8; an ellipsis shows where it was cut."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= limit:
+        return text
+    return encoded[: limit - len("…".encode())].decode(errors="ignore") + "…"
