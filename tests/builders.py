@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.api.run import Approval, TaskStatus, WorkflowRunStatus
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.definition import Definition, prepare
@@ -127,6 +127,11 @@ def facts(*jobs: JobFact, status: WorkflowRunStatus | None = None, run: RunFact 
     for entry in jobs:
         by_task[entry.task] = (*by_task.get(entry.task, ()), entry)
     return Facts(run=run, status=status, jobs=by_task, **fields)
+
+
+def approval(task_name: str, decision: str = "Approved", **fields: Any) -> Approval:
+    """What Ann decided about a task."""
+    return Approval.model_validate({"task": task_name, "decision": decision, "by": "ann", **fields})
 
 
 def run_with(params: Mapping[str, Any], **fields: Any) -> RunFact:

@@ -258,6 +258,11 @@ class Story:
             self.cluster.clock.step()
             self.settle()
 
+    def steer(self, **spec: Any) -> None:
+        """A person changes the run's spec."""
+        patch = self.cluster.connect().patch(WORKFLOW_RUNS, KEY.namespace, KEY.name, {"spec": spec})
+        self.loop.run_until_complete(patch)
+
     def writes(self) -> int:
         """Writes of all operators that are alive."""
         return sum(len(operator.api.writes) for operator in self.operators)

@@ -238,7 +238,9 @@ def test_the_server_refuses_and_says_what_to_do(cluster: Cluster, kind: str, tit
 
 
 def test_every_rule_has_an_object_that_it_refuses() -> None:
-    elsewhere = {rules.SHORT_NAME, rules.REF_OR_SPEC, rules.RUN_NEVER_CHANGES}  # each has a test below
+    # Each of these has a test below.
+    elsewhere = {rules.SHORT_NAME, rules.REF_OR_SPEC, rules.RUN_NEVER_CHANGES, rules.CANCEL_STAYS}
+    elsewhere |= {rules.APPROVALS_STAY, rules.ONE_APPROVAL_A_TASK}
     assert {rule for entries in RULES.values() for rule in entries} == {
         case.rule for case in CASES.values()
     } | elsewhere
@@ -369,6 +371,69 @@ def test_the_spec_of_a_run_never_changes(cluster: Cluster, before: Object, after
         labelled = {**stored, "metadata": stored["metadata"] | {"labels": {"a": "b"}}}
         assert cluster.replace(labelled, dry=True).status_code == 200
         assert rules.RUN_NEVER_CHANGES.message in message_of(cluster.replace({**stored, "spec": after}, dry=True))
+        # Nor under cover of what may change.
+        covered = {**after, "suspend": True, "cancel": "Graceful", "approvals": [approval("a")]}
+        assert rules.RUN_NEVER_CHANGES.message in message_of(cluster.replace({**stored, "spec": covered}, dry=True))
+    finally:
+        cluster.delete(stored)
+
+
+def approval(task: str, decision: str = "Approved", **fields: Any) -> Object:
+    return {"task": task, "decision": decision, "by": "ann", **fields}
+
+
+FREE: Object = {"workflowSpec": posting({"a": [1, None]}), "params": {"x": {"y": None}}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"suspend": True}),
+        ({"suspend": True}, {"suspend": False}),
+        ({"suspend": True}, {}),
+        ({}, {"cancel": "Graceful"}),
+        ({"cancel": "Graceful"}, {"cancel": "Immediate", "suspend": True}),
+        ({}, {"approvals": [approval("a", comment="fine", time="2026-11-23T10:00:00Z")]}),
+        ({"approvals": [approval("a")]}, {"approvals": [approval("a"), approval("b", "Rejected")]}),
+    ],
+)
+def test_a_run_is_suspended_cancelled_and_approved_by_its_spec(cluster: Cluster, before: Object, after: Object) -> None:
+    stored = cluster.create(run("steered", **FREE, **before), dry=False).json()
+    try:
+        changed = cluster.replace({**stored, "spec": {**FREE, **after}}, dry=True)
+        assert changed.status_code == 200, changed.text
+        assert changed.json()["spec"] == {**FREE, **after}
+    finally:
+        cluster.delete(stored)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rule"),
+    [
+        ({"cancel": "Graceful"}, {}, rules.CANCEL_STAYS),
+        ({"cancel": "Immediate"}, {"cancel": "Graceful"}, rules.CANCEL_STAYS),
+        ({"approvals": [approval("a")]}, {}, rules.APPROVALS_STAY),
+        ({"approvals": [approval("a")]}, {"approvals": []}, rules.APPROVALS_STAY),
+        ({"approvals": [approval("a")]}, {"approvals": [approval("a", "Rejected")]}, rules.APPROVALS_STAY),
+        ({"approvals": [approval("a")]}, {"approvals": [approval("a", comment="x")]}, rules.APPROVALS_STAY),
+        ({"approvals": [approval("a")]}, {"approvals": [approval("b"), approval("a")]}, rules.APPROVALS_STAY),
+        ({}, {"approvals": [approval("a"), approval("a", "Rejected")]}, rules.ONE_APPROVAL_A_TASK),
+    ],
+)
+def test_a_decision_about_a_run_is_not_taken_back(cluster: Cluster, before: Object, after: Object, rule: Rule) -> None:
+    stored = cluster.create(run("decided", **NAMED, **before), dry=False).json()
+    try:
+        assert rule.message in message_of(cluster.replace({**stored, "spec": {**NAMED, **after}}, dry=True))
+    finally:
+        cluster.delete(stored)
+
+
+def test_five_hundred_approvals_are_within_the_budget(cluster: Cluster) -> None:
+    approvals = [approval(f"{n:03d}-{'n' * 36}", by="b" * 253, comment="c" * 500) for n in range(500)]
+    stored = cluster.create(run("approved", **NAMED, approvals=approvals[:-1]), dry=False).json()
+    try:
+        changed = cluster.replace({**stored, "spec": {**NAMED, "approvals": approvals}}, dry=True)
+        assert changed.status_code == 200, changed.text
     finally:
         cluster.delete(stored)
 
@@ -406,6 +471,8 @@ def test_the_largest_definition_is_created_and_changed_within_the_budget(
     assert made.status_code == 201, made.text
     stored = made.json()
     stored["metadata"]["labels"] = {"a": "b"}
+    if kind == "WorkflowRun":
+        stored["spec"]["suspend"] = True
     try:
         changed = cluster.replace(stored)
         assert changed.status_code == 200, changed.text

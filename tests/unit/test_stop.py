@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from tests.builders import START, at, definition, ended, entry_of, facts, failed, job, pod, states, succeeded, task
+from tests.builders import RUN, START, at, definition, ended, entry_of, facts, failed, job, pod, states, succeeded, task
 
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.api.run import JobRef, TaskStatus, WorkflowRunStatus
+from nexus.api.run import Cancel, JobRef, TaskStatus, WorkflowRunStatus
 from nexus.core.decide import decide
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import JobFact
@@ -17,6 +19,7 @@ def entry(name: str, phase: TaskPhase, fact: JobFact | None = None) -> TaskStatu
     return TaskStatus(name=name, phase=phase, job=JobRef(name=fact.name, uid=fact.uid) if fact else None, attempts=1)
 
 
+CANCELLED = replace(RUN, cancel=Cancel.GRACEFUL)
 DIAMOND = (task("done"), task("runs", "done"), task("waits", "runs"), task("free"))
 
 
@@ -32,7 +35,7 @@ def test_cancel_ends_what_runs_and_omits_the_rest(cel: Evaluator) -> None:
     running, free = job("runs", pod()), job("free", pod())
 
     plan = decide(
-        definition(*DIAMOND), facts(running, free, succeeded("done"), status=recorded(cel), cancel=True), at(9), cel
+        definition(*DIAMOND), facts(running, free, succeeded("done"), status=recorded(cel), run=CANCELLED), at(9), cel
     )
 
     assert states(plan.status) == {
@@ -46,7 +49,7 @@ def test_cancel_ends_what_runs_and_omits_the_rest(cel: Evaluator) -> None:
 
 
 def test_cancel_of_a_run_whose_tasks_have_all_ended_comes_too_late(cel: Evaluator) -> None:
-    plan = decide(definition(task("t")), facts(succeeded("t"), cancel=True), at(9), cel)
+    plan = decide(definition(task("t")), facts(succeeded("t"), run=CANCELLED), at(9), cel)
 
     assert plan.status.phase == "Succeeded"
 

@@ -30,6 +30,7 @@ class RunPhase(StrEnum):
 
     PENDING = "Pending"
     RUNNING = "Running"
+    SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
@@ -37,7 +38,7 @@ class RunPhase(StrEnum):
     @property
     def ended(self) -> bool:
         """True where the run will not change any more."""
-        return self not in (RunPhase.PENDING, RunPhase.RUNNING)
+        return self in (RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.CANCELLED)
 
 
 class Reason(StrEnum):
@@ -47,6 +48,7 @@ class Reason(StrEnum):
     DEPENDENCIES = "Dependencies"
     PARALLELISM = "Parallelism"
     RETRY_DELAY = "RetryDelay"
+    SUSPENDED = "Suspended"
     STARTING = "Starting"
     UNSCHEDULABLE = "Unschedulable"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -97,6 +99,7 @@ _MEANING: dict[Reason, str] = {
     Reason.DEPENDENCIES: "The tasks it depends on have not ended yet.",
     Reason.PARALLELISM: "maxParallelTasks of the run are running already.",
     Reason.RETRY_DELAY: "An attempt failed; the next one starts when its delay is over.",
+    Reason.SUSPENDED: "The run is suspended: nothing new is started until it is resumed.",
     Reason.STARTING: "The pod is there, its container is not running yet.",
     Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
     Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nexus.api.run import WorkflowRunSpec
 from nexus.api.tasks import TASK_TYPES
 
 NAME_LIMIT = 63
@@ -156,11 +157,38 @@ MINIMUM_UP_TO_MAXIMUM = Rule(
 REF_OR_SPEC = _exactly_one(
     ("workflowRef", "workflowSpec"), "a run", "workflowRef names a Workflow, workflowSpec is a definition of its own"
 )
+RUN_CONTROLS = ("suspend", "cancel", "approvals")
+"""What may be changed of a run's spec; each has a rule of its own, or none."""
+
+
+def _same(field: str) -> str:
+    # By way of dyn(): CEL knows no type for a map of values of any kind, as params are, and hides the field; its value
+    # is there all the same, and == compares it to its depth, the names of its keys too.
+    new, old = f"dyn(self).{field}", f"dyn(oldSelf).{field}"
+    return f"(has({new}) ? has({old}) && {new} == {old} : !has({old}))"
+
+
 RUN_NEVER_CHANGES = Rule(
-    "self == oldSelf",
-    "the spec of a run never changes: create a new WorkflowRun instead",
+    " && ".join(
+        _same(field.alias or name)
+        for name, field in WorkflowRunSpec.model_fields.items()
+        if (field.alias or name) not in RUN_CONTROLS
+    ),
+    "of the spec of a run only suspend, cancel and approvals may change: create a new WorkflowRun instead",
     reason="FieldValueForbidden",
 )
+CANCEL_STAYS = Rule(
+    "!has(oldSelf.cancel) || (has(self.cancel) && self.cancel in [oldSelf.cancel, 'Immediate'])",
+    "a run that is cancelled stays cancelled; only Graceful may become Immediate",
+    reason="FieldValueForbidden",
+)
+APPROVALS_STAY = Rule(
+    "!has(oldSelf.approvals) || (has(self.approvals) && oldSelf.approvals.size() <= self.approvals.size() && "
+    "oldSelf.approvals.all(i, a, self.approvals[i] == a))",
+    "what was decided stays as it is: add an approval at the end of the list",
+    reason="FieldValueForbidden",
+)
+ONE_APPROVAL_A_TASK = unique("approvals", "x.task")
 SHORT_NAME = Rule(
     f"self.metadata.name.size() <= {NAME_LIMIT}",
     f"metadata.name becomes the value of a label: use at most {NAME_LIMIT} characters",
@@ -169,7 +197,8 @@ SHORT_NAME = Rule(
 RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("Workflow", None): (SHORT_NAME,),
     ("WorkflowRun", None): (SHORT_NAME,),
-    ("WorkflowRunSpec", None): (REF_OR_SPEC, RUN_NEVER_CHANGES),
+    ("WorkflowRunSpec", None): (REF_OR_SPEC, RUN_NEVER_CHANGES, CANCEL_STAYS, APPROVALS_STAY),
+    ("WorkflowRunSpec", "approvals"): (ONE_APPROVAL_A_TASK,),
     ("WorkflowSpec", "labels"): (LABEL_KEYS, RESERVED_LABELS),
     ("WorkflowSpec", "tasks"): (KNOWN_DEPENDENCIES,),
     ("Task", None): (ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES),

@@ -31,8 +31,38 @@ class WorkflowRef(Model):
     """Its name."""
 
 
+class Cancel(StrEnum):
+    """How a run is to be cancelled."""
+
+    GRACEFUL = "Graceful"
+    IMMEDIATE = "Immediate"
+
+
+class Decision(StrEnum):
+    """What a person says to a task that waits for approval."""
+
+    APPROVED = "Approved"
+    REJECTED = "Rejected"
+
+
+class Approval(Model):
+    """What a person decided about one approval task."""
+
+    task: TaskName
+    """Name of the task."""
+    decision: Decision
+    """Approved or Rejected."""
+    by: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    """Who decided. `nexus approve` writes the user that the API server knows; the audit log is the proof."""
+    comment: Annotated[str, StringConstraints(max_length=500)] | None = None
+    """Why, in words."""
+    time: Time | None = None
+    """When."""
+
+
 class WorkflowRunSpec(Model):
-    """What to execute: exactly one of workflowRef and workflowSpec, with params."""
+    """What to execute: exactly one of workflowRef and workflowSpec, with params. All of it stays as it is made, but for
+    suspend, cancel and approvals."""
 
     workflow_ref: WorkflowRef | None = None
     """The Workflow to execute, as it is when the run starts; later edits do not change the run."""
@@ -42,6 +72,14 @@ class WorkflowRunSpec(Model):
     """Values for the definition's params. They are values: `${{ }}` in them is not rendered."""
     triggered_by: Trigger | None = None
     """What made the run: manual (default), schedule, backfill, rerun, workflow (a child of another run) or api."""
+    suspend: bool | None = None
+    """True: nothing new is started, what is started goes on to its end; deadlines go on counting. May be changed at any
+    time."""
+    cancel: Cancel | None = None
+    """Graceful: tasks are stopped, then `finally` runs. Immediate: everything is stopped. Cancelling wins over suspend;
+    it may be made Immediate, and not be taken back."""
+    approvals: Annotated[list[Approval], Field(max_length=500)] | None = None
+    """What people decided about approval tasks, one entry a task; entries are added at the end and never change."""
 
 
 class JobRef(Model):
@@ -99,7 +137,7 @@ class WorkflowRunStatus(Model):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that the status speaks of."""
     phase: RunPhase = RunPhase.PENDING
-    """Pending, Running, Succeeded, Failed or Cancelled: a summary of the conditions and tasks."""
+    """Pending, Running, Suspended, Succeeded, Failed or Cancelled: a summary of the conditions and tasks."""
     reason: Reason | None = None
     """Why, in one word."""
     message: Annotated[str, StringConstraints(max_length=4_096)] | None = None
@@ -115,7 +153,7 @@ class WorkflowRunStatus(Model):
     tasks_done: Annotated[str, StringConstraints(max_length=64)] | None = None
     """Tasks that have ended, of all: 3/7."""
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
-    """Complete, Failed, and Finished (True either way)."""
+    """Complete, Failed, and Finished (True either way); Suspended of a run that is or was."""
     tasks: Annotated[list[TaskStatus], Field(max_length=1_000)] | None = None
     """One entry a task, in the order of the definition."""
 

@@ -30,6 +30,7 @@ STYLES = {
 RUN_STYLES = {
     RunPhase.PENDING: "dim",
     RunPhase.RUNNING: "cyan",
+    RunPhase.SUSPENDED: "yellow",
     RunPhase.SUCCEEDED: "bold green",
     RunPhase.FAILED: "bold red",
     RunPhase.CANCELLED: "bold yellow",

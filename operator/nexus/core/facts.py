@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from nexus.api.reasons import Reason
-from nexus.api.run import Trigger, WorkflowRunStatus
+from nexus.api.run import Approval, Cancel, Trigger, WorkflowRunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,14 @@ class RunFact:
     generation: int = 1
     trigger: Trigger = Trigger.MANUAL
     params: Mapping[str, Any] = field(default_factory=dict)
+    suspend: bool = False
+    cancel: Cancel | None = None
+    approvals: tuple[Approval, ...] = ()
+
+    @property
+    def suspended(self) -> bool:
+        """Whether nothing new may be started. A cancelled run is not: it has to come to its end."""
+        return self.suspend and self.cancel is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,5 @@ class Facts:
     outputs: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     frames: Mapping[str, str | None] = field(default_factory=dict)
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
-    cancel: bool = False
     native_backoff: bool = True
     """Whether a Job retries by itself (the Job controller does; a local subprocess does not)."""

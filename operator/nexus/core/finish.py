@@ -7,9 +7,10 @@ from datetime import datetime
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import Condition
+from nexus.core import suspend
 from nexus.core.board import Board
 from nexus.core.bounds import cut, message_limit
-from nexus.core.facts import Facts
+from nexus.core.facts import Facts, RunFact
 from nexus.core.plan import Plan, RunEvent
 from nexus.core.stop import stray_jobs
 
@@ -22,20 +23,32 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
     status = recorded.model_copy(
         update={
             "observed_generation": board.facts.run.generation,
-            "phase": RunPhase.RUNNING,
             "start_time": started_at,
             "tasks_done": f"{done}/{len(tasks)}",
             "tasks": tasks,
-            "reason": None,
-            "message": None,
         }
     )
     if done < len(tasks):
-        return status
+        return _under_way(board, status)
     phase, reason, message = _ending(board)
-    ended = _ended(status, phase, reason, message, board.now, board.facts.run.generation)
+    ended = _ended(status, phase, reason, message, board.now, board.facts.run)
     board.events.append(_event(board.facts, ended))
     return ended
+
+
+def _under_way(board: Board, status: WorkflowRunStatus) -> WorkflowRunStatus:
+    run = board.facts.run
+    if run.suspended != (status.phase is RunPhase.SUSPENDED):
+        word = "Suspended" if run.suspended else "Resumed"
+        board.events.append(RunEvent(f"Run{word}", f"run {run.name} {word.lower()}"))
+    return status.model_copy(
+        update={
+            "phase": RunPhase.SUSPENDED if run.suspended else RunPhase.RUNNING,
+            "reason": Reason.SUSPENDED if run.suspended else None,
+            "message": suspend.WORDS if run.suspended else None,
+            "conditions": suspend.conditions(status.conditions or (), run, board.now) or None,
+        }
+    )
 
 
 def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
@@ -50,7 +63,7 @@ def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
             "tasks": tasks or None,
         }
     )
-    ended = _ended(status, RunPhase.FAILED, reason, message[:4_096], now, facts.run.generation)
+    ended = _ended(status, RunPhase.FAILED, reason, message[:4_096], now, facts.run)
     return Plan(status=ended, stops=stray_jobs(tasks, facts.jobs), events=(_event(facts, ended),))
 
 
@@ -84,7 +97,7 @@ def _ending(board: Board) -> tuple[RunPhase, Reason | None, str]:
 
 
 def _ended(
-    status: WorkflowRunStatus, phase: RunPhase, reason: Reason | None, message: str, now: datetime, generation: int
+    status: WorkflowRunStatus, phase: RunPhase, reason: Reason | None, message: str, now: datetime, run: RunFact
 ) -> WorkflowRunStatus:
     succeeded = phase is RunPhase.SUCCEEDED
 
@@ -92,7 +105,7 @@ def _ended(
         return Condition(
             type=kind,
             status="True" if holds else "False",
-            observed_generation=generation,
+            observed_generation=run.generation,
             last_transition_time=now,
             reason=(reason.value if reason else phase.value),
             message=message[:1_024],
@@ -108,6 +121,7 @@ def _ended(
                 condition("Complete", succeeded),
                 condition("Failed", not succeeded),
                 condition("Finished", True),
+                *suspend.conditions(status.conditions or (), run, now, ended=True),
             ],
         }
     )

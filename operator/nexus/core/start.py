@@ -9,6 +9,7 @@ from nexus.core.definition import Node
 from nexus.core.expressions import ExpressionError, TemplateError, parse
 from nexus.core.slots import Slots, has_slot
 from nexus.core.stop import fail_fast
+from nexus.core.suspend import held_back
 
 
 def start(board: Board) -> None:
@@ -35,7 +36,7 @@ def _first(board: Board, node: Node, slots: Slots) -> None:
     if unmet is not None:
         board.end(node.name, unmet.phase, unmet.reason, unmet.message)
         return
-    if not has_slot(board, node, slots):
+    if held_back(board, node) or not has_slot(board, node, slots):
         return  # before `when`: it costs a call of the evaluator, and would be asked again at every look
     try:
         if node.task.when is not None and not _when(board, node):
@@ -63,7 +64,7 @@ def _retry(board: Board, node: Node, slots: Slots) -> None:
     assert due is not None
     if board.now < due:
         board.wakes.append(due)
-    elif has_slot(board, node, slots):
+    elif not held_back(board, node) and has_slot(board, node, slots):
         kinds.of(node).launch(board, node, slots)
 
 

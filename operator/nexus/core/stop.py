@@ -18,7 +18,7 @@ from nexus.core.plan import StopJob
 
 def stop(board: Board, started_at: datetime) -> None:
     """Apply whichever of the three holds; the first that does decides the words."""
-    if board.facts.cancel:
+    if board.facts.run.cancel is not None:
         _end_all(board, TaskPhase.CANCELLED, Reason.CANCELLED, "the run was cancelled")
         return
     seconds = board.definition.spec.deadline_seconds

@@ -52,6 +52,9 @@ class RunRecord:
             generation=self.generation,
             trigger=spec.triggered_by or Trigger.MANUAL,
             params=spec.params or {},
+            suspend=bool(spec.suspend),
+            cancel=spec.cancel,
+            approvals=tuple(spec.approvals or ()),
         )
 
 

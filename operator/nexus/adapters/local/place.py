@@ -67,7 +67,6 @@ class LocalPlace:
         self.run = run
         self.key = RunKey(run.namespace, run.name)
         self.recorded: WorkflowRunStatus | None = None
-        self.cancelled = False
         self._definition = definition
         self._bindings = bindings
         self._folder = folder
@@ -95,7 +94,7 @@ class LocalPlace:
         jobs: dict[str, tuple[JobFact, ...]] = {}
         for attempt in self._attempts.values():
             jobs[attempt.job.task] = (*jobs.get(attempt.job.task, ()), attempt.job)
-        facts = Facts(self.run, self.recorded, jobs, cancel=self.cancelled, native_backoff=False)
+        facts = Facts(self.run, self.recorded, jobs, native_backoff=False)
         return View(key, facts, self._definition, self.recorded)
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.place import LocalPlace, Observer
-from nexus.api.run import WorkflowRunStatus
+from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
@@ -47,7 +47,7 @@ async def run(
         def interrupt() -> None:
             nonlocal interrupts
             interrupts += 1
-            place.cancelled = True
+            place.run = replace(place.run, cancel=Cancel.IMMEDIATE if interrupts > 1 else Cancel.GRACEFUL)
             changed.set()
             if interrupts > 1:
                 killing.append(asyncio.ensure_future(place.kill()))

@@ -1,0 +1,47 @@
+"""Suspend: nothing new is started, what is started goes on to its end, and deadlines go on counting.
+
+A retry that the operator starts is something new; one that the Job controller starts within a Job is not. A cancelled
+run is not suspended any more, whatever its spec says: it has to come to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from nexus.api.reasons import Reason
+from nexus.api.workflow import Condition
+from nexus.core.board import Board
+from nexus.core.definition import Node
+from nexus.core.facts import RunFact
+
+WORDS = "the run is suspended: nothing new is started until spec.suspend is false"
+
+
+def held_back(board: Board, node: Node) -> bool:
+    """Whether the task, or its next attempt, may not start because the run is suspended; its status says so then."""
+    if board.facts.run.suspended:
+        board.wait(node.name, Reason.SUSPENDED, f"{WORDS} (nexus resume {board.facts.run.name})")
+    return board.facts.run.suspended
+
+
+def conditions(known: Sequence[Condition], run: RunFact, now: datetime, *, ended: bool = False) -> list[Condition]:
+    """The condition Suspended of a run that is or once was suspended, else nothing. `known` are those on record."""
+    before = next((condition for condition in known if condition.type == Reason.SUSPENDED.value), None)
+    suspended = run.suspended and not ended
+    if before is None and not suspended:
+        return []
+    status: Literal["True", "False"] = "True" if suspended else "False"
+    if before is not None and before.status == status:
+        return [before]
+    return [
+        Condition(
+            type=Reason.SUSPENDED.value,
+            status=status,
+            observed_generation=run.generation,
+            last_transition_time=now,
+            reason=Reason.SUSPENDED.value if suspended else "Ended" if ended else "Resumed",
+            message=WORDS if suspended else "",
+        )
+    ]
