@@ -154,6 +154,11 @@ MINIMUM_UP_TO_MAXIMUM = Rule(
     "minimum is above maximum, so that no value fits: swap them",
     field=".minimum",
 )
+OUTPUT_NAMES = Rule(
+    "self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_]{0,62}$'))",
+    "the name of an output is letters, digits and _, at most 63 of them and no digit first: expressions write it "
+    "as tasks.NAME.output.total",
+)
 REF_OR_SPEC = _exactly_one(
     ("workflowRef", "workflowSpec"), "a run", "workflowRef names a Workflow, workflowSpec is a definition of its own"
 )
@@ -201,6 +206,7 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("WorkflowRunSpec", "approvals"): (ONE_APPROVAL_A_TASK,),
     ("WorkflowSpec", "labels"): (LABEL_KEYS, RESERVED_LABELS),
     ("WorkflowSpec", "tasks"): (KNOWN_DEPENDENCIES,),
+    ("WorkflowSpec", "outputs"): (OUTPUT_NAMES,),
     ("Task", None): (ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES),
     ("Task", "dependsOn"): (UNIQUE_DEPENDENCIES,),
     ("Task", "when"): (_one_whole_expression("when", "tasks.load.output.rows > 0"),),

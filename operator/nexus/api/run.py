@@ -156,6 +156,10 @@ class WorkflowRunStatus(Model):
     """Complete, Failed, and Finished (True either way); Suspended of a run that is or was."""
     tasks: Annotated[list[TaskStatus], Field(max_length=1_000)] | None = None
     """One entry a task, in the order of the definition."""
+    outputs: Annotated[dict[str, Any], Field(max_length=1_024)] | None = None
+    """What the definition's outputs came to, where they are small; see outputsRef otherwise."""
+    outputs_ref: OutputRef | None = None
+    """Where the run's outputs lie that are too big for the status."""
 
 
 class WorkflowRun(Model):

@@ -14,6 +14,8 @@ from nexus.api.tasks import EnvFrom, EnvVar, Retry, Seconds, Task
 ParamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]
 # As far as a double, which JSON's numbers are to many readers, holds whole numbers exactly.
 Bound = Annotated[float, Field(ge=-(2**53), le=2**53)]
+OutputName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+OutputText = Annotated[str, StringConstraints(max_length=4_096)]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317)]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", max_length=63)]
 
@@ -103,6 +105,9 @@ class WorkflowSpec(Model):
     """What every task takes where it says nothing itself."""
     tasks: Annotated[list[Task], Field(min_length=1, max_length=500)]
     """The nodes of the DAG."""
+    outputs: Annotated[dict[OutputName, OutputText], Field(max_length=100)] | None = None
+    """What a run comes to, by name: text with `${{ }}` over params, run and all tasks, rendered when the run has
+    succeeded. One whole `${{ }}` keeps its type."""
 
 
 class Condition(Model):

@@ -8,6 +8,7 @@ from typing import Any
 
 from nexus.api.base import format_time, parse_time
 from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.cli import summary
 from nexus.cli.summary import compact
 from nexus.cli.words import plain, seconds_of, seconds_text, why
 from nexus.core.finish import duration
@@ -78,6 +79,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
         yield ""
         yield "Outputs"
         yield from (f"  {name:{width}}  {text}" for name, text in outputs if text)
+    yield from summary.of_workflow(status)
 
 
 def _task(task: TaskStatus, now: datetime) -> list[str]:

@@ -44,6 +44,7 @@ def lines(
         yield ""
         yield "Outputs"
         yield from (f"  {task:{width}}  {compact(value)}" for task, value in shown.items())
+    yield from of_workflow(status)
     path = critical_path(tasks, depends_on)
     if path:
         now = datetime.now(UTC)
@@ -54,6 +55,18 @@ def lines(
         yield f"Critical path  {' → '.join(steps)}"
     yield ""
     yield verdict(name, status)
+
+
+def of_workflow(status: WorkflowRunStatus) -> Iterator[str]:
+    """What the run came to, by the `outputs` of its definition."""
+    if status.outputs_ref is not None:
+        yield ""
+        yield f"Outputs of the workflow  {status.outputs_ref.size:,} bytes in ConfigMap {status.outputs_ref.config_map}"
+    elif status.outputs:
+        width = min(max(map(len, status.outputs)), 40)
+        yield ""
+        yield "Outputs of the workflow"
+        yield from (f"  {name:{width}}  {compact(value)}" for name, value in status.outputs.items())
 
 
 def verdict(name: str, status: WorkflowRunStatus) -> str:

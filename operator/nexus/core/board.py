@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -135,8 +135,12 @@ class Board:
 
     def renderer(self, node: Node) -> Renderer:
         """Renders the fields of one task: it sees params, run, and the tasks before it."""
-        run = scope.run_values(self.facts.run, "Running")
-        by_identifier = {task_identifier(name): name for name in node.ancestors}
+        return self.renderer_over(node.ancestors, self.variables(node), "Running")
+
+    def renderer_over(self, tasks: Iterable[str], variables: Mapping[str, str], phase: str) -> Renderer:
+        """Renders texts that see params, run and these tasks; `phase` is what run.phase is in them."""
+        run = scope.run_values(self.facts.run, phase)
+        by_identifier = {task_identifier(name): name for name in tasks}
 
         def lookup(variable: str) -> Any:
             root, _, rest = variable.partition(".")
@@ -148,7 +152,7 @@ class Board:
             task = by_identifier[name]
             return self.tasks[task].phase.value if attribute == "phase" else self.output(task)
 
-        return Renderer(self.evaluator, self.variables(node), lookup)
+        return Renderer(self.evaluator, variables, lookup)
 
     def variables(self, node: Node) -> dict[str, str]:
         """The names that the task's expressions may use, with their types."""

@@ -42,9 +42,9 @@ def decide(
     if not board.reads:
         stop(board, started_at)
         start(board)
-    if board.reads:
-        return Plan(status=recorded or status_of(board, started_at), reads=tuple(dict.fromkeys(board.reads)))
     status = status_of(board, started_at)
+    if board.reads:
+        return Plan(status=recorded or status, reads=tuple(dict.fromkeys(board.reads)))
     return Plan(
         status=status,
         stores=tuple(board.stores),

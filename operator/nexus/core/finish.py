@@ -8,15 +8,16 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import Condition
 from nexus.core import suspend
-from nexus.core.board import Board
+from nexus.core.board import Board, Unread
 from nexus.core.bounds import cut, message_limit
 from nexus.core.facts import Facts, RunFact
 from nexus.core.plan import Plan, RunEvent
+from nexus.core.run_outputs import NoOutputs, outputs
 from nexus.core.stop import stray_jobs
 
 
 def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
-    """The run's status; ended as soon as every task has ended."""
+    """The run's status; ended as soon as every task has ended and its outputs are rendered."""
     tasks = list(board.tasks.values())
     done = sum(task.phase.ended for task in tasks)
     recorded = board.facts.status or WorkflowRunStatus()
@@ -31,6 +32,13 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
     if done < len(tasks):
         return _under_way(board, status)
     phase, reason, message = _ending(board)
+    if phase is RunPhase.SUCCEEDED:
+        try:
+            status = status.model_copy(update=outputs(board))
+        except Unread:
+            return _under_way(board, status)
+        except NoOutputs as none:
+            phase, reason, message = RunPhase.FAILED, none.reason, none.message
     ended = _ended(status, phase, reason, message, board.now, board.facts.run)
     board.events.append(_event(board.facts, ended))
     return ended

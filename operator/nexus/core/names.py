@@ -40,6 +40,11 @@ def job_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
     return f"{_stem(run_name, 20)}-{_stem(task, 20)}-{ordinal}-{digest(run_uid, task, str(ordinal))}"
 
 
+def outputs_name(run_name: str, run_uid: str) -> str:
+    """Name of the ConfigMap that holds the outputs of a run."""
+    return f"{_stem(run_name, 40)}-outputs-{digest(run_uid, 'outputs')}"
+
+
 def output_name(job: str) -> str:
     """Name of the ConfigMap that holds the output of an attempt."""
     return f"{job}-output"

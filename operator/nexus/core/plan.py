@@ -48,7 +48,8 @@ class StartTask:
 
 @dataclass(frozen=True, slots=True)
 class StoreOutput:
-    """Keep an output that is too big for the status, before anything that depends on it starts."""
+    """Keep an output that is too big for the status, before anything that depends on it starts. `task` is empty for
+    the outputs of the run."""
 
     task: str
     config_map: str

@@ -18,6 +18,7 @@ from nexus.core.expressions import Evaluator
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.validate.dependencies import cycle, dependencies
 from nexus.core.validate.expressions import expressions, template
+from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
 from nexus.core.validate.task import env_problems, kinds_of, shape
 
@@ -40,6 +41,7 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator) -> list[Problem]:
         definition = prepare(spec.model_copy(update={"tasks": list(readable.values())}))
         for position, task in readable.items():
             found += expressions(("tasks", position), task, definition, evaluator, every)
+        found += outputs(spec, definition, evaluator, every)
     return [*found, *dependencies(spec), *cycle(spec)]
 
 

@@ -1,0 +1,65 @@
+"""Run outputs: what a run that has succeeded comes to, as its definition's `outputs` say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nexus.api.reasons import Reason
+from nexus.api.run import OutputRef
+from nexus.core import scope
+from nexus.core.board import Board
+from nexus.core.definition import Definition
+from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.names import outputs_name
+from nexus.core.outputs import INLINE_LIMIT, OUTPUT_LIMIT, dump
+from nexus.core.plan import StoreOutput
+
+
+class NoOutputs(Exception):
+    """The outputs cannot be had, and so the run has failed."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        self.message = message
+        super().__init__(message)
+
+
+def variables(definition: Definition) -> dict[str, str]:
+    """The names that the outputs may use, with their CEL types: params, run, and every task."""
+    return {
+        **scope.param_variables(definition.spec.params or ()),
+        **scope.RUN_VARIABLES,
+        **scope.task_variables(definition.nodes),
+    }
+
+
+def outputs(board: Board) -> dict[str, Any]:
+    """The fields of the status that hold the run's outputs; a store is noted on the board where they are large.
+
+    Raises NoOutputs, and Unread where a task's output has to be read first.
+    """
+    value = _rendered(board)
+    text = dump(value)
+    size = len(text.encode())
+    if size > OUTPUT_LIMIT:
+        raise NoOutputs(
+            Reason.OUTPUT_TOO_LARGE,
+            f"outputs: they are {size:,} bytes of JSON, the limit is {OUTPUT_LIMIT:,}: return less",
+        )
+    if size <= INLINE_LIMIT:
+        return {"outputs": value or None}
+    name = outputs_name(board.facts.run.name, board.facts.run.uid)
+    board.stores.append(StoreOutput("", name, text))
+    return {"outputs_ref": OutputRef(config_map=name, size=size)}
+
+
+def _rendered(board: Board) -> Mapping[str, Any]:
+    texts = board.definition.spec.outputs
+    if not texts:
+        return {}
+    renderer = board.renderer_over(board.tasks, variables(board.definition), "Succeeded")
+    try:
+        return {name: renderer.field(text, f"outputs.{name}") for name, text in texts.items()}
+    except (ExpressionError, TemplateError) as error:
+        raise NoOutputs(Reason.EXPRESSION_ERROR, str(error)) from error

@@ -1,0 +1,29 @@
+"""Checks of a definition's outputs: their names, and what their expressions name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from nexus.api.rules import OUTPUT_NAMES
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.definition import Definition
+from nexus.core.expressions import Evaluator
+from nexus.core.problem import Problem
+from nexus.core.run_outputs import variables
+from nexus.core.validate.expressions import template
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+def outputs(
+    spec: WorkflowSpec, definition: Definition, evaluator: Evaluator, names: Sequence[str]
+) -> Iterator[Problem]:
+    """What is wrong with the outputs. `definition` has the tasks that could be read, `names` are those of all; the
+    expressions are checked where both are the same."""
+    known = variables(definition) if len(definition.nodes) == len(names) else None
+    for name, text in (spec.outputs or {}).items():
+        if not _NAME.fullmatch(name):
+            yield Problem(("outputs", name), OUTPUT_NAMES.message)
+        if known is not None:
+            yield from template(("outputs", name), text, known, evaluator, None, names)
