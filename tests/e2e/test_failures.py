@@ -31,6 +31,8 @@ def retries(server: str) -> list[Object]:
         bash("final", "exit 42", retry={"limit": 5, "delaySeconds": 1, "failOnExitCodes": [41, 42]}),
         bash("final-native", "exit 42", retry={"limit": 5, "failOnExitCodes": [42]}),
         python("error", "n = 1\nraise KeyError('what is wrong')"),
+        bash("told", "echo looking; echo nothing; exit 3", retry={"limit": 1}, recordLogLines=1),
+        bash("spread", "exit 3", retry={"limit": 1, "delaySeconds": 4, "jitter": 0.5}, recordLogLines=1),
     ]
 
 
@@ -158,6 +160,27 @@ def test_an_exit_code_can_rule_retries_out(space: Space) -> None:
 def test_an_exception_is_told_with_its_line(space: Space) -> None:
     run = space.finished("retries", 120)
     assert task(run, "error")["message"] == "KeyError: 'what is wrong' (line 2)"
+
+
+def test_each_attempt_leaves_a_record(space: Space) -> None:
+    run = space.finished("retries", 120)
+    for name in ("native", "custom"):
+        first, second = task(run, name)["attemptRecords"]
+        assert [(entry["attempt"], entry["exitCode"], entry["reason"]) for entry in (first, second)] == [
+            (1, 3, "TaskError"),
+            (2, 3, "TaskError"),
+        ]
+        assert first["startTime"] <= first["completionTime"] < second["startTime"] <= second["completionTime"]
+        assert {entry["pod"] for entry in (first, second)} == {
+            pod["metadata"]["name"] for pod in space.pods("retries", name)
+        }
+        assert "logTail" not in first
+    assert [entry["exitCode"] for entry in task(run, "swift")["attemptRecords"]] == [1, 1, 0]
+    (error,) = task(run, "error")["attemptRecords"]
+    assert error["exception"] == {"type": "KeyError", "message": "'what is wrong'", "line": 2}
+    assert [entry["logTail"] for entry in task(run, "told")["attemptRecords"]] == ["nothing", "nothing"]
+    first, second = (datetime.fromisoformat(entry["startTime"]) for entry in task(run, "spread")["attemptRecords"])
+    assert 2 <= (second - first).total_seconds() < 12
 
 
 def test_time_limits_end_attempts_tasks_and_runs(space: Space) -> None:

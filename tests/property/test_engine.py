@@ -18,6 +18,7 @@ from tests.operators import KEY, Story, story
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import JOBS, PODS
 from nexus.api.reasons import TaskPhase
+from nexus.api.run import TaskStatus
 from nexus.api.tasks import Task, TriggerRule
 from nexus.api.workflow import WorkflowSpec
 from nexus.core import trigger_rule
@@ -30,6 +31,7 @@ retries = st.fixed_dictionaries(
     {"limit": st.integers(0, 2)},
     optional={
         "delaySeconds": st.sampled_from([0, 3, 10]),
+        "jitter": st.sampled_from([0, 0.5]),
         "failOnExitCodes": st.just([7]),
         "disruptions": st.sampled_from(["Ignore", "Count"]),
     },
@@ -83,6 +85,8 @@ def dags(draw: st.DrawFn, *, timed: bool) -> list[Task]:
             fields["when"] = f'${{{{ get(tasks["{depends_on[0]}"].output, "n", 1) == 1 }}}}'
         if draw(st.booleans()):
             fields["retry"] = draw(retries)
+        if draw(st.integers(0, 4)) == 0:
+            fields["recordLogLines"] = 2
         if timed:
             fields |= draw(
                 st.fixed_dictionaries(
@@ -196,10 +200,13 @@ def test_a_run_ends_the_same_with_deaths_as_without(cel: Evaluator, case: Case, 
     def summary(subject: Story) -> object:
         status = subject.status
         tasks = [
-            (entry.name, entry.phase, entry.reason, entry.attempts, entry.exit_code, entry.output)
+            (entry.name, entry.phase, entry.reason, entry.attempts, entry.exit_code, entry.output, records(entry))
             for entry in status.tasks or ()
         ]
         return status.phase, status.reason, tasks, sorted(subject.witness.order)
+
+    def records(entry: TaskStatus) -> object:
+        return [(record.attempt, record.reason, record.exit_code) for record in entry.attempt_records or ()]
 
     assert summary(troubled) == summary(calm)
 

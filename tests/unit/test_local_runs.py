@@ -31,6 +31,31 @@ def test_a_retry_comes_after_its_delay_and_its_output_alone_is_seen(tmp_path: Pa
     assert any(entry.reason is Reason.RETRY_DELAY and entry.exit_code == 3 for entry in waiting)
 
 
+def test_each_attempt_leaves_a_record_with_its_exception_and_what_it_wrote(tmp_path: Path) -> None:
+    code = f"""
+import pathlib
+tried = pathlib.Path({str(tmp_path / "tried")!r})
+print("looking")
+if not tried.exists():
+    tried.touch()
+    raise ValueError("not yet")
+output["big"] = "x" * 10_000
+print("done")
+"""
+    retry = {"limit": 1, "delaySeconds": 0}
+    ran = run_here(definition(task("t", python={"code": code}, retry=retry, recordLogLines=1)))
+    first, second = ran.task("t").attempt_records or ()
+
+    assert (first.attempt, first.exit_code, first.reason) == (1, 1, Reason.TASK_ERROR)
+    assert first.exception is not None
+    assert (first.exception.type, first.exception.message, first.exception.line) == ("ValueError", "not yet", 7)
+    assert first.log_tail == "ValueError: not yet"
+    assert (second.attempt, second.exit_code, second.reason, second.log_tail) == (2, 0, None, "done")
+    assert first.completion_time is not None
+    assert second.start_time is not None
+    assert first.completion_time <= second.start_time
+
+
 def test_a_listed_exit_code_ends_a_task_at_once() -> None:
     ran = run_here(definition(bash("no", "exit 4", retry={"limit": 5, "delaySeconds": 0, "failOnExitCodes": [4]})))
     assert ran.task("no").attempts == 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.core.log_lines import LONGEST, LogLines
+from nexus.core.log_lines import LONGEST, TAIL_LIMIT, LogLines, tail
 from nexus.core.outputs import FRAME_PREFIX
 
 FRAME = f"\n{FRAME_PREFIX}eJyrVkrLz1eyUkpKLFKqBQAd9QQr\n"
@@ -46,3 +47,24 @@ def test_the_size_of_the_chunks_does_not_matter(texts: list[str], size: int) -> 
     written = ("\n".join([*texts, "end"]) + FRAME).encode()
     chunks = [written[at : at + size] for at in range(0, len(written), size)]
     assert lines(*chunks) == [*texts, "end"]
+
+
+@pytest.mark.parametrize(
+    ("log", "count", "expected"),
+    [
+        (b"", 3, ""),
+        (b"one\ntwo\nthree\n", 2, "two\nthree"),
+        (b"one\ntwo", 5, "one\ntwo"),
+        (b"rows\n\nNEXUS-OUTPUT eJwrLU4=\n", 1, "rows"),
+        (b"a\0b\xff\n", 1, "ab\ufffd"),
+    ],
+)
+def test_the_tail_is_the_last_lines_without_the_frame(log: bytes, count: int, expected: str) -> None:
+    assert tail(log, count) == expected
+
+
+def test_the_tail_of_a_long_line_is_its_end_and_no_half_character() -> None:
+    kept = tail(("x" + "ü" * 2_000).encode(), 50)
+
+    assert len(kept.encode()) <= TAIL_LIMIT
+    assert set(kept) == {"ü"}

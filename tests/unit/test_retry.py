@@ -54,6 +54,29 @@ def test_a_delay_after_a_hundred_attempts_does_not_overflow() -> None:
     assert policy(delaySeconds=86_400, factor=10, maxDelaySeconds=86_400).delay(101).total_seconds() == 86_400
 
 
+def test_jitter_spreads_the_delay_either_way_as_far_as_it_says() -> None:
+    retry = policy(delaySeconds=100, factor=1, jitter=0.2)
+    delays = [retry.delay(1, f"run-{n}/t").total_seconds() for n in range(2_000)]
+
+    assert 80 <= min(delays) < 81
+    assert 119 < max(delays) <= 120
+    assert sum(delays) / len(delays) == pytest.approx(100, abs=1)
+
+
+def test_jitter_spreads_the_longest_delay_too() -> None:
+    retry = policy(delaySeconds=500, maxDelaySeconds=100, jitter=1)
+
+    assert 0 <= retry.delay(9, "a").total_seconds() <= 200
+    assert retry.delay(9, "a") != retry.delay(9, "b")
+
+
+def test_jitter_is_the_same_for_everybody_who_asks_and_another_for_each_attempt() -> None:
+    retry = policy(delaySeconds=60, jitter=0.5)
+
+    assert retry.due(1, at(0), "run/t") == policy(delaySeconds=60, jitter=0.5).due(1, at(0), "run/t")
+    assert len({retry.delay(attempts, "run/t").total_seconds() / 60 for attempts in (1, 2, 3)}) == 3
+
+
 def test_an_attempt_is_due_a_delay_after_the_failure() -> None:
     assert policy(limit=2).due(2, at(100)) == at(120)
 
@@ -67,6 +90,8 @@ def test_an_attempt_is_due_a_delay_after_the_failure() -> None:
         ({"delaySeconds": 9}, False),
         ({"factor": 1.5}, False),
         ({"maxDelaySeconds": 300}, False),
+        ({"jitter": 0}, True),
+        ({"jitter": 0.1}, False),
     ],
 )
 def test_the_job_controller_retries_only_with_the_delays_that_it_has(fields: dict[str, Any], native: bool) -> None:

@@ -100,6 +100,40 @@ class OutputRef(Model):
     """Bytes of the JSON text."""
 
 
+class AttemptError(Model):
+    """The exception that ended an attempt, as the bootstrap of a python, http or sql task saw it."""
+
+    type: Annotated[str, StringConstraints(max_length=200)]
+    """Name of its class."""
+    message: Annotated[str, StringConstraints(max_length=256)]
+    """Its text, cut at 256 characters."""
+    line: int | None = None
+    """Line of the task's code, where it is one of them."""
+
+
+class AttemptRecord(Model):
+    """How one attempt of a task went."""
+
+    attempt: Annotated[int, Field(ge=1)]
+    """Its number; attempts that were replaced without counting have none."""
+    pod: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """Name of its pod."""
+    start_time: Time | None = None
+    """When its container started."""
+    completion_time: Time | None = None
+    """When it ended."""
+    exit_code: int | None = None
+    """Exit code of its container."""
+    reason: Reason | None = None
+    """Why it failed, in one word; absent where it succeeded."""
+    message: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """Why it failed, in words, cut at 256 characters."""
+    exception: AttemptError | None = None
+    """The exception that ended it."""
+    log_tail: Annotated[str, StringConstraints(max_length=1_024)] | None = None
+    """The end of its log, where recordLogLines asks for it."""
+
+
 class TaskStatus(Model):
     """Where one task of the run stands."""
 
@@ -125,6 +159,9 @@ class TaskStatus(Model):
     """When the task ended."""
     next_attempt_time: Time | None = None
     """When the next attempt is due."""
+    attempt_records: Annotated[list[AttemptRecord], Field(max_length=5)] | None = None
+    """The last five attempts that have ended, oldest first. Absent for a task whose first attempt succeeded, unless
+    recordLogLines is set. All records of a run together have a limit of size."""
     output: Annotated[dict[str, Any], Field(max_length=1_024)] | None = None
     """The output, where it is small; see outputRef otherwise."""
     output_ref: OutputRef | None = None

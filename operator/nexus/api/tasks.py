@@ -16,6 +16,7 @@ ObjectName = Annotated[
 ConfigKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
 # The prefix NEXUS_ belongs to the contract between the operator and the task's bootstrap.
 EnvName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", min_length=1, max_length=256)]
+LogLineCount = Annotated[int, Field(ge=1, le=50)]
 # 32,768 characters are at most 128 KiB of UTF-8, Linux's limit on one argument (MAX_ARG_STRLEN).
 Code = Annotated[str, StringConstraints(min_length=1, max_length=32_768)]
 Text = Annotated[str, StringConstraints(max_length=32_768)]
@@ -107,7 +108,10 @@ class Retry(Model):
     factor: Annotated[float, Field(ge=1, le=10)] | None = None
     """What the delay is multiplied by after each retry. Default 2."""
     max_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
-    """The longest delay, in seconds. Default 600."""
+    """The longest delay, in seconds, before jitter. Default 600."""
+    jitter: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How far a delay may be off, either way, as a fraction of it: 0.2 makes 10 s any time from 8 to 12, so that tasks
+    that failed together do not come back together. Default 0."""
     fail_on_exit_codes: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(max_length=255)] | None = None
     """Exit codes that end the task at once, without a retry."""
     disruptions: Disruptions | None = None
@@ -234,6 +238,9 @@ class Task(Model):
     """Whole Secrets and ConfigMaps as environment variables."""
     retry: Retry | None = None
     """Retries of a failed attempt."""
+    record_log_lines: LogLineCount | None = None
+    """Last lines of each attempt's log that the status keeps, up to 1 KiB of them. Default none: what code prints may
+    be secret, and everybody who may read the run can read its status."""
     timeout_seconds: Seconds | None = None
     """Seconds that one attempt may take."""
     deadline_seconds: Seconds | None = None

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from nexus.api.base import API_VERSION, Model, Time
 from nexus.api.reasons import Reason
-from nexus.api.tasks import EnvFrom, EnvVar, Retry, Seconds, Task
+from nexus.api.tasks import EnvFrom, EnvVar, LogLineCount, Retry, Seconds, Task
 
 ParamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]
 # As far as a double, which JSON's numbers are to many readers, holds whole numbers exactly.
@@ -77,6 +77,8 @@ class Defaults(Model):
 
     retry: Retry | None = None
     """Retries, field by field."""
+    record_log_lines: LogLineCount | None = None
+    """Last lines of each attempt's log that the status keeps."""
     timeout_seconds: Seconds | None = None
     """Seconds that one attempt may take."""
     env: Annotated[list[EnvVar], Field(max_length=200)] | None = None

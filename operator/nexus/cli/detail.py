@@ -8,7 +8,7 @@ from typing import Any
 
 from nexus.api.base import format_time, parse_time
 from nexus.api.run import TaskStatus, WorkflowRunStatus
-from nexus.cli import summary
+from nexus.cli import attempts, summary
 from nexus.cli.summary import compact
 from nexus.cli.words import plain, seconds_of, seconds_text, why
 from nexus.core.finish import duration
@@ -73,6 +73,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
     if tasks:
         yield ""
         yield from table(("TASK", "PHASE", "ATTEMPTS", "DURATION", "WHY"), [_task(task, now) for task in tasks])
+    yield from attempts.lines(tasks)
     outputs = [(task.name, _output(task)) for task in tasks]
     if any(text for _, text in outputs):
         width = max(len(name) for name, text in outputs if text)

@@ -70,6 +70,12 @@ class Board:
         """Bytes of the outputs that the status holds."""
         return sum(len(dump(status.output).encode()) for status in self.tasks.values() if status.output)
 
+    @cached_property
+    def records_size(self) -> int:
+        """Bytes of the attempt records that the status holds."""
+        records = (record for status in self.tasks.values() for record in status.attempt_records or ())
+        return sum(len(dump(record.to_json()).encode()) for record in records)
+
     def job(self, task: str) -> JobFact | None:
         """The Job of the task's last attempt, recorded or not (an operator that died between the creation of a Job
         and the status write left one)."""

@@ -7,6 +7,12 @@ MESSAGES_LIMIT = 64 * 1024
 MESSAGE_LIMIT = 1_000
 # What a message of the largest workflow keeps: the reason in words fits, the end of a stack of wrapped errors does not.
 LEAST_MESSAGE_LIMIT = 128
+# Bytes of all attempt records together in the largest workflow; each task that one has less leaves its place to them.
+RECORDS_LIMIT = 8 * 1024
+RECORDS_PER_ABSENT_TASK = 256
+# Bytes of each text of one record.
+RECORD_TEXT_LIMIT = 256
+LARGEST = 500
 
 
 def message_limit(tasks: int) -> int:
@@ -21,3 +27,8 @@ def cut(text: str, limit: int) -> str:
     if len(encoded) <= limit:
         return text
     return encoded[: limit - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def records_limit(tasks: int) -> int:
+    """Bytes of the attempt records of a run of so many tasks."""
+    return RECORDS_LIMIT + RECORDS_PER_ABSENT_TASK * max(LARGEST - tasks, 0)

@@ -89,6 +89,7 @@ def with_defaults(task: Task, defaults: Defaults | None) -> Task:
         update={
             "retry": _merged_retry(defaults.retry, task.retry),
             "timeout_seconds": task.timeout_seconds or defaults.timeout_seconds,
+            "record_log_lines": task.record_log_lines or defaults.record_log_lines,
             "env": _merged_env(defaults.env or [], task.env or []) or None,
             "env_from": [*(defaults.env_from or []), *(task.env_from or [])] or None,
         }

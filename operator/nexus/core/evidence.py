@@ -93,7 +93,7 @@ def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
     if undecided or len(failures) > job.failed:
         return Active()  # it is being stopped, or the Job controller has not counted it yet
     if job.failed:
-        return Backoff(of_pod(max(failures, key=_end)) if failures else None)
+        return Backoff(of_pod(max(failures, key=end_of)) if failures else None)
     return Active() if job.pods else _no_pod(job)
 
 
@@ -182,12 +182,13 @@ def _failure(job: JobFact) -> Failed:
     ended = [pod for pod in job.pods if pod.terminated is not None or pod.phase == "Failed"]
     if not ended:
         return Failed(Reason.POD_DELETED, "the pod was deleted while the task ran", at=job.finished_at)
-    failure = of_pod(max(ended, key=_end))
+    failure = of_pod(max(ended, key=end_of))
     final = failure.final or job.failure == "PodFailurePolicy"
     return Failed(failure.reason, failure.message, failure.exit_code, failure.at or job.finished_at, final)
 
 
-def _end(pod: PodFact) -> tuple[bool, float]:
+def end_of(pod: PodFact) -> tuple[bool, float]:
+    """What orders pods by the ends of their containers; those without a known end come first."""
     ended = pod.terminated.finished_at if pod.terminated else None
     return (ended is not None, ended.timestamp() if ended else 0.0)
 

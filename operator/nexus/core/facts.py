@@ -22,6 +22,7 @@ class Terminated:
     reason: str = ""
     message: str = ""
     finished_at: datetime | None = None
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ class Facts:
     `jobs` (task name to its Jobs) is complete for every Job that the status records: a recorded Job that is not
     in it is gone. `outputs` holds what was read for `LoadOutput`, None where it
     is gone; `frames` (pod UID to text) what was read for
-    `ReadFrame`, None where the log did not hold it any more; `refusals` is by Job name.
+    `ReadFrame`, None where the log did not hold it any more; `logs` (pod UID to text) what was read for `ReadLog`;
+    `refusals` is by Job name.
     """
 
     run: RunFact
@@ -124,6 +126,7 @@ class Facts:
     jobs: Mapping[str, tuple[JobFact, ...]] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     frames: Mapping[str, str | None] = field(default_factory=dict)
+    logs: Mapping[str, str | None] = field(default_factory=dict)
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     native_backoff: bool = True
     """Whether a Job retries by itself (the Job controller does; a local subprocess does not)."""

@@ -9,6 +9,18 @@ _FRAME = FRAME_PREFIX.encode()
 LONGEST = 4 * 1024 * 1024
 
 
+# How much of the end of a log is read for a few lines of it; a frame, at most a third longer than its text, may follow.
+TAIL_READ = 2 * 1024 * 1024
+TAIL_LIMIT = 1_024
+
+
+def tail(log: bytes, count: int) -> str:
+    """The last lines of a log without the framed output, at most 1 KiB of them, without what no text may hold."""
+    lines = LogLines()
+    text = "\n".join([*lines.feed(log), *lines.end()][-count:]).replace("\0", "")
+    return text.encode(errors="replace")[-TAIL_LIMIT:].decode(errors="ignore")
+
+
 class LogLines:
     """Takes a log in chunks and gives its lines.
 

@@ -9,6 +9,7 @@ from nexus.api.base import format_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef, TaskStatus
 from nexus.api.tasks import Disruptions
+from nexus.core import attempts as records
 from nexus.core import outputs
 from nexus.core.board import Board
 from nexus.core.definition import Node
@@ -90,6 +91,7 @@ def _count(board: Board, node: Node, job: JobFact, current: int) -> None:
     """Record the attempts within one Job: each pod that the Job controller counted as failed was one."""
     status = board.tasks[node.name]
     attempts = _attempts(node, status, job, current)
+    records.earlier(board, node, job, attempts - current)
     if attempts > (status.attempts or 0):
         board.move(node.name, attempts=attempts)
         if current and status.reason is not Reason.RETRY_DELAY:
@@ -161,8 +163,11 @@ def _succeeded(board: Board, node: Node, job: JobFact, pod: PodFact) -> None:
             return
         read = outputs.of_frame(read, text)
     if isinstance(read, outputs.Rejected):
+        number = _attempts(node, board.tasks[node.name], job, 1)
+        records.last(board, node, number, Failed(read.reason, read.message, 0, pod.terminated.finished_at), pod)
         board.end(node.name, TaskPhase.FAILED, read.reason, read.message, exit_code=0)
     else:
+        records.success(board, node, _attempts(node, board.tasks[node.name], job, 1), pod)
         board.succeed(node.name, job.name, read.value, exit_code=0, job=JobRef(name=job.name, uid=job.uid))
 
 
@@ -173,9 +178,12 @@ def _failed(board: Board, node: Node, job: JobFact | None, failure: Failed) -> N
     if _free(failure, node, status):
         board.move(node.name, attempts=attempts - 1, replacements=(status.replacements or 0) + 1)
         _next_attempt(board, node, failure, board.now)
-    elif not failure.final and node.retry.allows(attempts, failure.exit_code):
+        return
+    records.failure(board, node, job, attempts, failure)
+    if not failure.final and node.retry.allows(attempts, failure.exit_code):
         board.move(node.name, attempts=attempts, exit_code=failure.exit_code)
-        _next_attempt(board, node, failure, node.retry.due(attempts, failure.at or board.now))
+        whose = f"{board.facts.run.uid}/{node.name}"
+        _next_attempt(board, node, failure, node.retry.due(attempts, failure.at or board.now, whose))
     else:
         message = failure.message
         if failure.reason is Reason.DEADLINE_EXCEEDED:

@@ -199,6 +199,19 @@ def find_frame(log: bytes, size: int, sha256: str) -> str | None:
     return None
 
 
+def exception_of(message: str) -> tuple[str, str, int | None] | None:
+    """Type, message and line of the exception that a failed bootstrap tells of; None where it was none."""
+    try:
+        envelope = load(message)
+    except ValueError:
+        return None
+    match envelope:
+        case {"error": {"type": str(kind), "message": str(text), **error}} if kind != "ExitCode":
+            line = error.get("line")
+            return kind, text, line if isinstance(line, int) else None
+    return None
+
+
 def error_of(message: str) -> tuple[str, Reason | None]:
     """What a failed bootstrap says of the error: a sentence, and a reason where it names one."""
     try:

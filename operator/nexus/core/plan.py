@@ -86,6 +86,16 @@ class ReadFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadLog:
+    """Read the last lines of a pod's log: its task asks for them to be recorded."""
+
+    task: str
+    pod: str
+    pod_uid: str
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunEvent:
     """A Kubernetes Event about the run."""
 
@@ -95,7 +105,7 @@ class RunEvent:
     task: str | None = None
 
 
-Read = LoadOutput | ReadFrame
+Read = LoadOutput | ReadFrame | ReadLog
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ With other delays each attempt is a Job of its own that the operator starts when
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,6 +28,7 @@ class RetryPolicy:
     delay_seconds: int = NATIVE_DELAY_SECONDS
     factor: float = NATIVE_FACTOR
     max_delay_seconds: int = NATIVE_MAX_DELAY_SECONDS
+    jitter: float = 0.0
     fail_on_exit_codes: tuple[int, ...] = ()
     disruptions: Disruptions = Disruptions.IGNORE
 
@@ -42,6 +44,7 @@ class RetryPolicy:
             delay_seconds=base.delay_seconds if given.delay_seconds is None else given.delay_seconds,
             factor=base.factor if given.factor is None else given.factor,
             max_delay_seconds=base.max_delay_seconds if given.max_delay_seconds is None else given.max_delay_seconds,
+            jitter=given.jitter or base.jitter,
             fail_on_exit_codes=tuple(given.fail_on_exit_codes or ()),
             disruptions=given.disruptions or base.disruptions,
         )
@@ -49,22 +52,27 @@ class RetryPolicy:
     @property
     def native(self) -> bool:
         """True where the Job controller's own delays are the ones asked for."""
-        return (self.delay_seconds, self.factor, self.max_delay_seconds) == (
-            NATIVE_DELAY_SECONDS,
-            NATIVE_FACTOR,
-            NATIVE_MAX_DELAY_SECONDS,
-        )
+        asked = (self.delay_seconds, self.factor, self.max_delay_seconds, self.jitter)
+        return asked == (NATIVE_DELAY_SECONDS, NATIVE_FACTOR, NATIVE_MAX_DELAY_SECONDS, 0)
 
-    def delay(self, attempts: int) -> timedelta:
-        """The pause after `attempts` (1 or more) failed attempts."""
+    def delay(self, attempts: int, whose: str = "") -> timedelta:
+        """The pause after `attempts` (1 or more) failed attempts; `whose` tells the task from all others of all runs,
+        for jitter."""
         # The exponent is capped: 10.0 ** 400 would overflow, and max_delay_seconds is reached long before.
         seconds = self.delay_seconds * self.factor ** min(attempts - 1, 60)
-        return timedelta(seconds=min(seconds, self.max_delay_seconds))
+        # Jitter comes last: delays that have all grown to the longest are the ones that need to be spread.
+        spread = 1 + self.jitter * _chance(f"{whose}/{attempts}") if self.jitter else 1
+        return timedelta(seconds=min(seconds, self.max_delay_seconds) * spread)
 
     def allows(self, attempts: int, exit_code: int | None) -> bool:
         """True where another attempt may follow `attempts` failed ones, the last with `exit_code`."""
         return attempts <= self.limit and exit_code not in self.fail_on_exit_codes
 
-    def due(self, attempts: int, failed_at: datetime) -> datetime:
-        """When the next attempt starts after `attempts` failed ones."""
-        return failed_at + self.delay(attempts)
+    def due(self, attempts: int, failed_at: datetime, whose: str = "") -> datetime:
+        """When the next attempt starts after `attempts` failed ones; `whose` as for `delay`."""
+        return failed_at + self.delay(attempts, whose)
+
+
+def _chance(text: str) -> float:
+    """A number from -1 up to 1 that is as good as drawn by lot, and the same for every operator that asks."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**47 - 1

@@ -11,7 +11,7 @@ from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.facts import Facts, JobFact, Refusal
-from nexus.core.plan import LoadOutput, ReadFrame, RunEvent, StartTask, StopJob, StoreOutput
+from nexus.core.plan import LoadOutput, ReadFrame, ReadLog, RunEvent, StartTask, StopJob, StoreOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,9 @@ class Place(Protocol):
 
     async def read_frame(self, view: View, read: ReadFrame) -> str | None:
         """The text of an output in a task's log, None where it is not there whole."""
+
+    async def read_log(self, view: View, read: ReadLog) -> str | None:
+        """The last lines of a task's log, None where they cannot be had: no run waits for them."""
 
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Keep an output. Doing it twice is doing it once."""

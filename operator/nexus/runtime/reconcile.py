@@ -19,7 +19,7 @@ from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Facts, JobFact, Refusal
 from nexus.core.finish import duration, refuse
-from nexus.core.plan import LoadOutput, Plan, Read, StartTask
+from nexus.core.plan import LoadOutput, Plan, Read, ReadLog, StartTask
 from nexus.runtime.ports import Place, RunKey, Unstartable, View
 
 # Each round of starts but the last makes Jobs, or learns that they are refused, upon which other tasks may be due at
@@ -103,16 +103,18 @@ class Reconciler:
         return await asyncio.to_thread(decision) if self.in_thread and view.definition.evaluates else decision()
 
     async def _read(self, view: View, plan: Plan) -> Facts:
-        outputs, frames = dict(view.facts.outputs), dict(view.facts.frames)
+        outputs, frames, logs = dict(view.facts.outputs), dict(view.facts.frames), dict(view.facts.logs)
 
         async def read(what: Read) -> None:
             if isinstance(what, LoadOutput):
                 outputs[what.task] = await self.place.load_output(view, what)
+            elif isinstance(what, ReadLog):
+                logs[what.pod_uid] = await self.place.read_log(view, what)
             else:
                 frames[what.pod_uid] = await self.place.read_frame(view, what)
 
         await _all(read(what) for what in plan.reads)
-        return replace(view.facts, outputs=outputs, frames=frames)
+        return replace(view.facts, outputs=outputs, frames=frames, logs=logs)
 
     async def _unstartable(self, view: View, why: Unstartable) -> datetime | None:
         if why.retry_at is not None:

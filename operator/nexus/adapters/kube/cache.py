@@ -91,7 +91,7 @@ def _forget_details(record: RunRecord) -> RunRecord:
     """Ended runs stay for days, and their outputs and messages with them: keep the phase and each task's job only."""
     assert record.status is not None
     tasks = [
-        task.model_copy(update={"output": None, "output_ref": None, "message": None})
+        task.model_copy(update={"output": None, "output_ref": None, "message": None, "attempt_records": None})
         for task in record.status.tasks or ()
     ]
     # Conditions and messages belong to the object, not to any decision about it.

@@ -90,7 +90,14 @@ def _terminated(state: Mapping[str, Any] | None) -> Terminated | None:
         reason=state.get("reason") or "",
         message=state.get("message") or "",
         finished_at=_time(state.get("finishedAt")),
+        started_at=_started(state),
     )
+
+
+def _started(state: Mapping[str, Any]) -> datetime | None:
+    """When the container started; the kubelet writes the epoch for one that never did."""
+    started = _time(state.get("startedAt"))
+    return started if started is not None and started.timestamp() > 0 else None
 
 
 def _deletion(metadata: Mapping[str, Any]) -> datetime | None:

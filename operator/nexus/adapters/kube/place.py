@@ -14,6 +14,7 @@ from nexus.adapters.kube.api import (
     PODS,
     WORKFLOW_RUNS,
     AlreadyExists,
+    ApiError,
     BadRequest,
     Conflict,
     Forbidden,
@@ -35,9 +36,10 @@ from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Facts, JobFact, Refusal, RunFact
+from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.outputs import find_frame
-from nexus.core.plan import LoadOutput, ReadFrame, RunEvent, StartTask, StopJob, StoreOutput
+from nexus.core.plan import LoadOutput, ReadFrame, ReadLog, RunEvent, StartTask, StopJob, StoreOutput
 from nexus.runtime.ports import RunKey, Stale, Unstartable, View
 
 # A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
@@ -168,6 +170,15 @@ class KubePlace:
             return found
         except (NotFound, BadRequest):
             return None
+
+    async def read_log(self, view: View, read: ReadLog) -> str | None:
+        """The last lines of a pod's log. Without them where it is gone, or its node does not answer."""
+        try:
+            # Two more, for an empty line and the framed output after it.
+            log = await self._api.logs(view.key.namespace, read.pod, tail_lines=read.lines + 2, limit_bytes=TAIL_READ)
+        except ApiError:
+            return None
+        return tail(log, read.lines)
 
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Make the immutable ConfigMap of an output. Raises NameTaken."""

@@ -116,6 +116,7 @@ class Attempt:
             return log.read()
 
     def _end(self, ended: Terminated) -> None:
+        ended = replace(ended, started_at=self.job.created_at)
         reason = "DeadlineExceeded" if self._overdue else ""
         good = ended.exit_code == 0 and not self._overdue
         self._pod(running=False, phase="Succeeded" if good else "Failed", terminated=ended, reason=reason)

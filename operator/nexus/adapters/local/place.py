@@ -22,9 +22,10 @@ from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.facts import Facts, JobFact, Refusal, RunFact
+from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.outputs import find_frame
 from nexus.core.payload import SPILL_LIMIT
-from nexus.core.plan import LoadOutput, Payload, ReadFrame, RunEvent, StartTask, StopJob, StoreOutput
+from nexus.core.plan import LoadOutput, Payload, ReadFrame, ReadLog, RunEvent, StartTask, StopJob, StoreOutput
 from nexus.runtime.ports import RunKey, View
 
 # As in a pod, a task sees nothing of the environment it is started from, but what a program needs to work here.
@@ -111,6 +112,10 @@ class LocalPlace:
         """A framed output from the log of an attempt."""
         attempt = self._attempts[read.pod]
         return find_frame(attempt.tail(), read.size, read.sha256)
+
+    async def read_log(self, view: View, read: ReadLog) -> str | None:
+        """The last lines of an attempt's log."""
+        return tail(self._attempts[read.pod].tail(TAIL_READ), read.lines)
 
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Keep an output."""

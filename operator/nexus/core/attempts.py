@@ -1,0 +1,124 @@
+"""Attempts: what the status keeps of those that have ended.
+
+A task whose first attempt succeeded needs no record: its own fields say all. Of every other the last five attempts are
+kept, also where somebody looks days later and the pods are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from nexus.api.run import AttemptError, AttemptRecord
+from nexus.api.tasks import Disruptions
+from nexus.core.board import Board
+from nexus.core.bounds import RECORD_TEXT_LIMIT, cut, records_limit
+from nexus.core.definition import Node
+from nexus.core.evidence import Failed, end_of, of_pod
+from nexus.core.facts import JobFact, PodFact
+from nexus.core.outputs import dump, exception_of
+from nexus.core.plan import ReadLog
+
+KEPT = 5
+
+
+def earlier(board: Board, node: Node, job: JobFact, number: int) -> None:
+    """Record the pods of a Job that failed before what it does now; `number` is that of the last of them."""
+    if job.failed:
+        _record_all(board, node, _failed_pods(node, job)[: job.failed], number)
+
+
+def failure(board: Board, node: Node, job: JobFact | None, number: int, failed: Failed) -> None:
+    """Record the attempt that failed with the Job, and before it those pods of the Job that are not recorded yet."""
+    ended = [pod for pod in job.pods if not pod.live] if job is not None else []
+    pod = max(ended, key=end_of, default=None)
+    if job is not None:
+        _record_all(board, node, [other for other in _failed_pods(node, job) if other is not pod], number - 1)
+    last(board, node, number, failed, pod)
+
+
+def last(board: Board, node: Node, number: int, failed: Failed, pod: PodFact | None) -> None:
+    """Record one failed attempt, of which no pod may be left."""
+    if not _is_new(board, node, number, pod):
+        return
+    ended = pod.terminated if pod is not None else None
+    told = exception_of(ended.message) if ended is not None and node.type != "container" else None
+    exception = None
+    if told is not None:
+        kind, text, line = told
+        exception = AttemptError(type=kind[:200], message=cut(text, RECORD_TEXT_LIMIT), line=line)
+    record = AttemptRecord(
+        attempt=number,
+        pod=pod.name if pod is not None else None,
+        start_time=_began(pod),
+        completion_time=failed.at or board.now,
+        exit_code=failed.exit_code,
+        reason=failed.reason,
+        message=cut(failed.message, RECORD_TEXT_LIMIT),
+        exception=exception,
+    )
+    _keep(board, node, record, pod)
+
+
+def success(board: Board, node: Node, number: int, pod: PodFact) -> None:
+    """Record the attempt that succeeded after others, or whose log is asked for."""
+    status = board.tasks[node.name]
+    wanted = status.attempt_records or node.task.record_log_lines
+    if not wanted or not _is_new(board, node, number, pod):
+        return
+    ended = pod.terminated.finished_at if pod.terminated is not None else None
+    record = AttemptRecord(
+        attempt=number, pod=pod.name, start_time=_began(pod), completion_time=ended or board.now, exit_code=0
+    )
+    _keep(board, node, record, pod)
+
+
+def _failed_pods(node: Node, job: JobFact) -> list[PodFact]:
+    """The pods that were attempts and failed, in the order of their ends. Disrupted ones are none unless they count."""
+    counted = node.retry.disruptions is Disruptions.COUNT
+    failed = [pod for pod in job.pods if pod.phase == "Failed" and (counted or pod.disrupted_at is None)]
+    return sorted(failed, key=end_of)
+
+
+def _record_all(board: Board, node: Node, pods: Sequence[PodFact], number: int) -> None:
+    # Counted from the end: of pods that somebody deleted only the numbers are known.
+    for attempt, pod in enumerate(pods, start=number - len(pods) + 1):
+        last(board, node, attempt, of_pod(pod), pod)
+
+
+def _is_new(board: Board, node: Node, number: int, pod: PodFact | None) -> bool:
+    known = board.tasks[node.name].attempt_records or []
+    if number < 1 or (known and known[-1].attempt >= number):
+        return False
+    return pod is None or all(record.pod != pod.name for record in known)
+
+
+def _keep(board: Board, node: Node, record: AttemptRecord, pod: PodFact | None) -> None:
+    """Add a record, with as much of its text as the run has room for: the log goes first, then the other text."""
+    known = board.tasks[node.name].attempt_records or []
+    dropped = known[: max(len(known) + 1 - KEPT, 0)]
+    room = records_limit(len(board.tasks)) - board.records_size + sum(map(_size, dropped))
+    terse = record.model_copy(update={"message": None, "exception": None})
+    if _size(terse) > room:
+        return
+    lines = node.task.record_log_lines
+    shapes = [record, terse]
+    if lines is not None and pod is not None and pod.terminated is not None:
+        if pod.uid not in board.facts.logs:
+            board.reads.append(ReadLog(node.name, pod.name, pod.uid, lines))
+            return
+        shapes.insert(0, record.model_copy(update={"log_tail": board.facts.logs[pod.uid] or None}))
+    kept = next(shape for shape in shapes if _size(shape) <= room)
+    board.records_size += _size(kept) - sum(map(_size, dropped))
+    board.move(node.name, attempt_records=[*known[len(dropped) :], kept])
+
+
+def _size(record: AttemptRecord) -> int:
+    return len(dump(record.to_json()).encode())
+
+
+def _began(pod: PodFact | None) -> datetime | None:
+    if pod is None:
+        return None
+    started = pod.terminated.started_at if pod.terminated is not None else None
+    return started or pod.scheduled_at or pod.created_at
