@@ -260,8 +260,7 @@ class Story:
 
     def steer(self, **spec: Any) -> None:
         """A person changes the run's spec."""
-        patch = self.cluster.connect().patch(WORKFLOW_RUNS, KEY.namespace, KEY.name, {"spec": spec})
-        self.loop.run_until_complete(patch)
+        self.cluster.store.patch(WORKFLOW_RUNS, KEY.namespace, KEY.name, {"spec": spec})
 
     def writes(self) -> int:
         """Writes of all operators that are alive."""

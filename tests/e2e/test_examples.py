@@ -29,6 +29,8 @@ CASES: dict[str, tuple[str, Object]] = {
     "hello-you": ("hello", {"name": "you & 'me' $(HOME)"}),
     "by-hand": ("conditions", {}),
     "in-bulk": ("conditions", {"size": 2_000, "notify": False}),
+    "tidy": ("finally", {}),
+    "tidy-failed": ("finally", {"rows": 0}),
     "params": ("params", {"customer": "acme"}),
     "params-few": ("params", {"customer": "acme", "regions": ["eu"], "limit": 1, "percent": 12}),
     "lucky": ("retries", {"chance": 0}),

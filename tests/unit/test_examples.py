@@ -148,6 +148,18 @@ def test_conditions_choose_a_branch(size: int, ran: set[str], skipped: set[str],
     assert phases(finished) == {**dict.fromkeys(succeeded, "Succeeded"), **dict.fromkeys(skipped, "Skipped")}
 
 
+@pytest.mark.parametrize(("rows", "phase", "alarm"), [(3, "Succeeded", "Skipped"), (0, "Failed", "Succeeded")])
+def test_finally_tidies_up_and_tells_of_failures(rows: int, phase: str, alarm: str, evaluator: CelEvaluator) -> None:
+    finished = execute("finally", evaluator, rows=rows)
+    assert finished.status.phase == phase
+    assert finished.outputs["drop-scratch"] == {"dropped": "scratch_1"}
+    ends = phases(finished)
+    assert (ends["load"], ends["alarm"]) == ("Succeeded" if rows else "Failed", alarm)
+    assert (ends["statistics"], ends["publish"]) == (("Failed", "Succeeded") if rows else ("Omitted", "Omitted"))
+    if not rows:
+        assert finished.outputs["alarm"] == {"phase": "Failed"}
+
+
 def test_params_have_defaults_and_may_be_left_out(evaluator: CelEvaluator) -> None:
     finished = execute("params", evaluator, customer="acme")
     assert finished.outputs["title"]["title"].startswith("acme in eu and us, 7.5% off, all of ")

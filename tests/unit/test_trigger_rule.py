@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from itertools import product
+from itertools import combinations, combinations_with_replacement, product
+from pathlib import Path
 
 import pytest
-from tests.builders import sequence
+from tests.builders import sequence, task
 
 from nexus.api.reasons import TaskPhase
 from nexus.api.tasks import TriggerRule
+from nexus.core.allow_failure import counted
 from nexus.core.trigger_rule import judge
 
 ENDED = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.SKIPPED, TaskPhase.OMITTED, TaskPhase.CANCELLED)
@@ -41,6 +44,46 @@ def test_each_rule_on_each_combination_of_endings(rule: TriggerRule, phases: tup
     answer = judge(rule, [(f"d{number}", phase) for number, phase in enumerate(phases)])
 
     assert (answer.phase if answer else "Runs") == told_by_the_docs(rule, phases)
+
+
+def tables() -> list[list[list[str]]]:
+    """The tables of docs/conditions.md, as rows of cells without backquotes; their heads come first."""
+    text = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text("utf-8")
+    found = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    rows = [[line for line in table.splitlines() if not line.startswith("| ---")] for table in found]
+    return [
+        [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in table] for table in rows
+    ]
+
+
+def published() -> tuple[dict[str, set[str]], dict[str, dict[frozenset[str], str]]]:
+    """What each ending counts as, and what each rule makes of the kinds of endings that there are."""
+    kinds, rules, *_ = tables()
+    counts = {name: {entry.strip() for entry in endings.split(",")} for name, endings in kinds[1:]}
+    head = [frozenset(word.strip() for word in cell.split(",")) for cell in rules[0][1:]]
+    return counts, {row[0]: dict(zip(head, row[1:], strict=True)) for row in rules[1:]}
+
+
+COUNTS, TABLE = published()
+ALLOWED = "Failed with allowFailure"
+
+
+def test_the_published_tables_are_complete() -> None:
+    assert set().union(*COUNTS.values()) == {*map(str, ENDED), ALLOWED}
+    kinds = [frozenset(some) for length in (1, 2, 3) for some in combinations(COUNTS, length)]
+    assert {rule: set(row) for rule, row in TABLE.items()} == {str(rule): set(kinds) for rule in TriggerRule}
+
+
+@pytest.mark.parametrize("rule", list(TriggerRule))
+def test_the_engine_does_what_the_published_tables_say(rule: TriggerRule) -> None:
+    for length in (1, 2, 3, 4):
+        for endings in combinations_with_replacement([*ENDED, ALLOWED], length):
+            counted_as = frozenset(next(name for name, some in COUNTS.items() if ending in some) for ending in endings)
+            subject = [
+                counted(task("d", allowFailure=ending == ALLOWED), TaskPhase(ending.split()[0])) for ending in endings
+            ]
+            answer = judge(rule, [(f"d{number}", phase) for number, phase in enumerate(subject)])
+            assert (str(answer.phase) if answer else "runs") == TABLE[rule][counted_as], endings
 
 
 @pytest.mark.parametrize("rule", list(TriggerRule))

@@ -38,7 +38,9 @@ BOUNDS = (
     "minProperties", "maxProperties",
 )  # fmt: skip
 
-LISTS_BY_NAME = {("WorkflowSpec", "params"), ("WorkflowSpec", "tasks"), ("Task", "env"), ("Defaults", "env")}
+LISTS_BY_NAME = {
+    *(("WorkflowSpec", field) for field in ("params", "tasks", "finally")), ("Task", "env"), ("Defaults", "env"),
+}  # fmt: skip
 """Lists that server-side apply merges by `name`. Headers and query parameters are not: a name may come twice there."""
 
 SEEN_BY_RULES = {("Python", "with")}

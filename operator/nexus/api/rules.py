@@ -110,6 +110,18 @@ KNOWN_DEPENDENCIES = Rule(
     f"{_NAMES}.all(n, self.all(t, !has(t.dependsOn) || t.dependsOn.all(d, d in n)))",
     "dependsOn names a task that does not exist: use names of tasks in this list",
 )
+FINALLY_NAMES = Rule(
+    "!has(self.finally) || [self.tasks.transformMapEntry(i, x, {x.name: true})]"
+    ".all(n, self.finally.all(t, !(t.name in n)))",
+    "tasks and finally share their names: a task of finally cannot have the name of another task",
+    field=".finally",
+    reason="FieldValueDuplicate",
+)
+TASKS_TOGETHER = Rule(
+    "!has(self.finally) || self.tasks.size() + self.finally.size() <= 500",
+    "tasks and finally may have 500 tasks together: take some out",
+    field=".finally",
+)
 UNIQUE_DEPENDENCIES = unique("dependsOn", "x")
 CODE_OR_CALL = _exactly_one(("code", "call"), "python", "code is run as it stands, call names a function of the image")
 WITH_NEEDS_CALL = Rule(
@@ -204,8 +216,10 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("WorkflowRun", None): (SHORT_NAME,),
     ("WorkflowRunSpec", None): (REF_OR_SPEC, RUN_NEVER_CHANGES, CANCEL_STAYS, APPROVALS_STAY),
     ("WorkflowRunSpec", "approvals"): (ONE_APPROVAL_A_TASK,),
+    ("WorkflowSpec", None): (FINALLY_NAMES, TASKS_TOGETHER),
     ("WorkflowSpec", "labels"): (LABEL_KEYS, RESERVED_LABELS),
     ("WorkflowSpec", "tasks"): (KNOWN_DEPENDENCIES,),
+    ("WorkflowSpec", "finally"): (KNOWN_DEPENDENCIES,),
     ("WorkflowSpec", "outputs"): (OUTPUT_NAMES,),
     ("Task", None): (ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES),
     ("Task", "dependsOn"): (UNIQUE_DEPENDENCIES,),

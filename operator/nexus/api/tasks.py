@@ -247,6 +247,9 @@ class Task(Model):
     """Seconds that the whole task may take, all attempts and delays together."""
     start_timeout_seconds: Seconds | None = None
     """Seconds that a scheduled pod may take to start its container. Default 300."""
+    allow_failure: bool | None = None
+    """True: where the task ends Failed, it counts as Succeeded (with the output {}) for triggerRules, for failurePolicy
+    and for the run's phase."""
 
 
 TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container")

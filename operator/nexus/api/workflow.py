@@ -110,6 +110,15 @@ class WorkflowSpec(Model):
     outputs: Annotated[dict[OutputName, OutputText], Field(max_length=100)] | None = None
     """What a run comes to, by name: text with `${{ }}` over params, run and all tasks, rendered when the run has
     succeeded. One whole `${{ }}` keeps its type."""
+    finally_: Annotated[list[Task], Field(max_length=500)] | None = Field(None, alias="finally")
+    """Tasks that run when all of `tasks` have ended, whatever happened: success, failure, a Graceful cancel, the run's
+    deadline. They may depend on each other, read every task's phase and output, and see in run.phase what the run ends
+    with; one that fails fails the run. With `tasks`, at most 500."""
+
+    def every_task(self) -> list[tuple[tuple[str, int], Task]]:
+        """All tasks with their places in the spec, those of `finally` last."""
+        lists = (("tasks", self.tasks), ("finally", self.finally_ or ()))
+        return [((name, position), task) for name, tasks in lists for position, task in enumerate(tasks)]
 
 
 class Condition(Model):

@@ -25,7 +25,9 @@ async def check(api: KubeApi, evaluator: Evaluator, key: RunKey, now: datetime) 
     if recorded.get("observedGeneration") == generation:
         return
     result = await asyncio.to_thread(checked, lambda: WorkflowSpec.model_validate(body["spec"]), evaluator)
-    status = _status(result, generation, len(body["spec"].get("tasks") or ()), recorded, now)
+    status = _status(
+        result, generation, sum(len(body["spec"].get(key) or ()) for key in ("tasks", "finally")), recorded, now
+    )
     patch = {
         "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]},
         "status": status.to_json(),

@@ -8,14 +8,14 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from graphlib import CycleError
-from typing import IO, Any
+from typing import IO
 
 from nexus.adapters.kube.api import WORKFLOW_RUNS, Expired, KubeApi, NotFound, Object, ServerError, Unreachable
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
-from nexus.core.definition import ordered
+from nexus.core.definition import ordered, waits_for
 from nexus.core.names import LABEL_WORKFLOW
 
 # Between two tries where the API server is away for a moment.
@@ -128,7 +128,7 @@ async def to_the_end(
 def dependencies(spec: WorkflowSpec) -> Mapping[str, tuple[str, ...]]:
     """What each task waits for, in an order in which dependencies come first. A definition with errors has no order:
     its run ends before any task is there to be shown."""
-    graph: dict[str, Any] = {task.name: tuple(task.depends_on or ()) for task in spec.tasks}
+    graph = waits_for(spec)
     try:
         return {name: graph.get(name, ()) for name in ordered(graph)}
     except CycleError:

@@ -23,7 +23,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import given, summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
 from nexus.cli.manifests import Manifest, RunDocument, load, of_params, read_text
-from nexus.core.definition import Definition, prepare
+from nexus.core.definition import Definition, prepare, waits_for
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
@@ -51,7 +51,8 @@ async def run_local(file: str, param_texts: Sequence[str], secret_texts: Sequenc
     with CelEvaluator() as evaluator:
         prepared = prepare_run(file, param_texts, secret_texts, evaluator)
         stream = sys.stderr if as_json else sys.stdout
-        depends_on = {name: node.depends_on for name, node in prepared.definition.nodes.items()}
+        waits = waits_for(prepared.definition.spec)
+        depends_on = {name: waits[name] for name in prepared.definition.nodes}
         with view.choose(prepared.fact.name, stream, depends_on) as shown:
             for note in prepared.notes:
                 shown.note(note)
@@ -161,9 +162,9 @@ def _containers(definition: Definition) -> list[Problem]:
     if container_runtime() is not None:
         return []
     message = "container tasks need docker or podman on this machine, and neither is on the PATH: install one of them"
-    positions = {task.name: index for index, task in enumerate(definition.spec.tasks)}
+    places = {task.name: place for place, task in definition.spec.every_task()}
     return [
-        Problem(("tasks", positions[name], "container"), message, name)
+        Problem((*places[name], "container"), message, name)
         for name, node in definition.nodes.items()
         if node.type == "container"
     ]

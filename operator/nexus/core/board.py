@@ -8,14 +8,16 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import OutputRef, TaskStatus
 from nexus.core import scope
+from nexus.core.allow_failure import counted
 from nexus.core.bounds import cut, message_limit
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import Facts, JobFact
 from nexus.core.names import output_name
+from nexus.core.outcome import STOP_REASONS, Stopped, outcome
 from nexus.core.outputs import INLINE_LIMIT, INLINE_TOTAL_LIMIT, dump
 from nexus.core.params import resolve
 from nexus.core.plan import LoadOutput, Read, RunEvent, StartTask, StoreOutput
@@ -43,8 +45,8 @@ class Board:
     wakes: list[datetime] = field(default_factory=list)
     planned: dict[str, TaskStatus] = field(default_factory=dict)
     """What was known of the tasks in `starts` before their start was planned."""
-    stopped: tuple[Reason, str] | None = None
-    """Why everything that had not ended was ended, in this decision."""
+    stopped: Stopped | None = None
+    """Why everything that had not ended was ended, in this decision or before."""
     _fresh: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,8 +54,13 @@ class Board:
         known = {task.name: task for task in recorded or ()}
         # In the order of the definition, which is the order users read.
         self.tasks = {
-            task.name: known.get(task.name) or TaskStatus(name=task.name) for task in self.definition.spec.tasks
+            task.name: known.get(task.name) or TaskStatus(name=task.name)
+            for _, task in self.definition.spec.every_task()
         }
+        status = self.facts.status
+        if status is not None and status.reason in STOP_REASONS:
+            # Of an earlier decision: tasks of `finally` run since.
+            self.stopped = (status.reason, status.message or "")
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -126,7 +133,7 @@ class Board:
         """A task's output, None where it did not succeed. Raises Unread."""
         status = self.tasks[task]
         if status.phase is not TaskPhase.SUCCEEDED:
-            return None
+            return {} if self.counted(task) is TaskPhase.SUCCEEDED else None
         if task in self._fresh:
             return self._fresh[task]
         if status.output_ref is None:
@@ -139,9 +146,18 @@ class Board:
         self.reads.append(LoadOutput(task, status.output_ref.config_map))
         raise Unread
 
+    def counted(self, task: str) -> TaskPhase:
+        """The phase that an ended task counts as for its dependents and for the run."""
+        return counted(self.definition.nodes[task].task, self.tasks[task].phase)
+
+    def run_phase(self, node: Node) -> str:
+        """What run.phase is for one task."""
+        phase = outcome(self.definition, self.tasks, self.stopped)[0] if node.final else RunPhase.RUNNING
+        return phase.value
+
     def renderer(self, node: Node) -> Renderer:
         """Renders the fields of one task: it sees params, run, and the tasks before it."""
-        return self.renderer_over(node.ancestors, self.variables(node), "Running")
+        return self.renderer_over(node.ancestors, self.variables(node), self.run_phase(node))
 
     def renderer_over(self, tasks: Iterable[str], variables: Mapping[str, str], phase: str) -> Renderer:
         """Renders texts that see params, run and these tasks; `phase` is what run.phase is in them."""

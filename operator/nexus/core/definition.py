@@ -24,6 +24,8 @@ class Node:
     rule: TriggerRule
     retry: RetryPolicy
     ancestors: frozenset[str]
+    final: bool = False
+    """Whether it is a task of `finally`."""
 
     @property
     def name(self) -> str:
@@ -62,13 +64,26 @@ def prepare(spec: WorkflowSpec) -> Definition:
     Raises graphlib.CycleError and KeyError for specs that were not validated.
     """
     tasks = {task.name: with_defaults(task, spec.defaults) for task in spec.tasks}
-    order = ordered({name: task.depends_on or () for name, task in tasks.items()})
-    ancestors: dict[str, frozenset[str]] = {}
-    for name in order:
-        direct = tasks[name].depends_on or ()
-        ancestors[name] = frozenset(direct).union(*(ancestors[dependency] for dependency in direct))
+    final = {task.name: with_defaults(task, spec.defaults) for task in spec.finally_ or ()}
+    nodes = {**_nodes(tasks, frozenset(), final=False), **_nodes(final, frozenset(tasks), final=True)}
     evaluates = "${{" in str(spec.to_json()) or any(param.pattern is not None for param in spec.params or ())
-    return Definition(spec, {name: _node(tasks[name], ancestors[name]) for name in order}, evaluates)
+    return Definition(spec, nodes, evaluates)
+
+
+def _nodes(tasks: Mapping[str, Task], before: frozenset[str], *, final: bool) -> dict[str, Node]:
+    """The nodes of one list of tasks, dependencies first; each of them comes after the tasks `before`."""
+    nodes: dict[str, Node] = {}
+    for name in ordered({name: task.depends_on or () for name, task in tasks.items()}):
+        direct = tasks[name].depends_on or ()
+        ancestors = before.union(direct, *(nodes[dependency].ancestors for dependency in direct))
+        nodes[name] = _node(tasks[name], ancestors, final=final)
+    return nodes
+
+
+def waits_for(spec: WorkflowSpec) -> dict[str, tuple[str, ...]]:
+    """Each task to those whose end it waits for: a task of `finally` without dependsOn to all that are not."""
+    main = {task.name: tuple(task.depends_on or ()) for task in spec.tasks}
+    return main | {task.name: tuple(task.depends_on or main) for task in spec.finally_ or ()}
 
 
 def ordered(depends_on: Mapping[str, Iterable[str]]) -> Sequence[str]:
@@ -108,7 +123,7 @@ def _merged_env(defaults: list[EnvVar], own: list[EnvVar]) -> list[EnvVar]:
     return [*(variable for variable in defaults if variable.name not in taken), *own]
 
 
-def _node(task: Task, ancestors: frozenset[str]) -> Node:
+def _node(task: Task, ancestors: frozenset[str], *, final: bool) -> Node:
     return Node(
         task=task,
         type=type_of(task),
@@ -116,4 +131,5 @@ def _node(task: Task, ancestors: frozenset[str]) -> Node:
         rule=task.trigger_rule or TriggerRule.ALL_SUCCEEDED,
         retry=RetryPolicy.of(task.retry),
         ancestors=ancestors,
+        final=final,
     )

@@ -11,6 +11,7 @@ from nexus.core import suspend
 from nexus.core.board import Board, Unread
 from nexus.core.bounds import cut, message_limit
 from nexus.core.facts import Facts, RunFact
+from nexus.core.outcome import outcome
 from nexus.core.plan import Plan, RunEvent
 from nexus.core.run_outputs import NoOutputs, outputs
 from nexus.core.stop import stray_jobs
@@ -31,7 +32,7 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
     )
     if done < len(tasks):
         return _under_way(board, status)
-    phase, reason, message = _ending(board)
+    phase, reason, message = outcome(board.definition, board.tasks, board.stopped)
     if phase is RunPhase.SUCCEEDED:
         try:
             status = status.model_copy(update=outputs(board))
@@ -46,14 +47,15 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
 
 def _under_way(board: Board, status: WorkflowRunStatus) -> WorkflowRunStatus:
     run = board.facts.run
+    why = board.stopped or ((Reason.SUSPENDED, suspend.WORDS) if run.suspended else (None, None))
     if run.suspended != (status.phase is RunPhase.SUSPENDED):
         word = "Suspended" if run.suspended else "Resumed"
         board.events.append(RunEvent(f"Run{word}", f"run {run.name} {word.lower()}"))
     return status.model_copy(
         update={
             "phase": RunPhase.SUSPENDED if run.suspended else RunPhase.RUNNING,
-            "reason": Reason.SUSPENDED if run.suspended else None,
-            "message": suspend.WORDS if run.suspended else None,
+            "reason": why[0],
+            "message": why[1],
             "conditions": suspend.conditions(status.conditions or (), run, board.now) or None,
         }
     )
@@ -85,23 +87,6 @@ def _broken_off(task: TaskStatus, now: datetime, reason: Reason, message: str) -
             "next_attempt_time": None,
         }
     )
-
-
-def _ending(board: Board) -> tuple[RunPhase, Reason | None, str]:
-    match board.stopped:
-        case (Reason.CANCELLED as reason, message):
-            return RunPhase.CANCELLED, reason, message
-        case (Reason.DEADLINE_EXCEEDED as reason, message):
-            return RunPhase.FAILED, reason, message
-    failed = [task for task in board.tasks.values() if task.phase is TaskPhase.FAILED]
-    if failed:
-        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        return (
-            RunPhase.FAILED,
-            Reason.TASK_FAILED,
-            f"task {failed[0].name}{others}: {failed[0].message or failed[0].reason}",
-        )
-    return RunPhase.SUCCEEDED, None, ""
 
 
 def _ended(

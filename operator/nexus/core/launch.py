@@ -101,5 +101,5 @@ def _payload(board: Board, node: Node) -> Payload:
             stored[dependency] = reference.config_map
         else:
             inputs[dependency] = board.output(dependency)
-    context = Context(board.params, scope.run_values(board.facts.run, "Running"), inputs, stored)
+    context = Context(board.params, scope.run_values(board.facts.run, board.run_phase(node)), inputs, stored)
     return build(node, board.renderer(node), context)

@@ -67,6 +67,8 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
             assert task.bash is not None
             image, script = task.bash.image, task.bash.command
             variables = {f"PARAM_{name.upper()}": _param_text(value) for name, value in context.params.items()}
+            if "phase" in context.run:
+                variables["NEXUS_RUN_PHASE"] = str(context.run["phase"])
         case "sql":
             assert task.sql is not None
             image, task_json = task.sql.image, dump(_sql(task.sql, renderer))

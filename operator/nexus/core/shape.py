@@ -61,9 +61,9 @@ def _has(value: Any, step: str | int) -> bool:
 
 
 def _task(path: Path, body: Any) -> str | None:
-    if len(path) < 2 or path[0] != "tasks" or not isinstance(path[1], int):
+    if len(path) < 2 or path[0] not in ("tasks", "finally") or not isinstance(path[1], int):
         return None
-    named = body["tasks"][path[1]]
+    named = body[path[0]][path[1]]
     name = named.get("name") if isinstance(named, dict) else None
     return name if isinstance(name, str) else None
 

@@ -13,18 +13,30 @@ from nexus.core.suspend import held_back
 
 
 def start(board: Board) -> None:
-    """Look at every task that is not running, dependencies first, so that a skip travels on in one pass."""
+    """Look at every task that is not running, dependencies first, so that a skip travels on in one pass. The tasks of
+    `finally` come last, when all others have ended."""
     slots = Slots.of(board)
     for node in board.definition.nodes.values():
         status = board.tasks[node.name]
         if status.phase.ended:
+            continue
+        if node.final and (open_ := _open(board)):
+            board.wait(node.name, Reason.DEPENDENCIES, f"runs when all tasks have ended: waits for {open_}")
             continue
         if status.next_attempt_time is not None:
             _retry(board, node, slots)
         elif status.start_time is None:
             _first(board, node, slots)
         if board.tasks[node.name].phase is TaskPhase.FAILED and fail_fast(board):
-            return
+            slots = Slots.of(board)
+
+
+def _open(board: Board) -> str:
+    """The first tasks that `finally` still waits for, empty where there are none."""
+    waits_for = [
+        name for name, node in board.definition.nodes.items() if not (node.final or board.tasks[name].phase.ended)
+    ]
+    return f"{', '.join(waits_for[:5])}{_more(waits_for)}"
 
 
 def _first(board: Board, node: Node, slots: Slots) -> None:
@@ -32,7 +44,7 @@ def _first(board: Board, node: Node, slots: Slots) -> None:
     if waits_for:
         board.wait(node.name, Reason.DEPENDENCIES, f"waits for {', '.join(waits_for[:5])}{_more(waits_for)}")
         return
-    unmet = trigger_rule.judge(node.rule, [(name, board.tasks[name].phase) for name in node.depends_on])
+    unmet = trigger_rule.judge(node.rule, [(name, board.counted(name)) for name in node.depends_on])
     if unmet is not None:
         board.end(node.name, unmet.phase, unmet.reason, unmet.message)
         return

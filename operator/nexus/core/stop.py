@@ -10,16 +10,19 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.api.run import TaskStatus
+from nexus.api.run import Cancel, TaskStatus
 from nexus.core.board import Board
 from nexus.core.facts import JobFact
 from nexus.core.plan import StopJob
 
 
 def stop(board: Board, started_at: datetime) -> None:
-    """Apply whichever of the three holds; the first that does decides the words."""
-    if board.facts.run.cancel is not None:
-        _end_all(board, TaskPhase.CANCELLED, Reason.CANCELLED, "the run was cancelled")
+    """Apply whichever of the three holds; the first that does decides the words. Tasks of `finally` are spared by all
+    but an Immediate cancel: they start when all others have ended, in whatever way."""
+    cancel = board.facts.run.cancel
+    if cancel is not None:
+        final = cancel is Cancel.IMMEDIATE
+        _end_all(board, TaskPhase.CANCELLED, Reason.CANCELLED, "the run was cancelled", final=final)
         return
     seconds = board.definition.spec.deadline_seconds
     if seconds is not None:
@@ -36,18 +39,20 @@ def fail_fast(board: Board) -> bool:
     """Under failurePolicy FailFast, end everything once a task has failed. True where it did."""
     if not board.definition.fail_fast:
         return False
-    failed = next((name for name, task in board.tasks.items() if task.phase is TaskPhase.FAILED), None)
+    nodes = board.definition.nodes
+    failed = next((name for name in nodes if not nodes[name].final and board.counted(name) is TaskPhase.FAILED), None)
     if failed is None:
         return False
     _end_all(board, TaskPhase.CANCELLED, Reason.FAIL_FAST, f"task {failed} failed and failurePolicy is FailFast")
     return True
 
 
-def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str) -> None:
-    """End started tasks in the phase `started` and the others Omitted."""
+def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str, *, final: bool = False) -> None:
+    """End started tasks in the phase `started` and the others Omitted, those of `finally` only where `final`."""
     board.starts.clear()
     board.tasks.update(board.planned)
-    open_ = [task for task in board.tasks.values() if not task.phase.ended]
+    nodes = board.definition.nodes
+    open_ = [task for task in board.tasks.values() if not task.phase.ended and (final or not nodes[task.name].final)]
     for task in open_:
         board.end(task.name, TaskPhase.OMITTED if task.start_time is None else started, reason, message)
     if open_:

@@ -44,7 +44,7 @@ class Bindings:
 
     def missing(self, definition: Definition) -> list[Problem]:
         """What the tasks need and nobody gave, each with the task and the way to give it."""
-        positions = {task.name: index for index, task in enumerate(definition.spec.tasks)}
+        places = {task.name: place for place, task in definition.spec.every_task()}
         found: dict[tuple[str, str], Problem] = {}
         for node in definition.nodes.values():
             for kind, entries, reference in _references(node):
@@ -52,7 +52,7 @@ class Bindings:
                     continue
                 name = f"{reference.name}/{reference.key}" if isinstance(reference, KeyRef) else reference.name
                 message = f"{kind} {name} is missing: {_hint(kind, name, reference)}"
-                found[node.name, name] = Problem(("tasks", positions[node.name]), message, node.name)
+                found[node.name, name] = Problem(places[node.name], message, node.name)
         return list(found.values())
 
 

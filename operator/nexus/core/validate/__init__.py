@@ -7,7 +7,7 @@ are close to the right one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from nexus.api.base import GROUP
 from nexus.api.tasks import EnvVar, Task
@@ -22,40 +22,66 @@ from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
 from nexus.core.validate.task import env_problems, kinds_of, shape
 
+MOST_TASKS = 500
+"""Tasks of a workflow, those of `finally` among them."""
+
 
 def problems(spec: WorkflowSpec, evaluator: Evaluator) -> list[Problem]:
     """What is wrong with a definition, in the order of its fields; empty where it can run."""
     found = [
         *params(spec, evaluator),
         *_labels(spec),
-        *duplicates(("tasks",), [task.name for task in spec.tasks], "task"),
+        *_names(spec),
     ]
     if spec.defaults is not None:
         found += env_problems(("defaults",), spec.defaults.env, spec.defaults.env_from, None)
         found += _default_env(spec, spec.defaults.env or (), evaluator)
-    for position, task in enumerate(spec.tasks):
-        found += shape(("tasks", position), task)
+    for place, task in spec.every_task():
+        found += shape(place, task)
     readable = _readable(spec)
     if readable:
-        every = [task.name for task in spec.tasks]
-        definition = prepare(spec.model_copy(update={"tasks": list(readable.values())}))
-        for position, task in readable.items():
-            found += expressions(("tasks", position), task, definition, evaluator, every)
+        every = [task.name for _, task in spec.every_task()]
+        lists = {key: [task for place, task in readable.items() if place[0] == key] for key in ("tasks", "finally")}
+        definition = prepare(spec.model_copy(update={"tasks": lists["tasks"], "finally_": lists["finally"]}))
+        for place, task in readable.items():
+            found += expressions(place, task, definition, evaluator, every)
         found += outputs(spec, definition, evaluator, every)
     return [*found, *dependencies(spec), *cycle(spec)]
 
 
-def _readable(spec: WorkflowSpec) -> dict[int, Task]:
-    """The tasks, by position, whose expressions can be checked although others have mistakes: those of one name and
-    with a type that wait for no cycle and for no unreadable task. Dependencies that do not exist are left out.
+def _names(spec: WorkflowSpec) -> Iterator[Problem]:
+    """Names that come twice, and too many tasks."""
+    final = spec.finally_ or []
+    yield from duplicates(("tasks",), [task.name for task in spec.tasks], "task")
+    yield from duplicates(("finally",), [task.name for task in final], "task")
+    main = {task.name for task in spec.tasks}
+    for position, task in enumerate(final):
+        if task.name in main:
+            message = f"a task of tasks is named {task.name} too: the names of tasks and finally are unique together"
+            yield Problem(("finally", position, "name"), message, task.name)
+    if len(spec.tasks) + len(final) > MOST_TASKS:
+        yield Problem(("finally",), f"tasks and finally have over {MOST_TASKS} tasks together: take some out")
+
+
+def _readable(spec: WorkflowSpec) -> dict[tuple[str, int], Task]:
+    """The tasks, by place, whose expressions can be checked although others have mistakes: those of one name and
+    with a type that wait for no cycle and for no unreadable task. Dependencies that do not exist are left out, and
+    tasks of `finally` wait for all others.
     """
-    counts = Counter(task.name for task in spec.tasks)
+    every = spec.every_task()
+    counts = Counter(task.name for _, task in every)
+    names: dict[str, set[str]] = {"tasks": set(), "finally": set()}
+    for place, task in every:
+        names[place[0]].add(task.name)
     left = {
-        position: task.model_copy(update={"depends_on": [name for name in task.depends_on or () if name in counts]})
-        for position, task in enumerate(spec.tasks)
+        place: _with_known_dependencies(task, names[place[0]])
+        for place, task in every
         if counts[task.name] == 1 and kinds_of(task)
     }
-    waiting = {task.name: set(task.depends_on or ()) for task in left.values()}
+    waiting = {
+        task.name: {*(task.depends_on or ()), *(names["tasks"] if place[0] == "finally" else ())}
+        for place, task in left.items()
+    }
     dependents: dict[str, list[str]] = {}
     for name, waited in waiting.items():
         for dependency in waited:
@@ -67,7 +93,11 @@ def _readable(spec: WorkflowSpec) -> dict[int, Task]:
             if not waiting[dependent]:
                 reached.append(dependent)
     known = set(reached)
-    return {position: task for position, task in left.items() if task.name in known}
+    return {place: task for place, task in left.items() if task.name in known}
+
+
+def _with_known_dependencies(task: Task, names: Collection[str]) -> Task:
+    return task.model_copy(update={"depends_on": [name for name in task.depends_on or () if name in names]})
 
 
 def _labels(spec: WorkflowSpec) -> Iterator[Problem]:

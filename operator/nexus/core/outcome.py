@@ -1,0 +1,34 @@
+"""Outcome: what a run ends with, as far as its tasks have ended. It is what `finally` sees as run.phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.run import TaskStatus
+from nexus.core.allow_failure import counted
+from nexus.core.definition import Definition
+
+Stopped = tuple[Reason, str]
+"""Why everything that had not ended was ended, and the same in words."""
+
+STOP_REASONS = frozenset({Reason.CANCELLED, Reason.DEADLINE_EXCEEDED, Reason.FAIL_FAST})
+
+
+def outcome(
+    definition: Definition, tasks: Mapping[str, TaskStatus], stopped: Stopped | None
+) -> tuple[RunPhase, Reason | None, str]:
+    """Phase, reason and message. A cancel and the run's deadline say more than the tasks that they ended."""
+    match stopped:
+        case (Reason.CANCELLED as reason, message):
+            return RunPhase.CANCELLED, reason, message
+        case (Reason.DEADLINE_EXCEEDED as reason, message):
+            return RunPhase.FAILED, reason, message
+    failed = [
+        task for task in tasks.values() if counted(definition.nodes[task.name].task, task.phase) is TaskPhase.FAILED
+    ]
+    if failed:
+        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        words = f"task {failed[0].name}{others}: {failed[0].message or failed[0].reason}"
+        return RunPhase.FAILED, Reason.TASK_FAILED, words
+    return RunPhase.SUCCEEDED, None, ""
