@@ -1,6 +1,7 @@
 """What all tests share: how long and how reproducibly hypothesis searches, and one evaluator of expressions."""
 
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 
@@ -20,6 +21,14 @@ settings.register_profile("default", deadline=None, print_blob=True)
 # CI searches longer and from a new seed each time; what it finds is printed, since its database is thrown away.
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=False, max_examples=300, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+# The state machine's seed, of which there is one a session; set it to replay one.
+os.environ.setdefault("NEXUS_SEED", str(secrets.randbelow(2**32)))
+
+
+def pytest_report_header() -> str:
+    """The seed stands in the log of a good run too: what was searched can be searched again."""
+    return f"state machine: NEXUS_SEED={os.environ['NEXUS_SEED']}"
 
 
 @pytest.fixture(scope="session")

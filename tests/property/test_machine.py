@@ -1,0 +1,141 @@
+"""The engine as a state machine: whatever happens, in whatever order, to any DAG, and what must hold even so.
+
+Hypothesis chooses a workflow, how its pods go, and then what happens between one moment and the next: time passes,
+people suspend, cancel and decide, pods and Jobs vanish, nodes are drained, operators die at a write, others start. The
+whole of the operator runs, on the fake cluster; `Witness` looks at every change as it happens.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from tests.operators import KEY, Story
+from tests.property.workflows import Case, cases, holds
+
+from nexus.adapters.fake import Clock
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS
+from nexus.core.expressions import Evaluator
+
+# In CI ten thousand runs; at a desk as many as one waits for.
+RUNS = 10_000 if os.environ.get("CI") else 200
+STEPS = 20
+
+
+class Life(RuleBasedStateMachine):
+    """One run from its creation to its end, and what comes in between."""
+
+    evaluator: Evaluator
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.case: Case
+        self.story: Story | None = None
+        self.cancelled = False
+
+    @property
+    def told(self) -> Story:
+        assert self.story is not None
+        return self.story
+
+    @property
+    def clock(self) -> Clock:
+        return self.told.cluster.clock
+
+    @initialize(case=cases(timed=True))
+    def begin(self, case: Case) -> None:
+        self.case = case
+        self.story = Story(case.spec, self.evaluator)
+        case.told_on(self.told)
+        self.told.operator()
+
+    # -- what goes on by itself ----------------------------------------------------------------------------------------
+
+    @rule(events=st.integers(1, 8))
+    def time_passes(self, events: int) -> None:
+        for _ in range(events):
+            self.told.settle()
+            self.clock.step()
+        self.told.settle()
+
+    # -- what people do ------------------------------------------------------------------------------------------------
+
+    def _patch(self, **fields: Any) -> None:
+        self.told.cluster.store.patch(WORKFLOW_RUNS, KEY.namespace, KEY.name, {"spec": fields})
+
+    @rule(suspend=st.booleans())
+    def suspend_or_resume(self, suspend: bool) -> None:
+        self._patch(suspend=suspend)
+
+    @precondition(lambda self: not self.cancelled)
+    @rule(how=st.sampled_from(["Graceful", "Immediate"]))
+    def cancel(self, how: str) -> None:
+        self.cancelled = True
+        self._patch(cancel=how)
+
+    # -- what goes wrong -----------------------------------------------------------------------------------------------
+
+    @rule(writes=st.integers(1, 4), before=st.booleans(), which=st.integers(0, 1))
+    def an_operator_is_to_die(self, writes: int, before: bool, which: int) -> None:
+        api = self.told.operators[which % len(self.told.operators)].api
+        (api.crash_before if before else api.crash_after)(writes)
+
+    @precondition(lambda self: self.story is not None and len(self.story.operators) < 2)
+    @rule()
+    def a_second_operator_starts(self) -> None:
+        self.told.operator()
+
+    @precondition(lambda self: self.story is not None and len(self.story.operators) < 2)
+    @rule()
+    def a_newborn_operator_has_nothing_to_add(self) -> None:
+        """All that is known is in the API server: who has seen nothing else comes to the same conclusions."""
+        self.told.settle()
+        if self.clock.next_due() == self.clock.now():
+            return  # what is due at this very instant has not happened yet
+        newborn = self.told.operator()
+        self.told.settle()
+        assert newborn.api.writes == []
+        newborn.die()
+        self.told.operators.remove(newborn)
+
+    @rule(which=st.integers(0, 20))
+    def a_job_is_deleted(self, which: int) -> None:
+        jobs = self.told.cluster.objects(JOBS)
+        if jobs:
+            self.told.cluster.remove(JOBS, jobs[which % len(jobs)]["metadata"]["name"])
+
+    @rule(which=st.integers(0, 20))
+    def a_pod_is_deleted(self, which: int) -> None:
+        pods = self.told.cluster.objects(PODS)
+        if pods:
+            self.told.cluster.remove(PODS, pods[which % len(pods)]["metadata"]["name"])
+
+    @rule(which=st.integers(0, 20))
+    def a_node_is_drained(self, which: int) -> None:
+        running = [pod for pod in self.told.cluster.objects(PODS) if pod["status"].get("phase") == "Running"]
+        if running:
+            self.told.cluster.evict(running[which % len(running)]["metadata"]["name"])
+
+    def teardown(self) -> None:
+        """Left alone from here on, the run comes to its end."""
+        if self.story is None:
+            return
+        try:
+            for operator in self.told.operators:
+                operator.api.revive()
+            self._patch(suspend=False)
+            self.told.run()
+            holds(self.told, self.case)
+        finally:
+            self.told.close()
+
+
+def test_every_life_of_a_run_comes_to_its_end_and_keeps_the_promises(cel: Evaluator) -> None:
+    number = int(os.environ["NEXUS_SEED"])
+    print(f"replay with NEXUS_SEED={number}")
+    life = seed(number)(type("Life", (Life,), {"evaluator": cel}))
+    few = settings(max_examples=RUNS, stateful_step_count=STEPS, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(life, settings=few)

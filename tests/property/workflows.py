@@ -1,0 +1,154 @@
+"""Workflows that hypothesis makes up, how their pods go, and what is true of every run of them that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+from tests.builders import spec, task
+from tests.operators import KEY, Story
+
+from nexus.adapters.fake import Outcome
+from nexus.adapters.kube.api import PODS
+from nexus.api.reasons import TaskPhase
+from nexus.api.tasks import Task, TriggerRule
+from nexus.api.workflow import WorkflowSpec
+from nexus.core import trigger_rule
+from nexus.core.allow_failure import counted
+from nexus.core.definition import with_defaults
+
+NAMES = ("a", "b-b", "1st", "in", "e", "f", "g", "h")
+
+retries = st.fixed_dictionaries(
+    {"limit": st.integers(0, 2)},
+    optional={
+        "delaySeconds": st.sampled_from([0, 3, 10]),
+        "jitter": st.sampled_from([0, 0.5]),
+        "failOnExitCodes": st.just([7]),
+        "disruptions": st.sampled_from(["Ignore", "Count"]),
+    },
+)
+whens = st.sampled_from(["${{ true }}", "${{ false }}", "${{ run.name != '' }}", "${{ 1 / 0 == 1 }}"])
+exits = st.builds(
+    Outcome,
+    exit_code=st.sampled_from([0, 0, 0, 1, 7]),
+    seconds=st.sampled_from([0.3, 1, 5]),
+    message=st.sampled_from(["", '{"n":1}', '{"n":"%s"}' % ("x" * 2_000)]),
+)
+troubles = st.sampled_from(
+    [
+        Outcome.drained(1.0),
+        Outcome.drained(1.0, sigterm_exit_code=0),
+        Outcome.evicted(1.0),
+        Outcome.oom(),
+        Outcome.cannot_start(),
+        Outcome.image_pull_backoff(),
+        Outcome.config_error(),
+        Outcome(seconds=90, sigterm_exit_code=0),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workflow, and how the pods of each of its tasks go."""
+
+    spec: WorkflowSpec
+    outcomes: dict[str, list[Outcome]]
+
+    def told_on(self, subject: Story) -> None:
+        for name, outcomes in self.outcomes.items():
+            subject.cluster.script(name, *outcomes)
+
+
+@st.composite
+def dags(draw: st.DrawFn, *, timed: bool, names: Sequence[str] = NAMES, least: int = 1) -> list[Task]:
+    """Up to eight tasks, each depending on some before it; `timed` ones may run into limits of time."""
+    tasks = []
+    names = names[: draw(st.integers(least, len(names)))]
+    for position, name in enumerate(names):
+        depends_on = draw(st.lists(st.sampled_from(names[:position]), unique=True, max_size=3)) if position else []
+        fields = {}
+        if depends_on and draw(st.booleans()):
+            fields["triggerRule"] = draw(st.sampled_from(list(TriggerRule))).value
+        if draw(st.integers(0, 4)) == 0:
+            fields["when"] = draw(whens)
+        elif depends_on and draw(st.integers(0, 3)) == 0:
+            fields["when"] = f'${{{{ get(tasks["{depends_on[0]}"].output, "n", 1) == 1 }}}}'
+        if draw(st.integers(0, 5)) == 0:
+            fields["allowFailure"] = True
+        if draw(st.booleans()):
+            fields["retry"] = draw(retries)
+        if draw(st.integers(0, 4)) == 0:
+            fields["recordLogLines"] = 2
+        if timed:
+            fields |= draw(
+                st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "timeoutSeconds": st.sampled_from([2, 60]),
+                        "deadlineSeconds": st.sampled_from([5, 40]),
+                        "startTimeoutSeconds": st.just(4),
+                    },
+                )
+            )
+        tasks.append(task(name, *depends_on, **fields))
+    return tasks
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, timed: bool) -> Case:
+    """Of cases that are not `timed` the script alone decides how they end; the others may also run out of time."""
+    fields = {"maxParallelTasks": draw(st.sampled_from([1, 2, 10]))}
+    if timed:
+        fields |= draw(
+            st.fixed_dictionaries(
+                {}, optional={"failurePolicy": st.just("FailFast"), "deadlineSeconds": st.sampled_from([10, 60])}
+            )
+        )
+    fields["finally"] = draw(dags(timed=timed, names=("y", "z"), least=0))
+    built = spec(*draw(dags(timed=timed)), **fields)
+    outcomes = st.one_of(exits, troubles)
+    # The last outcome is that of every later pod too: a pod that is always drained would be replaced for ever.
+    scripts = {entry.name: [*draw(st.lists(outcomes, max_size=2)), draw(exits)] for _, entry in built.every_task()}
+    return Case(built, scripts)
+
+
+def holds(subject: Story, case: Case) -> None:
+    """What is true of every run that has ended, whatever happened to it."""
+    status = subject.status
+    assert status.phase.ended
+    phases = {entry.name: entry.phase for entry in status.tasks or ()}
+    tasks = {entry.name: with_defaults(entry, case.spec.defaults) for _, entry in case.spec.every_task()}
+    assert set(phases) == set(tasks)
+    made = [name for name, _ in subject.witness.order]
+    final = {entry.name for entry in case.spec.finally_ or ()}
+    assert made == sorted(made, key=final.__contains__), "a task of finally ran before all others had ended"
+    for entry in tasks.values():
+        dependencies = entry.depends_on or ()
+        if entry.name not in made:
+            assert phases[entry.name] not in (TaskPhase.SUCCEEDED, TaskPhase.CANCELLED)
+            continue
+        rule = entry.trigger_rule or TriggerRule.ALL_SUCCEEDED
+        endings = [(name, counted(tasks[name], phases[name])) for name in dependencies]
+        assert trigger_rule.judge(rule, endings) is None
+        for dependency in dependencies:
+            assert dependency not in made[made.index(entry.name) :], f"{entry.name} ran before {dependency} had ended"
+    for name in made:
+        ordinals = [ordinal for task_name, ordinal in subject.witness.order if task_name == name]
+        assert ordinals == sorted(set(ordinals))
+    # Nothing is left that runs, and nothing is written about a run that has ended.
+    subject.quiet()
+    live = [pod for pod in subject.cluster.objects(PODS) if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+    assert live == []
+    assert_idle(subject)
+
+
+def assert_idle(subject: Story) -> None:
+    """Looking once more, with nothing changed, writes nothing."""
+    before = subject.writes()
+    for operator in subject.operators:
+        operator.mark(KEY)
+    subject.settle()
+    assert subject.writes() == before
