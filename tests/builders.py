@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nexus.api.run import Approval, TaskStatus, WorkflowRunStatus
-from nexus.api.tasks import Task
+from nexus.api.tasks import TASK_TYPES, Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.definition import Definition, prepare
-from nexus.core.facts import Facts, JobFact, PodFact, RunFact, Terminated
-from nexus.core.names import job_name
+from nexus.core.facts import ChildFact, Facts, JobFact, PodFact, RunFact, Terminated
+from nexus.core.names import child_name, job_name
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 RUN = RunFact("default", "sales-x7k2p", "run-uid", START, workflow="sales")
@@ -31,7 +31,7 @@ def task(name: str, *depends_on: str, **fields: Any) -> Task:
     body: dict[str, Any] = {"name": name, **fields}
     if depends_on:
         body["dependsOn"] = list(depends_on)
-    if not any(kind in fields for kind in ("python", "http", "bash", "sql", "container")):
+    if not any(kind in fields for kind in TASK_TYPES):
         body["container"] = {"image": "work:1"}
     return Task.model_validate(body)
 
@@ -121,12 +121,24 @@ def failed(task_name: str, exit_code: int = 1, message: str = "", *, after: floa
     )
 
 
-def facts(*jobs: JobFact, status: WorkflowRunStatus | None = None, run: RunFact = RUN, **fields: Any) -> Facts:
-    """Facts with these Jobs."""
+def child(task_name: str, *, ordinal: int = 1, run: RunFact = RUN, **fields: Any) -> ChildFact:
+    """The child run of an attempt, under the name that the engine gives it."""
+    name = child_name(run.name, run.uid, task_name, ordinal)
+    return ChildFact(name, f"uid-of-{name}", task_name, ordinal, **{"created_at": START, **fields})
+
+
+def facts(
+    *jobs: JobFact | ChildFact, status: WorkflowRunStatus | None = None, run: RunFact = RUN, **fields: Any
+) -> Facts:
+    """Facts with these Jobs and child runs."""
     by_task: dict[str, tuple[JobFact, ...]] = {}
+    children: dict[str, tuple[ChildFact, ...]] = {}
     for entry in jobs:
-        by_task[entry.task] = (*by_task.get(entry.task, ()), entry)
-    return Facts(run=run, status=status, jobs=by_task, **fields)
+        if isinstance(entry, ChildFact):
+            children[entry.task] = (*children.get(entry.task, ()), entry)
+        else:
+            by_task[entry.task] = (*by_task.get(entry.task, ()), entry)
+    return Facts(run=run, status=status, jobs=by_task, children=children, **fields)
 
 
 def approval(task_name: str, decision: str = "Approved", **fields: Any) -> Approval:

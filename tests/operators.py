@@ -8,7 +8,7 @@ has `Witness` look at every change that the API server makes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,7 +39,7 @@ class Operator:
         self.cache = Cache()
         self.marked: set[RunKey] = set()
         self.alive = True
-        place = KubePlace(api, self.cache, evaluator, Images(), cluster.clock.now)
+        place = KubePlace(api, self.cache, evaluator, Images(), cluster.clock.now, wake=self.mark)
         self.reconciler = Reconciler(place, evaluator, in_thread=False)
         self.watches: list[Subscription] = []
         self._wakes: dict[RunKey, datetime] = {}
@@ -54,10 +54,9 @@ class Operator:
             watch.replay()
             watch.deliver()
 
-    def _callback(self, see: Callable[..., RunKey | None]) -> Callable[[str, Object], None]:
+    def _callback(self, see: Callable[..., tuple[RunKey, ...]]) -> Callable[[str, Object], None]:
         def on_event(type_: str, body: Object) -> None:
-            key = see(body, gone=type_ == "DELETED")
-            if key is not None:
+            for key in see(body, gone=type_ == "DELETED"):
                 self.mark(key)
 
         return on_event
@@ -111,11 +110,14 @@ class Witness:
     """Names of the Jobs, in the order in which they were made."""
     order: list[tuple[str, int]] = field(default_factory=list)
     """Their tasks and ordinals."""
+    children: list[str] = field(default_factory=list)
+    """Names of the child runs, in the order in which they were made."""
     most_live: int = 0
     _live: dict[str, set[str]] = field(default_factory=dict)
     """UIDs of Jobs that exist, to those of their pods that hold a slot."""
     _ended: dict[str, TaskStatus] = field(default_factory=dict)
     _run_ended: WorkflowRunStatus | None = None
+    _children_ended: dict[str, WorkflowRunStatus] = field(default_factory=dict)
 
     @property
     def run_ended(self) -> bool:
@@ -152,6 +154,9 @@ class Witness:
         assert live <= self.cap, f"{live} pods are live, at most {self.cap} may be"
 
     def _run(self, type_: str, body: Object) -> None:
+        if body["metadata"]["name"] != KEY.name:
+            self._child(type_, body)
+            return
         if type_ == "DELETED":
             # One of the same name is another run.
             self._ended.clear()
@@ -169,6 +174,17 @@ class Witness:
         if status.phase.ended:
             self._run_ended = status
 
+    def _child(self, type_: str, body: Object) -> None:
+        name = body["metadata"]["name"]
+        if type_ == "ADDED":
+            assert name not in self.children, f"the child run {name} was made twice"
+            self.children.append(name)
+        if body.get("status") and type_ != "DELETED":
+            status = WorkflowRunStatus.model_validate(body["status"])
+            assert self._children_ended.get(name, status) == status, f"the status of {name} changed after its end"
+            if status.phase.ended:
+                self._children_ended[name] = status
+
 
 def _holds_slot(pod: Object) -> bool:
     """A pod whose container may run, and that was not asked to stop."""
@@ -180,7 +196,15 @@ def _holds_slot(pod: Object) -> bool:
 class Story:
     """One run on one fake cluster, and the operators that come and go."""
 
-    def __init__(self, spec: WorkflowSpec, evaluator: Evaluator, *, by_reference: bool = False) -> None:
+    def __init__(
+        self,
+        spec: WorkflowSpec,
+        evaluator: Evaluator,
+        *,
+        by_reference: bool = False,
+        workflows: Mapping[str, WorkflowSpec] | None = None,
+    ) -> None:
+        """`workflows` are there for child runs."""
         self.cluster = FakeCluster()
         self.evaluator = evaluator
         self.witness = Witness(self.cluster, spec.max_parallel_tasks or 10)
@@ -194,6 +218,8 @@ class Story:
         if by_reference:
             self.cluster.add(WORKFLOWS, {"metadata": {"name": "sales"}, "spec": body})
             run = {"workflowRef": {"name": "sales"}}
+        for name, child in (workflows or {}).items():
+            self.cluster.add(WORKFLOWS, {"metadata": {"name": name}, "spec": child.to_json()})
         self.cluster.add(WORKFLOW_RUNS, {"metadata": {"name": KEY.name}, "spec": run})
 
     def close(self) -> None:
@@ -216,7 +242,11 @@ class Story:
     @property
     def status(self) -> WorkflowRunStatus:
         """The stored status."""
-        body = self.cluster.objects(WORKFLOW_RUNS)[0]
+        return self.status_of(KEY.name)
+
+    def status_of(self, name: str) -> WorkflowRunStatus:
+        """The stored status of a run."""
+        body = self.cluster.find(WORKFLOW_RUNS, KEY.namespace, name) or {}
         return WorkflowRunStatus.model_validate(body.get("status") or {})
 
     @property
@@ -268,9 +298,9 @@ class Story:
 
 
 @contextmanager
-def story(spec: WorkflowSpec, evaluator: Evaluator, *, by_reference: bool = False) -> Iterator[Story]:
+def story(spec: WorkflowSpec, evaluator: Evaluator, **given: Any) -> Iterator[Story]:
     """A story, closed at its end."""
-    told = Story(spec, evaluator, by_reference=by_reference)
+    told = Story(spec, evaluator, **given)
     try:
         yield told
     finally:

@@ -10,8 +10,9 @@ RULES: list[Rule] = [
     # The definitions, and whether they can run.
     {"apiGroups": ["nexus.dev"], "resources": ["workflows"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": ["nexus.dev"], "resources": ["workflows/status"], "verbs": ["patch"]},
-    # Runs. `patch` of the object itself is for the owner reference of a run that came without one.
-    {"apiGroups": ["nexus.dev"], "resources": ["workflowruns"], "verbs": ["get", "list", "watch", "patch"]},
+    # Runs. `create` is for child runs; `patch` of the object itself is for their cancel, and for the owner reference
+    # of a run that came without one.
+    {"apiGroups": ["nexus.dev"], "resources": ["workflowruns"], "verbs": ["get", "list", "watch", "create", "patch"]},
     {"apiGroups": ["nexus.dev"], "resources": ["workflowruns/status"], "verbs": ["update"]},
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "delete"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},

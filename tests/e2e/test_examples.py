@@ -36,6 +36,7 @@ CASES: dict[str, tuple[str, Object]] = {
     "lucky": ("retries", {"chance": 0}),
     "unlucky": ("retries", {"chance": 1}),
     "hopeless": ("retries", {"chance": 1, "exit_code": 42}),
+    "child-runs": ("child-runs", {"days": 2}),
     "sales": ("sales", {}),
     "sales-two": ("sales", {"regions": ["us", "none"], "target": 1}),
 }
@@ -124,6 +125,7 @@ def test_an_example_does_in_the_cluster_what_it_does_locally(
             assert one["outputRef"]["size"] > 1_000
         else:
             assert steady(one.get("output")) == steady(other.get("output"))
+    assert here["status"].get("outputs") == there["status"].get("outputs")
 
 
 def test_the_sales_report_of_the_cluster_adds_up(space: Space) -> None:

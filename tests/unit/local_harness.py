@@ -30,9 +30,15 @@ class Watcher:
     written: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     statuses: list[WorkflowRunStatus] = field(default_factory=list)
+    children: dict[str, list[WorkflowRunStatus]] = field(default_factory=dict)
 
     def status(self, status: WorkflowRunStatus) -> None:
         self.statuses.append(status)
+        if self.act is not None:
+            self.act(status)
+
+    def child(self, path: str, status: WorkflowRunStatus) -> None:
+        self.children.setdefault(path, []).append(status)
         if self.act is not None:
             self.act(status)
 
@@ -80,12 +86,13 @@ def run_here(
     bindings: Bindings | None = None,
     search_path: Path = Path("/nonexistent"),
     watcher: Watcher | None = None,
+    workflows: Mapping[str, Definition] | None = None,
 ) -> Ran:
     """Run a definition to its end."""
     watcher = watcher or Watcher()
     fact = RunFact("default", "test-x7k2p", str(uuid4()), datetime.now(UTC), workflow="test", params=params or {})
     with CelEvaluator() as evaluator:
-        ended = asyncio.run(run(fact, definition, bindings or Bindings(), search_path, watcher, evaluator))
+        ended = asyncio.run(run(fact, definition, bindings or Bindings(), search_path, watcher, evaluator, workflows))
     return Ran(ended.status, ended.outputs, watcher, ended.interrupted)
 
 

@@ -23,7 +23,7 @@ from nexus.adapters.local.run import Finished, run
 from nexus.api.manifest import read
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.workflow import Workflow
-from nexus.core.definition import prepare
+from nexus.core.definition import Definition, prepare
 from nexus.core.facts import RunFact
 from nexus.core.params import resolve
 from nexus.core.validate import problems
@@ -40,6 +40,9 @@ class Log:
 
     def status(self, status: WorkflowRunStatus) -> None:
         """Not of interest here."""
+
+    def child(self, path: str, status: WorkflowRunStatus) -> None:
+        """Nor this."""
 
     def line(self, task: str, line: str) -> None:
         self.lines.append(f"{task}: {line}")
@@ -65,15 +68,21 @@ def served() -> Iterator[str]:
 
 def workflow(name: str) -> Workflow:
     path = EXAMPLES / f"{name}.yaml"
-    (document,) = read(path.read_text("utf-8"), str(path))
-    return Workflow.model_validate(document.body)
+    return Workflow.model_validate(read(path.read_text("utf-8"), str(path))[0].body)
+
+
+def others(name: str) -> dict[str, Definition]:
+    """The Workflows behind the first one, for child runs."""
+    path = EXAMPLES / f"{name}.yaml"
+    found = [Workflow.model_validate(document.body) for document in read(path.read_text("utf-8"), str(path))[1:]]
+    return {str(other.metadata["name"]): prepare(other.spec) for other in found}
 
 
 def execute(name: str, evaluator: CelEvaluator, log: Log | None = None, /, **given: Any) -> Finished:
     spec = workflow(name).spec
     fact = RunFact("default", f"{name}-test1", "uid", datetime.now(UTC), name)
     fact = dataclasses.replace(fact, params=resolve(spec.params or [], given, fact, evaluator))
-    return asyncio.run(run(fact, prepare(spec), Bindings(), EXAMPLES, log or Log(), evaluator))
+    return asyncio.run(run(fact, prepare(spec), Bindings(), EXAMPLES, log or Log(), evaluator, others(name)))
 
 
 def phases(finished: Finished) -> dict[str, str]:
@@ -175,3 +184,12 @@ def test_what_is_not_worth_a_retry_fails_at_once_and_is_cleaned_up(evaluator: Ce
     assert finished.status.phase == "Failed"
     assert phases(finished) == {"flaky": "Failed", "next": "Omitted", "cleanup": "Succeeded"}
     assert [task.attempts for task in finished.status.tasks or () if task.name == "flaky"] == [1]
+
+
+def test_child_runs_come_to_what_their_workflow_says(evaluator: CelEvaluator) -> None:
+    log = Log()
+    finished = execute("child-runs", evaluator, log, days=2)
+    assert finished.status.phase == "Succeeded"
+    assert finished.outputs["us"] == {"euros": 30.0, "title": "us, 2 days"}
+    assert finished.status.outputs == {"best": "eu", "euros": 67.5}
+    assert "eu/total: eu: 37.50 euros in 2 days" in log.lines

@@ -61,17 +61,17 @@ def filled() -> Cache:
 def test_every_change_that_matters_tells_which_run_to_look_at() -> None:
     cache = Cache()
 
-    assert [cache.see_run(run()), cache.see_job(job()), cache.see_pod(pod())] == [KEY, KEY, KEY]
-    assert cache.see_job(job(version=21, failed=1)) == KEY
-    assert cache.see_pod(pod(exit_code=0)) == KEY
+    assert [cache.see_run(run()), cache.see_job(job()), cache.see_pod(pod())] == [(KEY,), (KEY,), (KEY,)]
+    assert cache.see_job(job(version=21, failed=1)) == (KEY,)
+    assert cache.see_pod(pod(exit_code=0)) == (KEY,)
 
 
 def test_what_changes_nothing_that_matters_wakes_nobody() -> None:
     cache = filled()
 
-    assert cache.see_run(run()) is None
-    assert cache.see_job(job(version=21)) is None
-    assert cache.see_pod(pod()) is None
+    assert cache.see_run(run()) == ()
+    assert cache.see_job(job(version=21)) == ()
+    assert cache.see_pod(pod()) == ()
 
 
 def test_a_job_is_seen_with_its_pods_as_they_are_now() -> None:
@@ -90,7 +90,7 @@ def test_older_news_than_the_answer_to_our_own_write_is_passed_over() -> None:
     cache = filled()
     cache.see_run(run(version=12, phase="Running", tasksDone="1/1"))
 
-    assert cache.see_run(run(version=11)) is None
+    assert cache.see_run(run(version=11)) == ()
     status = cache.runs[KEY].status
     assert status is not None
     assert status.tasks_done == "1/1"
@@ -99,10 +99,10 @@ def test_older_news_than_the_answer_to_our_own_write_is_passed_over() -> None:
 def test_a_run_made_again_under_the_same_name_inherits_nothing() -> None:
     cache = filled()
 
-    assert cache.see_run(run(uid="run-2", version=40)) == KEY
+    assert cache.see_run(run(uid="run-2", version=40)) == (KEY,)
 
     assert cache.jobs("run-1") == cache.jobs("run-2") == {}
-    assert cache.see_run(run(version=41), gone=True) == KEY
+    assert cache.see_run(run(version=41), gone=True) == (KEY,)
     assert cache.runs[KEY].uid == "run-2"
 
 
@@ -118,7 +118,7 @@ def test_a_pod_that_ended_proves_what_it_proved_though_it_was_deleted() -> None:
 def test_a_pod_that_was_deleted_while_it_ran_is_gone() -> None:
     cache = filled()
 
-    assert cache.see_pod(pod(), gone=True) == KEY
+    assert cache.see_pod(pod(), gone=True) == (KEY,)
     assert cache.jobs("run-1")["a"][0].pods == ()
 
 
@@ -183,3 +183,91 @@ def test_a_pod_that_had_ended_is_not_made_doubtful_by_its_deletion() -> None:
     cache.see_pod(pod(exit_code=0))
     cache.see_pod(deleted(pod(exit_code=0), at="2026-11-23T09:00:05Z", grace=0), gone=True)
     assert only_pod(cache).deleted_at is None
+
+
+# -- child runs -------------------------------------------------------------------------------------------------------
+
+CHILD = RunKey("default", "child")
+
+
+def child(uid: str = "child-1", version: int = 50, labelled: bool = True, **status: Any) -> dict[str, Any]:
+    labels = {"nexus.dev/task": "call", "nexus.dev/attempt": "1", "nexus.dev/depth": "1"}
+    metadata = {
+        "namespace": "default",
+        "name": "child",
+        "uid": uid,
+        "resourceVersion": str(version),
+        "creationTimestamp": TIME,
+        "generation": 1,
+        "labels": labels if labelled else {},
+        "ownerReferences": [{"kind": "WorkflowRun", "uid": "run-1", "controller": True}],
+    }
+    return {"metadata": metadata, "spec": {"workflowRef": {"name": "price"}}, **({"status": status} if status else {})}
+
+
+def test_news_of_a_child_run_is_news_for_its_parent() -> None:
+    cache = filled()
+
+    assert cache.see_run(child()) == (CHILD, KEY)
+    assert cache.see_run(child(version=51, phase="Running", tasksDone="0/3")) == (CHILD, KEY)
+    assert cache.see_run(child(version=52, phase="Running", tasksDone="1/3")) == (CHILD,)
+    assert cache.see_run(child(version=53, phase="Failed", reason="TaskFailed", message="x")) == (CHILD, KEY)
+    assert cache.see_run(child(version=53), gone=True) == (CHILD, KEY)
+    assert cache.children("run-1") == {}
+
+
+def test_what_an_ended_child_came_to_is_kept_until_its_parent_has_ended() -> None:
+    cache = filled()
+    cache.see_run(child(phase="Succeeded", outputs={"n": 1}, message="well"))
+    record = cache.runs[CHILD]
+    assert record.status is not None
+    assert record.status.outputs is None
+    assert (record.adopted, record.depth) == (True, 1)
+
+    (kept,) = cache.children("run-1")["call"]
+    cache.compact("run-1")
+    (compacted,) = cache.children("run-1")["call"]
+
+    assert (kept.outputs, kept.message) == ({"n": 1}, "well")
+    assert (compacted.outputs, compacted.message, compacted.phase) == (None, "", "Succeeded")
+
+
+def test_a_child_that_is_seen_before_its_parent_is_there_when_that_comes() -> None:
+    cache = Cache()
+
+    assert cache.see_run(child()) == (CHILD,)
+    assert cache.see_run(run()) == (KEY,)
+    assert [found.name for found in cache.children("run-1")["call"]] == ["child"]
+
+
+def test_a_child_made_again_under_the_same_name_is_another() -> None:
+    cache = filled()
+    cache.see_run(child(phase="Failed", message="x"))
+
+    assert cache.see_run(child(uid="child-2", version=60)) == (CHILD, KEY)
+    (found,) = cache.children("run-1")["call"]
+    assert (found.uid, found.phase, found.message) == ("child-2", "Pending", "")
+
+
+def test_a_run_below_another_without_our_labels_is_no_child() -> None:
+    cache = filled()
+
+    assert cache.see_run(child(labelled=False)) == (CHILD,)
+    assert cache.children("run-1") == {}
+
+
+def test_a_sweep_tells_the_parent_of_a_child_that_is_gone() -> None:
+    cache = filled()
+    cache.see_run(child())
+
+    assert cache.sweep(cache.known(), {"runs": {"run-1"}, "jobs": {"job-1"}, "pods": {"pod-1"}}) == [CHILD, KEY]
+    assert cache.children("run-1") == {}
+
+
+def test_an_ended_run_keeps_how_its_children_are_to_be_cancelled() -> None:
+    cache = Cache()
+    body = run(phase="Cancelled")
+    body["spec"]["cancel"] = "Immediate"
+    cache.see_run(body)
+
+    assert cache.runs[KEY].fact().cancel == "Immediate"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import spec, task
 
+from nexus.api.tasks import TASK_TYPES
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions import Evaluator
 from nexus.core.validate import problems
@@ -108,7 +109,7 @@ def test_a_task_without_a_type(cel: Evaluator) -> None:
 
     (problem,) = problems(WorkflowSpec.model_validate(body), cel)
 
-    assert str(problem) == "task t: has no type: give exactly one of python, http, bash, sql, container"
+    assert str(problem) == f"task t: has no type: give exactly one of {', '.join(TASK_TYPES)}"
     assert problem.path == ("tasks", 0)
 
 

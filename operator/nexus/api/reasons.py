@@ -74,6 +74,10 @@ class Reason(StrEnum):
     POD_DELETED = "PodDeleted"
     JOB_REFUSED = "JobRefused"
     NAME_TAKEN = "NameTaken"
+    CHILD_FAILED = "ChildFailed"
+    CHILD_DELETED = "ChildDeleted"
+    CHILD_REFUSED = "ChildRefused"
+    TOO_DEEP = "TooDeep"
     # Skipped and Omitted.
     WHEN_FALSE = "WhenFalse"
     DEPENDENCY_SKIPPED = "DependencySkipped"
@@ -122,7 +126,11 @@ _MEANING: dict[Reason, str] = {
     Reason.JOB_DELETED: "Somebody deleted the Job while the task ran; counts as a failed attempt.",
     Reason.POD_DELETED: "Somebody deleted the pod while the task ran; counts as a failed attempt.",
     Reason.JOB_REFUSED: "The API server refuses the Job.",
-    Reason.NAME_TAKEN: "An object with the name of the task's Job exists and belongs to somebody else.",
+    Reason.NAME_TAKEN: "An object with the name of the task's Job or child run exists and belongs to somebody else.",
+    Reason.CHILD_FAILED: "The child run failed or was cancelled; the message names it and says why.",
+    Reason.CHILD_DELETED: "Somebody deleted the child run while it ran; counts as a failed attempt.",
+    Reason.CHILD_REFUSED: "The API server refuses the child run.",
+    Reason.TOO_DEEP: "Child runs are nested deeper than 5, as when workflows call each other in a circle; no retry.",
     Reason.WHEN_FALSE: "Its `when` is false.",
     Reason.DEPENDENCY_SKIPPED: "A dependency was skipped, and a skip travels on.",
     Reason.RULE_NOT_MET: "Its triggerRule asks for an ending that did not come.",

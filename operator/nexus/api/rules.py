@@ -171,6 +171,12 @@ OUTPUT_NAMES = Rule(
     "the name of an output is letters, digits and _, at most 63 of them and no digit first: expressions write it "
     "as tasks.NAME.output.total",
 )
+NO_POD_FIELDS = Rule(
+    "!has(self.workflow) || !(has(self.env) || has(self.envFrom) || has(self.startTimeoutSeconds))",
+    "a workflow task has no pod, so that env, envFrom and startTimeoutSeconds mean nothing: give values in "
+    "workflow.params",
+    reason="FieldValueForbidden",
+)
 REF_OR_SPEC = _exactly_one(
     ("workflowRef", "workflowSpec"), "a run", "workflowRef names a Workflow, workflowSpec is a definition of its own"
 )
@@ -221,7 +227,7 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("WorkflowSpec", "tasks"): (KNOWN_DEPENDENCIES,),
     ("WorkflowSpec", "finally"): (KNOWN_DEPENDENCIES,),
     ("WorkflowSpec", "outputs"): (OUTPUT_NAMES,),
-    ("Task", None): (ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES),
+    ("Task", None): (ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES, NO_POD_FIELDS),
     ("Task", "dependsOn"): (UNIQUE_DEPENDENCIES,),
     ("Task", "when"): (_one_whole_expression("when", "tasks.load.output.rows > 0"),),
     ("Param", None): (PATTERN_IS_FOR_TEXT, BOUNDS_ARE_FOR_NUMBERS, MINIMUM_UP_TO_MAXIMUM),

@@ -91,6 +91,15 @@ class JobRef(Model):
     """UID of the Job."""
 
 
+class RunRef(Model):
+    """The child run of a `workflow` task's current attempt."""
+
+    name: Annotated[str, StringConstraints(max_length=63)]
+    """Name of the WorkflowRun."""
+    uid: Annotated[str, StringConstraints(max_length=64)] | None = None
+    """UID of the WorkflowRun."""
+
+
 class OutputRef(Model):
     """Where an output lies that is too big for the status."""
 
@@ -151,6 +160,8 @@ class TaskStatus(Model):
     """Attempts that were replaced without counting: disrupted pods whose Job had to be made anew, lost outputs."""
     job: JobRef | None = None
     """The Job of the last attempt."""
+    child_run: RunRef | None = None
+    """The child run of the last attempt, of a `workflow` task."""
     exit_code: int | None = None
     """Exit code of the last attempt that ended."""
     start_time: Time | None = None
@@ -194,7 +205,8 @@ class WorkflowRunStatus(Model):
     tasks: Annotated[list[TaskStatus], Field(max_length=1_000)] | None = None
     """One entry a task, in the order of the definition."""
     outputs: Annotated[dict[str, Any], Field(max_length=1_024)] | None = None
-    """What the definition's outputs came to, where they are small; see outputsRef otherwise."""
+    """What the definition's outputs came to, where they are small; see outputsRef otherwise. Of a child run whose
+    definition has none: each task's output."""
     outputs_ref: OutputRef | None = None
     """Where the run's outputs lie that are too big for the status."""
 

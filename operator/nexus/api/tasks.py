@@ -204,8 +204,17 @@ class Container(Model):
     """Arguments. `${{ }}` is rendered, `$(NAME)` is resolved by Kubernetes."""
 
 
+class ChildWorkflow(Model):
+    """A run of another Workflow, as a task: a child run."""
+
+    name: ObjectName
+    """Name of the Workflow, in the run's namespace. No `${{ }}` in it: a value never chooses what is run."""
+    params: Annotated[dict[str, Any], Field(max_length=100)] | None = None
+    """Values for that Workflow's params; expressions are rendered deep and keep their types."""
+
+
 class Task(Model):
-    """A node of the DAG: exactly one of python, http, bash, sql and container."""
+    """A node of the DAG: exactly one of python, http, bash, sql, container and workflow."""
 
     name: TaskName
     """Name of the task, unique in the workflow."""
@@ -232,6 +241,8 @@ class Task(Model):
     """Run one SQL statement."""
     container: Container | None = None
     """Run an image."""
+    workflow: ChildWorkflow | None = None
+    """Run another Workflow; the task ends as that run does, and its outputs are the task's output."""
     env: Annotated[list[EnvVar], Field(max_length=200)] | None = None
     """Environment variables of the container."""
     env_from: Annotated[list[EnvFrom], Field(max_length=50)] | None = None
@@ -252,4 +263,4 @@ class Task(Model):
     and for the run's phase."""
 
 
-TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container")
+TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container", "workflow")

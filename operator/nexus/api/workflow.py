@@ -109,7 +109,7 @@ class WorkflowSpec(Model):
     """The nodes of the DAG."""
     outputs: Annotated[dict[OutputName, OutputText], Field(max_length=100)] | None = None
     """What a run comes to, by name: text with `${{ }}` over params, run and all tasks, rendered when the run has
-    succeeded. One whole `${{ }}` keeps its type."""
+    succeeded. One whole `${{ }}` keeps its type. A `workflow` task gets these as its output."""
     finally_: Annotated[list[Task], Field(max_length=500)] | None = Field(None, alias="finally")
     """Tasks that run when all of `tasks` have ended, whatever happened: success, failure, a Graceful cancel, the run's
     deadline. They may depend on each other, read every task's phase and output, and see in run.phase what the run ends

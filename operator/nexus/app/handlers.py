@@ -1,4 +1,4 @@
-"""The handlers: each tells the cache what a watch said and queues the run it is about. Nothing is decided here."""
+"""The handlers: each tells the cache what a watch said and queues the runs it is about. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ def register(
 ) -> None:
     """Watch runs, their Jobs and pods, and workflows. `seen` is told of every event, for the liveness probe."""
 
-    def watch(kind: Kind, see: Callable[..., RunKey | None]) -> None:
+    def watch(kind: Kind, see: Callable[..., tuple[RunKey, ...]]) -> None:
         @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)
         def on_event(event: Any, **_: Any) -> None:
             seen()
-            key = see(event["object"], gone=event["type"] == "DELETED")
-            if key is not None:
+            for key in see(event["object"], gone=event["type"] == "DELETED"):
                 queue(key)
 
     @kopf.on.event(WORKFLOWS.group, WORKFLOWS.version, WORKFLOWS.plural, registry=registry)

@@ -26,7 +26,7 @@ from nexus.app.handlers import configure, register
 from nexus.app.settings import Settings
 from nexus.core.definition import Definition
 from nexus.core.names import LABEL_RUN
-from nexus.core.plan import StartTask
+from nexus.core.plan import Start, StartTask
 from nexus.runtime.ports import RunKey, Stale, View
 from nexus.runtime.queue import WorkQueue, seconds_until
 from nexus.runtime.reconcile import Reconciler
@@ -67,7 +67,7 @@ class Operator:
     def __post_init__(self) -> None:
         self.recorder = BackgroundRecorder(self.api)
         images = Images(self.settings.task_images)
-        place = KubePlace(self.api, self.cache, self.evaluator, images, recorder=self.recorder)
+        place = KubePlace(self.api, self.cache, self.evaluator, images, recorder=self.recorder, wake=self._queue)
         self.reconciler = Reconciler(place, self.evaluator, started=self._started)
 
     async def run(self) -> None:
@@ -144,13 +144,14 @@ class Operator:
             if isinstance(key, RunKey):
                 self._working_on.pop(key, None)
 
-    def _started(self, view: View, start: StartTask) -> None:
+    def _started(self, view: View, start: Start) -> None:
         """Tell how long the first event of this reconcile had waited when the Job is posted."""
         seen = self._working_on.get(view.key)
         react = f"{(time.monotonic() - seen) * 1000:.1f}" if seen is not None else "-"
         assert isinstance(view.definition, Definition)
+        name = start.job_name if isinstance(start, StartTask) else start.run_name
         cause = "termination" if view.definition.nodes[start.task].depends_on else "run"
-        log.info("run %s: start task %s as %s react_ms=%s cause=%s", view.key, start.task, start.job_name, react, cause)
+        log.info("run %s: start task %s as %s react_ms=%s cause=%s", view.key, start.task, name, react, cause)
 
     async def _sweep(self) -> None:
         """List everything now and then: a watch that broke off never tells of what was deleted meanwhile."""

@@ -24,7 +24,7 @@ async def check(api: KubeApi, evaluator: Evaluator, key: RunKey, now: datetime) 
     recorded = body.get("status") or {}
     if recorded.get("observedGeneration") == generation:
         return
-    result = await asyncio.to_thread(checked, lambda: WorkflowSpec.model_validate(body["spec"]), evaluator)
+    result = await asyncio.to_thread(checked, lambda: WorkflowSpec.model_validate(body["spec"]), evaluator, key.name)
     status = _status(
         result, generation, sum(len(body["spec"].get(key) or ()) for key in ("tasks", "finally")), recorded, now
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.problem import Problem
+from nexus.core.validate.calls import callees, missing, reachable
 
 # The alphabet and length of the API server's generateName.
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
@@ -44,6 +45,8 @@ class Prepared:
     bindings: Bindings
     search_path: Path
     notes: Sequence[str]
+    workflows: Mapping[str, Definition]
+    """The Workflows that child runs execute."""
 
 
 async def run_local(file: str, param_texts: Sequence[str], secret_texts: Sequence[str], *, as_json: bool) -> Exit:
@@ -57,7 +60,13 @@ async def run_local(file: str, param_texts: Sequence[str], secret_texts: Sequenc
             for note in prepared.notes:
                 shown.note(note)
             finished = await run(
-                prepared.fact, prepared.definition, prepared.bindings, prepared.search_path, shown, evaluator
+                prepared.fact,
+                prepared.definition,
+                prepared.bindings,
+                prepared.search_path,
+                shown,
+                evaluator,
+                prepared.workflows,
             )
     for line in summary.lines(prepared.fact.name, finished.status, finished.outputs, depends_on):
         print(line, file=stream)
@@ -80,10 +89,13 @@ def prepare_run(file: str, param_texts: Sequence[str], secret_texts: Sequence[st
     bindings = Bindings(_merged(manifest.secrets, secrets), manifest.config_maps)
     problems = _params_problems(manifest, asked, document, fact, spec, evaluator)
     below = ("spec", "workflowSpec") if document.body["kind"] == "WorkflowRun" else ("spec",)
-    problems += [
-        str(manifest.locate(problem, document, *below))
-        for problem in (*_containers(definition), *bindings.missing(definition))
-    ]
+    problems += _unready(manifest, document, below, definition, bindings)
+    workflows = _below(manifest, spec)
+    for child, prepared in workflows.items():
+        if child != name:
+            below_it = manifest.workflow(child)
+            assert below_it is not None
+            problems += _unready(manifest, below_it.document, ("spec",), prepared, bindings)
     if problems:
         raise Refused(*problems)
     recorded = asked.spec if asked is not None and asked.spec is not None else WorkflowRunSpec()
@@ -101,8 +113,28 @@ def prepare_run(file: str, param_texts: Sequence[str], secret_texts: Sequence[st
         definition=definition,
         bindings=bindings,
         search_path=Path.cwd() if file == "-" else Path(file).resolve().parent,
+        workflows=workflows,
         notes=[f"{file} holds {len(manifest.runs)} WorkflowRuns; the first one runs"] if len(manifest.runs) > 1 else [],
     )
+
+
+def _below(manifest: Manifest, spec: WorkflowSpec) -> dict[str, Definition]:
+    """The Workflows of the file that a run's children may execute."""
+    specs = manifest.specs()
+    found = {child: None for _, _, callee in callees(spec) for child in reachable(callee, specs)}
+    return {child: prepare(specs[child]) for child in found}
+
+
+def _unready(
+    manifest: Manifest, document: Document, below: tuple[str, ...], definition: Definition, bindings: Bindings
+) -> list[str]:
+    """What this machine or this file lacks for a definition."""
+    found = (
+        *missing(definition.spec, manifest.specs()),
+        *_containers(definition),
+        *bindings.missing(definition),
+    )
+    return [str(manifest.locate(problem, document, *below)) for problem in found]
 
 
 def _what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Document, str]:

@@ -25,6 +25,7 @@ from nexus.core.params import ParamsInvalid
 from nexus.core.problem import Problem
 from nexus.core.shape import misfits
 from nexus.core.validate import problems
+from nexus.core.validate.calls import circle, unfit
 
 KINDS = ("Workflow", "WorkflowRun")
 ENVELOPE = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -69,6 +70,10 @@ class Manifest:
         """The Workflow of this name."""
         return next((workflow for workflow in self.workflows if workflow.name == name), None)
 
+    def specs(self) -> dict[str, WorkflowSpec]:
+        """The sound definitions of its Workflows, by name."""
+        return {workflow.name: workflow.spec for workflow in self.workflows if workflow.spec is not None}
+
     def definition(self, run: RunDocument) -> WorkflowSpec | None:
         """What a WorkflowRun executes, where the file has it and it is sound."""
         if run.workflow_spec is not None or run.spec is None or run.spec.workflow_ref is None:
@@ -105,6 +110,7 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
             _run(manifest, document, evaluator)
         elif version == "v1" and kind in ("Secret", "ConfigMap"):
             manifest.add(document, _entries(manifest, document))
+    _calls(manifest, evaluator)
     manifest.problems.sort()
     return manifest
 
@@ -151,10 +157,10 @@ def _metadata(metadata: object, *, generated: bool) -> Iterator[Problem]:
 
 
 def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
-    spec, found = _definition(document.body["spec"], evaluator)
-    manifest.add(document, found, "spec")
     metadata: Any = document.body["metadata"]
     name = str(metadata.get("name"))
+    spec, found = _definition(document.body["spec"], evaluator, name)
+    manifest.add(document, found, "spec")
     if manifest.workflow(name) is not None:
         manifest.add(document, [Problem((), f"a second Workflow named {name}: names are unique")])
     manifest.workflows.append(WorkflowDocument(document, name, metadata.get("namespace"), spec))
@@ -175,10 +181,27 @@ def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
     manifest.runs.append(RunDocument(document, metadata, spec, definition))
 
 
-def _definition(body: Any, evaluator: Evaluator) -> tuple[WorkflowSpec | None, list[Problem]]:
+def _calls(manifest: Manifest, evaluator: Evaluator) -> None:
+    """What the Workflows of the file do to each other. One that is not in it may be in the cluster."""
+    specs = manifest.specs()
+    for workflow in manifest.workflows:
+        if workflow.spec is not None:
+            manifest.add(workflow.document, unfit(workflow.spec, specs, evaluator), "spec")
+    for run in manifest.runs:
+        if run.workflow_spec is not None:
+            manifest.add(run.document, unfit(run.workflow_spec, specs, evaluator), "spec", "workflowSpec")
+    found = circle(specs)
+    if found is not None:
+        name, problem = found
+        first = manifest.workflow(name)
+        assert first is not None
+        manifest.add(first.document, [problem], "spec")
+
+
+def _definition(body: Any, evaluator: Evaluator, name: str = "") -> tuple[WorkflowSpec | None, list[Problem]]:
     spec, found = checked(body, WorkflowSpec)
     if spec is not None:
-        found = problems(spec, evaluator)
+        found = problems(spec, evaluator, name)
     return (spec if not found else None), found
 
 

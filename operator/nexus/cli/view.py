@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, Any, Self
@@ -28,6 +28,7 @@ class View:
         self.title = title
         self.stream = stream
         self.current = WorkflowRunStatus()
+        self.children: dict[str, WorkflowRunStatus] = {}
         self.tasks: dict[str, TaskStatus] = {}
 
     def __enter__(self) -> Self:
@@ -40,9 +41,25 @@ class View:
 
     def status(self, status: WorkflowRunStatus) -> None:
         """The status changed."""
-        before, self.tasks = self.tasks, {task.name: task for task in status.tasks or ()}
         self.current = status
+        self._show()
+
+    def child(self, path: str, status: WorkflowRunStatus) -> None:
+        """The status of a child run changed; `path` is the task that made it, behind those above it."""
+        self.children[path] = status
+        self._show()
+
+    def _show(self) -> None:
+        before, self.tasks = self.tasks, {task.name: task for task in self._tasks("", self.current)}
         self.changed([task for name, task in self.tasks.items() if is_news(before.get(name), task)])
+
+    def _tasks(self, above: str, status: WorkflowRunStatus) -> Iterator[TaskStatus]:
+        """Each task, and below one with a child run those of that, with the path to them in their names."""
+        for task in status.tasks or ():
+            path = above + task.name
+            yield task.model_copy(update={"name": path}) if above else task
+            if path in self.children:
+                yield from self._tasks(f"{path}/", self.children[path])
 
     def changed(self, news: list[TaskStatus]) -> None:
         """Show `current`; `news` are the tasks that changed in a way worth telling."""
@@ -154,7 +171,8 @@ class LiveView(View):
         room = max(self._console.size.height - 4, 5)
         shown = tasks if whole or len(tasks) <= room else _most_telling(tasks, room - 1)
         for task in shown:
-            indent = "  " * min(self._levels.get(task.name, 0), _DEEPEST)
+            top, *children = task.name.split("/")
+            indent = "  " * min(self._levels.get(top, 0) + len(children), _DEEPEST)
             name = Text.assemble(indent, (f"{self._symbol(task.phase)} {task.name}", STYLES[task.phase]))
             rows.append((name, Text(seconds_text(seconds_of(task, datetime.now(UTC)))), Text(why(task))))
         if len(shown) < len(tasks):

@@ -15,12 +15,12 @@ from nexus.core.allow_failure import counted
 from nexus.core.bounds import cut, message_limit
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
-from nexus.core.facts import Facts, JobFact
+from nexus.core.facts import ChildFact, Facts, JobFact
 from nexus.core.names import output_name
 from nexus.core.outcome import STOP_REASONS, Stopped, outcome
 from nexus.core.outputs import INLINE_LIMIT, INLINE_TOTAL_LIMIT, dump
 from nexus.core.params import resolve
-from nexus.core.plan import LoadOutput, Read, RunEvent, StartTask, StoreOutput
+from nexus.core.plan import LoadOutput, Read, RunEvent, Start, StoreOutput
 from nexus.core.render import Renderer
 
 
@@ -40,7 +40,7 @@ class Board:
     tasks: dict[str, TaskStatus] = field(init=False)
     reads: list[Read] = field(default_factory=list)
     stores: list[StoreOutput] = field(default_factory=list)
-    starts: list[StartTask] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
     events: list[RunEvent] = field(default_factory=list)
     wakes: list[datetime] = field(default_factory=list)
     planned: dict[str, TaskStatus] = field(default_factory=dict)
@@ -88,6 +88,10 @@ class Board:
         and the status write left one)."""
         return max(self.facts.jobs.get(task, ()), key=lambda job: job.ordinal, default=None)
 
+    def child(self, task: str) -> ChildFact | None:
+        """The child run of the task's last attempt, recorded or not, as with `job`."""
+        return max(self.facts.children.get(task, ()), key=lambda child: child.ordinal, default=None)
+
     def move(self, task: str, **changes: Any) -> None:
         """Change fields of a task's status."""
         status = self.tasks[task]
@@ -113,8 +117,9 @@ class Board:
         words = f"task {task} {phase.value.lower()}" + (f" ({reason.value}): {text}" if reason and text else "")
         self.events.append(RunEvent(f"Task{phase.value}", words, warning=phase is TaskPhase.FAILED, task=task))
 
-    def succeed(self, task: str, job_name: str, output: Mapping[str, Any], **changes: Any) -> None:
-        """End a task Succeeded and keep its output: small ones in the status, others in a ConfigMap of the run."""
+    def succeed(self, task: str, attempt: str, output: Mapping[str, Any], **changes: Any) -> None:
+        """End a task Succeeded and keep its output: small ones in the status, others in a ConfigMap of the run.
+        `attempt` is the name of the Job, or of the child run, that it comes from."""
         text = dump(output)
         size = len(text.encode())
         self._fresh[task] = output
@@ -124,7 +129,7 @@ class Board:
             self.inline_size += size
             kept = {"output": dict(output)}
         else:
-            name = output_name(job_name)
+            name = output_name(attempt)
             self.stores.append(StoreOutput(task, name, text))
             kept = {"output_ref": OutputRef(config_map=name, size=size)}
         self.end(task, TaskPhase.SUCCEEDED, **kept, **changes)

@@ -8,6 +8,7 @@ from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core import kinds
 from nexus.core.board import Board
+from nexus.core.child_run import stray_children
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Facts
@@ -50,6 +51,7 @@ def decide(
         stores=tuple(board.stores),
         starts=tuple(board.starts),
         stops=stray_jobs(board.tasks.values(), facts.jobs),
+        cancels=stray_children(board.tasks.values(), facts),
         events=tuple(board.events),
         wake_at=None if status.phase.ended else min(board.wakes, default=None),
     )
@@ -57,4 +59,5 @@ def decide(
 
 def after(recorded: WorkflowRunStatus, facts: Facts) -> Plan:
     """What is to be done for a run that has ended, and needs no definition to be known: stop what still runs."""
-    return Plan(status=recorded, stops=stray_jobs(recorded.tasks or (), facts.jobs))
+    tasks = recorded.tasks or ()
+    return Plan(status=recorded, stops=stray_jobs(tasks, facts.jobs), cancels=stray_children(tasks, facts))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from nexus.api.reasons import Reason
-from nexus.api.run import Approval, Cancel, Trigger, WorkflowRunStatus
+from nexus.api.reasons import Reason, RunPhase
+from nexus.api.run import Approval, Cancel, OutputRef, Trigger, WorkflowRunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,30 @@ class JobFact:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildFact:
+    """A child run: an attempt of a `workflow` task."""
+
+    name: str
+    uid: str
+    task: str
+    ordinal: int
+    created_at: datetime
+    started_at: datetime | None = None
+    """When an operator first saw it."""
+    phase: RunPhase = RunPhase.PENDING
+    reason: Reason | None = None
+    message: str = ""
+    outputs: Mapping[str, Any] | None = None
+    """What it came to, where that is small."""
+    outputs_ref: OutputRef | None = None
+    """Where its outputs lie otherwise: in a ConfigMap of its own."""
+    ended_at: datetime | None = None
+    deleting: bool = False
+    cancel: Cancel | None = None
+    """What its spec says already."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFact:
     """The run's own object."""
 
@@ -94,6 +118,8 @@ class RunFact:
     suspend: bool = False
     cancel: Cancel | None = None
     approvals: tuple[Approval, ...] = ()
+    depth: int = 0
+    """How many runs it is below one that nobody but a person or a schedule made."""
 
     @property
     def suspended(self) -> bool:
@@ -115,7 +141,7 @@ class Facts:
     """Everything that `decide` may look at.
 
     `jobs` (task name to its Jobs) is complete for every Job that the status records: a recorded Job that is not
-    in it is gone. `outputs` holds what was read for `LoadOutput`, None where it
+    in it is gone; `children`, the same of child runs. `outputs` holds what was read for `LoadOutput`, None where it
     is gone; `frames` (pod UID to text) what was read for
     `ReadFrame`, None where the log did not hold it any more; `logs` (pod UID to text) what was read for `ReadLog`;
     `refusals` is by Job name.
@@ -124,6 +150,7 @@ class Facts:
     run: RunFact
     status: WorkflowRunStatus | None = None
     jobs: Mapping[str, tuple[JobFact, ...]] = field(default_factory=dict)
+    children: Mapping[str, tuple[ChildFact, ...]] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     frames: Mapping[str, str | None] = field(default_factory=dict)
     logs: Mapping[str, str | None] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nexus.api.tasks import Task
+from nexus.api.tasks import Http, Task
 from nexus.core.problem import Path
 
 
@@ -17,21 +17,26 @@ def templated(task: Task) -> Iterator[tuple[Path, str]]:
     if task.python is not None and task.python.with_ is not None:
         yield from deep(("python", "with"), task.python.with_)
     if task.http is not None:
-        http = task.http
-        yield ("http", "url"), http.url
-        for field, pairs in (("headers", http.headers), ("query", http.query)):
-            for position, pair in enumerate(pairs or ()):
-                yield ("http", field, position, "value"), pair.value
-        yield from deep(("http", "json"), http.json_)
-        if http.body is not None:
-            yield ("http", "body"), http.body
+        yield from _of_http(task.http)
     if task.sql is not None and task.sql.parameters is not None:
         yield from deep(("sql", "parameters"), task.sql.parameters)
+    if task.workflow is not None:
+        yield from deep(("workflow", "params"), task.workflow.params)
     if task.container is not None:
         yield ("container", "image"), task.container.image
         for field, texts in (("command", task.container.command), ("args", task.container.args)):
             for position, text in enumerate(texts or ()):
                 yield ("container", field, position), text
+
+
+def _of_http(http: Http) -> Iterator[tuple[Path, str]]:
+    yield ("http", "url"), http.url
+    for field, pairs in (("headers", http.headers), ("query", http.query)):
+        for position, pair in enumerate(pairs or ()):
+            yield ("http", field, position, "value"), pair.value
+    yield from deep(("http", "json"), http.json_)
+    if http.body is not None:
+        yield ("http", "body"), http.body
 
 
 def deep(path: Path, value: Any) -> Iterator[tuple[Path, str]]:

@@ -10,6 +10,7 @@ from nexus.api.workflow import Condition
 from nexus.core import suspend
 from nexus.core.board import Board, Unread
 from nexus.core.bounds import cut, message_limit
+from nexus.core.child_run import stray_children
 from nexus.core.facts import Facts, RunFact
 from nexus.core.outcome import outcome
 from nexus.core.plan import Plan, RunEvent
@@ -74,7 +75,12 @@ def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
         }
     )
     ended = _ended(status, RunPhase.FAILED, reason, message[:4_096], now, facts.run)
-    return Plan(status=ended, stops=stray_jobs(tasks, facts.jobs), events=(_event(facts, ended),))
+    return Plan(
+        status=ended,
+        stops=stray_jobs(tasks, facts.jobs),
+        cancels=stray_children(tasks, facts),
+        events=(_event(facts, ended),),
+    )
 
 
 def _broken_off(task: TaskStatus, now: datetime, reason: Reason, message: str) -> TaskStatus:

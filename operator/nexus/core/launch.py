@@ -26,13 +26,7 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
     status = board.tasks[node.name]
     number = ordinal(status) + 1
     name = job_name(board.facts.run.name, board.facts.run.uid, node.name, number)
-    refusal = board.facts.refusals.get(name)
-    if refusal is not None and refusal.final:
-        board.end(node.name, TaskPhase.FAILED, refusal.reason, refusal.message)
-        return
-    if refusal is not None:
-        board.wait(node.name, refusal.reason, refusal.message)
-        board.wakes.append(board.now + REFUSAL_DELAY)
+    if refused(board, node.name, name):
         return
     try:
         payload = _payload(board, node)
@@ -76,6 +70,19 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
     )
     if node.task.deadline_seconds is not None:
         board.wakes.append(started_at + timedelta(seconds=node.task.deadline_seconds))
+
+
+def refused(board: Board, task: str, name: str) -> bool:
+    """Whether the API server will not make the Job, or the child run, of this name; the task's status says so then."""
+    refusal = board.facts.refusals.get(name)
+    if refusal is None:
+        return False
+    if refusal.final:
+        board.end(task, TaskPhase.FAILED, refusal.reason, refusal.message)
+    else:
+        board.wait(task, refusal.reason, refusal.message)
+        board.wakes.append(board.now + REFUSAL_DELAY)
+    return True
 
 
 def _native(board: Board, node: Node) -> bool:

@@ -13,6 +13,9 @@ LABEL_WORKFLOW = f"{GROUP}/workflow"
 LABEL_RUN = f"{GROUP}/run"
 LABEL_TASK = f"{GROUP}/task"
 LABEL_ORDINAL = f"{GROUP}/attempt"
+# Of a child run. Its pods' LABEL_RUN is the child itself.
+LABEL_PARENT = f"{GROUP}/parent-run"
+LABEL_DEPTH = f"{GROUP}/depth"
 
 _HASH_LENGTH = 10
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels and no look-alikes, as in Kubernetes' own generated names
@@ -40,14 +43,19 @@ def job_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
     return f"{_stem(run_name, 20)}-{_stem(task, 20)}-{ordinal}-{digest(run_uid, task, str(ordinal))}"
 
 
+def child_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
+    """Name of the child run of a task's `ordinal`-th attempt, at most 57 characters of the 63 it may have."""
+    return job_name(run_name, run_uid, task, ordinal)
+
+
 def outputs_name(run_name: str, run_uid: str) -> str:
     """Name of the ConfigMap that holds the outputs of a run."""
     return f"{_stem(run_name, 40)}-outputs-{digest(run_uid, 'outputs')}"
 
 
-def output_name(job: str) -> str:
-    """Name of the ConfigMap that holds the output of an attempt."""
-    return f"{job}-output"
+def output_name(attempt: str) -> str:
+    """Name of the ConfigMap that holds the output of an attempt: of a Job, or of a child run."""
+    return f"{attempt}-output"
 
 
 def revision_name(workflow: str, workflow_uid: str, spec_text: str) -> str:

@@ -36,7 +36,7 @@ def observe(board: Board, node: Node) -> None:
     if newest is not None and not status.phase.ended and newest.ordinal > ordinal(status):
         _adopt(board, node, newest)
         _apply(board, node, newest)
-    _task_deadline(board, node)
+    task_deadline(board, node)
 
 
 def _recorded(board: Board, node: Node, name: str) -> None:
@@ -177,13 +177,13 @@ def _failed(board: Board, node: Node, job: JobFact | None, failure: Failed) -> N
     attempts = _attempts(node, status, job, 0) if job is not None else status.attempts or 1
     if _free(failure, node, status):
         board.move(node.name, attempts=attempts - 1, replacements=(status.replacements or 0) + 1)
-        _next_attempt(board, node, failure, board.now)
+        next_attempt(board, node, failure, board.now)
         return
     records.failure(board, node, job, attempts, failure)
     if not failure.final and node.retry.allows(attempts, failure.exit_code):
         board.move(node.name, attempts=attempts, exit_code=failure.exit_code)
         whose = f"{board.facts.run.uid}/{node.name}"
-        _next_attempt(board, node, failure, node.retry.due(attempts, failure.at or board.now, whose))
+        next_attempt(board, node, failure, node.retry.due(attempts, failure.at or board.now, whose))
     else:
         message = failure.message
         if failure.reason is Reason.DEADLINE_EXCEEDED:
@@ -207,14 +207,16 @@ def _free(failure: Failed, node: Node, status: TaskStatus) -> bool:
     return node.retry.disruptions is Disruptions.IGNORE
 
 
-def _next_attempt(board: Board, node: Node, failure: Failed, due: datetime) -> None:
+def next_attempt(board: Board, node: Node, failure: Failed, due: datetime) -> None:
+    """Have another attempt follow a failed one when it is due."""
     words = f"{failure.reason.value}: {failure.message}"
     _tell_retry(board, node, f"attempt failed: {words}")
     board.move(node.name, phase=TaskPhase.RUNNING, next_attempt_time=due)
     board.wait(node.name, Reason.RETRY_DELAY, _delay_words(due, words))
 
 
-def _task_deadline(board: Board, node: Node) -> None:
+def task_deadline(board: Board, node: Node) -> None:
+    """End a task that has taken longer than its deadlineSeconds."""
     status, seconds = board.tasks[node.name], node.task.deadline_seconds
     if seconds is None or status.phase.ended or status.start_time is None:
         return

@@ -30,5 +30,7 @@ def outcome(
     if failed:
         others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         words = f"task {failed[0].name}{others}: {failed[0].message or failed[0].reason}"
-        return RunPhase.FAILED, Reason.TASK_FAILED, words
+        # Told apart from other failures, or every run above would try again what can only end the same.
+        deep = any(task.reason is Reason.TOO_DEEP for task in failed)
+        return RunPhase.FAILED, Reason.TOO_DEEP if deep else Reason.TASK_FAILED, words
     return RunPhase.SUCCEEDED, None, ""

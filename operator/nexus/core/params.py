@@ -35,7 +35,7 @@ def resolve(params: Sequence[Param], given: Mapping[str, Any], run: RunFact, eva
     Raises ParamsInvalid, naming every param that is unknown, missing or of a wrong value.
     """
     known = {param.name for param in params}
-    problems = [_unknown(name, params) for name in given if name not in known]
+    problems = [unknown(name, params) for name in given if name not in known]
     values: dict[str, Any] = {}
     for param in params:
         where = f"params.{param.name}"
@@ -139,7 +139,8 @@ def _type_hint(kind: ParamType, value: Any) -> str:
     return ""
 
 
-def _unknown(name: str, params: Sequence[Param]) -> str:
+def unknown(name: str, params: Sequence[Param]) -> str:
+    """Why there is no such param, and which one is meant."""
     known = [param.name for param in params]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"the workflow has {', '.join(known) if known else 'no params'}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from nexus.api.run import WorkflowRunStatus
+from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.api.tasks import EnvFrom, EnvVar
 from nexus.core.retry import RetryPolicy
 
@@ -47,6 +48,22 @@ class StartTask:
 
 
 @dataclass(frozen=True, slots=True)
+class StartChild:
+    """Make the child run of an attempt. Idempotent by its name."""
+
+    task: str
+    run_name: str
+    ordinal: int
+    workflow: str
+    params: Mapping[str, Any]
+    depth: int
+    """How deep the child is: 1 below a run that is no child itself."""
+
+
+Start = StartTask | StartChild
+
+
+@dataclass(frozen=True, slots=True)
 class StoreOutput:
     """Keep an output that is too big for the status, before anything that depends on it starts. `task` is empty for
     the outputs of the run."""
@@ -64,6 +81,16 @@ class StopJob:
     task: str
     job_name: str
     uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    """Have a child run cancelled. Comes after the status that says why, as StopJob does."""
+
+    task: str
+    run_name: str
+    uid: str
+    mode: Cancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +138,13 @@ Read = LoadOutput | ReadFrame | ReadLog
 @dataclass(frozen=True, slots=True)
 class Plan:
     """In order: `reads` (then decide again, nothing else was decided); `stores`; `starts`; the status, one write;
-    `stops`; `events`. `wake_at` is when to decide again though nothing happened."""
+    `stops` and `cancels`; `events`. `wake_at` is when to decide again though nothing happened."""
 
     status: WorkflowRunStatus
     reads: tuple[Read, ...] = ()
     stores: tuple[StoreOutput, ...] = ()
-    starts: tuple[StartTask, ...] = ()
+    starts: tuple[Start, ...] = ()
     stops: tuple[StopJob, ...] = ()
+    cancels: tuple[CancelRun, ...] = ()
     events: tuple[RunEvent, ...] = ()
     wake_at: datetime | None = None

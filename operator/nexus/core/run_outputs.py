@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nexus.api.reasons import Reason
-from nexus.api.run import OutputRef
+from nexus.api.run import OutputRef, Trigger
 from nexus.core import scope
-from nexus.core.board import Board
+from nexus.core.board import Board, Unread
 from nexus.core.definition import Definition
 from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.names import outputs_name
@@ -57,9 +57,33 @@ def outputs(board: Board) -> dict[str, Any]:
 def _rendered(board: Board) -> Mapping[str, Any]:
     texts = board.definition.spec.outputs
     if not texts:
-        return {}
+        return _of_tasks(board) if board.facts.run.trigger is Trigger.WORKFLOW else {}
     renderer = board.renderer_over(board.tasks, variables(board.definition), "Succeeded")
     try:
         return {name: renderer.field(text, f"outputs.{name}") for name, text in texts.items()}
     except (ExpressionError, TemplateError) as error:
         raise NoOutputs(Reason.EXPRESSION_ERROR, str(error)) from error
+
+
+def _of_tasks(board: Board) -> Mapping[str, Any]:
+    """What a child run comes to whose definition says nothing: every task's output, null where it did not succeed."""
+    size = sum(status.output_ref.size for status in board.tasks.values() if status.output_ref is not None)
+    if size > OUTPUT_LIMIT:
+        # Before any of them is read: they may be hundreds of times the limit.
+        raise NoOutputs(
+            Reason.OUTPUT_TOO_LARGE,
+            f"the outputs of its tasks are {size:,} bytes of JSON together, the limit is {OUTPUT_LIMIT:,}: say in the "
+            "Workflow's outputs which of them are wanted",
+        )
+    value: dict[str, Any] = {}
+    unread = False
+    for name in board.tasks:
+        try:
+            value[name] = board.output(name)
+        except Unread:
+            unread = True  # the others are asked for as well, to be read at once
+        except ExpressionError as error:
+            raise NoOutputs(Reason.OUTPUT_LOST, str(error)) from error
+    if unread:
+        raise Unread
+    return value

@@ -48,7 +48,7 @@ def _first(board: Board, node: Node, slots: Slots) -> None:
     if unmet is not None:
         board.end(node.name, unmet.phase, unmet.reason, unmet.message)
         return
-    if held_back(board, node) or not has_slot(board, node, slots):
+    if not _may_start(board, node, slots):
         return  # before `when`: it costs a call of the evaluator, and would be asked again at every look
     try:
         if node.task.when is not None and not _when(board, node):
@@ -76,8 +76,13 @@ def _retry(board: Board, node: Node, slots: Slots) -> None:
     assert due is not None
     if board.now < due:
         board.wakes.append(due)
-    elif not held_back(board, node) and has_slot(board, node, slots):
+    elif _may_start(board, node, slots):
         kinds.of(node).launch(board, node, slots)
+
+
+def _may_start(board: Board, node: Node, slots: Slots) -> bool:
+    """Whether anything keeps a task from starting that is not its own; where so, its status says what."""
+    return not held_back(board, node) and (not kinds.of(node).takes_slot or has_slot(board, node, slots))
 
 
 def _more(names: list[str]) -> str:

@@ -10,8 +10,18 @@ from typing import Any, Protocol
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import Facts, JobFact, Refusal
-from nexus.core.plan import LoadOutput, ReadFrame, ReadLog, RunEvent, StartTask, StopJob, StoreOutput
+from nexus.core.facts import ChildFact, Facts, JobFact, Refusal
+from nexus.core.plan import (
+    CancelRun,
+    LoadOutput,
+    ReadFrame,
+    ReadLog,
+    RunEvent,
+    StartChild,
+    StartTask,
+    StopJob,
+    StoreOutput,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +82,17 @@ class Place(Protocol):
     async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
         """Make the Job of an attempt, or find it there. Doing it twice is doing it once."""
 
+    async def start_child(self, view: View, start: StartChild) -> ChildFact | Refusal:
+        """Make the child run of an attempt, or find it there. Doing it twice is doing it once."""
+
     async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
         """Store the status. Raises Stale where somebody else stored another one since `view`."""
 
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Delete a Job and its pods; one that is gone already is fine."""
+
+    async def cancel_run(self, view: View, cancel: CancelRun) -> None:
+        """Have a child run cancelled; one that has ended or is gone is fine."""
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
         """Publish Events. Losing one is no failure."""

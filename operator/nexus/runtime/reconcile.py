@@ -17,9 +17,9 @@ from nexus.api.run import WorkflowRunStatus
 from nexus.core.decide import after, decide
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import Facts, JobFact, Refusal
+from nexus.core.facts import ChildFact, Facts, JobFact, Refusal
 from nexus.core.finish import duration, refuse
-from nexus.core.plan import LoadOutput, Plan, Read, ReadLog, StartTask
+from nexus.core.plan import LoadOutput, Plan, Read, ReadLog, Start, StartChild
 from nexus.runtime.ports import Place, RunKey, Unstartable, View
 
 # Each round of starts but the last makes Jobs, or learns that they are refused, upon which other tasks may be due at
@@ -43,7 +43,7 @@ class Reconciler:
     place: Place
     evaluator: Evaluator
     in_thread: bool = True
-    started: Callable[[View, StartTask], None] | None = None
+    started: Callable[[View, Start], None] | None = None
 
     async def reconcile(self, key: RunKey) -> datetime | None:
         """Work on one run; returns when to work on it again though nothing happened, None for never.
@@ -54,7 +54,7 @@ class Reconciler:
         if view is None:
             return None
         if view.recorded is not None and view.recorded.phase.ended:
-            await _all(self.place.stop_job(view, stop) for stop in after(view.recorded, view.facts).stops)
+            await self._clear(view, after(view.recorded, view.facts))
             return None
         if isinstance(view.definition, Unstartable):
             return await self._unstartable(view, view.definition)
@@ -71,9 +71,14 @@ class Reconciler:
             passed = duration(plan.status, self.place.now()) if plan.status.completion_time else None
             status = plan.status.model_copy(update={"duration": passed})
             await self.place.write_status(view, status)
-        await _all(self.place.stop_job(view, stop) for stop in plan.stops)
+        await self._clear(view, plan)
         if plan.events:
             await self.place.record(view, plan.events)
+
+    async def _clear(self, view: View, plan: Plan) -> None:
+        """End what still runs though the status says that it is over."""
+        stops = [self.place.stop_job(view, stop) for stop in plan.stops]
+        await _all([*stops, *(self.place.cancel_run(view, cancel) for cancel in plan.cancels)])
 
     async def _settle(self, view: View) -> tuple[Plan, View]:
         """Decide and act until nothing is left to act on before the status."""
@@ -93,8 +98,13 @@ class Reconciler:
             if self.started is not None:
                 for start in plan.starts:
                     self.started(view, start)
-            results = await _all(self.place.start_task(view, start) for start in plan.starts)
+            results = await _all(self._start(view, start) for start in plan.starts)
             view = replace(view, facts=_with_results(view.facts, plan.starts, results))
+
+    async def _start(self, view: View, start: Start) -> JobFact | ChildFact | Refusal:
+        if isinstance(start, StartChild):
+            return await self.place.start_child(view, start)
+        return await self.place.start_task(view, start)
 
     async def _decide(self, view: View, *, may_start: bool) -> Plan:
         assert isinstance(view.definition, Definition)
@@ -129,17 +139,20 @@ def _timeless(status: WorkflowRunStatus | None) -> WorkflowRunStatus | None:
     return status.model_copy(update={"duration": None}) if status else None
 
 
-def _with_results(facts: Facts, starts: tuple[StartTask, ...], results: list[JobFact | Refusal]) -> Facts:
-    """The facts after the starts: the Jobs are there, and decided upon as if they had been found."""
-    jobs = dict(facts.jobs)
+def _with_results(facts: Facts, starts: tuple[Start, ...], results: list[JobFact | ChildFact | Refusal]) -> Facts:
+    """The facts after the starts: Jobs and child runs are there, and decided upon as if they had been found."""
+    jobs, children = dict(facts.jobs), dict(facts.children)
     refusals = dict(facts.refusals)
     for start, result in zip(starts, results, strict=True):
         if isinstance(result, Refusal):
-            refusals[start.job_name] = result
+            refusals[start.run_name if isinstance(start, StartChild) else start.job_name] = result
+        elif isinstance(result, ChildFact):
+            others = tuple(child for child in children.get(start.task, ()) if child.name != result.name)
+            children[start.task] = (*others, result)
         else:
-            others = tuple(job for job in jobs.get(start.task, ()) if job.name != result.name)
-            jobs[start.task] = (*others, result)
-    return replace(facts, jobs=jobs, refusals=refusals)
+            rest = tuple(job for job in jobs.get(start.task, ()) if job.name != result.name)
+            jobs[start.task] = (*rest, result)
+    return replace(facts, jobs=jobs, children=children, refusals=refusals)
 
 
 async def _all(awaitables: Iterable[Awaitable[Result]]) -> list[Result]:

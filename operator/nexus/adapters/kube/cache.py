@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from nexus.adapters.kube.child_runs import child_fact, depth
 from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
 from nexus.api.base import parse_time
 from nexus.api.run import Trigger, WorkflowRunSpec, WorkflowRunStatus
-from nexus.core.facts import JobFact, PodFact, RunFact
+from nexus.core.facts import ChildFact, JobFact, PodFact, RunFact
 from nexus.runtime.ports import RunKey
 
 Object = Mapping[str, Any]
@@ -34,6 +35,9 @@ class RunRecord:
     status: WorkflowRunStatus | None
     invalid: str = ""
     """Why the object cannot be read; the CRD's schema lets no such object in."""
+    parent: str = ""
+    """UID of the run whose child it is."""
+    depth: int = 0
 
     @property
     def ended(self) -> bool:
@@ -55,6 +59,7 @@ class RunRecord:
             suspend=bool(spec.suspend),
             cancel=spec.cancel,
             approvals=tuple(spec.approvals or ()),
+            depth=self.depth,
         )
 
 
@@ -71,7 +76,7 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
     except ValueError as error:
         invalid = str(error)[:1_000]
     owners = metadata.get("ownerReferences") or ()
-    record = RunRecord(
+    return RunRecord(
         key=RunKey(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
         # Opaque until Kubernetes 1.35 promised that they compare as numbers (KEP-5504); etcd's always did.
@@ -79,33 +84,40 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
         generation=generation,
         created_at=parse_time(metadata["creationTimestamp"]),
         deleting="deletionTimestamp" in metadata,
-        adopted=any(owner.get("kind") == "Workflow" for owner in owners),
+        # A child goes with its parent: a second controller would be refused.
+        adopted=any(owner.get("kind") == "Workflow" or owner.get("controller") for owner in owners),
         spec=spec,
         status=status,
         invalid=invalid,
+        parent=owner_uid(body, "WorkflowRun") or "",
+        depth=depth(metadata),
     )
-    return _forget_details(record) if record.ended else record
 
 
 def _forget_details(record: RunRecord) -> RunRecord:
-    """Ended runs stay for days, and their outputs and messages with them: keep the phase and each task's job only."""
+    """Ended runs stay for days, and their outputs and messages with them: keep the phase and each task's job or child
+    only, and of the spec how its children are to be cancelled."""
+    if not record.ended:
+        return record
     assert record.status is not None
+    cancel = record.spec.cancel if record.spec is not None else None
     tasks = [
         task.model_copy(update={"output": None, "output_ref": None, "message": None, "attempt_records": None})
         for task in record.status.tasks or ()
     ]
     # Conditions and messages belong to the object, not to any decision about it.
     status = WorkflowRunStatus(phase=record.status.phase, start_time=record.status.start_time, tasks=tasks)
-    return replace(record, spec=None, status=status)
+    return replace(record, spec=WorkflowRunSpec(cancel=cancel) if cancel else None, status=status)
 
 
 class Cache:
-    """Runs, Jobs and pods. Each `see_…` takes a watch event's object and returns the run to look at, or None where
-    nothing changed that a decision depends on."""
+    """Runs, Jobs and pods. Each `see_…` takes a watch event's object and returns the runs to look at: none where
+    nothing changed that a decision depends on, of a child run itself and its parent."""
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, RunRecord] = {}
         self._keys: dict[str, RunKey] = {}
+        self._children: dict[str, dict[str, ChildFact]] = {}
         self._jobs: dict[str, dict[str, JobFact]] = {}
         self._job_versions: dict[str, int] = {}
         self._run_of_job: dict[str, str] = {}
@@ -113,30 +125,52 @@ class Cache:
         # Jobs with their pods in them, as decisions take them: of the hundreds of a run one or two change at a time.
         self._joined: dict[str, JobFact] = {}
 
-    def see_run(self, body: Object, *, gone: bool = False) -> RunKey | None:
+    def see_run(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A WorkflowRun was listed, changed or deleted, or came back as the answer to a write of ours."""
         metadata = body["metadata"]
         key = RunKey(metadata["namespace"], metadata["name"])
         known = self.runs.get(key)
         same = known is not None and known.uid == metadata["uid"]
         if gone:
-            if known is not None and same:
-                self._forget(known)
-            return key
+            parents = self._forget(known) if known is not None and same else ()
+            return (key, *parents)
         if known is not None and same and int(metadata["resourceVersion"]) <= known.resource_version:
-            return None  # older news than the answer to our own write
-        if known is not None and not same:
-            self._forget(known)
+            return ()  # older news than the answer to our own write
+        parents = self._forget(known) if known is not None and not same else ()
         record = run_record(body, known if same else None)
-        self.runs[key] = record
+        parents += self._see_child(record, metadata)
+        # Only now: what of a child's end its parent has to know is with the parent's children.
+        self.runs[key] = _forget_details(record)
         self._keys[record.uid] = record.key
-        return record.key
+        return tuple(dict.fromkeys((record.key, *parents)))
 
-    def _forget(self, record: RunRecord) -> None:
+    def _see_child(self, record: RunRecord, metadata: Object) -> tuple[RunKey, ...]:
+        """Note what the parent of a run has to know of it; the parent, where that is news."""
+        cancel = record.spec.cancel if record.spec is not None else None
+        fact = child_fact(metadata, record.created_at, record.status, cancel) if record.parent else None
+        if fact is None:
+            return ()
+        siblings = self._children.setdefault(record.parent, {})
+        known = siblings.get(fact.name)
+        if known is not None and known.uid == fact.uid:
+            # The creation time that we saw by our own clock has milliseconds; the server's has not.
+            fact = replace(fact, created_at=known.created_at)
+        siblings[fact.name] = fact
+        return self._run(record.parent) if fact != known else ()
+
+    def _forget(self, record: RunRecord) -> tuple[RunKey, ...]:
+        """Drop a run and all that is its; returns its parent."""
         self.runs.pop(record.key, None)
         self._keys.pop(record.uid, None)
+        self._children.pop(record.uid, None)
+        siblings = self._children.get(record.parent, {})
+        if record.key.name in siblings and siblings[record.key.name].uid == record.uid:
+            del siblings[record.key.name]
+            if not siblings:
+                del self._children[record.parent]
         for job in self._jobs.pop(record.uid, {}).values():
             self._forget_job(job.uid)
+        return self._run(record.parent)
 
     def _forget_job(self, uid: str) -> None:
         self._run_of_job.pop(uid, None)
@@ -144,22 +178,22 @@ class Cache:
         self._pods.pop(uid, None)
         self._joined.pop(uid, None)
 
-    def see_job(self, body: Object, *, gone: bool = False) -> RunKey | None:
+    def see_job(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A Job was listed, changed or deleted, or came back as the answer to its creation."""
         run_uid, fact = owner_uid(body, "WorkflowRun"), job_fact(body)
         if run_uid is None or fact is None:
-            return None
+            return ()
         jobs = self._jobs.setdefault(run_uid, {})
         known = jobs.get(fact.name)
         version = int(body["metadata"]["resourceVersion"])
         if known is not None and known.uid == fact.uid and version < self._job_versions.get(fact.uid, 0):
-            return None
+            return ()
         if gone:
             if known is None or known.uid != fact.uid:
-                return None
+                return ()
             del jobs[fact.name]
             self._forget_job(fact.uid)
-            return self._keys.get(run_uid)
+            return self._run(run_uid)
         if known is not None and known.uid == fact.uid:
             # The creation time that we saw by our own clock has milliseconds; the server's has not.
             fact = replace(fact, created_at=known.created_at, pods_refused=known.pods_refused)
@@ -167,23 +201,23 @@ class Cache:
         if fact.finished and key is not None and self.runs[key].ended:
             jobs.pop(fact.name, None)
             self._forget_job(fact.uid)
-            return None
+            return ()
         jobs[fact.name] = fact
         self._joined.pop(fact.uid, None)
         self._job_versions[fact.uid] = version
         self._run_of_job[fact.uid] = run_uid
-        return key if fact != known else None
+        return self._run(run_uid) if fact != known else ()
 
-    def see_pod(self, body: Object, *, gone: bool = False) -> RunKey | None:
+    def see_pod(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A pod was listed, changed or deleted."""
         job_uid = owner_uid(body, "Job")
         if job_uid is None:
-            return None
+            return ()
         fact = pod_fact(body)
         pods = self._pods.setdefault(job_uid, {})
         known = pods.get(fact.uid)
         if known is not None and known.terminated is not None and fact.terminated is None:
-            return None  # older news than the answer to a question of ours: no container runs twice
+            return ()  # older news than the answer to a question of ours: no container runs twice
         if known is not None:
             fact = _asked_first(known, fact)
         self._joined.pop(job_uid, None)
@@ -196,11 +230,14 @@ class Cache:
                 pods.pop(fact.uid, None)
         else:
             pods[fact.uid] = fact
-        return self._run_key(job_uid) if gone or fact != known else None
+        return self._run_of(job_uid) if gone or fact != known else ()
 
-    def _run_key(self, job_uid: str) -> RunKey | None:
-        run_uid = self._run_of_job.get(job_uid)
-        return self._keys.get(run_uid) if run_uid else None
+    def _run(self, run_uid: str) -> tuple[RunKey, ...]:
+        key = self._keys.get(run_uid)
+        return (key,) if key is not None else ()
+
+    def _run_of(self, job_uid: str) -> tuple[RunKey, ...]:
+        return self._run(self._run_of_job.get(job_uid, ""))
 
     def jobs(self, run_uid: str) -> dict[str, tuple[JobFact, ...]]:
         """The Jobs of a run by task, each with its pods in the order of their creation."""
@@ -235,8 +272,30 @@ class Cache:
             self._joined.pop(job.uid, None)
         return job
 
+    def children(self, run_uid: str) -> dict[str, tuple[ChildFact, ...]]:
+        """The child runs of a run by task."""
+        by_task: dict[str, list[ChildFact]] = {}
+        for child in self._children.get(run_uid, {}).values():
+            by_task.setdefault(child.task, []).append(child)
+        return {task: tuple(children) for task, children in by_task.items()}
+
+    def child(self, run_uid: str, name: str) -> ChildFact | None:
+        """One child of a run."""
+        return self._children.get(run_uid, {}).get(name)
+
+    def note_child(self, run_uid: str, name: str, at: datetime) -> ChildFact | None:
+        """Remember when we made a child run, by our clock."""
+        child = self.child(run_uid, name)
+        if child is not None:
+            child = self._children[run_uid][name] = replace(child, created_at=at)
+        return child
+
     def compact(self, run_uid: str) -> None:
-        """Drop the pods of a run that has ended and whose Jobs are finished: no decision will look at them again."""
+        """Drop the pods of a run that has ended and whose Jobs are finished, and what its ended children came to: no
+        decision will look at them again."""
+        children = self._children.get(run_uid, {})
+        for child in [child for child in children.values() if child.phase.ended]:
+            children[child.name] = replace(child, message="", outputs=None, outputs_ref=None)
         jobs = self._jobs.get(run_uid, {})
         if all(job.finished for job in jobs.values()):
             for job in jobs.values():
@@ -258,14 +317,13 @@ class Cache:
         touched: set[RunKey] = set()
         gone = known - listed["runs"]
         for record in [record for record in self.runs.values() if record.uid in gone]:
-            self._forget(record)
-            touched.add(record.key)
+            touched.update((record.key, *self._forget(record)))
         gone = known - listed["jobs"]
         for run_uid, jobs in self._jobs.items():
             for job in [job for job in jobs.values() if job.uid in gone]:
                 del jobs[job.name]
                 self._forget_job(job.uid)
-                touched.update(key for key in [self._keys.get(run_uid)] if key)
+                touched.update(self._run(run_uid))
         for run_uid in [uid for uid, jobs in self._jobs.items() if not jobs]:
             del self._jobs[run_uid]
         for job_uid in [uid for uid in self._pods if uid not in self._run_of_job]:
@@ -275,7 +333,7 @@ class Cache:
             for pod in [pod for pod in pods.values() if pod.uid in gone and pod.terminated is None]:
                 del pods[pod.uid]
                 self._joined.pop(job_uid, None)
-                touched.update(key for key in [self._run_key(job_uid)] if key)
+                touched.update(self._run_of(job_uid))
         return sorted(touched, key=str)
 
 

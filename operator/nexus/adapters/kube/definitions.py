@@ -87,7 +87,7 @@ class Definitions:
         text = dump(workflow["spec"])
         revision = revision_name(name, workflow["metadata"]["uid"], text)
         key = f"{namespace}/{revision}"
-        definition = await self._prepared(key, lambda: WorkflowSpec.model_validate(workflow["spec"]))
+        definition = await self._prepared(key, lambda: WorkflowSpec.model_validate(workflow["spec"]), name)
         if isinstance(definition, Unstartable):
             self._ready.pop(key, None)
             return definition, None
@@ -123,25 +123,25 @@ class Definitions:
         hint = f"did you mean {close[0]}?" if close else "kubectl get workflows.nexus.dev lists what is there"
         return f"there is no Workflow {name} in namespace {namespace}: {hint}"
 
-    async def _prepared(self, key: str, read: Any) -> Definition | Unstartable:
+    async def _prepared(self, key: str, read: Any, name: str = "") -> Definition | Unstartable:
         if key in self._ready:
             self._ready.move_to_end(key)
             return self._ready[key]
         # In a thread: checking 500 tasks' expressions takes a while, and other runs do not wait for it.
-        definition = await asyncio.to_thread(checked, read, self._evaluator)
+        definition = await asyncio.to_thread(checked, read, self._evaluator, name)
         self._ready[key] = definition
         while len(self._ready) > KEPT:
             self._ready.popitem(last=False)
         return definition
 
 
-def checked(read: Any, evaluator: Evaluator) -> Definition | Unstartable:
-    """The Definition of the spec that `read()` gives, or what is wrong with it."""
+def checked(read: Any, evaluator: Evaluator, name: str = "") -> Definition | Unstartable:
+    """The Definition of the spec that `read()` gives, or what is wrong with it. `name` is its Workflow's."""
     try:
         spec = read()
     except ValueError as error:
         return Unstartable(Reason.WORKFLOW_INVALID, str(error)[:2_000])
-    found = problems(spec, evaluator)
+    found = problems(spec, evaluator, name)
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         return Unstartable(Reason.WORKFLOW_INVALID, "; ".join(str(problem) for problem in found[:3]) + more)

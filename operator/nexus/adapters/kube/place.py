@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nexus.adapters.kube.api import (
@@ -26,25 +26,40 @@ from nexus.adapters.kube.api import (
     TooLarge,
 )
 from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
 from nexus.adapters.kube.observe import job_fact, owner_uid
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.podless import PodlessJobs
-from nexus.api.reasons import Reason
+from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import Facts, JobFact, Refusal, RunFact
+from nexus.core.facts import ChildFact, Facts, JobFact, Refusal, RunFact
 from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.outputs import find_frame
-from nexus.core.plan import LoadOutput, ReadFrame, ReadLog, RunEvent, StartTask, StopJob, StoreOutput
+from nexus.core.plan import (
+    CancelRun,
+    LoadOutput,
+    ReadFrame,
+    ReadLog,
+    RunEvent,
+    StartChild,
+    StartTask,
+    StopJob,
+    StoreOutput,
+)
 from nexus.runtime.ports import RunKey, Stale, Unstartable, View
 
 # A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
 # were still under way may follow it.
 FRAME_TAIL_LINES = 200
+
+
+# Kubernetes' times have whole seconds: what was made no longer ago than this is given our own clock's time.
+JUST_MADE = timedelta(seconds=2)
 
 
 def wall_clock() -> datetime:
@@ -67,7 +82,9 @@ class KubePlace:
         images: Images,
         clock: Callable[[], datetime] = wall_clock,
         recorder: Recorder | None = None,
+        wake: Callable[[RunKey], None] = lambda _: None,
     ) -> None:
+        """`wake` is called with another run to look at: the parent of a run whose status was written."""
         self._api = api
         self._clock = clock
         self._cache = cache
@@ -75,6 +92,7 @@ class KubePlace:
         self._definitions = Definitions(api, evaluator)
         self._podless = PodlessJobs(api, cache)
         self._recorder = recorder or Recorder(api)
+        self._wake = wake
 
     def now(self) -> datetime:
         """The time."""
@@ -103,7 +121,14 @@ class KubePlace:
         return View(key, self._facts(record, status), definition, record.status, wake_at)
 
     def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:
-        return Facts(run=record.fact(), status=status, jobs=self._cache.jobs(record.uid))
+        jobs, children = self._cache.jobs(record.uid), self._cache.children(record.uid)
+        return Facts(run=record.fact(), status=status, jobs=jobs, children=children)
+
+    def _saw_run(self, body: Object, key: RunKey) -> None:
+        """An answer about a run, while `key` is worked on. The watch tells the same later, and then it is no news."""
+        for other in self._cache.see_run(body):
+            if other != key:
+                self._wake(other)
 
     async def _adopt(self, record: RunRecord, definition: object) -> RunRecord:
         """Make the Workflow the run's owner, as `nexus run` does and a plain `kubectl create` cannot."""
@@ -124,7 +149,7 @@ class KubePlace:
             body = await self._api.patch(WORKFLOW_RUNS, record.key.namespace, record.key.name, patch)
         except (Conflict, NotFound) as error:
             raise Stale(str(error)) from error
-        self._cache.see_run(body)
+        self._saw_run(body, record.key)
         return self._cache.runs.get(record.key, record)
 
     async def _confirm_gone(self, record: RunRecord) -> None:
@@ -135,6 +160,11 @@ class KubePlace:
                 except NotFound:
                     continue
                 self._cache.see_job(body)
+            child = task.child_run if _goes_on(task) else None
+            if child is not None and self._cache.child(record.uid, child.name) is None:
+                with contextlib.suppress(NotFound):
+                    body = await self._api.get(WORKFLOW_RUNS, record.key.namespace, child.name)
+                    self._saw_run(body, record.key)
 
     async def _confirm_pods(self, record: RunRecord) -> None:
         """The watches of Jobs and pods are not in step, least of all when an operator starts: a Job that is known to
@@ -232,7 +262,7 @@ class KubePlace:
             body = await self._api.get(WORKFLOW_RUNS, view.key.namespace, view.key.name)
         except NotFound as error:
             raise Stale(f"run {view.key} is gone") from error
-        self._cache.see_run(body)
+        self._saw_run(body, view.key)
         record = self._cache.runs.get(view.key)
         if record is None or record.uid != view.facts.run.uid or record.status != view.recorded:
             raise Stale(f"run {view.key} has a newer status")
@@ -253,12 +283,43 @@ class KubePlace:
             body = await self._api.replace_status(WORKFLOW_RUNS, view.key.namespace, view.key.name, written)
         except (Conflict, NotFound) as error:
             raise Stale(str(error)) from error
-        self._cache.see_run(body)
+        self._saw_run(body, view.key)
 
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Delete a Job with its pods, if it still is the one that was meant."""
         with contextlib.suppress(NotFound, Conflict):
             await self._api.delete(JOBS, view.key.namespace, stop.job_name, stop.uid)
+
+    async def start_child(self, view: View, start: StartChild) -> ChildFact | Refusal:
+        """Make the child run of an attempt; one of that name which is ours already is the one."""
+        run = view.facts.run
+        if start.ordinal > 1:
+            await self._confirm_newest(view)
+        try:
+            body = await self._create(WORKFLOW_RUNS, run, child_run(start, run))
+        except NameTaken as error:
+            return Refusal(Reason.NAME_TAKEN, str(error))
+        except (Invalid, TooLarge, Forbidden) as error:
+            if isinstance(error, Forbidden) and "exceeded quota" in error.message:
+                return Refusal(Reason.QUOTA_EXCEEDED, error.message[:1_000], final=False)
+            return Refusal(Reason.CHILD_REFUSED, f"the API server refuses the child run: {error.message}"[:1_000])
+        self._saw_run(body, view.key)
+        known = self._cache.child(run.uid, start.run_name)
+        if known is None:
+            # The one that is there lost its labels: nothing can be known of it.
+            words = f"the child run {start.run_name} has not the labels it was made with: delete it"
+            return Refusal(Reason.NAME_TAKEN, words)
+        if known.phase is RunPhase.PENDING and self.now() - known.created_at < JUST_MADE:
+            known = self._cache.note_child(run.uid, start.run_name, self.now()) or known
+        return known
+
+    async def cancel_run(self, view: View, cancel: CancelRun) -> None:
+        """Have a child run cancelled, if it still is the one that was meant."""
+        patch = {"metadata": {"uid": cancel.uid}, "spec": {"cancel": cancel.mode.value}}
+        # Invalid: another run has its name by now, or somebody was quicker and cancelled it Immediately.
+        with contextlib.suppress(NotFound, Conflict, Invalid):
+            body = await self._api.patch(WORKFLOW_RUNS, view.key.namespace, cancel.run_name, patch)
+            self._saw_run(body, view.key)
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
         """Publish Events about the run."""
@@ -267,7 +328,11 @@ class KubePlace:
 
 
 def _under_way(task: TaskStatus) -> bool:
-    return task.job is not None and not task.phase.ended and task.next_attempt_time is None
+    return task.job is not None and _goes_on(task)
+
+
+def _goes_on(task: TaskStatus) -> bool:
+    return not task.phase.ended and task.next_attempt_time is None
 
 
 def _explained(job: JobFact) -> bool:

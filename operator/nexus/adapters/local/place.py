@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,17 +17,29 @@ from typing import Any, Protocol
 from nexus import bootstrap
 from nexus.adapters.local.attempt import Attempt, Command
 from nexus.adapters.local.bindings import Bindings
+from nexus.adapters.local.child_runs import Below, ChildRuns, Family
 from nexus.adapters.local.expansion import expand
 from nexus.adapters.local.fork_server import ForkServer
 from nexus.api.reasons import Reason
-from nexus.api.run import WorkflowRunStatus
+from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import Facts, JobFact, Refusal, RunFact
+from nexus.core.facts import ChildFact, Facts, JobFact, Refusal, RunFact
 from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.outputs import find_frame
 from nexus.core.payload import SPILL_LIMIT
-from nexus.core.plan import LoadOutput, Payload, ReadFrame, ReadLog, RunEvent, StartTask, StopJob, StoreOutput
-from nexus.runtime.ports import RunKey, View
+from nexus.core.plan import (
+    CancelRun,
+    LoadOutput,
+    Payload,
+    ReadFrame,
+    ReadLog,
+    RunEvent,
+    StartChild,
+    StartTask,
+    StopJob,
+    StoreOutput,
+)
+from nexus.runtime.ports import RunKey, Unstartable, View
 
 # As in a pod, a task sees nothing of the environment it is started from, but what a program needs to work here.
 INHERITED = (
@@ -44,6 +57,9 @@ class Observer(Protocol):
     def line(self, task: str, line: str) -> None:
         """A task wrote a line."""
 
+    def child(self, path: str, status: WorkflowRunStatus) -> None:
+        """The status of a child run changed. `path` is the task that made it, behind those above it: nightly/price."""
+
     def note(self, text: str) -> None:
         """There is something to say about the run as a whole."""
 
@@ -58,12 +74,13 @@ class LocalPlace:
     def __init__(
         self,
         run: RunFact,
-        definition: Definition,
+        definition: Definition | Unstartable,
         bindings: Bindings,
         folder: Path,
         search_path: Path,
         observer: Observer,
         changed: Callable[[], None],
+        family: Family,
     ) -> None:
         self.run = run
         self.key = RunKey(run.namespace, run.name)
@@ -75,12 +92,18 @@ class LocalPlace:
         self._observer = observer
         self._changed = changed
         self._attempts: dict[str, Attempt] = {}
-        self._outputs: dict[str, str] = {}
+        self._family = family
+        self.children = ChildRuns(family, self._child, changed)
         self._stopping: list[asyncio.Task[None]] = []
         self._now = datetime.now(UTC)
-        self._fork_server: ForkServer | None = None
-        if any(node.type == "python" for node in definition.nodes.values()):
-            self._fork_server = ForkServer(folder, {**_inherited(), "PYTHONPATH": str(search_path)})
+
+    def _child(
+        self, run: RunFact, definition: Definition | Unstartable, task: str, changed: Callable[[], None]
+    ) -> LocalPlace:
+        observer = Below(self._observer, task, self._changed)
+        return LocalPlace(
+            run, definition, self._bindings, self._folder, self._search_path, observer, changed, self._family
+        )
 
     def now(self) -> datetime:
         """The wall clock as of the last `view`.
@@ -95,7 +118,7 @@ class LocalPlace:
         jobs: dict[str, tuple[JobFact, ...]] = {}
         for attempt in self._attempts.values():
             jobs[attempt.job.task] = (*jobs.get(attempt.job.task, ()), attempt.job)
-        facts = Facts(self.run, self.recorded, jobs, native_backoff=False)
+        facts = Facts(self.run, self.recorded, jobs, self.children.facts(), native_backoff=False)
         return View(key, facts, self._definition, self.recorded)
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
@@ -104,7 +127,7 @@ class LocalPlace:
 
     def output(self, config_map: str) -> dict[str, Any] | None:
         """The output that a status refers to by this name."""
-        text = self._outputs.get(config_map)
+        text = self._family.outputs.get(config_map)
         value = json.loads(text) if text is not None else None
         return value if isinstance(value, dict) else None
 
@@ -119,7 +142,7 @@ class LocalPlace:
 
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Keep an output."""
-        self._outputs[store.config_map] = store.text
+        self._family.outputs[store.config_map] = store.text
 
     async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
         """Start an attempt as a subprocess."""
@@ -151,7 +174,7 @@ class LocalPlace:
                 # The manifest's folder, where `call` finds its functions.
                 path = os.pathsep.join(filter(None, (str(self._search_path), own.get("PYTHONPATH"))))
                 environment["PYTHONPATH"] = path
-                server = self._fork_server
+                server = self._family.fork_server
                 quicker = partial(server.start, folder, environment, own) if server is not None else None
                 return Command([sys.executable, "-c", bootstrap.text("python")], environment, start=quicker)
             case "http" | "sql" as kind:
@@ -165,7 +188,7 @@ class LocalPlace:
         if payload.task_json is not None:
             _hand_over("NEXUS_TASK_JSON", folder / "task.json", payload.task_json, variables)
         for task, stored in payload.inputs.items():
-            (folder / "input" / f"{task}.json").write_text(self._outputs[stored], encoding="utf-8")
+            (folder / "input" / f"{task}.json").write_text(self._family.outputs[stored], encoding="utf-8")
         return variables
 
     def _variables(self, payload: Payload) -> dict[str, str]:
@@ -191,21 +214,41 @@ class LocalPlace:
         """Stop an attempt, without waiting for its grace period."""
         self._stopping.append(asyncio.create_task(self._attempts[stop.job_name].stop()))
 
+    async def start_child(self, view: View, start: StartChild) -> ChildFact | Refusal:
+        """Start a child run."""
+        return self.children.start(start, self.run)
+
+    async def cancel_run(self, view: View, cancel: CancelRun) -> None:
+        """Have a child run cancelled."""
+        self.children.cancel(cancel)
+
+    def cancel(self, mode: Cancel) -> None:
+        """Have this run cancelled."""
+        self.run = replace(self.run, cancel=mode)
+        self._changed()
+
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
         """Nobody reads Events of a local run; its observer sees the status."""
 
     async def close(self) -> None:
         """Wait for what is being stopped, and leave no attempt behind."""
         await asyncio.gather(*self._stopping)
+        await self.children.close()
         await self.kill()
-        if self._fork_server is not None:
-            self._fork_server.close()
 
     async def kill(self) -> None:
-        """End every attempt at once, and wait for the last of them."""
+        """End every attempt at once, those of child runs too, and wait for the last of them."""
+        await self.children.kill()
         for attempt in self._attempts.values():
             await attempt.stop(now=True)
         await asyncio.gather(*(attempt.ended() for attempt in self._attempts.values()))
+
+
+def fork_server(folder: Path, search_path: Path, definitions: Iterable[Definition]) -> ForkServer | None:
+    """A server for the python tasks of these definitions, None where they have none."""
+    if any(node.type == "python" for definition in definitions for node in definition.nodes.values()):
+        return ForkServer(folder, {**_inherited(), "PYTHONPATH": str(search_path)})
+    return None
 
 
 def _inherited() -> dict[str, str]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import tempfile
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nexus.adapters.local.bindings import Bindings
-from nexus.adapters.local.place import LocalPlace, Observer
+from nexus.adapters.local.child_runs import Family, until_ended
+from nexus.adapters.local.place import LocalPlace, Observer, fork_server
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
-from nexus.runtime.queue import seconds_until
-from nexus.runtime.reconcile import Reconciler
 
 
 @dataclass(frozen=True)
@@ -37,18 +35,21 @@ async def run(
     search_path: Path,
     observer: Observer,
     evaluator: Evaluator,
+    workflows: Mapping[str, Definition] | None = None,
 ) -> Finished:
-    """Execute a run on this machine. Ctrl-C once cancels it, twice kills what still runs."""
+    """Execute a run on this machine. Ctrl-C once cancels it, twice kills what still runs. `workflows` are those that
+    child runs may execute."""
     changed = asyncio.Event()
     interrupts = 0
     with tempfile.TemporaryDirectory(prefix="nexus-", ignore_cleanup_errors=True) as folder:
-        place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set)
+        server = fork_server(Path(folder), search_path, (definition, *(workflows or {}).values()))
+        family = Family(evaluator, workflows or {}, server)
+        place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
 
         def interrupt() -> None:
             nonlocal interrupts
             interrupts += 1
-            place.run = replace(place.run, cancel=Cancel.IMMEDIATE if interrupts > 1 else Cancel.GRACEFUL)
-            changed.set()
+            place.cancel(Cancel.IMMEDIATE if interrupts > 1 else Cancel.GRACEFUL)
             if interrupts > 1:
                 killing.append(asyncio.ensure_future(place.kill()))
             else:
@@ -59,23 +60,16 @@ async def run(
         loop.add_signal_handler(signal.SIGINT, interrupt)
         loop.add_signal_handler(signal.SIGTERM, interrupt)
         try:
-            await _until_ended(place, Reconciler(place, evaluator, in_thread=False), changed)
+            await until_ended(place, evaluator, changed)
+            await place.children.ended()
         finally:
             await place.close()
+            if server is not None:
+                server.close()
             loop.remove_signal_handler(signal.SIGINT)
             loop.remove_signal_handler(signal.SIGTERM)
         assert place.recorded is not None
         return Finished(place.recorded, _outputs(place), interrupts > 0)
-
-
-async def _until_ended(place: LocalPlace, reconciler: Reconciler, changed: asyncio.Event) -> None:
-    while place.recorded is None or not place.recorded.phase.ended:
-        changed.clear()
-        wake_at = await reconciler.reconcile(place.key)
-        if place.recorded is not None and place.recorded.phase.ended:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), seconds_until(wake_at, datetime.now(UTC)))
 
 
 def _outputs(place: LocalPlace) -> dict[str, dict[str, Any]]:

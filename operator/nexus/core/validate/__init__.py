@@ -16,6 +16,7 @@ from nexus.core import scope
 from nexus.core.definition import prepare
 from nexus.core.expressions import Evaluator
 from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.validate.calls import calls_itself
 from nexus.core.validate.dependencies import cycle, dependencies
 from nexus.core.validate.expressions import expressions, template
 from nexus.core.validate.outputs import outputs
@@ -26,8 +27,9 @@ MOST_TASKS = 500
 """Tasks of a workflow, those of `finally` among them."""
 
 
-def problems(spec: WorkflowSpec, evaluator: Evaluator) -> list[Problem]:
-    """What is wrong with a definition, in the order of its fields; empty where it can run."""
+def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "") -> list[Problem]:
+    """What is wrong with a definition, in the order of its fields; empty where it can run. `name` is that of its
+    Workflow, where it has one."""
     found = [
         *params(spec, evaluator),
         *_labels(spec),
@@ -46,7 +48,7 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator) -> list[Problem]:
         for place, task in readable.items():
             found += expressions(place, task, definition, evaluator, every)
         found += outputs(spec, definition, evaluator, every)
-    return [*found, *dependencies(spec), *cycle(spec)]
+    return [*found, *dependencies(spec), *cycle(spec), *calls_itself(name, spec)]
 
 
 def _names(spec: WorkflowSpec) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from nexus.api.rules import NO_POD_FIELDS
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
 from nexus.core import fields
 from nexus.core.problem import Path, Problem, duplicates
@@ -47,6 +48,8 @@ def shape(path: Path, task: Task) -> Iterator[Problem]:
             advice = _INSTEAD.get((str(field[0]), str(field[1])), "write the name itself")
             message = f"${{{{ }}}} is refused here, since a value would become code: {advice}"
             yield Problem((*path, *field), message, task.name, text.index("${{"))
+    if task.workflow is not None and (task.env or task.env_from or task.start_timeout_seconds):
+        yield wrong((), NO_POD_FIELDS.message)
     yield from _missing_parameters(path, task)
     if task.http is not None and not task.http.url.lower().startswith(("http://", "https://", "${{", "$(")):
         yield wrong(

@@ -1,0 +1,75 @@
+"""Child runs as objects: the WorkflowRun that a StartChild makes, and what such a run tells its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from nexus.adapters.kube.owners import owned_by
+from nexus.api.base import API_VERSION
+from nexus.api.run import Cancel, Trigger, WorkflowRunStatus
+from nexus.core.facts import ChildFact, RunFact
+from nexus.core.names import LABEL_DEPTH, LABEL_ORDINAL, LABEL_PARENT, LABEL_TASK, LABEL_WORKFLOW, label_value
+from nexus.core.plan import StartChild
+
+
+def child_run(start: StartChild, parent: RunFact) -> dict[str, Any]:
+    """The WorkflowRun of an attempt. Deterministic: made twice, it is the same.
+
+    Its one owner is the parent: it goes with it, and not with the Workflow that it executes.
+    """
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "WorkflowRun",
+        "metadata": {
+            "name": start.run_name,
+            "labels": {
+                LABEL_WORKFLOW: label_value(start.workflow),
+                LABEL_PARENT: label_value(parent.name),
+                LABEL_TASK: start.task,
+                LABEL_ORDINAL: str(start.ordinal),
+                LABEL_DEPTH: str(start.depth),
+            },
+            "ownerReferences": owned_by("WorkflowRun", parent.name, parent.uid),
+        },
+        "spec": {
+            "workflowRef": {"name": start.workflow},
+            "triggeredBy": Trigger.WORKFLOW.value,
+            **({"params": dict(start.params)} if start.params else {}),
+        },
+    }
+
+
+def depth(metadata: Mapping[str, Any]) -> int:
+    """How deep a run is below one that is no child."""
+    text = (metadata.get("labels") or {}).get(LABEL_DEPTH, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
+
+
+def child_fact(
+    metadata: Mapping[str, Any], created_at: datetime, status: WorkflowRunStatus | None, cancel: Cancel | None
+) -> ChildFact | None:
+    """What the parent of a run has to know of it; None where its labels are not those of a child."""
+    labels = metadata.get("labels") or {}
+    ordinal = labels.get(LABEL_ORDINAL, "")
+    if LABEL_TASK not in labels or not (ordinal.isascii() and ordinal.isdecimal()):
+        return None
+    status = status or WorkflowRunStatus()
+    return ChildFact(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        task=labels[LABEL_TASK],
+        ordinal=int(ordinal),
+        created_at=created_at,
+        started_at=status.start_time,
+        phase=status.phase,
+        # Of a run under way it changes with every task, and the parent need not look each time.
+        reason=status.reason if status.phase.ended else None,
+        message=status.message or "" if status.phase.ended else "",
+        outputs=status.outputs,
+        outputs_ref=status.outputs_ref,
+        ended_at=status.completion_time,
+        deleting="deletionTimestamp" in metadata,
+        cancel=cancel,
+    )

@@ -1,0 +1,167 @@
+"""Child runs on this machine: each a run with a place and a loop of its own, in the process of its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from nexus.adapters.local.fork_server import ForkServer
+from nexus.api.reasons import Reason
+from nexus.api.run import Cancel, Trigger, WorkflowRunStatus
+from nexus.core.definition import Definition
+from nexus.core.expressions import Evaluator
+from nexus.core.facts import ChildFact, RunFact
+from nexus.core.plan import CancelRun, StartChild
+from nexus.runtime.ports import Unstartable
+from nexus.runtime.queue import seconds_until
+from nexus.runtime.reconcile import Reconciler
+
+if TYPE_CHECKING:
+    from nexus.adapters.local.place import LocalPlace, Observer
+
+
+@dataclass
+class Family:
+    """What a run and the runs below it share."""
+
+    evaluator: Evaluator
+    workflows: Mapping[str, Definition] = field(default_factory=dict)
+    """The Workflows that child runs may execute, by name."""
+    fork_server: ForkServer | None = None
+    outputs: dict[str, str] = field(default_factory=dict)
+    """The outputs that statuses refer to, by the name of the ConfigMap that a cluster would have."""
+
+
+@dataclass(frozen=True)
+class Below:
+    """The observer of a child run: it tells the parent's what is new, under the name of the task that made it."""
+
+    observer: Observer
+    task: str
+    changed: Callable[[], None]
+
+    def status(self, status: WorkflowRunStatus) -> None:
+        """The child's status changed, which its parent has to look at too."""
+        self.observer.child(self.task, status)
+        self.changed()
+
+    def child(self, path: str, status: WorkflowRunStatus) -> None:
+        """The status of a child's child changed."""
+        self.observer.child(f"{self.task}/{path}", status)
+
+    def line(self, task: str, line: str) -> None:
+        """A task of the child wrote a line."""
+        self.observer.line(f"{self.task}/{task}", line)
+
+    def note(self, text: str) -> None:
+        """There is something to say."""
+        self.observer.note(text)
+
+
+async def until_ended(place: LocalPlace, evaluator: Evaluator, changed: asyncio.Event) -> None:
+    """The loop of the operator, for one run."""
+    reconciler = Reconciler(place, evaluator, in_thread=False)
+    while place.recorded is None or not place.recorded.phase.ended:
+        changed.clear()
+        wake_at = await reconciler.reconcile(place.key)
+        if place.recorded is not None and place.recorded.phase.ended:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), seconds_until(wake_at, datetime.now(UTC)))
+
+
+@dataclass(frozen=True)
+class _Child:
+    """One child run. `made` is what is known of it from its start."""
+
+    made: ChildFact
+    place: LocalPlace
+    loop: asyncio.Task[None]
+
+    def fact(self) -> ChildFact:
+        """What its parent may know. Raises what broke its loop off."""
+        if self.loop.done():
+            self.loop.result()
+        status = self.place.recorded or WorkflowRunStatus()
+        return replace(
+            self.made,
+            started_at=status.start_time,
+            phase=status.phase,
+            reason=status.reason,
+            message=status.message or "",
+            outputs=status.outputs,
+            outputs_ref=status.outputs_ref,
+            ended_at=status.completion_time,
+            cancel=self.place.run.cancel,
+        )
+
+
+Make = Callable[[RunFact, Definition | Unstartable, str, Callable[[], None]], "LocalPlace"]
+
+
+class ChildRuns:
+    """The child runs of one run. `make` gives the place of one, from its fact, definition, the task that makes it and
+    what to call when it has something new to decide."""
+
+    def __init__(self, family: Family, make: Make, changed: Callable[[], None]) -> None:
+        self._family = family
+        self._make = make
+        self._changed = changed
+        self._children: dict[str, _Child] = {}
+
+    def start(self, start: StartChild, parent: RunFact) -> ChildFact:
+        """Start a child run."""
+        made = ChildFact(start.run_name, str(uuid4()), start.task, start.ordinal, datetime.now(UTC))
+        fact = RunFact(
+            namespace=parent.namespace,
+            name=made.name,
+            uid=made.uid,
+            created_at=made.created_at,
+            workflow=start.workflow,
+            trigger=Trigger.WORKFLOW,
+            params=start.params,
+            depth=start.depth,
+        )
+        absent = Unstartable(Reason.WORKFLOW_NOT_FOUND, f"there is no Workflow {start.workflow} in the file")
+        new = asyncio.Event()
+        place = self._make(fact, self._family.workflows.get(start.workflow, absent), start.task, new.set)
+        loop = asyncio.create_task(until_ended(place, self._family.evaluator, new))
+        loop.add_done_callback(lambda _: self._changed())
+        self._children[start.run_name] = _Child(made, place, loop)
+        return made
+
+    def facts(self) -> dict[str, tuple[ChildFact, ...]]:
+        """What is known of them, by task."""
+        found: dict[str, tuple[ChildFact, ...]] = {}
+        for child in self._children.values():
+            found[child.made.task] = (*found.get(child.made.task, ()), child.fact())
+        return found
+
+    def cancel(self, cancel: CancelRun) -> None:
+        """Have one cancelled."""
+        self._children[cancel.run_name].place.cancel(cancel.mode)
+
+    async def ended(self) -> None:
+        """Wait until all of them have ended: they may outlive the run that made them, for their `finally`."""
+        await asyncio.gather(*(child.loop for child in self._children.values()))
+        for child in self._children.values():
+            await child.place.children.ended()
+
+    async def kill(self) -> None:
+        """End everything below at once."""
+        for child in self._children.values():
+            child.place.cancel(Cancel.IMMEDIATE)
+            await child.place.kill()
+
+    async def close(self) -> None:
+        """Break off what still runs, as after an error, and leave nothing behind."""
+        for child in self._children.values():
+            child.loop.cancel()
+        await asyncio.gather(*(child.loop for child in self._children.values()), return_exceptions=True)
+        for child in self._children.values():
+            await child.place.close()

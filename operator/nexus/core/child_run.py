@@ -1,0 +1,185 @@
+"""Child runs: the attempts of `workflow` tasks. The task ends as its child does, and its output is what that came to.
+
+A child is a run like any other, with its own slots, deadline and `finally`; the two know of each other by its name and
+owner alone. Whatever ends the task before its child (a cancel, a deadline, FailFast, a timeout) has the child cancelled
+after the status that says why is written, and does not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.run import Cancel, RunRef, TaskStatus
+from nexus.core import attempts as records
+from nexus.core.board import Board, Unread
+from nexus.core.definition import Node
+from nexus.core.evidence import Failed
+from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.facts import ChildFact, Facts
+from nexus.core.launch import refused
+from nexus.core.names import child_name
+from nexus.core.observe import next_attempt, ordinal, task_deadline
+from nexus.core.plan import CancelRun, LoadOutput, StartChild
+from nexus.core.slots import Slots
+
+# How deep child runs may be nested: workflows that call each other in a circle end here.
+MAX_DEPTH = 5
+
+# The child never started, and would not the next time: they are the task's own reasons.
+_FINAL = (Reason.WORKFLOW_NOT_FOUND, Reason.WORKFLOW_INVALID, Reason.PARAMS_INVALID, Reason.TOO_DEEP)
+
+
+def launch(board: Board, node: Node, slots: Slots) -> None:  # noqa: ARG001 - a child run takes no slot
+    """Plan the child run of the next attempt."""
+    status, run = board.tasks[node.name], board.facts.run
+    call = node.task.workflow
+    assert call is not None
+    number = ordinal(status) + 1
+    name = child_name(run.name, run.uid, node.name, number)
+    if refused(board, node.name, name):
+        return
+    if run.depth >= MAX_DEPTH:
+        words = (
+            f"this run is a child run {MAX_DEPTH} deep, and {call.name} would be one more: do workflows call each other"
+        )
+        board.end(node.name, TaskPhase.FAILED, Reason.TOO_DEEP, f"{words} in a circle?")
+        return
+    try:
+        params = board.renderer(node).deep(call.params or {}, "workflow.params")
+    except Unread:
+        return
+    except (ExpressionError, TemplateError) as error:
+        board.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, str(error))
+        return
+    if not board.may_start:
+        board.wakes.append(board.now)
+        return
+    board.starts.append(StartChild(node.name, name, number, call.name, params, run.depth + 1))
+    board.planned[node.name] = status
+    _running(board, node, RunRef(name=name), number, board.now)
+
+
+def observe(board: Board, node: Node) -> None:
+    """Move a task on as far as its child run proves."""
+    status = board.tasks[node.name]
+    if status.phase.ended:
+        return
+    if status.child_run is not None and status.next_attempt_time is None:
+        _recorded(board, node, status.child_run.name)
+    # Only then one that no status knows: the operator died after making it, or another copy was first.
+    newest, status = board.child(node.name), board.tasks[node.name]
+    if newest is not None and not status.phase.ended and newest.ordinal > ordinal(status):
+        _running(board, node, RunRef(name=newest.name, uid=newest.uid), newest.ordinal, newest.created_at)
+        _apply(board, node, newest)
+    task_deadline(board, node)
+
+
+def _running(board: Board, node: Node, child: RunRef, number: int, began: datetime) -> None:
+    board.move(
+        node.name,
+        phase=TaskPhase.RUNNING,
+        reason=None,
+        message=None,
+        attempts=number,
+        child_run=child,
+        start_time=board.tasks[node.name].start_time or began,
+        next_attempt_time=None,
+    )
+
+
+def _recorded(board: Board, node: Node, name: str) -> None:
+    child = next((child for child in board.facts.children.get(node.name, ()) if child.name == name), None)
+    if child is None or (child.deleting and not child.phase.ended):
+        _failed(board, node, Failed(Reason.CHILD_DELETED, f"the child run {name} was deleted", at=board.now))
+    else:
+        _apply(board, node, child)
+
+
+def _apply(board: Board, node: Node, child: ChildFact) -> None:
+    match child.phase:
+        case RunPhase.SUCCEEDED:
+            _succeeded(board, node, child)
+        case RunPhase.FAILED | RunPhase.CANCELLED:
+            _failed(board, node, _failure(child))
+        case _:
+            suspended = child.phase is RunPhase.SUSPENDED
+            reason = Reason.SUSPENDED if suspended else None
+            message = f"child run {child.name}" + (" is suspended" if suspended else "")
+            board.move(
+                node.name,
+                phase=TaskPhase.RUNNING,
+                reason=reason,
+                message=message,
+                child_run=RunRef(name=child.name, uid=child.uid),
+            )
+            _timeout(board, node, child)
+
+
+def _failure(child: ChildFact) -> Failed:
+    """The words of the child travel up, behind its name."""
+    if child.reason in _FINAL:
+        words = f"child run {child.name}: {child.message}"
+        return Failed(child.reason, words, at=child.ended_at, final=True)
+    words = f"child run {child.name} " + ("was cancelled" if child.phase is RunPhase.CANCELLED else "failed")
+    if child.message:
+        words += f": {child.message}"
+    return Failed(Reason.CHILD_FAILED, words, at=child.ended_at)
+
+
+def _succeeded(board: Board, node: Node, child: ChildFact) -> None:
+    outputs: Mapping[str, Any] | None = child.outputs or {}
+    if child.outputs_ref is not None:
+        if node.name not in board.facts.outputs:
+            board.reads.append(LoadOutput(node.name, child.outputs_ref.config_map))
+            return
+        outputs = board.facts.outputs[node.name]
+    if outputs is None:
+        words = f"the outputs of child run {child.name} are gone: their ConfigMap was deleted"
+        _failed(board, node, Failed(Reason.OUTPUT_LOST, words, at=board.now))
+    else:
+        board.succeed(node.name, child.name, outputs, child_run=RunRef(name=child.name, uid=child.uid))
+
+
+def _timeout(board: Board, node: Node, child: ChildFact) -> None:
+    seconds = node.task.timeout_seconds
+    if seconds is None:
+        return
+    # Kubernetes' creation time has whole seconds, cut off: a child that has just been seen is given them.
+    deadline = (child.started_at or child.created_at) + timedelta(seconds=seconds)
+    if board.now >= deadline:
+        words = f"the child run {child.name} took longer than timeoutSeconds ({seconds})"
+        _failed(board, node, Failed(Reason.TIMEOUT, words, at=board.now))
+    else:
+        board.wakes.append(deadline)
+
+
+def _failed(board: Board, node: Node, failure: Failed) -> None:
+    attempts = board.tasks[node.name].attempts or 1
+    records.last(board, node, attempts, failure, None)
+    if not failure.final and node.retry.allows(attempts, None):
+        whose = f"{board.facts.run.uid}/{node.name}"
+        next_attempt(board, node, failure, node.retry.due(attempts, failure.at or board.now, whose))
+    else:
+        board.end(node.name, TaskPhase.FAILED, failure.reason, failure.message)
+
+
+def stray_children(tasks: Iterable[TaskStatus], facts: Facts) -> tuple[CancelRun, ...]:
+    """Child runs that go on although their attempt is over. They are cancelled as the run was, Gracefully where it was
+    not: their `finally` runs."""
+    mode = facts.run.cancel or Cancel.GRACEFUL
+    return tuple(
+        CancelRun(task.name, child.name, child.uid, mode)
+        for task in tasks
+        for child in facts.children.get(task.name, ())
+        if not (child.phase.ended or child.deleting or _is_current(task, child))
+        and child.cancel not in (mode, Cancel.IMMEDIATE)
+    )
+
+
+def _is_current(task: TaskStatus, child: ChildFact) -> bool:
+    if task.phase.ended or task.next_attempt_time is not None:
+        return False
+    return task.child_run is not None and task.child_run.name == child.name

@@ -1,0 +1,98 @@
+"""Checks of `workflow` tasks: calls that go in a circle, Workflows that are not there, params that do not fit.
+
+A definition alone shows only that it calls itself. A file shows what the Workflows in it do to each other.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError
+
+from nexus.api.workflow import Param, WorkflowSpec
+from nexus.core import fields
+from nexus.core.definition import ordered
+from nexus.core.expressions import Evaluator
+from nexus.core.params import mismatch, unknown
+from nexus.core.problem import Path, Problem
+
+
+def callees(spec: WorkflowSpec) -> Iterator[tuple[Path, str, str]]:
+    """(path to the name, task, name) of every Workflow that a definition calls."""
+    for place, task in spec.every_task():
+        if task.workflow is not None:
+            yield (*place, "workflow", "name"), task.name, task.workflow.name
+
+
+def calls_itself(name: str, spec: WorkflowSpec) -> Iterator[Problem]:
+    """The tasks of the Workflow `name` that call it again."""
+    for path, task, callee in callees(spec):
+        if callee == name:
+            yield Problem(path, f"{name} calls itself, and each child run would start another: call another one", task)
+
+
+def circle(workflows: Mapping[str, WorkflowSpec]) -> tuple[str, Problem] | None:
+    """The first Workflows that call each other in a circle; the problem is with the one that is named."""
+    graph = {
+        name: [callee for _, _, callee in callees(spec) if callee in workflows and callee != name]
+        for name, spec in workflows.items()
+    }
+    try:
+        ordered(graph)
+    except CycleError as error:
+        # graphlib names them from callee to caller.
+        names = list(reversed(error.args[1]))
+        path, task, _ = next(call for call in callees(workflows[names[0]]) if call[2] == names[1])
+        words = f"the Workflows call each other in a circle: {' -> '.join(names)}: take one of the calls out"
+        return names[0], Problem(path, words, task)
+    return None
+
+
+def reachable(name: str, workflows: Mapping[str, WorkflowSpec]) -> list[str]:
+    """The Workflows that runs of one may start, itself first; those that are not there are left out."""
+    found = [name] if name in workflows else []
+    for caller in found:  # grows while it is walked
+        found += dict.fromkeys(
+            callee for _, _, callee in callees(workflows[caller]) if callee in workflows and callee not in found
+        )
+    return found
+
+
+def missing(spec: WorkflowSpec, workflows: Mapping[str, object]) -> Iterator[Problem]:
+    """The Workflows that a definition calls and that are not among these."""
+    for path, task, callee in callees(spec):
+        if callee not in workflows:
+            close = difflib.get_close_matches(callee, workflows, n=1)
+            known = ", ".join(list(workflows)[:10]) or "none"
+            hint = f"did you mean {close[0]}?" if close else f"it has {known}"
+            yield Problem(path, f"there is no Workflow {callee} in this file: {hint}", task)
+
+
+def unfit(spec: WorkflowSpec, workflows: Mapping[str, WorkflowSpec], evaluator: Evaluator) -> Iterator[Problem]:
+    """The params of calls that the called Workflow, where it is known, does not take."""
+    for place, task in spec.every_task():
+        callee = workflows.get(task.workflow.name) if task.workflow is not None else None
+        if task.workflow is None or callee is None:
+            continue
+        path: Path = (*place, "workflow")
+        given, declared = task.workflow.params or {}, {param.name: param for param in callee.params or ()}
+        for name, value in given.items():
+            wrong = _wrong(name, value, declared, evaluator)
+            if wrong:
+                yield Problem((*path, "params", name), f"Workflow {task.workflow.name}: {wrong}", task.name)
+        lacking = [param.name for param in declared.values() if param.name not in given and _must_be_given(param)]
+        if lacking:
+            words = f"Workflow {task.workflow.name} needs {', '.join(lacking)}, without a default: give it in params"
+            yield Problem(path, words, task.name)
+
+
+def _must_be_given(param: Param) -> bool:
+    return param.required is True or not (param.has_default or param.nullable)
+
+
+def _wrong(name: str, value: object, declared: Mapping[str, Param], evaluator: Evaluator) -> str | None:
+    if name not in declared:
+        return unknown(name, list(declared.values()))
+    if any("${{" in text for _, text in fields.deep((), value)):
+        return None  # known at run time
+    return mismatch(declared[name], value, evaluator)

@@ -1,0 +1,494 @@
+"""Child runs on the fake cluster: what comes back, what goes down, and operators that die in between."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.builders import spec, task
+from tests.operators import KEY, Story, story
+
+from nexus.adapters.fake import Outcome
+from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object
+from nexus.api.run import TaskStatus
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.expressions import Evaluator
+
+CALL = {"name": "price", "params": {"n": "${{ 1 + 1 }}"}}
+
+
+def price(**fields: Any) -> WorkflowSpec:
+    return spec(
+        task("load", bash={"command": "x"}),
+        task("sum", "load"),
+        **{
+            "params": [{"name": "n", "type": "integer", "default": 1}],
+            "outputs": {"total": "${{ tasks.load.output.total }}", "n": "${{ params.n }}"},
+            **fields,
+        },
+    )
+
+
+def parent(**fields: Any) -> WorkflowSpec:
+    return spec(
+        task("call", workflow=CALL, **fields),
+        task("use", "call", env=[{"name": "N", "value": "${{ tasks.call.output.n }}"}]),
+    )
+
+
+def entry(subject: Story, name: str) -> TaskStatus:
+    return next(entry for entry in subject.status.tasks or () if entry.name == name)
+
+
+def child_name(subject: Story, ordinal: int = 1) -> str:
+    return subject.witness.children[ordinal - 1]
+
+
+def body(subject: Story, name: str) -> Object:
+    found = subject.cluster.find(WORKFLOW_RUNS, KEY.namespace, name)
+    assert found is not None
+    return found
+
+
+def script(subject: Story) -> None:
+    subject.cluster.script("load", Outcome(message='{"output":{"total":12.5}}'))
+
+
+def test_a_task_ends_as_its_child_does_and_gets_its_outputs(cel: Evaluator) -> None:
+    with story(parent(), cel, workflows={"price": price()}, by_reference=True) as subject:
+        script(subject)
+        subject.operator()
+        status = subject.run()
+
+        assert status.phase == "Succeeded"
+        called = entry(subject, "call")
+        assert (called.output, called.attempts) == ({"total": 12.5, "n": 2}, 1)
+        child = body(subject, child_name(subject))
+        assert called.child_run is not None
+        assert (called.child_run.name, called.child_run.uid) == (child["metadata"]["name"], child["metadata"]["uid"])
+        assert child["spec"] == {"workflowRef": {"name": "price"}, "params": {"n": 2}, "triggeredBy": "workflow"}
+        assert [owner["kind"] for owner in child["metadata"]["ownerReferences"]] == ["WorkflowRun"]
+        assert child["metadata"]["labels"] == {
+            "nexus.dev/workflow": "price",
+            "nexus.dev/parent-run": KEY.name,
+            "nexus.dev/task": "call",
+            "nexus.dev/attempt": "1",
+            "nexus.dev/depth": "1",
+        }
+        assert {pod["metadata"]["labels"]["nexus.dev/run"] for pod in subject.cluster.objects(PODS)} == {
+            child["metadata"]["name"],
+            KEY.name,
+        }
+
+
+def test_a_child_without_outputs_gives_those_of_its_tasks(cel: Evaluator) -> None:
+    quiet = spec(task("load", bash={"command": "x"}), task("no", "load", when="${{ false }}"))
+    with story(spec(task("call", workflow={"name": "price"})), cel, workflows={"price": quiet}) as subject:
+        script(subject)
+        subject.operator()
+        subject.run()
+
+        assert entry(subject, "call").output == {"load": {"total": 12.5}, "no": None}
+
+
+def test_large_outputs_are_copied_into_a_config_map_of_the_parent(cel: Evaluator) -> None:
+    large = price(outputs={"numbers": "${{ range(600) }}"})
+    caller = spec(
+        task("call", workflow={"name": "price"}),
+        task("use", "call", env=[{"name": "N", "value": "${{ tasks.call.output.numbers.size() }}"}]),
+    )
+    with story(caller, cel, workflows={"price": large}) as subject:
+        script(subject)
+        subject.operator()
+        subject.run()
+
+        reference = entry(subject, "call").output_ref
+        assert reference is not None
+        stored = subject.cluster.find(CONFIG_MAPS, KEY.namespace, reference.config_map)
+        assert stored is not None
+        assert stored["metadata"]["ownerReferences"][0]["name"] == KEY.name
+        assert json.loads(stored["data"]["output.json"]) == {"numbers": list(range(600))}
+        theirs = subject.status_of(child_name(subject)).outputs_ref
+        assert theirs is not None
+        assert theirs.config_map != reference.config_map
+
+
+def test_a_failure_travels_up_with_its_words_and_a_retry_is_a_new_child(cel: Evaluator) -> None:
+    with story(parent(retry={"limit": 1, "delaySeconds": 5}), cel, workflows={"price": price()}) as subject:
+        subject.cluster.script("load", Outcome(exit_code=3))
+        subject.operator()
+        status = subject.run()
+
+        called = entry(subject, "call")
+        assert (called.phase, called.reason, called.attempts) == ("Failed", "ChildFailed", 2)
+        assert called.message == f"child run {child_name(subject, 2)} failed: task load: exit code 3"
+        assert entry(subject, "use").phase == "Omitted"
+        assert status.reason == "TaskFailed"
+        assert len(subject.witness.children) == 2
+
+
+@pytest.mark.parametrize(
+    ("workflows", "reason", "words"),
+    [
+        (
+            {"pricy": price()},
+            "WorkflowNotFound",
+            "there is no Workflow price in namespace default: did you mean pricy?",
+        ),
+        ({"price": spec(task("a", "b"), task("b", "a"))}, "WorkflowInvalid", "wait for each other"),
+        ({"price": spec(task("a"))}, "ParamsInvalid", "params.n: there is no such param"),
+        ({"price": price(params=[{"name": "n"}])}, "ParamsInvalid", "params.n: 2 is no string"),
+    ],
+)
+def test_a_child_that_cannot_start_is_not_tried_again(
+    cel: Evaluator, workflows: dict[str, WorkflowSpec], reason: str, words: str
+) -> None:
+    with story(parent(retry={"limit": 5}), cel, workflows=workflows) as subject:
+        subject.operator()
+        subject.run()
+
+        called = entry(subject, "call")
+        assert (called.phase, called.reason, called.attempts) == ("Failed", reason, 1)
+        assert words in (called.message or "")
+        assert (called.message or "").startswith(f"child run {child_name(subject)}: ")
+
+
+def test_workflows_that_call_each_other_end_five_deep_whatever_their_retries(cel: Evaluator) -> None:
+    circle = {
+        "ping": spec(task("a", workflow={"name": "pong"}, retry={"limit": 3})),
+        "pong": spec(task("b", workflow={"name": "ping"}, retry={"limit": 3})),
+    }
+    with story(spec(task("call", workflow={"name": "ping"}, retry={"limit": 3})), cel, workflows=circle) as subject:
+        subject.operator()
+        subject.run()
+
+        assert len(subject.witness.children) == 5
+        called = entry(subject, "call")
+        assert (called.reason, called.attempts) == ("TooDeep", 1)
+        assert "do workflows call each other in a circle?" in (called.message or "")
+
+
+def test_a_child_run_takes_no_slot(cel: Evaluator) -> None:
+    caller = spec(*(task(f"t{n}", workflow={"name": "price"}) for n in range(4)), task("own"), maxParallelTasks=1)
+    with story(caller, cel, workflows={"price": price()}) as subject:
+        subject.witness.cap = 5
+        script(subject)
+        subject.operator()
+        subject.run(until=lambda: len(subject.cluster.objects(PODS)) == 5)
+
+        assert set(subject.phases.values()) == {"Running"}
+        assert subject.run().phase == "Succeeded"
+
+
+# -- what ends before its child ---------------------------------------------------------------------------------------
+
+
+def hanging(subject: Story) -> None:
+    subject.cluster.script("load", Outcome.hangs())
+
+
+def cancel(subject: Story, mode: str, name: str = KEY.name) -> None:
+    subject.loop.run_until_complete(
+        subject.cluster.patch(WORKFLOW_RUNS, KEY.namespace, name, {"spec": {"cancel": mode}})
+    )
+
+
+def live_pods(subject: Story) -> list[Object]:
+    return [pod for pod in subject.cluster.objects(PODS) if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+
+
+@pytest.mark.parametrize("mode", ["Graceful", "Immediate"])
+def test_a_cancel_travels_down_and_is_not_waited_for(cel: Evaluator, mode: str) -> None:
+    deep = {"middle": spec(task("call", workflow={"name": "price"})), "price": price()}
+    with story(spec(task("call", workflow={"name": "middle"})), cel, workflows=deep) as subject:
+        hanging(subject)
+        subject.operator()
+        subject.run(until=lambda: len(live_pods(subject)) == 1)
+
+        cancel(subject, mode)
+        status = subject.run()
+        subject.quiet(60)
+
+        assert (status.phase, entry(subject, "call").phase) == ("Cancelled", "Cancelled")
+        assert len(subject.witness.children) == 2
+        for name in subject.witness.children:
+            assert body(subject, name)["spec"]["cancel"] == mode
+            assert subject.status_of(name).phase == "Cancelled"
+        assert live_pods(subject) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "of_run", "reason"),
+    [
+        ({"deadlineSeconds": 5}, {}, "DeadlineExceeded"),
+        ({"timeoutSeconds": 5}, {}, "Timeout"),
+        ({}, {"deadlineSeconds": 5}, "DeadlineExceeded"),
+    ],
+)
+def test_a_task_whose_time_is_over_has_its_child_cancelled(
+    cel: Evaluator, fields: dict[str, Any], of_run: dict[str, Any], reason: str
+) -> None:
+    with story(spec(task("call", workflow=CALL, **fields), **of_run), cel, workflows={"price": price()}) as subject:
+        hanging(subject)
+        subject.operator()
+        subject.run()
+        subject.quiet(60)
+
+        called = entry(subject, "call")
+        assert (called.phase, called.reason) == ("Failed", reason)
+        assert body(subject, child_name(subject))["spec"]["cancel"] == "Graceful"
+        assert subject.status_of(child_name(subject)).phase == "Cancelled"
+        assert live_pods(subject) == []
+
+
+def test_an_attempt_over_its_timeout_is_followed_by_another(cel: Evaluator) -> None:
+    slow = parent(timeoutSeconds=5, retry={"limit": 1, "delaySeconds": 0})
+    with story(slow, cel, workflows={"price": price()}) as subject:
+
+        def first_hangs(pod: Object) -> Outcome:
+            first = pod["metadata"]["labels"]["nexus.dev/run"] == child_name(subject)
+            return Outcome.hangs() if first else Outcome(message='{"output":{"total":1}}')
+
+        subject.cluster.script("load", first_hangs)
+        subject.operator()
+        subject.run()
+        subject.quiet(60)
+
+        assert (entry(subject, "call").phase, entry(subject, "call").attempts) == ("Succeeded", 2)
+        assert [subject.status_of(name).phase for name in subject.witness.children] == ["Cancelled", "Succeeded"]
+
+
+def test_fail_fast_cancels_the_child(cel: Evaluator) -> None:
+    caller = spec(task("call", workflow=CALL), task("bad"), failurePolicy="FailFast")
+    with story(caller, cel, workflows={"price": price()}) as subject:
+        hanging(subject)
+        subject.cluster.script("bad", Outcome(exit_code=1, seconds=3))
+        subject.operator()
+        subject.run()
+        subject.quiet(60)
+
+        assert (entry(subject, "call").phase, entry(subject, "call").reason) == ("Cancelled", "FailFast")
+        assert subject.status_of(child_name(subject)).phase == "Cancelled"
+
+
+# -- what people do ---------------------------------------------------------------------------------------------------
+
+
+def test_a_child_that_is_deleted_by_hand_is_a_failed_attempt(cel: Evaluator) -> None:
+    with story(parent(retry={"limit": 1, "delaySeconds": 0}), cel, workflows={"price": price()}) as subject:
+        script(subject)
+        subject.operator()
+        subject.run(until=lambda: len(live_pods(subject)) == 1)
+        subject.cluster.remove(WORKFLOW_RUNS, child_name(subject))
+        subject.run()
+
+        assert (entry(subject, "call").phase, entry(subject, "call").attempts) == ("Succeeded", 2)
+        subject.cluster.remove(WORKFLOW_RUNS, child_name(subject, 2))
+        subject.quiet(60)
+        assert entry(subject, "call").output == {"total": 12.5, "n": 2}
+
+
+def test_a_child_that_is_deleted_for_good_says_so(cel: Evaluator) -> None:
+    with story(parent(), cel, workflows={"price": price()}) as subject:
+        subject.operator()
+        subject.run(until=lambda: len(live_pods(subject)) == 1)
+        subject.cluster.remove(WORKFLOW_RUNS, child_name(subject))
+        subject.run()
+
+        called = entry(subject, "call")
+        assert (called.reason, called.message) == (
+            "ChildDeleted",
+            f"the child run {child_name(subject)} was deleted",
+        )
+
+
+def test_a_child_that_is_cancelled_by_hand_is_a_failed_attempt(cel: Evaluator) -> None:
+    with story(parent(), cel, workflows={"price": price()}) as subject:
+        hanging(subject)
+        subject.operator()
+        subject.run(until=lambda: len(live_pods(subject)) == 1)
+        cancel(subject, "Graceful", child_name(subject))
+        subject.run()
+
+        called = entry(subject, "call")
+        assert (called.phase, called.reason) == ("Failed", "ChildFailed")
+        assert called.message == f"child run {child_name(subject)} was cancelled: the run was cancelled"
+
+
+def test_a_run_that_is_deleted_takes_its_children_with_it(cel: Evaluator) -> None:
+    deep = {"middle": spec(task("call", workflow={"name": "price"})), "price": price()}
+    with story(spec(task("call", workflow={"name": "middle"})), cel, workflows=deep) as subject:
+        hanging(subject)
+        subject.operator()
+        subject.run(until=lambda: len(live_pods(subject)) == 1)
+        subject.cluster.remove(WORKFLOW_RUNS, KEY.name)
+        subject.quiet(120)
+
+        assert [subject.cluster.objects(kind) for kind in (WORKFLOW_RUNS, JOBS, PODS)] == [[], [], []]
+        cache = subject.operators[0].cache
+        assert (cache.runs, cache.known()) == ({}, frozenset())
+
+
+def test_a_name_that_is_taken_is_told(cel: Evaluator) -> None:
+    with story(parent(), cel, workflows={"price": price()}) as subject:
+        subject.operator()
+        subject.run(until=lambda: bool(subject.witness.children))
+        name = child_name(subject)
+    with story(parent(), cel, workflows={"price": price()}) as subject:
+        subject.cluster.add(WORKFLOW_RUNS, {"metadata": {"name": name}, "spec": {"workflowRef": {"name": "none"}}})
+        subject.operator()
+        subject.run()
+
+        called = entry(subject, "call")
+        assert (called.phase, called.reason) == ("Failed", "NameTaken")
+        assert "exists and belongs to somebody else" in (called.message or "")
+
+
+def test_a_child_keeps_the_definition_it_began_with(cel: Evaluator) -> None:
+    with story(parent(), cel, workflows={"price": price()}) as subject:
+        script(subject)
+        subject.operator()
+        subject.run(until=lambda: len(live_pods(subject)) == 1)
+        subject.cluster.remove(WORKFLOWS, "price")
+        subject.run()
+
+        # The Workflow's ControllerRevision went with it, but the operator still has it.
+        assert entry(subject, "call").phase == "Succeeded"
+
+
+# -- deaths -----------------------------------------------------------------------------------------------------------
+
+FAMILY = {
+    "price": price(),
+    "middle": spec(
+        task("inner", workflow={"name": "price", "params": {"n": 7}}),
+        outputs={"numbers": "${{ range(600) }}", "n": "${{ tasks.inner.output.n }}"},
+    ),
+    "bad": spec(task("fails")),
+    "slow": spec(task("sleeps")),
+}
+
+
+def family() -> WorkflowSpec:
+    """Children in children, large outputs, a retry, a failure, and a child that is left behind."""
+    return spec(
+        task("call", workflow=CALL),
+        task("deep", workflow={"name": "middle"}),
+        task("fails", workflow={"name": "bad"}, retry={"limit": 1, "delaySeconds": 1}),
+        task("late", "call", workflow={"name": "slow"}, deadlineSeconds=9),
+        task("use", "call", "deep", env=[{"name": "N", "value": "${{ tasks.deep.output.n }}"}]),
+        maxParallelTasks=20,
+    )
+
+
+def family_script(subject: Story) -> None:
+    subject.cluster.script("load", Outcome(message='{"output":{"total":12.5}}'))
+    subject.cluster.script("fails", Outcome(exit_code=3))
+    subject.cluster.script("sleeps", Outcome.hangs())
+
+
+def assert_family_is_well(subject: Story) -> None:
+    told = {name: (entry(subject, name).phase.value, entry(subject, name).attempts) for name in subject.phases}
+    assert told == {
+        "call": ("Succeeded", 1),
+        "deep": ("Succeeded", 1),
+        "fails": ("Failed", 2),
+        "late": ("Failed", 1),
+        "use": ("Succeeded", 1),
+    }
+    assert entry(subject, "late").reason == "DeadlineExceeded"
+    assert entry(subject, "fails").reason == "ChildFailed"
+    assert len(subject.witness.children) == 6
+    reference = entry(subject, "deep").output_ref
+    assert reference is not None
+    stored = subject.cluster.find(CONFIG_MAPS, KEY.namespace, reference.config_map)
+    assert stored is not None
+    assert json.loads(stored["data"]["output.json"]) == {"numbers": list(range(600)), "n": 7}
+    subject.quiet(60)
+    assert live_pods(subject) == []
+    assert sorted(subject.status_of(name).phase.value for name in subject.witness.children) == [
+        "Cancelled", "Failed", "Failed", "Succeeded", "Succeeded", "Succeeded",
+    ]  # fmt: skip
+
+
+def writes_of_a_calm_family(cel: Evaluator) -> int:
+    with story(family(), cel, workflows=FAMILY) as subject:
+        family_script(subject)
+        subject.operator()
+        subject.run()
+        assert_family_is_well(subject)
+        return subject.writes()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_write_a_family_ends_as_if_nothing_had_happened(cel: Evaluator, when: str) -> None:
+    count = writes_of_a_calm_family(cel)
+    assert count > 40
+    for number in range(1, count + 1):
+        with story(family(), cel, workflows=FAMILY) as subject:
+            family_script(subject)
+            api = subject.operator().api
+            (api.crash_after if when == "after" else api.crash_before)(number)
+            subject.run()
+            subject.quiet(30)
+            assert subject.deaths == 1, f"write {number} of {count} never came"
+            assert_family_is_well(subject)
+
+
+@pytest.mark.parametrize("first", [1, 2, 5])
+def test_killed_again_and_again_a_family_still_ends(cel: Evaluator, first: int) -> None:
+    def doomed(subject: Story) -> None:
+        subject.operators[-1].api.crash_after(first + subject.deaths % 2)
+
+    with story(family(), cel, workflows=FAMILY) as subject:
+        family_script(subject)
+        subject.on_birth = doomed
+        subject.operator()
+        subject.run()
+        assert subject.deaths > 5
+        subject.on_birth = None
+        assert_family_is_well(subject)
+
+
+def test_two_operators_at_once_raise_one_family(cel: Evaluator) -> None:
+    with story(family(), cel, workflows=FAMILY) as subject:
+        family_script(subject)
+        subject.operator()
+        subject.operator()
+        subject.run()
+        assert_family_is_well(subject)
+
+
+@pytest.mark.parametrize("lag", [1, 3, 10])
+def test_an_operator_with_a_stale_cache_does_a_family_no_harm(cel: Evaluator, lag: int) -> None:
+    with story(family(), cel, workflows=FAMILY) as subject:
+        family_script(subject)
+        subject.operator()
+        stale = subject.operator(queued=True)
+
+        def look() -> bool:
+            for watch in stale.watches:
+                watch.deliver(max(len(watch.pending) - lag, 0))
+            stale.mark(KEY)
+            for name in subject.witness.children:
+                stale.mark(type(KEY)(KEY.namespace, name))
+            return subject.ended
+
+        subject.run(until=look)
+        assert_family_is_well(subject)
+
+
+def test_between_two_changes_nothing_is_written(cel: Evaluator) -> None:
+    with story(family(), cel, workflows=FAMILY) as subject:
+        family_script(subject)
+        operator = subject.operator()
+        clock = subject.cluster.clock
+        while not subject.ended:
+            subject.settle()
+            if clock.next_due() != clock.now():
+                before = subject.writes()
+                operator.mark(KEY)
+                subject.settle()
+                assert subject.writes() == before
+            clock.step()
