@@ -14,11 +14,13 @@ RULES: list[Rule] = [
     # of a run that came without one.
     {"apiGroups": ["nexus.dev"], "resources": ["workflowruns"], "verbs": ["get", "list", "watch", "create", "patch"]},
     {"apiGroups": ["nexus.dev"], "resources": ["workflowruns/status"], "verbs": ["update"]},
-    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "delete"]},
+    # `patch`: the parallelism of a fan-out is raised when slots become free.
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
     # Outputs above 4 KiB come through the log.
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
-    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"]},
+    # `patch`: the outputs of a fan-out's items are stored while others still run.
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]},
     # Why a Job has no pod stands in an Event only.
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
     {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["get", "create"]},

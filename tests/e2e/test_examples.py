@@ -33,6 +33,8 @@ CASES: dict[str, tuple[str, Object]] = {
     "tidy-failed": ("finally", {"rows": 0}),
     "params": ("params", {"customer": "acme"}),
     "params-few": ("params", {"customer": "acme", "regions": ["eu"], "limit": 1, "percent": 12}),
+    "fan-out": ("fan-out", {}),
+    "fan-out-none": ("fan-out", {"count": 0}),
     "lucky": ("retries", {"chance": 0}),
     "unlucky": ("retries", {"chance": 1}),
     "hopeless": ("retries", {"chance": 1, "exit_code": 42}),

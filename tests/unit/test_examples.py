@@ -193,3 +193,11 @@ def test_child_runs_come_to_what_their_workflow_says(evaluator: CelEvaluator) ->
     assert finished.outputs["us"] == {"euros": 30.0, "title": "us, 2 days"}
     assert finished.status.outputs == {"best": "eu", "euros": 67.5}
     assert "eu/total: eu: 37.50 euros in 2 days" in log.lines
+
+
+def test_a_fan_out_squares_all_numbers_but_one(evaluator: CelEvaluator) -> None:
+    finished = execute("fan-out", evaluator, count=6)
+    assert finished.outputs["sum"] == {"sum": 1 + 4 + 16 + 25 + 36, "of": 5}
+    assert [entry and entry["square"] for entry in finished.outputs["square"]["items"]] == [1, 4, None, 16, 25, 36]
+    words = [entry["words"] for entry in finished.outputs["greet"]["items"]]
+    assert words == ["Hello, Ada!", "Hello, Grace!", "Good day, Ada!", "Good day, Grace!"]

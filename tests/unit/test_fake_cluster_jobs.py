@@ -242,13 +242,6 @@ def test_a_suspended_job_has_no_pods_until_it_is_resumed() -> None:
     assert true_conditions(job(cluster))["Complete"] == "CompletionsReached"
 
 
-def test_indexed_jobs_are_refused_by_name() -> None:
-    cluster = FakeCluster()
-    cluster.add(JOBS, a_job("fan", completionMode="Indexed", completions=3))
-    with pytest.raises(NotImplementedError, match="Job fan: the fake Job controller runs no Indexed Jobs"):
-        cluster.advance(1)
-
-
 def test_a_pod_whose_job_is_gone_loses_its_finalizer_and_goes() -> None:
     """syncOrphanPod, and the garbage collector after it."""
     cluster = cluster_with(Outcome.hangs())

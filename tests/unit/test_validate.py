@@ -189,7 +189,7 @@ def test_the_place_within_the_field_is_known(cel: Evaluator) -> None:
         ("params.n > 1", "write when as one whole ${{ }}"),
         ("${{ params.n > 1 }} ", "write when as one whole ${{ }}"),
         ("${{ params.n > 1 }}${{ true }}", "write when as one whole ${{ }}"),
-        ("${{ item == 1 }}", "item is not known here"),
+        ("${{ item == 1 }}", "item is only known in the fields of a task with forEach"),
         ("${{ params.nn > 1 }}", "params.nn is not known here: did you mean params.n?"),
     ],
 )

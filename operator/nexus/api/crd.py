@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from nexus.api.base import GROUP, VERSION, Model
+from nexus.api.fanout import MAX_ITEMS
 from nexus.api.reasons import Reason
 from nexus.api.rules import RULES, Rule, unique
 from nexus.api.run import WorkflowRun
@@ -103,6 +104,10 @@ class _Converter:
         if name == "Http":
             # A rule cannot ask has(self.json): CEL does not know a field that may have any type.
             result["not"] = {"required": ["json", "body"]}
+        if name == "ForEach":
+            # Exactly one of them; no rule can say it, for the same reason.
+            result["not"] = {"required": ["items", "matrix"]}
+            result["anyOf"] = [{"required": ["items"]}, {"required": ["matrix"]}]
         return _with_rules(result, RULES.get((name, None), ()))
 
     def property(self, owner: str, key: str, schema: Schema, place: _Place) -> Schema:
@@ -112,6 +117,9 @@ class _Converter:
         if not place.closed and _definition(schema) == "Reason":
             result["description"] += "\n" + "\n".join(f"{reason}: {reason.describe}" for reason in Reason)
         rules = RULES.get((owner, key), ())
+        if (owner, key) == ("ForEach", "items"):
+            # Text must be an expression, a list has bounds; what else stands there, Ready refuses with better words.
+            result |= {"pattern": r"^\s*\$\{\{", "maxItems": MAX_ITEMS}
         if (owner, key) in SEEN_BY_RULES:
             result.pop("additionalProperties")
             result |= ANY_FIELDS

@@ -69,6 +69,8 @@ class Reason(StrEnum):
     INVALID_OUTPUT = "InvalidOutput"
     OUTPUT_LOST = "OutputLost"
     INPUT_TOO_LARGE = "InputTooLarge"
+    INVALID_ITEMS = "InvalidItems"
+    ITEMS_FAILED = "ItemsFailed"
     EXPRESSION_ERROR = "ExpressionError"
     JOB_DELETED = "JobDeleted"
     POD_DELETED = "PodDeleted"
@@ -122,6 +124,8 @@ _MEANING: dict[Reason, str] = {
     Reason.INVALID_OUTPUT: "What the task left as its output is not a JSON object.",
     Reason.OUTPUT_LOST: "The pod was gone before its output was recorded; the task is tried again.",
     Reason.INPUT_TOO_LARGE: "A rendered field is too large to hand to a container.",
+    Reason.INVALID_ITEMS: "forEach gives no list, or more than 1,000 items; nothing was started.",
+    Reason.ITEMS_FAILED: "More than maxFailedItems of a fan-out failed; its output has null in their places.",
     Reason.EXPRESSION_ERROR: "An expression failed or went over its budget; no retry.",
     Reason.JOB_DELETED: "Somebody deleted the Job while the task ran; counts as a failed attempt.",
     Reason.POD_DELETED: "Somebody deleted the pod while the task ran; counts as a failed attempt.",

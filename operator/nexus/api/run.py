@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from nexus.api.base import API_VERSION, Model, Time
+from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.tasks import ObjectName, TaskName
 from nexus.api.workflow import Condition, WorkflowSpec
@@ -176,7 +177,9 @@ class TaskStatus(Model):
     output: Annotated[dict[str, Any], Field(max_length=1_024)] | None = None
     """The output, where it is small; see outputRef otherwise."""
     output_ref: OutputRef | None = None
-    """Where the output lies that is too big for the status."""
+    """Where the output lies that is too big for the status; of a running fan-out, the outputs of finished items."""
+    items: ItemsStatus | None = None
+    """The items of a fan-out in numbers."""
 
 
 class WorkflowRunStatus(Model):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from nexus.api.base import Model
+from nexus.api.fanout import ForEach
 
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
 ObjectName = Annotated[
@@ -231,6 +232,8 @@ class Task(Model):
     """
     when: Annotated[str, StringConstraints(max_length=1_100)] | None = None
     """`${{ }}` with a boolean: the task is Skipped where it is false. Looked at after triggerRule."""
+    for_each: ForEach | None = None
+    """Run the task once for each of many items; its output is {items: [...]}, in the order of the items."""
     python: Python | None = None
     """Run Python code or a function."""
     http: Http | None = None

@@ -40,6 +40,20 @@ splice() {
     printf '}}\n'
 }
 
+# own_item TEXT: sets nexus_context to the context with item and index in front, where this pod is one of a fan-out's,
+# and exports ITEM and INDEX. A line of the file: the item as JSON, a tab, and for a string = and its text for %b.
+own_item() {
+    local index=${JOB_COMPLETION_INDEX:-} line=() rest
+    nexus_context=$1
+    [[ -n $index && -f $nexus_dir/items ]] || return 0
+    mapfile -t -s "$index" -n 1 line <"$nexus_dir/items"
+    [[ -n ${line[0]:-} ]] || return 1
+    nexus_context="{\"item\":${line[0]%%$'\t'*},\"index\":$index,${1#\{}"
+    rest=${line[0]#*$'\t'}
+    export INDEX=$index ITEM
+    if [[ $rest == =* ]]; then printf -v ITEM %b "${rest#=}"; else ITEM=${line[0]%%$'\t'*}; fi
+}
+
 explain() {
     case $1 in
     126) echo 'a command in the script cannot be executed (is it a directory, or not executable?)' ;;
@@ -83,12 +97,12 @@ nexus_interrupted=
 trap 'nexus_interrupted=1; if [[ -n ${!:-} ]]; then kill -TERM "$!" 2>/dev/null; else exit 143; fi' TERM INT HUP
 
 nexus_context=${NEXUS_CONTEXT_JSON:-}
-{ [[ -n $nexus_context ]] || nexus_context=$(<"$nexus_dir/context.json"); } &&
+{ [[ -n $nexus_context ]] || nexus_context=$(<"$nexus_dir/context.json"); } && own_item "$nexus_context" &&
     splice "$nexus_context" >"$nexus_work/context.json" ||
     refuse 1 type BootstrapError 'the context or an input could not be read: only Nexus starts this script'
 : >"$nexus_work/output"
 export NEXUS_CONTEXT=$nexus_work/context.json NEXUS_OUTPUT=$nexus_work/output
-unset NEXUS_CONTEXT_JSON NEXUS_TASK_JSON
+unset NEXUS_CONTEXT_JSON NEXUS_TASK_JSON NEXUS_ITEM_FIELDS
 
 # In the background, because bash answers a signal only once a command in the foreground has ended.
 if (($# > 0)); then

@@ -82,6 +82,35 @@ def received(variable: str, file_name: str) -> Any:
         raise Failure("BootstrapError", message) from None
 
 
+def item_line() -> tuple[int, bytes, bytes] | None:
+    """Of a fan-out in one Job: this pod's index, its item as JSON, and what else belongs to that item; else None."""
+    path = os.path.join(folder(), "items")
+    index = os.environ.get("JOB_COMPLETION_INDEX", "")
+    if not index.isdigit() or not os.path.exists(path):
+        return None
+    with open(path, "rb") as file:
+        for number, line in enumerate(file):
+            if number == int(index):
+                item, _, rest = line.rstrip(b"\n").partition(b"\t")
+                return number, item, rest
+    raise Failure("BootstrapError", f"{path} has no item {index}: only Nexus starts this script")
+
+
+def received_task() -> dict[str, Any]:
+    """The rendered task; in a fan-out its places for an item's own values are filled."""
+    task: dict[str, Any] = received("NEXUS_TASK_JSON", "task.json")
+    line = item_line()
+    if line is not None and line[2]:
+        places = received("NEXUS_ITEM_FIELDS", "item-fields.json")
+        for position, value in enumerate(json.loads(line[2])):
+            *outer, last = places[position]
+            inside: Any = task
+            for step in outer:
+                inside = inside[step]
+            inside[last] = value
+    return task
+
+
 def compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -245,7 +274,7 @@ def settle(run: Callable[[Any], object], kind: str, remedy: str) -> NoReturn:
 
     def produce() -> object:
         try:
-            return run(received("NEXUS_TASK_JSON", "task.json"))
+            return run(received_task())
         except ModuleNotFoundError as error:
             text = f"the image has no Python package {error.name}, which {kind} tasks need: choose one that has it"
             raise Failure("ModuleNotFoundError", text) from None

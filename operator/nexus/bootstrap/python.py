@@ -8,7 +8,7 @@ import linecache
 import os
 import sys
 
-from nexus.bootstrap.common import Failure, Refusal, Report, folder, leave, received
+from nexus.bootstrap.common import Failure, Refusal, Report, folder, item_line, leave, received, received_task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ SOURCE = "<task>"  # the file name of the user's code in tracebacks
 def context() -> dict[str, Any]:
     """params, run, item, index and input; inputs too large for the environment come from files of their own."""
     found: dict[str, Any] = received("NEXUS_CONTEXT_JSON", "context.json")
+    line = item_line()
+    if line is not None:
+        found["index"], found["item"] = line[0], json.loads(line[1])
     place = os.path.join(folder(), "input")
     for name in os.listdir(place) if os.path.isdir(place) else ():
         if name.endswith(".json"):
@@ -60,7 +63,7 @@ class Attempt:
     def run(self) -> None:
         try:
             self.module.__dict__.update({"item": None, "index": None, **context(), "output": {}})
-            self.task = received("NEXUS_TASK_JSON", "task.json")
+            self.task = received_task()
             if "call" in self.task:
                 self.returned = self.call(self.task["call"], self.task.get("with") or {})
             else:

@@ -16,12 +16,14 @@ from nexus.core.bounds import cut, message_limit
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import ChildFact, Facts, JobFact
+from nexus.core.fanout.tally import Tally
 from nexus.core.names import output_name
 from nexus.core.outcome import STOP_REASONS, Stopped, outcome
 from nexus.core.outputs import INLINE_LIMIT, INLINE_TOTAL_LIMIT, dump
 from nexus.core.params import resolve
-from nexus.core.plan import LoadOutput, Read, RunEvent, Start, StoreOutput
+from nexus.core.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start, Store, StoreOutput
 from nexus.core.render import Renderer
+from nexus.core.scope import Item
 
 
 class Unread(Exception):
@@ -39,14 +41,17 @@ class Board:
     may_start: bool = True
     tasks: dict[str, TaskStatus] = field(init=False)
     reads: list[Read] = field(default_factory=list)
-    stores: list[StoreOutput] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    raises: list[RaiseParallelism] = field(default_factory=list)
     events: list[RunEvent] = field(default_factory=list)
     wakes: list[datetime] = field(default_factory=list)
     planned: dict[str, TaskStatus] = field(default_factory=dict)
     """What was known of the tasks in `starts` before their start was planned."""
     stopped: Stopped | None = None
     """Why everything that had not ended was ended, in this decision or before."""
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    """How the items of the fan-outs that run stand."""
     _fresh: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -125,8 +130,7 @@ class Board:
         self._fresh[task] = output
         if not output:
             kept: dict[str, Any] = {}
-        elif size <= INLINE_LIMIT and self.inline_size + size <= INLINE_TOTAL_LIMIT:
-            self.inline_size += size
+        elif self.fits_inline(size):
             kept = {"output": dict(output)}
         else:
             name = output_name(attempt)
@@ -134,10 +138,28 @@ class Board:
             kept = {"output_ref": OutputRef(config_map=name, size=size)}
         self.end(task, TaskPhase.SUCCEEDED, **kept, **changes)
 
-    def output(self, task: str) -> Mapping[str, Any] | None:
-        """A task's output, None where it did not succeed. Raises Unread."""
+    def fits_inline(self, size: int) -> bool:
+        """Whether an output of so many bytes may stand in the status; its room is taken then."""
+        fits = size <= INLINE_LIMIT and self.inline_size + size <= INLINE_TOTAL_LIMIT
+        self.inline_size += size if fits else 0
+        return fits
+
+    def keep(self, task: str, output: Mapping[str, Any]) -> None:
+        """Have an output that is stored otherwise at hand for expressions of this decision."""
+        self._fresh[task] = output
+
+    def is_readable(self, task: str) -> bool:
+        """Whether a task has an output: it succeeded, or it is a fan-out, whose finished items stay readable however
+        it ended."""
         status = self.tasks[task]
-        if status.phase is not TaskPhase.SUCCEEDED:
+        if status.phase is TaskPhase.SUCCEEDED:
+            return True
+        return status.items is not None and status.phase.ended and (status.output or status.output_ref) is not None
+
+    def output(self, task: str) -> Mapping[str, Any] | None:
+        """A task's output, None where it has none to read. Raises Unread."""
+        status = self.tasks[task]
+        if not self.is_readable(task):
             return {} if self.counted(task) is TaskPhase.SUCCEEDED else None
         if task in self._fresh:
             return self._fresh[task]
@@ -160,11 +182,15 @@ class Board:
         phase = outcome(self.definition, self.tasks, self.stopped)[0] if node.final else RunPhase.RUNNING
         return phase.value
 
-    def renderer(self, node: Node) -> Renderer:
-        """Renders the fields of one task: it sees params, run, and the tasks before it."""
-        return self.renderer_over(node.ancestors, self.variables(node), self.run_phase(node))
+    def renderer(self, node: Node, item: Item | None = None) -> Renderer:
+        """Renders the fields of one task: it sees params, run, and the tasks before it; those of a fan-out its item
+        too."""
+        variables = node_variables(self.definition, node, with_item=item is not None)
+        return self.renderer_over(node.ancestors, variables, self.run_phase(node), item)
 
-    def renderer_over(self, tasks: Iterable[str], variables: Mapping[str, str], phase: str) -> Renderer:
+    def renderer_over(
+        self, tasks: Iterable[str], variables: Mapping[str, str], phase: str, item: Item | None = None
+    ) -> Renderer:
         """Renders texts that see params, run and these tasks; `phase` is what run.phase is in them."""
         run = scope.run_values(self.facts.run, phase)
         by_identifier = {task_identifier(name): name for name in tasks}
@@ -175,20 +201,19 @@ class Board:
                 return self.params[rest] if rest else self.params
             if root == "run":
                 return run[rest]
+            if item is not None and root in scope.ITEM_VARIABLES:
+                return item.value if root == "item" else item.index
             name, _, attribute = rest.partition(".")
             task = by_identifier[name]
             return self.tasks[task].phase.value if attribute == "phase" else self.output(task)
 
         return Renderer(self.evaluator, variables, lookup)
 
-    def variables(self, node: Node) -> dict[str, str]:
-        """The names that the task's expressions may use, with their types."""
-        return node_variables(self.definition, node)
 
-
-def node_variables(definition: Definition, node: Node) -> dict[str, str]:
-    """The names that a task's expressions may use, with their CEL types."""
+def node_variables(definition: Definition, node: Node, *, with_item: bool = False) -> dict[str, str]:
+    """The names that a task's expressions may use, with their CEL types; `with_item` those of a fan-out's fields."""
     return {
+        **(scope.ITEM_VARIABLES if with_item else {}),
         **scope.param_variables(definition.spec.params or ()),
         **scope.RUN_VARIABLES,
         **scope.task_variables(node.ancestors),

@@ -50,6 +50,7 @@ def decide(
         status=status,
         stores=tuple(board.stores),
         starts=tuple(board.starts),
+        raises=tuple(board.raises),
         stops=stray_jobs(board.tasks.values(), facts.jobs),
         cancels=stray_children(board.tasks.values(), facts),
         events=tuple(board.events),

@@ -78,7 +78,7 @@ STOPPED = (137, 143)
 
 def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
     """What is proven about the attempt that this Job stands for; `timeout_seconds` is what one pod may take."""
-    success = next((pod for pod in job.pods if _finished_well(pod, job, timeout_seconds)), None)
+    success = next((pod for pod in job.pods if finished_well(pod, job, timeout_seconds)), None)
     if success is not None:
         return Succeeded(success)
     if job.failure:
@@ -87,17 +87,17 @@ def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
         return _doubtful_success(job)
     live = [pod for pod in job.pods if pod.live and pod.deleted_at is None]
     if live:
-        return _liveness(live[-1])
+        return liveness(live[-1])
     failures = [pod for pod in job.pods if pod.phase == "Failed" and pod.disrupted_at is None]
     undecided = job.failing or any(pod.phase not in ("Succeeded", "Failed") for pod in job.pods)
     if undecided or len(failures) > job.failed:
         return Active()  # it is being stopped, or the Job controller has not counted it yet
     if job.failed:
         return Backoff(of_pod(max(failures, key=end_of)) if failures else None)
-    return Active() if job.pods else _no_pod(job)
+    return Active() if job.pods else no_pod(job)
 
 
-def _finished_well(pod: PodFact, job: JobFact, timeout_seconds: int | None) -> bool:
+def finished_well(pod: PodFact, job: JobFact, timeout_seconds: int | None) -> bool:
     """Exit code 0, and nobody asked the pod to stop before: a process that exits 0 on SIGTERM proves nothing.
 
     Kubernetes' times have whole seconds, so "in the same second" counts as asked. The kubelet asks too, when the
@@ -114,7 +114,8 @@ def _finished_well(pod: PodFact, job: JobFact, timeout_seconds: int | None) -> b
     return began is None or (ended is not None and ended < began + timedelta(seconds=timeout_seconds))
 
 
-def _liveness(pod: PodFact) -> Evidence:
+def liveness(pod: PodFact) -> Active | Waiting:
+    """Whether the container of a live pod runs, and if not, why."""
     if pod.running:
         return Active()
     if pod.unschedulable:
@@ -139,7 +140,8 @@ def _liveness(pod: PodFact) -> Evidence:
     return Waiting(Reason.STARTING, pod.waiting_message or pod.waiting_reason or "the pod is being started", since)
 
 
-def _no_pod(job: JobFact) -> Waiting:
+def no_pod(job: JobFact) -> Waiting:
+    """Why a Job has no pod."""
     if "exceeded quota" in job.pods_refused:
         return Waiting(Reason.QUOTA_EXCEEDED, job.pods_refused, since=None)
     if job.pods_refused:

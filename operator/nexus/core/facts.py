@@ -5,7 +5,7 @@ A local subprocess and a pod look the same from here: each attempt is a Job with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -44,6 +44,8 @@ class PodFact:
     """When its deletion was asked for (not when the grace period ends)."""
     disrupted_at: datetime | None = None
     """When the condition DisruptionTarget became true."""
+    index: int | None = None
+    """Which item of a fan-out it works on, in an Indexed Job."""
 
     @property
     def live(self) -> bool:
@@ -70,6 +72,15 @@ class JobFact:
     finished_at: datetime | None = None
     deleting: bool = False
     pods: tuple[PodFact, ...] = ()
+    items: int | None = None
+    """How many items the fan-out has that it belongs to; None for the Job of a task without forEach."""
+    index: int | None = None
+    """The one item that it works on; None for an Indexed Job, which works on all."""
+    parallelism: int = 1
+    completed_indexes: str = ""
+    """Items that an Indexed Job counts as done, as the Job controller writes it: 0-4,7."""
+    failed_indexes: str = ""
+    """Items that will not be tried again."""
     pods_refused: str = ""
     """Why its pod cannot be created, in the API server's words (quota, Pod Security)."""
 
@@ -128,6 +139,15 @@ class RunFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What is stored of a fan-out's outputs: one an item, None where there is none yet; `version` is that of the
+    object, which the next write must name."""
+
+    items: Sequence[Mapping[str, Any] | None]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The API server's answer to an attempt's start: it will not make the Job."""
 
@@ -155,5 +175,9 @@ class Facts:
     frames: Mapping[str, str | None] = field(default_factory=dict)
     logs: Mapping[str, str | None] = field(default_factory=dict)
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    checkpoints: Mapping[str, Checkpoint | None] = field(default_factory=dict)
+    """By task, what was read for `LoadItems`; None where nothing is stored."""
+    listed: frozenset[str] = frozenset()
+    """UIDs of Jobs whose pods were just listed (`ListPods`): what is not among them is gone."""
     native_backoff: bool = True
     """Whether a Job retries by itself (the Job controller does; a local subprocess does not)."""

@@ -39,6 +39,14 @@ def _of_http(http: Http) -> Iterator[tuple[Path, str]]:
         yield ("http", "body"), http.body
 
 
+def sources(task: Task) -> Iterator[tuple[Path, str]]:
+    """(path below the task, text) of the fields that say which items a fan-out has; none of them sees an item."""
+    if task.for_each is not None:
+        yield from deep(("forEach", "items"), task.for_each.items)
+        for name, values in (task.for_each.matrix or {}).items():
+            yield from deep(("forEach", "matrix", name), values)
+
+
 def deep(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
     """Every string in a JSON value, with its path."""
     if isinstance(value, str):

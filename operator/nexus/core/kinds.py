@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from nexus.core import child_run
 from nexus.core.board import Board
 from nexus.core.definition import Node
+from nexus.core.fanout.launch import launch as fanout_launch
+from nexus.core.fanout.launch import proceed as fanout_proceed
+from nexus.core.fanout.observe import observe as fanout_observe
 from nexus.core.launch import launch
 from nexus.core.observe import observe
 from nexus.core.slots import Slots
@@ -21,11 +24,14 @@ class Kind:
     """Moves a started task on as far as the facts prove."""
     launch: Callable[[Board, Node, Slots], None]
     """Starts a task, or its next attempt: its rule is met, its `when` is true."""
+    proceed: Callable[[Board, Node, Slots], None] = lambda _board, _node, _slots: None
+    """Starts more of a task that runs, where it has more than one pod."""
     takes_slot: bool = True
     """Whether it has a pod, which maxParallelTasks counts."""
 
 
 POD = Kind(observe, launch)
+FAN_OUT = Kind(fanout_observe, fanout_launch, fanout_proceed)
 CHILD_RUN = Kind(child_run.observe, child_run.launch, takes_slot=False)
 BY_TYPE: Mapping[str, Kind] = {
     "python": POD,
@@ -39,4 +45,4 @@ BY_TYPE: Mapping[str, Kind] = {
 
 def of(node: Node) -> Kind:
     """The policy of a task."""
-    return BY_TYPE[node.type]
+    return BY_TYPE[node.type] if node.task.for_each is None else FAN_OUT

@@ -52,7 +52,7 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
             retry=node.retry,
             backoff_limit=node.retry.limit + 1 - attempts if _native(board, node) else 0,
             timeout_seconds=node.task.timeout_seconds,
-            deadline_seconds=_remaining(node, int((board.now - started_at).total_seconds())),
+            deadline_seconds=remaining(node, int((board.now - started_at).total_seconds())),
             labels=dict(board.definition.spec.labels or {}),
         )
     )
@@ -92,7 +92,7 @@ def _native(board: Board, node: Node) -> bool:
     return board.facts.native_backoff and node.retry.native and enough
 
 
-def _remaining(node: Node, spent: int) -> int | None:
+def remaining(node: Node, spent: int) -> int | None:
     """Seconds left of the task's deadline, at least 1: Kubernetes refuses a Job with 0."""
     if node.task.deadline_seconds is None:
         return None
@@ -100,13 +100,17 @@ def _remaining(node: Node, spent: int) -> int | None:
 
 
 def _payload(board: Board, node: Node) -> Payload:
+    return build(node, board.renderer(node), context_of(board, node))
+
+
+def context_of(board: Board, node: Node, item: scope.Item | None = None) -> Context:
+    """What the code of a task sees. Raises Unread, ExpressionError."""
     inputs: dict[str, Any] = {}
     stored: dict[str, str] = {}
     for dependency in node.depends_on:
         reference = board.tasks[dependency].output_ref
-        if reference is not None and board.tasks[dependency].phase is TaskPhase.SUCCEEDED:
+        if reference is not None and board.is_readable(dependency):
             stored[dependency] = reference.config_map
         else:
             inputs[dependency] = board.output(dependency)
-    context = Context(board.params, scope.run_values(board.facts.run, board.run_phase(node)), inputs, stored)
-    return build(node, board.renderer(node), context)
+    return Context(board.params, scope.run_values(board.facts.run, board.run_phase(node)), inputs, stored, item)

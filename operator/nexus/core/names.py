@@ -16,6 +16,8 @@ LABEL_ORDINAL = f"{GROUP}/attempt"
 # Of a child run. Its pods' LABEL_RUN is the child itself.
 LABEL_PARENT = f"{GROUP}/parent-run"
 LABEL_DEPTH = f"{GROUP}/depth"
+LABEL_ITEMS = f"{GROUP}/items"
+LABEL_INDEX = f"{GROUP}/index"
 
 _HASH_LENGTH = 10
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels and no look-alikes, as in Kubernetes' own generated names
@@ -51,6 +53,12 @@ def child_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
 def outputs_name(run_name: str, run_uid: str) -> str:
     """Name of the ConfigMap that holds the outputs of a run."""
     return f"{_stem(run_name, 40)}-outputs-{digest(run_uid, 'outputs')}"
+
+
+def item_job_name(run_name: str, run_uid: str, task: str, index: int, ordinal: int) -> str:
+    """Name of the Job of one item's `ordinal`-th attempt, at most 57 characters too."""
+    hashed = digest(run_uid, task, f"item {index}", str(ordinal))
+    return f"{_stem(run_name, 18)}-{_stem(task, 18)}-{index}-{ordinal}-{hashed}"
 
 
 def output_name(attempt: str) -> str:

@@ -13,6 +13,7 @@ from nexus.core.expressions import as_text, parse
 from nexus.core.outputs import dump
 from nexus.core.plan import Payload
 from nexus.core.render import Renderer
+from nexus.core.scope import Item
 
 # Linux takes at most 131,072 bytes for one argument or environment string, its NUL included (MAX_ARG_STRLEN).
 STRING_LIMIT = 131_071
@@ -42,36 +43,49 @@ class Context:
     run: Mapping[str, Any]
     input: Mapping[str, Any]
     stored: Mapping[str, str]
+    item: Item | None = None
 
     def json(self) -> str:
         """Compact JSON with `input` as its last key: the bash bootstrap adds the stored outputs textually."""
-        return dump({"params": self.params, "run": self.run, "input": self.input})
+        own = {"item": self.item.value, "index": self.item.index} if self.item is not None else {}
+        return dump({"params": self.params, "run": self.run, **own, "input": self.input})
+
+
+def task_values(node: Node, renderer: Renderer) -> dict[str, Any] | None:
+    """The rendered fields that the bootstrap of a python, http or sql task is handed as JSON, None for others."""
+    task = node.task
+    if task.python is not None:
+        return _python(task.python, renderer)
+    if task.http is not None:
+        return _http(task.http, renderer)
+    return _sql(task.sql, renderer) if task.sql is not None else None
 
 
 def build(node: Node, renderer: Renderer, context: Context) -> Payload:
     """The payload of a task. Raises ExpressionError, TemplateError and PayloadError."""
     task = node.task
+    values = task_values(node, renderer)
     env = tuple(_env(variable, renderer) for variable in task.env or ())
     image: str | None = None
-    task_json = script = None
+    script = None
     command = args = None
     variables: dict[str, str] = {}
     match node.type:
         case "python":
             assert task.python is not None
-            image, task_json = task.python.image, dump(_python(task.python, renderer))
+            image = task.python.image
         case "http":
-            assert task.http is not None
-            task_json = dump(_http(task.http, renderer))
+            pass
         case "bash":
             assert task.bash is not None
             image, script = task.bash.image, task.bash.command
             variables = {f"PARAM_{name.upper()}": _param_text(value) for name, value in context.params.items()}
             if "phase" in context.run:
                 variables["NEXUS_RUN_PHASE"] = str(context.run["phase"])
+            variables |= _item_variables(context.item)
         case "sql":
             assert task.sql is not None
-            image, task_json = task.sql.image, dump(_sql(task.sql, renderer))
+            image = task.sql.image
             env = (*env, *_sql_url(task.sql))
         case _:
             assert task.container is not None
@@ -82,7 +96,7 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
         type=node.type,
         image=image,
         context_json="" if node.type == "container" else context.json(),
-        task_json=task_json,
+        task_json=dump(values) if values is not None else None,
         script=script,
         command=command,
         args=args,
@@ -100,12 +114,29 @@ def _param_text(value: Any) -> str:
     return "" if value is None else as_text(value)
 
 
+def _item_variables(item: Item | None) -> dict[str, str]:
+    if item is None:
+        return {}
+    text = as_text(item.value)
+    check_item_text(item.index, text)
+    return {"ITEM": text, "INDEX": str(item.index)}
+
+
+def check_item_text(index: int, text: str) -> None:
+    """Raise PayloadError where an item cannot be the variable ITEM."""
+    check_string(f"item {index}", f"ITEM={text}")
+    if "\0" in text:
+        raise PayloadError(
+            Reason.INVALID_ITEMS, f"item {index} holds a NUL, which no variable can: pass bytes as base64"
+        )
+
+
 def _env(variable: EnvVar, renderer: Renderer) -> EnvVar:
     if variable.value is None or "${{" not in variable.value:
         return variable
     # By its name: the defaults come first here, so a position would not be the one in the manifest.
     value = renderer.text(variable.value, f"env {variable.name}", kubernetes=True)
-    _check_string(f"env {variable.name}", f"{variable.name}={value}")
+    check_string(f"env {variable.name}", f"{variable.name}={value}")
     return variable.model_copy(update={"value": value})
 
 
@@ -115,7 +146,7 @@ def _strings(field: str, texts: list[str] | None, renderer: Renderer) -> tuple[s
     rendered = []
     for position, text in enumerate(texts):
         value = renderer.text(text, f"{field}[{position}]", kubernetes=True)
-        _check_string(f"{field}[{position}]", value)
+        check_string(f"{field}[{position}]", value)
         rendered.append(value)
     return tuple(rendered)
 
@@ -169,7 +200,8 @@ def _sql_url(spec: Sql) -> tuple[EnvVar, ...]:
     return (EnvVar.model_validate({"name": SQL_URL_VARIABLE, "valueFrom": source}),)
 
 
-def _check_string(field: str, text: str) -> None:
+def check_string(field: str, text: str) -> None:
+    """Raise PayloadError for a text that no argument or environment variable can be."""
     size = len(text.encode())
     if size > STRING_LIMIT:
         raise PayloadError(
@@ -182,7 +214,11 @@ def _check_string(field: str, text: str) -> None:
 def _check_total(payload: Payload) -> None:
     texts = [payload.context_json, payload.task_json or "", payload.script or "", *payload.variables.values()]
     texts += [*(payload.command or ()), *(payload.args or ()), *(variable.value or "" for variable in payload.env)]
-    size = sum(len(text.encode()) for text in texts)
+    check_total(sum(len(text.encode()) for text in texts))
+
+
+def check_total(size: int) -> None:
+    """Raise PayloadError for more bytes than the objects of a task can hold."""
     if size > TOTAL_LIMIT:
         raise PayloadError(
             Reason.INPUT_TOO_LARGE,

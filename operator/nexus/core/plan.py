@@ -27,8 +27,21 @@ class Payload:
     variables: Mapping[str, str] = field(default_factory=dict)
     env: tuple[EnvVar, ...] = ()
     env_from: tuple[EnvFrom, ...] = ()
+    items: str | None = None
+    """The items of an Indexed Job, a line each; see nexus.core.fanout.payload."""
+    item_fields: str | None = None
+    """Where in `task_json` each item has values of its own: a JSON list of paths."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Dependency name to the ConfigMap that holds its output, for outputs too big for the context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """An Indexed Job: one for all items of a fan-out."""
+
+    parallelism: int
+    max_failed: int | None = None
+    """Failed items after which it is to stop; None where it goes on to the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,21 @@ class StartTask:
     deadline_seconds: int | None = None
     """What is left of the task's deadline, as the backstop while no operator runs."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    items: int | None = None
+    """How many items the fan-out has that it is part of."""
+    index: int | None = None
+    """The item it works on, where it has a Job of its own."""
+    indexed: Indexed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseParallelism:
+    """Let an Indexed Job have more pods at the same time. Doing it twice is doing it once."""
+
+    task: str
+    job_name: str
+    uid: str
+    parallelism: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +102,17 @@ class StoreOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreItems:
+    """Store the outputs of a fan-out's items that have finished, in place of `version` (None: nothing is stored yet).
+    Comes before the status that counts them."""
+
+    task: str
+    config_map: str
+    text: str
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StopJob:
     """Delete a Job and its pods. Comes after the status that says why has been written, so that an operator that
     dies in between finds the reason recorded and only has to delete again."""
@@ -99,6 +138,23 @@ class LoadOutput:
 
     task: str
     config_map: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadItems:
+    """Read what is stored of a fan-out's outputs; `fresh` where a memory of it will not do."""
+
+    task: str
+    config_map: str
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListPods:
+    """Ask for the pods of a Job: what it says is proven by none that is known."""
+
+    task: str
+    job_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +188,20 @@ class RunEvent:
     task: str | None = None
 
 
-Read = LoadOutput | ReadFrame | ReadLog
+Read = LoadOutput | LoadItems | ListPods | ReadFrame | ReadLog
+Store = StoreOutput | StoreItems
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """In order: `reads` (then decide again, nothing else was decided); `stores`; `starts`; the status, one write;
-    `stops` and `cancels`; `events`. `wake_at` is when to decide again though nothing happened."""
+    """In order: `reads` (then decide again, nothing else was decided); `stores`; `starts` and `raises`; the status,
+    one write; `stops` and `cancels`; `events`. `wake_at` is when to decide again though nothing happened."""
 
     status: WorkflowRunStatus
     reads: tuple[Read, ...] = ()
-    stores: tuple[StoreOutput, ...] = ()
+    stores: tuple[Store, ...] = ()
     starts: tuple[Start, ...] = ()
+    raises: tuple[RaiseParallelism, ...] = ()
     stops: tuple[StopJob, ...] = ()
     cancels: tuple[CancelRun, ...] = ()
     events: tuple[RunEvent, ...] = ()

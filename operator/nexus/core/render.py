@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from nexus.core.expressions import Evaluator, Expression, ExpressionError, Template, as_text, parse, variables_of
 
@@ -26,6 +26,11 @@ class Renderer:
         self._variables = variables
         self._lookup = lookup
         self._zone = zone
+
+    @classmethod
+    def like(cls, other: Renderer) -> Self:
+        """One of this class in the scope of another."""
+        return cls(other._evaluator, other._variables, other._lookup, other._zone)
 
     def value(self, expression: Expression) -> Any:
         """The JSON value of an expression. Raises ExpressionError."""

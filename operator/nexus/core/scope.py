@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from nexus.api.base import format_time
@@ -30,6 +31,18 @@ RUN_VARIABLES: Mapping[str, str] = {
     "run.intervalStart": "timestamp",
     "run.intervalEnd": "timestamp",
 }
+
+
+# In the fields of a task with forEach; the task's `when` and forEach itself come before any item.
+ITEM_VARIABLES: Mapping[str, str] = {"item": "dyn", "index": "int"}
+
+
+@dataclass(slots=True)
+class Item:
+    """One item of a fan-out. Not frozen: one renderer goes through a thousand of them."""
+
+    index: int
+    value: Any
 
 
 def param_variables(params: Iterable[Param]) -> dict[str, str]:

@@ -22,7 +22,16 @@ class Slots:
     def of(cls, board: Board) -> Slots:
         """The slots as the facts say."""
         limit = board.definition.max_parallel_tasks
-        return cls(limit, limit - sum(_takes_slot(board, task) for task in board.tasks.values()))
+        return cls(limit, limit - sum(_taken(board, task) for task in board.tasks.values()))
+
+
+def _taken(board: Board, task: TaskStatus) -> int:
+    tally = board.tallies.get(task.name)
+    if tally is not None and not task.phase.ended:
+        return tally.held
+    if task.items is not None:
+        return sum(pod.live for job in board.facts.jobs.get(task.name, ()) for pod in job.pods)
+    return _takes_slot(board, task)
 
 
 def _takes_slot(board: Board, task: TaskStatus) -> bool:

@@ -27,6 +27,8 @@ def start(board: Board) -> None:
             _retry(board, node, slots)
         elif status.start_time is None:
             _first(board, node, slots)
+        else:
+            kinds.of(node).proceed(board, node, slots)
         if board.tasks[node.name].phase is TaskPhase.FAILED and fail_fast(board):
             slots = Slots.of(board)
 

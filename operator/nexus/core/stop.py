@@ -13,6 +13,8 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import Cancel, TaskStatus
 from nexus.core.board import Board
 from nexus.core.facts import JobFact
+from nexus.core.fanout.collect import close
+from nexus.core.fanout.tally import is_idle
 from nexus.core.plan import StopJob
 
 
@@ -50,10 +52,14 @@ def fail_fast(board: Board) -> bool:
 def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str, *, final: bool = False) -> None:
     """End started tasks in the phase `started` and the others Omitted, those of `finally` only where `final`."""
     board.starts.clear()
+    board.raises.clear()
     board.tasks.update(board.planned)
     nodes = board.definition.nodes
     open_ = [task for task in board.tasks.values() if not task.phase.ended and (final or not nodes[task.name].final)]
     for task in open_:
+        if task.start_time is not None and task.items is not None:
+            close(board, board.definition.nodes[task.name], started, reason, message)
+            continue
         board.end(task.name, TaskPhase.OMITTED if task.start_time is None else started, reason, message)
     if open_:
         board.stopped = (reason, message)
@@ -71,7 +77,7 @@ def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ..
             continue
         for job in jobs.get(task.name, ()):
             current = task.phase is TaskPhase.SUCCEEDED and task.job is not None and task.job.name == job.name
-            idle = current and not any(pod.live for pod in job.pods)
+            idle = current and not any(pod.live for pod in job.pods) if job.items is None else is_idle(job)
             if not (job.finished or job.deleting or idle):
                 stops.append(StopJob(task.name, job.name, job.uid))
     return tuple(stops)

@@ -10,16 +10,20 @@ from typing import Any, Protocol
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import ChildFact, Facts, JobFact, Refusal
+from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal
 from nexus.core.plan import (
     CancelRun,
+    ListPods,
+    LoadItems,
     LoadOutput,
+    RaiseParallelism,
     ReadFrame,
     ReadLog,
     RunEvent,
     StartChild,
     StartTask,
     StopJob,
+    StoreItems,
     StoreOutput,
 )
 
@@ -76,8 +80,20 @@ class Place(Protocol):
     async def read_log(self, view: View, read: ReadLog) -> str | None:
         """The last lines of a task's log, None where they cannot be had: no run waits for them."""
 
+    async def load_items(self, view: View, read: LoadItems) -> Checkpoint | None:
+        """The stored outputs of a fan-out's items, None where nothing is stored."""
+
+    async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
+        """A Job with all its pods, as they are now; None where it is gone."""
+
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Keep an output. Doing it twice is doing it once."""
+
+    async def store_items(self, view: View, store: StoreItems) -> None:
+        """Store outputs in place of what was read. Raises Stale where somebody else stored others since."""
+
+    async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact | None:
+        """Let an Indexed Job have more pods; None where it is gone. Doing it twice is doing it once."""
 
     async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
         """Make the Job of an attempt, or find it there. Doing it twice is doing it once."""

@@ -7,7 +7,7 @@ Jobs). Then the status. After it: what only carries out what the status already 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +19,19 @@ from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import ChildFact, Facts, JobFact, Refusal
 from nexus.core.finish import duration, refuse
-from nexus.core.plan import LoadOutput, Plan, Read, ReadLog, Start, StartChild
+from nexus.core.plan import (
+    ListPods,
+    LoadItems,
+    LoadOutput,
+    Plan,
+    Read,
+    ReadFrame,
+    ReadLog,
+    Start,
+    StartChild,
+    Store,
+    StoreOutput,
+)
 from nexus.runtime.ports import Place, RunKey, Unstartable, View
 
 # Each round of starts but the last makes Jobs, or learns that they are refused, upon which other tasks may be due at
@@ -83,23 +95,30 @@ class Reconciler:
     async def _settle(self, view: View) -> tuple[Plan, View]:
         """Decide and act until nothing is left to act on before the status."""
         rounds = 0
-        stored: set[str] = set()
+        stored: list[Store] = []
         while True:
             plan = await self._decide(view, may_start=rounds < MAX_ROUNDS)
             if plan.reads:
                 view = replace(view, facts=await self._read(view, plan))
                 continue
             # Each round decides from the recorded status and so plans the same stores again.
-            await _all(self.place.store_output(view, store) for store in plan.stores if store.config_map not in stored)
-            stored.update(store.config_map for store in plan.stores)
-            if not plan.starts:
+            await _all(self._store(view, store) for store in plan.stores if store not in stored)
+            stored += plan.stores
+            if not plan.starts and not plan.raises:
                 return plan, view
             rounds += 1
             if self.started is not None:
                 for start in plan.starts:
                     self.started(view, start)
             results = await _all(self._start(view, start) for start in plan.starts)
-            view = replace(view, facts=_with_results(view.facts, plan.starts, results))
+            raised = await _all(self.place.raise_parallelism(view, change) for change in plan.raises)
+            view = replace(view, facts=_with_results(view.facts, plan, results, raised))
+
+    async def _store(self, view: View, store: Store) -> None:
+        if isinstance(store, StoreOutput):
+            await self.place.store_output(view, store)
+        else:
+            await self.place.store_items(view, store)
 
     async def _start(self, view: View, start: Start) -> JobFact | ChildFact | Refusal:
         if isinstance(start, StartChild):
@@ -114,17 +133,27 @@ class Reconciler:
 
     async def _read(self, view: View, plan: Plan) -> Facts:
         outputs, frames, logs = dict(view.facts.outputs), dict(view.facts.frames), dict(view.facts.logs)
+        checkpoints, listed = dict(view.facts.checkpoints), set(view.facts.listed)
+        found: list[JobFact] = []
 
         async def read(what: Read) -> None:
-            if isinstance(what, LoadOutput):
-                outputs[what.task] = await self.place.load_output(view, what)
-            elif isinstance(what, ReadLog):
-                logs[what.pod_uid] = await self.place.read_log(view, what)
-            else:
-                frames[what.pod_uid] = await self.place.read_frame(view, what)
+            match what:
+                case LoadOutput():
+                    outputs[what.task] = await self.place.load_output(view, what)
+                case LoadItems():
+                    checkpoints[what.task] = await self.place.load_items(view, what)
+                case ListPods():
+                    job = await self.place.list_pods(view, what)
+                    listed.add(what.job_uid)
+                    found.extend([job] if job is not None else [])
+                case ReadFrame():
+                    frames[what.pod_uid] = await self.place.read_frame(view, what)
+                case ReadLog():
+                    logs[what.pod_uid] = await self.place.read_log(view, what)
 
         await _all(read(what) for what in plan.reads)
-        return replace(view.facts, outputs=outputs, frames=frames, logs=logs)
+        facts = replace(view.facts, outputs=outputs, frames=frames, logs=logs, checkpoints=checkpoints)
+        return _with_jobs(replace(facts, listed=frozenset(listed)), found)
 
     async def _unstartable(self, view: View, why: Unstartable) -> datetime | None:
         if why.retry_at is not None:
@@ -139,20 +168,32 @@ def _timeless(status: WorkflowRunStatus | None) -> WorkflowRunStatus | None:
     return status.model_copy(update={"duration": None}) if status else None
 
 
-def _with_results(facts: Facts, starts: tuple[Start, ...], results: list[JobFact | ChildFact | Refusal]) -> Facts:
+def _with_results(
+    facts: Facts, plan: Plan, results: Sequence[JobFact | ChildFact | Refusal], raised: Sequence[JobFact | None]
+) -> Facts:
     """The facts after the starts: Jobs and child runs are there, and decided upon as if they had been found."""
-    jobs, children = dict(facts.jobs), dict(facts.children)
+    children = dict(facts.children)
     refusals = dict(facts.refusals)
-    for start, result in zip(starts, results, strict=True):
+    made = [job for job in raised if job is not None]
+    for start, result in zip(plan.starts, results, strict=True):
         if isinstance(result, Refusal):
             refusals[start.run_name if isinstance(start, StartChild) else start.job_name] = result
         elif isinstance(result, ChildFact):
             others = tuple(child for child in children.get(start.task, ()) if child.name != result.name)
             children[start.task] = (*others, result)
         else:
-            rest = tuple(job for job in jobs.get(start.task, ()) if job.name != result.name)
-            jobs[start.task] = (*rest, result)
-    return replace(facts, jobs=jobs, children=children, refusals=refusals)
+            made.append(result)
+    return _with_jobs(replace(facts, children=children, refusals=refusals), made)
+
+
+def _with_jobs(facts: Facts, found: Sequence[JobFact]) -> Facts:
+    """The facts with these Jobs, in place of what was known of them."""
+    jobs: dict[str, dict[str, JobFact]] = {}
+    for job in found:
+        if job.task not in jobs:
+            jobs[job.task] = {known.name: known for known in facts.jobs.get(job.task, ())}
+        jobs[job.task][job.name] = job
+    return replace(facts, jobs={**facts.jobs, **{task: tuple(known.values()) for task, known in jobs.items()}})
 
 
 async def _all(awaitables: Iterable[Awaitable[Result]]) -> list[Result]:

@@ -3,8 +3,8 @@
 What is kept of it, and in its order: pod events are looked at in batches of one second; failed pods back off 10 s
 doubling to 600 s; a finished pod is counted into the status and loses its finalizer before anything is declared; the
 interim condition (SuccessCriteriaMet, FailureTarget) is written before pods are let go, the terminal one (Complete,
-Failed) only when no pod is terminating any more. Indexed Jobs are refused by name: nothing here knows completion
-indexes.
+Failed) only when no pod is terminating any more. `indexed.py` has what is special
+about Indexed Jobs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from nexus.adapters.fake import indexed
 from nexus.adapters.fake.clock import Clock, Timer
 from nexus.adapters.fake.objects import condition, controlled_by, copied, duplicate, owners, parsed, timestamp
 from nexus.adapters.fake.pod_failure_policy import verdict
@@ -64,6 +65,9 @@ class _Sync:
         self.fresh = fresh
         self.succeeded = [pod for pod in fresh if phase(pod) == "Succeeded"]
         self.failed = [pod for pod in fresh if self.is_failed(pod)]
+        self.indexes: indexed.Indexes | None = None
+        if self.spec["completionMode"] == "Indexed":
+            self.indexes = indexed.look(self.spec, self.status, fresh, self.failed, self.active)
         self.end: Object | None = None
         """The interim condition reached: SuccessCriteriaMet or FailureTarget."""
 
@@ -74,6 +78,18 @@ class _Sync:
     def counts(self, pod: Object) -> bool:
         """Whether a failure counts towards backoffLimit."""
         return verdict(self.spec.get("podFailurePolicy"), pod).counts
+
+    @property
+    def done(self) -> int:
+        """How many completions there are."""
+        if self.indexes is not None:
+            return len(self.indexes.succeeded)
+        return int(self.status.get("succeeded", 0)) + len(self.succeeded)
+
+    @property
+    def held(self) -> list[Object]:
+        """Failed pods that are not counted yet: their index is to be tried again."""
+        return list(self.indexes.delayed.values()) if self.indexes and not self.end else []
 
     @property
     def suspended(self) -> bool:
@@ -133,8 +149,6 @@ class JobController:
 
     def sync(self, job: Object) -> None:
         """One reconciliation of a Job (syncJob)."""
-        if job["spec"]["completionMode"] == "Indexed":
-            raise NotImplementedError(f"Job {job['metadata']['name']}: the fake Job controller runs no Indexed Jobs")
         uid, namespace = job["metadata"]["uid"], job["metadata"]["namespace"]
         sync = _Sync(job, [duplicate(pod) for pod in self.store.bodies(PODS, namespace) if controlled_by(pod, uid)])
         if not sync.suspended and "startTime" not in sync.status:
@@ -148,8 +162,7 @@ class JobController:
         else:
             active = self._manage(sync)
             wanted = sync.spec.get("completions")
-            succeeded = sync.status.get("succeeded", 0) + len(sync.succeeded)
-            if (succeeded >= wanted if wanted is not None else succeeded > 0) and active == 0:
+            if (sync.done >= wanted if wanted is not None else sync.done > 0) and active == 0:
                 message = "Reached expected number of succeeded pods"
                 sync.end = self._condition("SuccessCriteriaMet", "CompletionsReached", message)
         self._track(sync, active)
@@ -185,21 +198,29 @@ class JobController:
                 sync.end = self._condition("FailureTarget", "DeadlineExceeded", message)
             else:
                 self._enqueue(_key(sync.job), left)
+        if sync.end is None and sync.indexes is not None and sync.indexes.failed:
+            most = sync.spec.get("maxFailedIndexes")
+            if most is not None and len(sync.indexes.failed) > most:
+                message = "Job has exceeded the specified maximal number of failed indexes"
+                sync.end = self._condition("FailureTarget", "MaxFailedIndexesExceeded", message)
+            elif sync.indexes.total() >= sync.spec["completions"]:
+                sync.end = self._condition("FailureTarget", "FailedIndexes", "Job has failed indexes")
 
     def _manage(self, sync: _Sync) -> int:
         """Create or delete pods up to what is wanted; returns how many are active then (manageJob)."""
         spec, active = sync.spec, len(sync.active)
-        succeeded = sync.status.get("succeeded", 0) + len(sync.succeeded)
         if sync.suspended:
             wanted = 0
         elif spec.get("completions") is None:
-            wanted = active if succeeded else spec["parallelism"]
+            wanted = active if sync.done else spec["parallelism"]
         else:
-            wanted = max(0, min(spec["completions"] - succeeded, spec["parallelism"]))
+            wanted = max(0, min(spec["completions"] - sync.done, spec["parallelism"]))
         if active > wanted:
             self._delete(sync, sync.active[: active - wanted])
             return wanted
         missing = wanted - active - (sync.terminating if sync.only_failed else 0)
+        if missing > 0 and sync.indexes is not None:
+            return active + self._fill(sync, sync.indexes, missing)
         if missing > 0:
             remaining = self._backoffs[sync.job["metadata"]["uid"]].remaining(self.clock.now())
             if remaining > 0:
@@ -214,8 +235,29 @@ class JobController:
             return active + missing
         return active
 
-    def _create_pod(self, job: Object) -> None:
+    def _fill(self, sync: _Sync, found: indexed.Indexes, missing: int) -> int:
+        """Pods for the first indexes that want one; returns how many were made."""
+        taken = [pod for pod in sync.pods if phase(pod) not in TERMINAL]
+        waits = {
+            index: indexed.remaining(found, index, self.clock.now(), finished_at)
+            for index in indexed.pending(found, sync.spec, taken, missing)
+        }
+        now = [index for index, seconds in waits.items() if not seconds]
+        if not now and waits:
+            self._enqueue(_key(sync.job), min(waits.values()))
+        if now and self.refusal:
+            self._say_refused(sync.job)
+            return 0
+        for index in now:
+            self._create_pod(sync.job, *indexed.pod_for(sync.job, index, found))
+            found.delayed.pop(index, None)
+        return len(now)
+
+    def _create_pod(
+        self, job: Object, prefix: str = "", labelled: Object | None = None, spec: Object | None = None
+    ) -> None:
         template, name = job["spec"]["template"], job["metadata"]["name"]
+        labelled = labelled or {key: template["metadata"].get(key, {}) for key in ("labels", "annotations")}
         owner = {
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -225,12 +267,12 @@ class JobController:
             "blockOwnerDeletion": True,
         }
         metadata = {
-            **{key: value for key, value in template["metadata"].items() if key in ("labels", "annotations")},
-            "generateName": f"{name}-",
+            **{key: value for key, value in labelled.items() if value},
+            "generateName": prefix or f"{name}-",
             "ownerReferences": [owner],
             "finalizers": [FINALIZER],
         }
-        self.store.create(PODS, job["metadata"]["namespace"], {"metadata": metadata, "spec": template["spec"]})
+        self.store.create(PODS, job["metadata"]["namespace"], {"metadata": metadata, "spec": spec or template["spec"]})
 
     def _say_refused(self, job: Object) -> None:
         """A pod that could not be created leaves nothing but an Event (RealPodControl.createPods)."""
@@ -257,7 +299,9 @@ class JobController:
     def _track(self, sync: _Sync, active: int) -> None:
         """Count finished pods, let them go, then say the end (trackJobStatusAndRemoveFinalizers)."""
         status, end = sync.status, sync.end
+        held = uids(sync.held)
         finished = [pod for pod in sync.fresh if end or phase(pod) == "Succeeded" or sync.is_failed(pod)]
+        finished = [pod for pod in finished if pod["metadata"]["uid"] not in held]
         succeeded = [pod for pod in finished if phase(pod) == "Succeeded"]
         # Once the Job has failed, what still ran counts as failed, too; a pod ignored by the policy never does.
         lost = bool(end and end["type"] == "FailureTarget")
@@ -273,11 +317,17 @@ class JobController:
             status["conditions"].append(end)
         if sync.suspended and not end:
             self._say_suspended(status)
+        if sync.indexes is not None:
+            set_or_drop(status, "completedIndexes", indexed.notation(sync.indexes.succeeded))
+            if "backoffLimitPerIndex" in sync.spec:
+                status["failedIndexes"] = indexed.notation(sync.indexes.failed)
         self._write(sync.job, status)
         for pod in finished:
             self._let_go(pod)
         for field, found in uncounted.items():
             set_or_drop(status, field, status.get(field, 0) + len(found))
+        if sync.indexes is not None:
+            set_or_drop(status, "succeeded", len(sync.indexes.succeeded))
         status["uncountedTerminatedPods"] = {}
         if end and not sync.terminating:
             failing = end["type"] == "FailureTarget"
@@ -369,8 +419,8 @@ def uids(pods: list[Object]) -> list[str]:
     return [str(pod["metadata"]["uid"]) for pod in pods]
 
 
-def set_or_drop(status: Object, field: str, value: int) -> None:
-    """Go leaves a zero of an omitempty field out."""
+def set_or_drop(status: Object, field: str, value: int | str) -> None:
+    """Go leaves a zero or an empty text of an omitempty field out."""
     if value:
         status[field] = value
     else:

@@ -9,10 +9,12 @@ from nexus.adapters.kube.api import Object
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`fails_job` is the message of a FailJob rule that matched, else empty; `counts`: it uses up backoffLimit."""
+    """`fails_job` is the message of a FailJob rule that matched, else empty; `fails_index`: a FailIndex rule did;
+    `counts`: it uses up backoffLimit."""
 
     fails_job: str = ""
     counts: bool = True
+    fails_index: bool = False
 
 
 def verdict(policy: Object | None, pod: Object) -> Verdict:
@@ -24,7 +26,7 @@ def verdict(policy: Object | None, pod: Object) -> Verdict:
         action = rule["action"]
         if action == "FailJob":
             return Verdict(f"{subject} matching {action} rule at index {index}")
-        return Verdict(counts=action != "Ignore")
+        return Verdict(counts=action != "Ignore", fails_index=action == "FailIndex")
     return Verdict()
 
 

@@ -13,7 +13,15 @@ from nexus import bootstrap
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.tasks import Disruptions
 from nexus.core.facts import RunFact
-from nexus.core.names import LABEL_ORDINAL, LABEL_RUN, LABEL_TASK, LABEL_WORKFLOW, label_value
+from nexus.core.names import (
+    LABEL_INDEX,
+    LABEL_ITEMS,
+    LABEL_ORDINAL,
+    LABEL_RUN,
+    LABEL_TASK,
+    LABEL_WORKFLOW,
+    label_value,
+)
 from nexus.core.outputs import OUTPUT_REFUSED
 from nexus.core.payload import SPILL_LIMIT
 from nexus.core.plan import Payload, StartTask
@@ -104,8 +112,10 @@ def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
     return TaskObjects(job, spilled)
 
 
-def config_map(name: str, run: RunFact, data: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:
-    """An immutable ConfigMap of the run."""
+def config_map(
+    name: str, run: RunFact, data: Mapping[str, str], labels: Mapping[str, str], *, immutable: bool = True
+) -> dict[str, Any]:
+    """A ConfigMap of the run."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -115,7 +125,7 @@ def config_map(name: str, run: RunFact, data: Mapping[str, str], labels: Mapping
             "ownerReferences": owned_by("WorkflowRun", run.name, run.uid),
         },
         "data": dict(data),
-        "immutable": True,
+        "immutable": immutable,
     }
 
 
@@ -128,12 +138,20 @@ def run_labels(run: RunFact) -> dict[str, str]:
 
 
 def _labels(start: StartTask, run: RunFact) -> dict[str, str]:
-    return {**start.labels, **run_labels(run), LABEL_TASK: start.task, LABEL_ORDINAL: str(start.ordinal)}
+    labels = {**start.labels, **run_labels(run), LABEL_TASK: start.task, LABEL_ORDINAL: str(start.ordinal)}
+    if start.items is not None:
+        labels[LABEL_ITEMS] = str(start.items)
+    if start.index is not None:
+        labels[LABEL_INDEX] = str(start.index)
+    return labels
 
 
 def _command(payload: Payload, pod: _Pod) -> list[str]:
     pod.text("NEXUS_CONTEXT_JSON", "context.json", payload.context_json)
     pod.text("NEXUS_TASK_JSON", "task.json", payload.task_json)
+    pod.text("NEXUS_ITEM_FIELDS", "item-fields.json", payload.item_fields)
+    if payload.items is not None:
+        pod.spilled["items"] = payload.items
     if payload.type != "bash":
         text = bootstrap.text(payload.type)
         return ["python3", "-c", literal(text)]
@@ -189,11 +207,21 @@ def _job_spec(start: StartTask) -> dict[str, Any]:
         # First: the exit code of a process that was asked to stop says nothing about its task.
         rules.append({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]})
     if codes:
-        rules.append({"action": "FailJob", "onExitCodes": {"containerName": "task", "operator": "In", "values": codes}})
-    spec: dict[str, Any] = {
-        "backoffLimit": start.backoff_limit,
-        "podReplacementPolicy": "Failed",
-    }
+        action = "FailJob" if start.indexed is None else "FailIndex"
+        rules.append({"action": action, "onExitCodes": {"containerName": "task", "operator": "In", "values": codes}})
+    spec: dict[str, Any] = {"podReplacementPolicy": "Failed"}
+    if start.indexed is None:
+        spec["backoffLimit"] = start.backoff_limit
+    else:
+        # Without a backoffLimit of its own, which would count the failures of all items together.
+        spec |= {
+            "completionMode": "Indexed",
+            "completions": start.items,
+            "parallelism": start.indexed.parallelism,
+            "backoffLimitPerIndex": start.backoff_limit,
+        }
+        if start.indexed.max_failed is not None:
+            spec["maxFailedIndexes"] = start.indexed.max_failed
     if rules:
         spec["podFailurePolicy"] = {"rules": rules}
     if start.deadline_seconds is not None:

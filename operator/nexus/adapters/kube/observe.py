@@ -8,9 +8,11 @@ from typing import Any
 
 from nexus.api.base import parse_time
 from nexus.core.facts import JobFact, PodFact, Terminated
-from nexus.core.names import LABEL_ORDINAL, LABEL_TASK
+from nexus.core.names import LABEL_INDEX, LABEL_ITEMS, LABEL_ORDINAL, LABEL_TASK
 
 CONTAINER = "task"
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+"""The label of an Indexed Job's pods (since Kubernetes 1.28)."""
 
 
 def owner_uid(body: Mapping[str, Any], kind: str) -> str | None:
@@ -47,7 +49,16 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
         failure_message=str(failed.get("message") or "") if failed else "",
         finished_at=_time(ended.get("lastTransitionTime")),
         deleting="deletionTimestamp" in metadata,
+        items=_number(labels.get(LABEL_ITEMS)),
+        index=_number(labels.get(LABEL_INDEX)),
+        parallelism=int((body.get("spec") or {}).get("parallelism") or 1),
+        completed_indexes=str(status.get("completedIndexes") or ""),
+        failed_indexes=str(status.get("failedIndexes") or ""),
     )
+
+
+def _number(text: object) -> int | None:
+    return int(text) if isinstance(text, str) and text.isdecimal() else None
 
 
 def pod_fact(body: Mapping[str, Any]) -> PodFact:
@@ -73,6 +84,7 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
         terminated=_terminated(state.get("terminated")),
         deleted_at=_deletion(metadata),
         disrupted_at=_time(disrupted.get("lastTransitionTime")) if disrupted.get("status") == "True" else None,
+        index=_number((metadata.get("labels") or {}).get(COMPLETION_INDEX)),
     )
 
 

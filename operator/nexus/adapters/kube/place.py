@@ -29,6 +29,7 @@ from nexus.adapters.kube.cache import Cache, RunRecord
 from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.events import Recorder, event
+from nexus.adapters.kube.items import StoredItems
 from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
 from nexus.adapters.kube.observe import job_fact, owner_uid
 from nexus.adapters.kube.owners import owned_by
@@ -36,19 +37,23 @@ from nexus.adapters.kube.podless import PodlessJobs
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import ChildFact, Facts, JobFact, Refusal, RunFact
+from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact
 from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.outputs import find_frame
 from nexus.core.plan import (
     CancelRun,
+    ListPods,
+    LoadItems,
     LoadOutput,
+    RaiseParallelism,
     ReadFrame,
     ReadLog,
     RunEvent,
     StartChild,
     StartTask,
     StopJob,
+    StoreItems,
     StoreOutput,
 )
 from nexus.runtime.ports import RunKey, Stale, Unstartable, View
@@ -91,6 +96,7 @@ class KubePlace:
         self._images = images
         self._definitions = Definitions(api, evaluator)
         self._podless = PodlessJobs(api, cache)
+        self._items = StoredItems(api)
         self._recorder = recorder or Recorder(api)
         self._wake = wake
 
@@ -108,6 +114,7 @@ class KubePlace:
             view = View(key, self._facts(record, record.status), None, record.status)
             self._cache.compact(record.uid)
             self._podless.forget(record.uid)
+            self._items.forget(record.uid)
             return view
         now = self.now()
         definition, revision = await self._definitions.of(record, now)
@@ -172,12 +179,39 @@ class KubePlace:
         ended = {task.name for task in record.status.tasks or () if task.phase.ended} if record.status else set()
         for task, jobs in self._cache.jobs(record.uid).items():
             last = max(jobs, key=lambda job: job.ordinal)
-            if task not in ended and not _explained(last):
+            if task not in ended and last.items is None and not _explained(last):
                 await self._list_pods(record.key.namespace, last)
 
     async def _list_pods(self, namespace: str, job: JobFact) -> None:
         for body in await self._api.list(PODS, namespace, f"batch.kubernetes.io/controller-uid={job.uid}"):
             self._cache.see_pod(body)
+
+    async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
+        """A Job of the run with all the pods that it has."""
+        for job in self._cache.jobs(view.facts.run.uid).get(read.task, ()):
+            if job.uid == read.job_uid:
+                await self._list_pods(view.key.namespace, job)
+        known = self._cache.jobs(view.facts.run.uid).get(read.task, ())
+        return next((job for job in known if job.uid == read.job_uid), None)
+
+    async def load_items(self, view: View, read: LoadItems) -> Checkpoint | None:
+        """The outputs in the ConfigMap of a fan-out."""
+        return await self._items.load(view.facts.run, read)
+
+    async def store_items(self, view: View, store: StoreItems) -> None:
+        """Replace that ConfigMap. Raises Stale."""
+        await self._items.store(view.facts.run, store)
+
+    async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact | None:
+        """Patch an Indexed Job, if it still is the one that was meant."""
+        patch = {"metadata": {"uid": change.uid}, "spec": {"parallelism": change.parallelism}}
+        try:
+            body = await self._api.patch(JOBS, view.key.namespace, change.job_name, patch)
+        except (NotFound, Conflict):
+            return None
+        self._cache.see_job(body)
+        known = self._cache.jobs(view.facts.run.uid).get(change.task, ())
+        return next((job for job in known if job.uid == change.uid), None)
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
         """The output in a ConfigMap of the run."""
@@ -220,7 +254,7 @@ class KubePlace:
         """Make the Job of an attempt; one of that name which is ours already is the one."""
         run = view.facts.run
         objects = task_objects(start, run, self._images)
-        if start.ordinal > 1:
+        if start.ordinal > 1 or (start.index is not None and _has_started(view, start.task)):
             await self._confirm_newest(view)
         try:
             if objects.payload is not None:
@@ -237,7 +271,7 @@ class KubePlace:
         self._cache.see_job(body)
         fact = job_fact(body)
         assert fact is not None
-        if fact.finished:  # it was there, and has ended since: only its pods tell how
+        if fact.finished or fact.completed_indexes:  # it was there, and has ended since: only its pods tell how
             await self._list_pods(run.namespace, fact)
             known = self._cache.jobs(run.uid).get(start.task, ())
             return next((job for job in known if job.uid == fact.uid), fact)
@@ -325,6 +359,11 @@ class KubePlace:
         """Publish Events about the run."""
         entries = [(view.key.namespace, event(view.facts.run, entry, self.now())) for entry in events]
         await self._recorder.record(entries)
+
+
+def _has_started(view: View, task: str) -> bool:
+    known = view.recorded.tasks or () if view.recorded else ()
+    return any(entry.name == task and entry.start_time is not None for entry in known)
 
 
 def _under_way(task: TaskStatus) -> bool:

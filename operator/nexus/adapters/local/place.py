@@ -23,20 +23,24 @@ from nexus.adapters.local.fork_server import ForkServer
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import ChildFact, Facts, JobFact, Refusal, RunFact
+from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact
 from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.outputs import find_frame
 from nexus.core.payload import SPILL_LIMIT
 from nexus.core.plan import (
     CancelRun,
+    ListPods,
+    LoadItems,
     LoadOutput,
     Payload,
+    RaiseParallelism,
     ReadFrame,
     ReadLog,
     RunEvent,
     StartChild,
     StartTask,
     StopJob,
+    StoreItems,
     StoreOutput,
 )
 from nexus.runtime.ports import RunKey, Unstartable, View
@@ -115,15 +119,26 @@ class LocalPlace:
     async def view(self, key: RunKey) -> View | None:
         """The run as it is now."""
         self._now = datetime.now(UTC)
-        jobs: dict[str, tuple[JobFact, ...]] = {}
+        by_task: dict[str, list[JobFact]] = {}
         for attempt in self._attempts.values():
-            jobs[attempt.job.task] = (*jobs.get(attempt.job.task, ()), attempt.job)
+            by_task.setdefault(attempt.job.task, []).append(attempt.job)
+        jobs = {task: tuple(found) for task, found in by_task.items()}
         facts = Facts(self.run, self.recorded, jobs, self.children.facts(), native_backoff=False)
         return View(key, facts, self._definition, self.recorded)
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
         """A stored output."""
         return self.output(read.config_map)
+
+    async def load_items(self, view: View, read: LoadItems) -> Checkpoint | None:
+        """The stored outputs of a fan-out's items."""
+        stored = self.output(read.config_map)
+        return Checkpoint(stored["items"], "") if stored is not None else None
+
+    async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
+        """An attempt: all that is known of it is known already."""
+        jobs = (attempt.job for attempt in self._attempts.values())
+        return next((job for job in jobs if job.uid == read.job_uid), None)
 
     def output(self, config_map: str) -> dict[str, Any] | None:
         """The output that a status refers to by this name."""
@@ -144,6 +159,14 @@ class LocalPlace:
         """Keep an output."""
         self._family.outputs[store.config_map] = store.text
 
+    async def store_items(self, view: View, store: StoreItems) -> None:
+        """Keep the outputs of a fan-out's items."""
+        self._family.outputs[store.config_map] = store.text
+
+    async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact | None:
+        """Every item is a process of its own here: there is no Job of many pods."""
+        return None
+
     async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
         """Start an attempt as a subprocess."""
         folder = self._folder / start.job_name
@@ -154,7 +177,15 @@ class LocalPlace:
             return Refusal(Reason.JOB_REFUSED, f"a value holds a character that no text may have: {error.reason}")
         if isinstance(command, Refusal):
             return command
-        job = JobFact(start.job_name, f"local-{start.job_name}", start.task, start.ordinal, datetime.now(UTC))
+        job = JobFact(
+            start.job_name,
+            f"local-{start.job_name}",
+            start.task,
+            start.ordinal,
+            datetime.now(UTC),
+            items=start.items,
+            index=start.index,
+        )
         attempt = Attempt(job, folder, command, start.timeout_seconds, self._observer.line, self._changed)
         self._attempts[start.job_name] = attempt
         await attempt.start()

@@ -19,6 +19,7 @@ from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.validate.calls import calls_itself
 from nexus.core.validate.dependencies import cycle, dependencies
 from nexus.core.validate.expressions import expressions, template
+from nexus.core.validate.fanout import fan_out
 from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
 from nexus.core.validate.task import env_problems, kinds_of, shape
@@ -40,6 +41,7 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "") -> list[P
         found += _default_env(spec, spec.defaults.env or (), evaluator)
     for place, task in spec.every_task():
         found += shape(place, task)
+        found += fan_out(place, task)
     readable = _readable(spec)
     if readable:
         every = [task.name for _, task in spec.every_task()]

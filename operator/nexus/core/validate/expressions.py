@@ -20,6 +20,7 @@ from nexus.core.expressions import (
     variables_of,
 )
 from nexus.core.problem import Path, Problem
+from nexus.core.scope import ITEM_VARIABLES
 from nexus.core.validate.dependencies import no_task
 
 
@@ -28,11 +29,16 @@ def expressions(
 ) -> Iterator[Problem]:
     """What is wrong with the expressions of one task; `names` are those of all tasks."""
     texts = [(field, text) for field, text in fields.templated(task) if "${{" in text]
-    if task.when is not None or texts:
+    sources = [(field, text) for field, text in fields.sources(task) if "${{" in text]
+    if task.when is not None or texts or sources:
         # Up to a thousand names: not collected for the many tasks without any expression.
         variables = node_variables(definition, definition.nodes[task.name])
         if task.when is not None:
             yield from _when((*path, "when"), task, variables, evaluator, names)
+        for field, text in sources:
+            yield from template((*path, *field), text, variables, evaluator, task.name, names)
+        if task.for_each is not None:
+            variables = {**variables, **ITEM_VARIABLES}
         for field, text in texts:
             yield from template((*path, *field), text, variables, evaluator, task.name, names)
     if task.http is not None and task.http.result is not None:
@@ -127,5 +133,5 @@ def _why_unknown(name: str, variables: Mapping[str, str], task: str | None, name
         if identifier not in {task_identifier(other) for other in names} and names:
             return no_task(identifier, names)
     if root in ("item", "index"):
-        return f"{name} is not known here"
+        return f"{name} is only known in the fields of a task with forEach: not in forEach itself, and not in when"
     return unknown_name(name, list(variables))

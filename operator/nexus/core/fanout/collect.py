@@ -1,0 +1,202 @@
+"""Collect: the outputs of finished items into one object, at most every ten seconds while others run and at the end.
+
+What is stored cannot be lost any more, whatever becomes of the pods. The same ConfigMap is the checkpoint and, in the
+end, the task's output. It is read before it is written, and written only in place of what was read: an operator that
+died between that write and the status left more in it than the status knows, and none of it is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from nexus.api.fanout import FAILURES_SHOWN, ItemFailure, ItemsStatus
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.run import OutputRef
+from nexus.core import outputs
+from nexus.core.board import Board
+from nexus.core.definition import Node
+from nexus.core.evidence import Failed
+from nexus.core.facts import PodFact
+from nexus.core.fanout import indexes
+from nexus.core.fanout.tally import Evidence, Tally, take
+from nexus.core.names import job_name, output_name
+from nexus.core.plan import ListPods, LoadItems, ReadFrame, StoreItems
+
+CHECKPOINT_EVERY = timedelta(seconds=10)
+
+# What the fan-outs of a run may take of its status together: a run of 500 of them is still one object.
+INDEXES_TOTAL = 32 * 1024
+FAILURES_TOTAL = 100
+
+Items = list[Any]
+
+
+def config_map(board: Board, node: Node) -> str:
+    """Name of the ConfigMap that holds the outputs of the items."""
+    return output_name(job_name(board.facts.run.name, board.facts.run.uid, node.name, 1))
+
+
+def tally_of(board: Board, node: Node) -> Tally | None:
+    """How the items stand; None where something has to be read first."""
+    status = board.tasks[node.name]
+    jobs = board.facts.jobs.get(node.name, ())
+    total = status.items.total if status.items else next((job.items for job in jobs if job.items is not None), 0)
+    known = Evidence(
+        node=node,
+        total=total,
+        jobs=jobs,
+        recorded=status.job.name if status.job else None,
+        stored=board.facts.checkpoints.get(node.name),
+        listed=board.facts.listed,
+        frames=board.facts.frames,
+        whose=f"{board.facts.run.uid}/{node.name}",
+    )
+    tally = take(known)
+    board.tallies[node.name] = tally
+    if tally.unproven:
+        # Before an output counts as lost: it may be stored, or the watches of Jobs and pods are not in step.
+        looked = node.name in board.facts.checkpoints
+        board.reads.append(LoadItems(node.name, config_map(board, node), fresh=looked))
+        if looked:
+            board.reads += [ListPods(node.name, uid) for uid in sorted(tally.unproven)]
+        return None
+    return tally
+
+
+def checkpoint(board: Board, node: Node, tally: Tally) -> None:
+    """Store what has finished since the last time, where it is time for that."""
+    status = board.tasks[node.name]
+    assert status.items is not None
+    assert status.start_time is not None
+    if len(tally.done) + len(tally.failed) <= status.items.succeeded + status.items.failed:
+        return
+    due = (status.items.checkpoint_time or status.start_time) + CHECKPOINT_EVERY
+    if board.now < due:
+        board.wakes.append(due)
+        return
+    items = gather(board, node, tally)
+    if items is None:
+        return
+    text = outputs.dump({"items": items})
+    size = len(text.encode())
+    if size > outputs.OUTPUT_LIMIT:
+        refuse_size(board, node, tally, size)
+        return
+    if any(item is not None for item in items):
+        _store(board, node, items, text)
+        board.move(node.name, output_ref=OutputRef(config_map=config_map(board, node), size=size))
+    board.move(node.name, items=_numbers(board, node, tally, board.now))
+
+
+def close(
+    board: Board,
+    node: Node,
+    phase: TaskPhase,
+    reason: Reason | None = None,
+    message: str = "",
+    items: Items | None = None,
+) -> None:
+    """End a fan-out, with the outputs of what has finished; `items` where they are gathered already."""
+    tally = board.tallies[node.name]
+    items = gather(board, node, tally) if items is None else items
+    if items is None:
+        return
+    output = {"items": items}
+    text = outputs.dump(output)
+    size = len(text.encode())
+    if size > outputs.OUTPUT_LIMIT:
+        refuse_size(board, node, tally, size)
+        return
+    changes: dict[str, Any] = {"items": _numbers(board, node, tally)}
+    if board.tasks[node.name].output_ref is None and board.fits_inline(size):
+        changes["output"] = output
+    else:
+        _store(board, node, items, text)
+        changes["output_ref"] = OutputRef(config_map=config_map(board, node), size=size)
+    board.keep(node.name, output)
+    board.end(node.name, phase, reason, message, **changes)
+
+
+def refuse_size(board: Board, node: Node, tally: Tally, size: int) -> None:
+    """End a fan-out whose outputs are too large together; what is stored of them stays readable."""
+    message = (
+        f"the outputs of {len(tally.done)} items are {size:,} bytes of JSON together, the limit is "
+        f"{outputs.OUTPUT_LIMIT:,}: return less, or keep the data outside and return where it lies"
+    )
+    items = _numbers(board, node, tally)
+    board.end(node.name, TaskPhase.FAILED, Reason.OUTPUT_TOO_LARGE, message, items=items)
+
+
+def gather(board: Board, node: Node, tally: Tally) -> Items | None:
+    """The outputs in the order of the items, None for each that has none; or None where something must be read first.
+
+    An item whose output is none is moved to the failed ones; one whose output the log has lost has none here.
+    """
+    if node.name not in board.facts.checkpoints:
+        board.reads.append(LoadItems(node.name, config_map(board, node)))
+        return None
+    stored = board.facts.checkpoints[node.name]
+    items: Items = list(stored.items) if stored is not None else [None] * tally.total
+    reads: list[ReadFrame] = []
+    for index, pod in list(tally.done.items()):
+        if pod is None or items[index] is not None:
+            continue
+        read = _output(board, node, pod, reads)
+        if isinstance(read, outputs.Output):
+            items[index] = read.value
+        elif isinstance(read, outputs.Rejected):
+            del tally.done[index]
+            tally.failed[index] = Failed(read.reason, read.message, exit_code=0, final=True)
+    if sum(read.size for read in reads) > outputs.FRAME_LIMIT:
+        refuse_size(board, node, tally, sum(read.size for read in reads))
+        return None
+    board.reads += reads
+    return None if reads else items
+
+
+def _output(board: Board, node: Node, pod: PodFact, reads: list[ReadFrame]) -> outputs.Output | outputs.Rejected | None:
+    assert pod.terminated is not None
+    message = pod.terminated.message
+    read = outputs.of_container(message) if node.type == "container" else outputs.of_bootstrap(message)
+    if not isinstance(read, outputs.Frame):
+        return read
+    if pod.uid not in board.facts.frames:
+        reads.append(ReadFrame(node.name, pod.name, pod.uid, read.size, read.sha256))
+        return None
+    text = board.facts.frames[pod.uid]
+    return outputs.of_frame(read, text) if text is not None else None
+
+
+def _store(board: Board, node: Node, items: Items, text: str) -> None:
+    stored = board.facts.checkpoints[node.name]
+    if stored is None or list(stored.items) != items:
+        version = stored.version if stored is not None else None
+        board.stores.append(StoreItems(node.name, config_map(board, node), text, version))
+
+
+def _numbers(board: Board, node: Node, tally: Tally, checkpoint_time: datetime | None = None) -> ItemsStatus:
+    before = board.tasks[node.name].items
+    fan_outs = sum(node.task.for_each is not None for node in board.definition.nodes.values())
+    shown = min(FAILURES_SHOWN, FAILURES_TOTAL // fan_outs)
+    failed = sorted(tally.failed)
+    return ItemsStatus(
+        total=tally.total,
+        succeeded=len(tally.done),
+        failed=len(failed),
+        failed_indexes=indexes.text(failed, min(1_000, INDEXES_TOTAL // fan_outs)) or None,
+        failures=[_failure(index, tally.failed[index]) for index in failed[:shown]] or None,
+        checkpoint_time=checkpoint_time or (before.checkpoint_time if before else None),
+    )
+
+
+def _failure(index: int, failure: Failed) -> ItemFailure:
+    message = failure.message if len(failure.message) <= 200 else f"{failure.message[:199]}…"
+    return ItemFailure(index=index, reason=failure.reason, message=message, exit_code=failure.exit_code)
+
+
+def first_failure(failed: Iterable[tuple[int, Failed]]) -> str:
+    """The first failed item, in words."""
+    index, failure = min(failed, key=lambda entry: entry[0])
+    return f"item {index}: {failure.reason.value}: {failure.message}"

@@ -1,0 +1,44 @@
+"""Sets of indexes in the Job controller's notation: 0-4,7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+
+@lru_cache(maxsize=1_024)
+def parse(text: str) -> frozenset[int]:
+    """The indexes that a text names; an empty text names none. Raises ValueError."""
+    found: set[int] = set()
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def text(indexes: Iterable[int], limit: int = 1_000) -> str:
+    """The notation for some indexes, cut with … after `limit` characters."""
+    parts: list[str] = []
+    room = limit
+    for first, last in _ranges(indexes):
+        part = str(first) if first == last else f"{first}-{last}"
+        room -= len(part) + 1
+        if room < 0:
+            parts.append("…")
+            break
+        parts.append(part)
+    return ",".join(parts)
+
+
+def _ranges(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    start = end = None
+    for index in sorted(indexes):
+        if start is None or end is None:
+            start = end = index
+        elif index == end + 1:
+            end = index
+        else:
+            yield start, end
+            start = end = index
+    if start is not None and end is not None:
+        yield start, end

@@ -1,0 +1,76 @@
+"""The items of a fan-out: what `items` or `matrix` gives, once the tasks before it have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+from nexus.api.fanout import MAX_ITEMS, ForEach
+from nexus.api.reasons import Reason
+from nexus.core.outputs import OUTPUT_LIMIT, dump
+from nexus.core.render import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsInvalid(Exception):
+    """There is nothing to run a task for."""
+
+    reason: Reason
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def resolve(for_each: ForEach, renderer: Renderer) -> list[Any]:
+    """The items, in order. Raises ItemsInvalid, ExpressionError, TemplateError."""
+    if for_each.matrix is None:
+        items = _list("forEach.items", renderer.deep(for_each.items, "forEach.items"))
+        _check_count("forEach.items", len(items))
+    else:
+        axes = {
+            name: _list(f"forEach.matrix.{name}", renderer.deep(values, f"forEach.matrix.{name}"))
+            for name, values in sorted(for_each.matrix.items())
+        }
+        items = combine(axes)
+    size = len(dump(items).encode())
+    if size > OUTPUT_LIMIT:
+        raise ItemsInvalid(
+            Reason.INPUT_TOO_LARGE,
+            f"forEach: the items are {size:,} bytes of JSON together, the limit is {OUTPUT_LIMIT:,}: make an item the "
+            "name of something, and let the task read that",
+        )
+    return items
+
+
+def combine(axes: Mapping[str, list[Any]]) -> list[Any]:
+    """Every combination of the values, the last name varying fastest. Raises ItemsInvalid before it builds too many."""
+    count = prod(len(values) for values in axes.values())
+    lengths = " x ".join(str(len(values)) for values in axes.values())
+    _check_count(f"forEach.matrix ({lengths})", count)
+    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
+def _list(field: str, value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise ItemsInvalid(
+        Reason.INVALID_ITEMS, f"{field} is {_shown(value)}, which is no list: give a list, or an expression for one"
+    )
+
+
+def _shown(value: Any) -> str:
+    text = dump(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _check_count(field: str, count: int) -> None:
+    if count > MAX_ITEMS:
+        raise ItemsInvalid(
+            Reason.INVALID_ITEMS,
+            f"{field} gives {count:,} items, at most {MAX_ITEMS:,} are allowed: let each item stand for several, or "
+            "split them over tasks",
+        )

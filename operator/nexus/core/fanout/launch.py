@@ -1,0 +1,193 @@
+"""Launch: the Jobs of a fan-out. First the Indexed Job, or the Jobs of as many items as may run; then, as slots free
+up, more pods for the former or the Jobs of further items, and the next attempts of items with Jobs of their own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from nexus.api.fanout import ItemsStatus
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.run import JobRef
+from nexus.core.board import Board, Unread
+from nexus.core.definition import Node
+from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.fanout import payload
+from nexus.core.fanout.collect import close
+from nexus.core.fanout.items import ItemsInvalid, resolve
+from nexus.core.fanout.mechanism import is_indexed
+from nexus.core.fanout.observe import max_failed
+from nexus.core.fanout.tally import Due, Tally
+from nexus.core.launch import refused, remaining
+from nexus.core.names import item_job_name, job_name
+from nexus.core.payload import PayloadError
+from nexus.core.plan import Indexed, Payload, RaiseParallelism, StartTask
+from nexus.core.scope import Item
+from nexus.core.slots import Slots
+from nexus.core.suspend import held_back
+
+_IMPOSSIBLE = (Unread, ExpressionError, TemplateError, PayloadError, ItemsInvalid)
+
+
+def launch(board: Board, node: Node, slots: Slots) -> None:
+    """Start a fan-out: its rule is met, its `when` is true, and there is a slot."""
+    items = _items(board, node)
+    if items is None:
+        return
+    if not items:
+        _nothing_to_do(board, node)
+        return
+    before = board.tasks[node.name]
+    if is_indexed(node, board.facts.native_backoff):
+        started = _launch_whole(board, node, slots, items)
+    else:
+        started = _launch_items(board, node, slots, items, {index: Due(1, None) for index in range(len(items))})
+    if not started:
+        return
+    board.planned[node.name] = before
+    board.move(
+        node.name,
+        phase=TaskPhase.RUNNING,
+        reason=None,
+        message=None,
+        attempts=1,
+        start_time=board.now,
+        items=ItemsStatus(total=len(items)),
+    )
+
+
+def proceed(board: Board, node: Node, slots: Slots) -> None:
+    """Start what is due of a fan-out that runs, as far as there are slots."""
+    tally = board.tallies[node.name]
+    now = {index: due for index, due in tally.due.items() if due.at is None or due.at <= board.now}
+    board.wakes += [due.at for due in tally.due.values() if due.at is not None and due.at > board.now]
+    room = min(slots.free, _parallelism(node, tally.total) - tally.held)
+    if room <= 0:
+        return
+    if now and not held_back(board, node):
+        items = _items(board, node)
+        if items is not None:
+            _launch_items(board, node, slots, items, dict(sorted(now.items())[:room]))
+    elif not now and not board.facts.run.suspended:
+        _raise(board, node, slots, tally)
+
+
+def _nothing_to_do(board: Board, node: Node) -> None:
+    output: dict[str, list[Any]] = {"items": []}
+    board.keep(node.name, output)
+    board.end(
+        node.name,
+        TaskPhase.SUCCEEDED,
+        start_time=board.now,
+        items=ItemsStatus(total=0),
+        output=output,
+    )
+
+
+def _items(board: Board, node: Node) -> list[Any] | None:
+    """The items, or None where they have to wait for a read or cannot be had, which ends the task."""
+    assert node.task.for_each is not None
+    try:
+        return resolve(node.task.for_each, board.renderer(node))
+    except _IMPOSSIBLE as error:
+        _end(board, node, error)
+    return None
+
+
+def _parallelism(node: Node, total: int) -> int:
+    assert node.task.for_each is not None
+    return min(node.task.for_each.parallelism or total, total)
+
+
+def _launch_whole(board: Board, node: Node, slots: Slots, items: list[Any]) -> bool:
+    run = board.facts.run
+    name = job_name(run.name, run.uid, node.name, 1)
+    if refused(board, node.name, name):
+        return False
+    try:
+        rendered = payload.for_all(board, node, items)
+    except _IMPOSSIBLE as error:
+        _end(board, node, error)
+        return False
+    if not board.may_start:
+        board.wakes.append(board.now)
+        return False
+    width = min(_parallelism(node, len(items)), slots.free)
+    slots.free -= width
+    fail_fast = max_failed(node) if board.definition.fail_fast else None
+    board.starts.append(
+        StartTask(
+            ordinal=1,
+            backoff_limit=node.retry.limit,
+            indexed=Indexed(width, fail_fast),
+            **_common(board, node, name, rendered, len(items), board.now),
+        )
+    )
+    board.move(node.name, job=JobRef(name=name))
+    return True
+
+
+def _launch_items(board: Board, node: Node, slots: Slots, items: list[Any], due: dict[int, Due]) -> bool:
+    """Whether any Job is on its way, be it planned or refused for now."""
+    run, status = board.facts.run, board.tasks[node.name]
+    room = min(slots.free, _parallelism(node, len(items)))
+    started = False
+    for index, attempt in list(due.items())[:room]:
+        name = item_job_name(run.name, run.uid, node.name, index, attempt.ordinal)
+        if refused(board, node.name, name):
+            return started
+        try:
+            rendered = payload.for_item(board, node, Item(index, items[index]))
+        except _IMPOSSIBLE as error:
+            _end(board, node, error)
+            return False
+        if not board.may_start:
+            board.wakes.append(board.now)
+            return started
+        common = _common(board, node, name, rendered, len(items), status.start_time or board.now)
+        board.starts.append(StartTask(ordinal=attempt.ordinal, index=index, **common))
+        slots.free -= 1
+        started = True
+    return started
+
+
+def _end(board: Board, node: Node, error: Exception) -> None:
+    """Items or a payload that cannot be had end the task; those that wait for a read do not."""
+    if isinstance(error, Unread):
+        return
+    board.starts[:] = [start for start in board.starts if start.task != node.name]
+    reason, message = Reason.EXPRESSION_ERROR, str(error)
+    if isinstance(error, PayloadError | ItemsInvalid):
+        reason, message = error.reason, error.message
+    if board.tasks[node.name].start_time is None:
+        board.end(node.name, TaskPhase.FAILED, reason, message)
+    else:
+        close(board, node, TaskPhase.FAILED, reason, message)
+
+
+def _common(board: Board, node: Node, name: str, rendered: Payload, total: int, started_at: datetime) -> dict[str, Any]:
+    return {
+        "task": node.name,
+        "job_name": name,
+        "payload": rendered,
+        "retry": node.retry,
+        "timeout_seconds": node.task.timeout_seconds,
+        "deadline_seconds": remaining(node, int((board.now - started_at).total_seconds())),
+        "labels": dict(board.definition.spec.labels or {}),
+        "items": total,
+    }
+
+
+def _raise(board: Board, node: Node, slots: Slots, tally: Tally) -> None:
+    """More pods for the Indexed Job. Never fewer: Kubernetes would delete running ones."""
+    whole = tally.whole
+    if whole is None or whole.finished or whole.failing or whole.deleting:
+        return
+    wanted = _parallelism(node, tally.total)
+    if tally.held_by_whole < whole.parallelism or whole.parallelism >= wanted:
+        return  # it does not use what it has, or has all it may
+    waiting = len(tally.running) - whole.parallelism
+    more = min(slots.free, wanted - whole.parallelism, waiting)
+    if more > 0:
+        slots.free -= more
+        board.raises.append(RaiseParallelism(node.name, whole.name, whole.uid, whole.parallelism + more))

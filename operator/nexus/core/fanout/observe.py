@@ -1,0 +1,138 @@
+"""Observe: what the evidence does to a fan-out that was started.
+
+The task Succeeds when at most maxFailedItems failed. Once more have, failurePolicy Continue lets the remaining items
+run, FailFast stops them; the outputs of those that succeeded stay readable either way.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from nexus.api.fanout import ItemsStatus
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.run import JobRef
+from nexus.core.board import Board
+from nexus.core.definition import Node
+from nexus.core.evidence import Waiting
+from nexus.core.fanout import indexes
+from nexus.core.fanout.collect import checkpoint, close, first_failure, gather, tally_of
+from nexus.core.fanout.tally import Tally
+
+
+def observe(board: Board, node: Node) -> None:
+    """Move a fan-out on as far as its Jobs and pods prove."""
+    if board.tasks[node.name].phase.ended:
+        return
+    if board.tasks[node.name].start_time is None and not _adopt(board, node):
+        return
+    tally = tally_of(board, node)
+    if tally is None:
+        return
+    _record_job(board, node, tally)
+    if _is_late(board, node, tally) or _cannot_start(board, node, tally):
+        return
+    if tally.over or _stops_early(board, node, tally):
+        _conclude(board, node, tally)
+    else:
+        checkpoint(board, node, tally)
+
+
+def _adopt(board: Board, node: Node) -> bool:
+    """Jobs that no status knows: the operator died after making them, or another copy was first."""
+    jobs = board.facts.jobs.get(node.name, ())
+    if not jobs:
+        return False
+    first = min(jobs, key=lambda job: job.created_at)
+    board.move(
+        node.name,
+        phase=TaskPhase.RUNNING,
+        reason=None,
+        message=None,
+        attempts=1,
+        start_time=first.created_at,
+        items=ItemsStatus(total=next((job.items for job in jobs if job.items is not None), 0)),
+    )
+    return True
+
+
+def _record_job(board: Board, node: Node, tally: Tally) -> None:
+    if tally.whole is not None:
+        board.move(node.name, job=JobRef(name=tally.whole.name, uid=tally.whole.uid))
+
+
+def _is_late(board: Board, node: Node, tally: Tally) -> bool:
+    """Whether the whole fan-out took too long, by our clock or, while no operator ran, by the Job's."""
+    seconds, started_at = node.task.deadline_seconds, board.tasks[node.name].start_time
+    if seconds is None or started_at is None:
+        return False
+    deadline = started_at + timedelta(seconds=seconds)
+    stopped = tally.whole is not None and tally.whole.failure == "DeadlineExceeded"
+    if board.now < deadline and not stopped:
+        board.wakes.append(deadline)
+        return False
+    if tally.over and not tally.running:
+        return False  # all was done in time
+    close(board, node, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, _late_words(node))
+    return True
+
+
+def _late_words(node: Node) -> str:
+    return f"the task took longer than its deadlineSeconds ({node.task.deadline_seconds})"
+
+
+def _cannot_start(board: Board, node: Node, tally: Tally) -> bool:
+    """End a fan-out of which a pod cannot start: no other could. Until that is certain, say what it waits for."""
+    limit = timedelta(seconds=node.start_timeout_seconds)
+    for waiting in tally.waiting:
+        reason = Reason.START_TIMEOUT if waiting.reason is Reason.STARTING else waiting.reason
+        if waiting.hopeless:
+            close(board, node, TaskPhase.FAILED, waiting.reason, waiting.message)
+            return True
+        if waiting.since is not None and board.now >= waiting.since + limit:
+            words = f"not started within startTimeoutSeconds ({node.start_timeout_seconds}): {waiting.message}"
+            close(board, node, TaskPhase.FAILED, reason, words)
+            return True
+        if waiting.since is not None:
+            board.wakes.append(waiting.since + limit)
+    _say(board, node, next(iter(tally.waiting), None) if not tally.started else None)
+    return False
+
+
+def _say(board: Board, node: Node, waiting: Waiting | None) -> None:
+    """What it waits for, until the first container runs."""
+    status = board.tasks[node.name]
+    if waiting is None or (waiting.reason is Reason.STARTING and status.phase is not TaskPhase.PENDING):
+        board.move(node.name, phase=TaskPhase.RUNNING, reason=None, message=None)
+        return
+    message = waiting.message
+    if waiting.reason is Reason.IMAGE_PULL and status.reason is Reason.IMAGE_PULL:
+        # ErrImagePull and ImagePullBackOff take turns; the first message is the one with the cause.
+        message = status.message or message
+    board.move(node.name, phase=TaskPhase.PENDING)
+    board.wait(node.name, waiting.reason, message)
+
+
+def _stops_early(board: Board, node: Node, tally: Tally) -> bool:
+    return board.definition.fail_fast and len(tally.failed) > max_failed(node)
+
+
+def _conclude(board: Board, node: Node, tally: Tally) -> None:
+    items = gather(board, node, tally)
+    if items is None:
+        return
+    if len(tally.failed) <= max_failed(node) and not tally.running:
+        close(board, node, TaskPhase.SUCCEEDED, items=items)
+        return
+    where = indexes.text(tally.failed, 60)
+    words = (
+        f"{len(tally.failed)} of {tally.total} items failed ({where}), at most {max_failed(node)} may (maxFailedItems)"
+    )
+    if tally.failed:
+        words = f"{words}; {first_failure(tally.failed.items())}"
+    close(board, node, TaskPhase.FAILED, Reason.ITEMS_FAILED, words, items)
+
+
+def max_failed(node: Node) -> int:
+    """Items that may fail while the task succeeds."""
+    assert node.task.for_each is not None
+    return node.task.for_each.max_failed_items or 0

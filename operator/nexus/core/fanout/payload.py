@@ -1,0 +1,109 @@
+"""What the pods of a fan-out execute: one payload for all of them and a line for each item, or a payload for one item.
+
+The lines lie in one file, mounted in every pod; the pod's JOB_COMPLETION_INDEX says which is its own. A line is the
+item as compact JSON, a tab, and what belongs to that item alone:
+- python, http, sql: a JSON list of values for the places in `task_json` that `item_fields` names;
+- bash: `=` and the item as text where it is a string, its backslashes and line breaks escaped as printf's %b reads
+  them; nothing where the JSON is the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from nexus.core.board import Board
+from nexus.core.definition import Node
+from nexus.core.expressions import as_text
+from nexus.core.fanout.mechanism import uses_item
+from nexus.core.launch import context_of
+from nexus.core.outputs import dump
+from nexus.core.payload import build, check_item_text, check_total, task_values
+from nexus.core.plan import Payload
+from nexus.core.render import Renderer
+from nexus.core.scope import Item
+
+Place = tuple[str | int, ...]
+
+
+class _Hole(str):
+    """A field that each item has a value of its own for: empty in what all share."""
+
+    __slots__ = ("as_text", "kubernetes", "template", "where")
+
+    template: str
+    where: str
+    kubernetes: bool
+    as_text: bool
+
+
+class _Shared(Renderer):
+    """Renders what is the same for all items, and leaves holes where it is not."""
+
+    def field(self, text: str, where: str, *, kubernetes: bool = False) -> Any:
+        """See Renderer; a hole where the field names the item."""
+        hole = self._hole(text, where, kubernetes, False)
+        return super().field(text, where, kubernetes=kubernetes) if hole is None else hole
+
+    def text(self, text: str, where: str, *, kubernetes: bool = False) -> str:
+        """See Renderer; a hole where the field names the item."""
+        hole = self._hole(text, where, kubernetes, True)
+        return super().text(text, where, kubernetes=kubernetes) if hole is None else hole
+
+    def _hole(self, text: str, where: str, kubernetes: bool, as_text: bool) -> _Hole | None:
+        if not uses_item(text):
+            return None
+        hole = _Hole()
+        hole.template, hole.where, hole.kubernetes, hole.as_text = text, where, kubernetes, as_text
+        return hole
+
+
+def for_item(board: Board, node: Node, item: Item) -> Payload:
+    """The payload of one item's own Job. Raises Unread, ExpressionError, TemplateError, PayloadError."""
+    return build(node, board.renderer(node, item), context_of(board, node, item))
+
+
+def for_all(board: Board, node: Node, items: list[Any]) -> Payload:
+    """The payload of the Indexed Job. Raises Unread, ExpressionError, TemplateError, PayloadError."""
+    shared = board.renderer(node)
+    renderer = _Shared.like(shared)
+    payload = build(node, renderer, context_of(board, node))
+    if node.type == "container":
+        return payload
+    holes = list(_holes(task_values(node, renderer), ()))
+    lines = [*(_bash_lines(items) if node.type == "bash" else _value_lines(board, node, items, holes)), ""]
+    text = "\n".join(lines)
+    check_total(len(text.encode()) + len(payload.context_json.encode()) + len((payload.task_json or "").encode()))
+    return replace(payload, items=text, item_fields=dump([place for place, _ in holes]) if holes else None)
+
+
+def _bash_lines(items: list[Any]) -> Iterator[str]:
+    for index, item in enumerate(items):
+        check_item_text(index, as_text(item))
+        escaped = "=" + item.replace("\\", "\\\\").replace("\n", "\\n") if isinstance(item, str) else ""
+        yield f"{dump(item)}\t{escaped}"
+
+
+def _value_lines(board: Board, node: Node, items: list[Any], holes: list[tuple[Place, _Hole]]) -> Iterator[str]:
+    item = Item(0, None)
+    renderer = board.renderer(node, item)
+    for item.index, item.value in enumerate(items):
+        values = [_value(renderer, hole) for _, hole in holes]
+        yield f"{dump(item.value)}\t{dump(values) if holes else ''}"
+
+
+def _value(renderer: Renderer, hole: _Hole) -> Any:
+    render = renderer.text if hole.as_text else renderer.field
+    return render(hole.template, hole.where, kubernetes=hole.kubernetes)
+
+
+def _holes(value: Any, place: Place) -> Iterator[tuple[Place, _Hole]]:
+    if isinstance(value, _Hole):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _holes(inner, (*place, key))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _holes(inner, (*place, position))

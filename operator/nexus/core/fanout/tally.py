@@ -1,0 +1,224 @@
+"""Tally: how each item of a fan-out stands, from its Jobs, their pods and what is stored already.
+
+The newest evidence of an item decides. A Job of its own, where it has one, is newer than the Indexed Job: it was made
+because its delay was over, because its output was lost, or because there is no Indexed Job. Attempts are counted from
+the Jobs, which stay until the run goes; the status has no entry for an item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from nexus.api.reasons import Reason
+from nexus.core import evidence
+from nexus.core.definition import Node
+from nexus.core.evidence import Failed, Waiting
+from nexus.core.facts import Checkpoint, JobFact, PodFact
+from nexus.core.fanout import indexes
+from nexus.core.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The next attempt of an item is one to start."""
+
+    ordinal: int
+    at: datetime | None
+    """When; None for at once."""
+
+
+@dataclass
+class Tally:
+    """The items by where they stand; each is in one of `done`, `failed`, `due` and `running`."""
+
+    total: int
+    done: dict[int, PodFact | None] = field(default_factory=dict)
+    """The pod that proves it; None where the output is stored already."""
+    failed: dict[int, Failed] = field(default_factory=dict)
+    due: dict[int, Due] = field(default_factory=dict)
+    running: set[int] = field(default_factory=set)
+    """Items that the cluster works on, in an Indexed Job those too whose turn is still to come."""
+    waiting: list[Waiting] = field(default_factory=list)
+    """Why pods have not started their containers."""
+    started: bool = False
+    """Whether a container has run."""
+    whole: JobFact | None = None
+    """The Indexed Job."""
+    held: int = 0
+    """Slots of maxParallelTasks that are taken, or may be at any moment."""
+    held_by_whole: int = 0
+    unproven: set[str] = field(default_factory=set)
+    """UIDs of Jobs that say an item is done of which no pod is known: their pods are to be listed."""
+
+    @property
+    def over(self) -> bool:
+        """Whether every item has ended, or will never run."""
+        if self.due:
+            return False
+        return not self.running or (self.whole is not None and self.whole.finished and self.held == 0)
+
+
+@dataclass
+class Evidence:
+    """What a tally is made from. `recorded` is the name of the Indexed Job where the status knows one, `whose` tells
+    the task from all others, for the jitter of its items."""
+
+    node: Node
+    total: int
+    jobs: tuple[JobFact, ...]
+    recorded: str | None
+    stored: Checkpoint | None
+    listed: frozenset[str]
+    frames: Mapping[str, str | None]
+    whose: str = ""
+
+
+def take(known: Evidence) -> Tally:
+    """The tally of a fan-out."""
+    own: dict[int, list[JobFact]] = {}
+    whole: JobFact | None = None
+    for job in known.jobs:
+        if job.index is None:
+            whole = job
+        else:
+            own.setdefault(job.index, []).append(job)
+    tally = Tally(known.total, whole=whole)
+    pods = _by_index(whole)
+    completed = indexes.parse(whole.completed_indexes) if whole else frozenset()
+    given_up = indexes.parse(whole.failed_indexes) if whole else frozenset()
+    for index in range(known.total):
+        if known.stored is not None and index < known.total and known.stored.items[index] is not None:
+            tally.done[index] = None
+        elif index in own:
+            _own(tally, known, index, sorted(own[index], key=lambda job: job.ordinal), index in completed)
+        elif whole is not None:
+            _in_whole(tally, known, whole, index, pods.get(index, ()), completed, given_up)
+        elif known.recorded is not None:
+            gone = Failed(Reason.JOB_DELETED, f"the Job {known.recorded} was deleted")
+            _again(tally, known, index, gone, 1, 2)
+        else:
+            tally.due[index] = Due(1, None)
+    if whole is not None and not whole.finished:
+        live = sum(pod.live for pod in whole.pods)
+        unfinished = 0 if whole.deleting else len(tally.running - own.keys())
+        tally.held_by_whole = min(whole.parallelism, max(unfinished, live))
+        tally.held += tally.held_by_whole
+        if not whole.pods:
+            tally.waiting.append(evidence.no_pod(whole))
+    return tally
+
+
+def is_idle(job: JobFact) -> bool:
+    """Whether a Job of a fan-out that has ended runs nothing and will not: its logs may stay."""
+    if any(pod.live for pod in job.pods):
+        return False
+    if job.index is not None:
+        return any(pod.terminated is not None and pod.terminated.exit_code == 0 for pod in job.pods)
+    ended = indexes.parse(job.completed_indexes) | indexes.parse(job.failed_indexes)
+    well = {pod.index for pod in job.pods if pod.terminated is not None and pod.terminated.exit_code == 0}
+    return job.failing or len(ended | well) >= (job.items or 0)
+
+
+def _by_index(whole: JobFact | None) -> dict[int, list[PodFact]]:
+    found: dict[int, list[PodFact]] = {}
+    for pod in whole.pods if whole else ():
+        if pod.index is not None:
+            found.setdefault(pod.index, []).append(pod)
+    return found
+
+
+def _in_whole(
+    tally: Tally,
+    known: Evidence,
+    whole: JobFact,
+    index: int,
+    pods: list[PodFact] | tuple[PodFact, ...],
+    completed: frozenset[int],
+    given_up: frozenset[int],
+) -> None:
+    """An item that only the Indexed Job has worked on."""
+    timeout = known.node.task.timeout_seconds
+    well = next((pod for pod in pods if evidence.finished_well(pod, whole, timeout)), None)
+    if well is not None:
+        tally.started = True
+        if well.uid in known.frames and known.frames[well.uid] is None:
+            _lost(tally, index, "the pod's log does not hold its output", 1, 2)
+        else:
+            tally.done[index] = well
+    elif index in completed:
+        _unproven(tally, known, whole, index, 1, 2)
+    elif index in given_up:
+        ended = [pod for pod in pods if not pod.live]
+        unknown = Failed(Reason.POD_DELETED, "the pod is gone that would say why")
+        tally.failed[index] = evidence.of_pod(max(ended, key=evidence.end_of)) if ended else unknown
+    else:
+        tally.running.add(index)
+        for pod in pods:
+            if pod.live and pod.deleted_at is None:
+                _look(tally, pod)
+            tally.started = tally.started or pod.terminated is not None
+
+
+def _look(tally: Tally, pod: PodFact) -> None:
+    seen = evidence.liveness(pod)
+    if isinstance(seen, Waiting):
+        tally.waiting.append(seen)
+    else:
+        tally.started = True
+
+
+def _own(tally: Tally, known: Evidence, index: int, jobs: list[JobFact], was_lost: bool) -> None:
+    """An item with Jobs of its own: the last of them decides."""
+    job, following = jobs[-1], jobs[-1].ordinal + 1
+    seen = evidence.judge(job, known.node.task.timeout_seconds)
+    replaced = sum(before.complete for before in jobs[:-1]) + was_lost
+    if isinstance(seen, evidence.Succeeded):
+        tally.started = True
+        if seen.pod.uid in known.frames and known.frames[seen.pod.uid] is None:
+            _lost(tally, index, "the pod's log does not hold its output", replaced + 1, following)
+        else:
+            tally.done[index] = seen.pod
+        return
+    if isinstance(seen, Failed):
+        tally.started = True
+        if job.complete:
+            _unproven(tally, known, job, index, replaced + 1, following)
+        else:
+            before = jobs[0].ordinal - 1 - was_lost
+            _again(tally, known, index, seen, sum(bool(one.failure) for one in jobs) + before, following)
+        return
+    tally.running.add(index)
+    tally.held += 1
+    if isinstance(seen, Waiting):
+        tally.waiting.append(seen)
+    else:
+        tally.started = True
+
+
+def _again(tally: Tally, known: Evidence, index: int, failure: Failed, attempts: int, following: int) -> None:
+    """Another attempt of a failed item, where its retries allow one."""
+    retry = known.node.retry
+    if failure.final or not retry.allows(attempts, failure.exit_code):
+        tally.failed[index] = failure
+    else:
+        at = retry.due(attempts, failure.at, f"{known.whose}/{index}") if failure.at else None
+        tally.due[index] = Due(following, at)
+
+
+def _unproven(tally: Tally, known: Evidence, job: JobFact, index: int, times: int, following: int) -> None:
+    """The Job says that the item is done, and no pod that is known shows its output."""
+    if job.uid in known.listed:
+        _lost(tally, index, "the pod was gone before its output was recorded", times, following)
+    else:
+        tally.unproven.add(job.uid)
+        tally.running.add(index)
+
+
+def _lost(tally: Tally, index: int, message: str, times: int, following: int) -> None:
+    """Its code ran to its end, for nothing: it runs again, free, but not for ever."""
+    if times > MAX_REPLACEMENTS_OF_LOST_OUTPUT:
+        tally.failed[index] = Failed(Reason.OUTPUT_LOST, message)
+    else:
+        tally.due[index] = Due(following, None)

@@ -1,0 +1,77 @@
+"""Checks of forEach: one source of items, literals that are lists of a fit length, expressions that are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
+from nexus.api.fanout import MAX_ITEMS, ForEach
+from nexus.api.tasks import Task
+from nexus.core.expressions import TemplateError, parse
+from nexus.core.fanout.items import ItemsInvalid, combine
+from nexus.core.outputs import dump
+from nexus.core.problem import Path, Problem
+
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+
+
+def fan_out(path: Path, task: Task) -> Iterator[Problem]:
+    """What is wrong with a task's forEach, its expressions aside."""
+    spec = task.for_each
+    if spec is None:
+        return
+
+    def wrong(field: Path, message: str) -> Problem:
+        return Problem((*path, *field), message, task.name)
+
+    podless = next((kind for kind in ("workflow", "approval", "wait") if getattr(task, kind, None) is not None), None)
+    if podless is not None:
+        yield wrong(("forEach",), f"a {podless} task has no forEach: it has no pods to run for items")
+    if ("items" in spec.model_fields_set) == (spec.matrix is not None):
+        yield wrong(("forEach",), "give exactly one of items and matrix")
+        return
+    for field, value in _sources(spec):
+        problem = _literal(value)
+        if problem:
+            yield wrong(field, problem)
+    if spec.matrix is not None and (problem := _too_many(spec.matrix)):
+        yield wrong(("forEach", "matrix"), problem)
+    for position, variable in enumerate(task.env or ()):
+        if variable.name == INDEX_VARIABLE:
+            message = f"{INDEX_VARIABLE} is what tells the pods of a fan-out apart: choose another name"
+            yield wrong(("env", position, "name"), message)
+
+
+def _sources(spec: ForEach) -> list[tuple[Path, Any]]:
+    if spec.matrix is None:
+        return [(("forEach", "items"), spec.items)]
+    return [(("forEach", "matrix", name), values) for name, values in sorted(spec.matrix.items())]
+
+
+def _too_many(matrix: Mapping[str, Any]) -> str | None:
+    """What is wrong with the number of combinations, where all lists are literals."""
+    if not all(isinstance(values, list) for values in matrix.values()):
+        return None
+    if prod(len(values) for values in matrix.values()) <= MAX_ITEMS:
+        return None
+    try:
+        combine({name: matrix[name] for name in sorted(matrix)})
+    except ItemsInvalid as error:
+        return error.message.removeprefix("forEach.")
+    return None
+
+
+def _literal(value: Any) -> str | None:
+    """What is wrong with a value that is to be a list, or one expression for it."""
+    if isinstance(value, list):
+        if len(value) > MAX_ITEMS:
+            return f"{len(value):,} items, at most {MAX_ITEMS:,} are allowed: let each item stand for several"
+        return None
+    if isinstance(value, str) and "${{" in value:
+        try:
+            whole = parse(value).whole
+        except TemplateError:
+            return None  # told where expressions are checked
+        return None if whole is not None else "write it as one whole ${{ }} that gives a list, nothing before or after"
+    return f"{dump(value)[:80]} is no list: write a list, or one ${{{{ }}}} that gives one"
