@@ -1,0 +1,280 @@
+"""Cron expressions: five fields read into sets of numbers, and arithmetic on local times without a zone.
+
+The language is that of Kubernetes' CronJob (robfig/cron v3, `ParseStandard`), and beyond it 7 for Sunday, as in
+crontab(5). A day fits when both day fields fit; where neither of them is a star (`*`, `?`, `*/1`), when one of them
+does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import lru_cache
+
+HORIZON_YEARS = 28
+"""How far ticks are searched for: after 28 years the calendar repeats itself. The longest wait without exclusions, for
+29 February around 2100, is 8."""
+_MOST_EVERY = 366 * 86_400
+_DAY = timedelta(days=1)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+MACROS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+"""What each macro stands for; `@every 90m` is none of them."""
+
+Days = Callable[[date], bool]
+"""Which days are allowed, whatever the fields say: the schedule's exclusions."""
+
+
+class CronInvalid(ValueError):
+    """An expression that cannot be read; `offset` counts characters from its start."""
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """`@every D`: each whole multiple of `seconds` since 1970-01-01T00:00:00Z, in whatever zone."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """The five fields: sorted numbers, weekdays from 0 for Sunday. `either`: one fitting day field is enough."""
+
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    either: bool
+
+    def on(self, day: date) -> bool:
+        """Whether it has times on a day."""
+        return day.month in self.months and self.fits(day)
+
+    def fits(self, day: date) -> bool:
+        """Whether the day of the month and of the week are right, whatever the month."""
+        monthly, weekly = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        return monthly or weekly if self.either else monthly and weekly
+
+    def at(self, local: datetime) -> bool:
+        """Whether a local minute is one of its times."""
+        return local.minute in self.minutes and local.hour in self.hours and self.on(local.date())
+
+    def after(self, local: datetime, allowed: Days | None = None) -> datetime | None:
+        """The first of its times later than `local`, None where there is none within HORIZON_YEARS."""
+        day = local.date()
+        if self.on(day) and (allowed is None or allowed(day)):
+            found = self._later(local)
+            if found is not None:
+                return found
+        first = self._day(day, _DAY, allowed)
+        return None if first is None else datetime.combine(first, time(self.hours[0], self.minutes[0]))
+
+    def before(self, local: datetime, allowed: Days | None = None) -> datetime | None:
+        """The last of its times earlier than `local`, None where there is none within HORIZON_YEARS."""
+        day = local.date()
+        if self.on(day) and (allowed is None or allowed(day)):
+            found = self._earlier(local)
+            if found is not None:
+                return found
+        last = self._day(day, -_DAY, allowed)
+        return None if last is None else datetime.combine(last, time(self.hours[-1], self.minutes[-1]))
+
+    def _later(self, local: datetime) -> datetime | None:
+        """Within the day."""
+        hour = bisect_left(self.hours, local.hour)
+        if hour < len(self.hours) and self.hours[hour] == local.hour:
+            minute = bisect_right(self.minutes, local.minute)
+            if minute < len(self.minutes):
+                return local.replace(minute=self.minutes[minute], second=0, microsecond=0)
+            hour += 1
+        if hour == len(self.hours):
+            return None
+        return local.replace(hour=self.hours[hour], minute=self.minutes[0], second=0, microsecond=0)
+
+    def _earlier(self, local: datetime) -> datetime | None:
+        hour = bisect_right(self.hours, local.hour) - 1
+        if hour >= 0 and self.hours[hour] == local.hour:
+            # Within a minute that has begun, that minute itself is earlier.
+            begun = bool(local.second or local.microsecond)
+            minute = (bisect_right if begun else bisect_left)(self.minutes, local.minute) - 1
+            if minute >= 0:
+                return local.replace(minute=self.minutes[minute], second=0, microsecond=0)
+            hour -= 1
+        if hour < 0:
+            return None
+        return local.replace(hour=self.hours[hour], minute=self.minutes[-1], second=0, microsecond=0)
+
+    def _day(self, day: date, step: timedelta, allowed: Days | None) -> date | None:
+        """The nearest day with times beyond `day`."""
+        years = range(day.year - HORIZON_YEARS, day.year + HORIZON_YEARS + 1)
+        try:
+            while True:
+                day += step
+                while day.month not in self.months:
+                    # From here the next month is a step away, or most of a month.
+                    day = day.replace(day=1) - _DAY if step < timedelta() else _first_of_next_month(day)
+                if day.year not in years:
+                    return None
+                if self.on(day) and (allowed is None or allowed(day)):
+                    return day
+        except OverflowError:  # the years end at 1 and at 9999
+            return None
+
+
+def _first_of_next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+@lru_cache(maxsize=8192)
+def parse(text: str) -> Cron | Every:
+    """Reads an expression. Raises CronInvalid, which names the place and what to write."""
+    if "TZ=" in text:
+        where = text.index("CRON_TZ=" if "CRON_TZ=" in text else "TZ=")
+        zone = re.split(r"TZ=", text)[1].split(" ")[0]
+        raise CronInvalid(f"the time zone does not belong into cron: write timeZone: {zone or 'Europe/Berlin'}", where)
+    if text.lstrip().startswith("@"):
+        return _macro(text.strip())
+    found = [(match.group(), match.start()) for match in re.finditer(r"\S+", text)]
+    if len(found) != 5:
+        raise CronInvalid(_wrong_count(len(found)))
+    minutes, _ = _Field("minute", 0, 59).read(*found[0])
+    hours, _ = _Field("hour", 0, 23).read(*found[1])
+    days, any_day = _Field("day of the month", 1, 31).read(*found[2])
+    months, _ = _Field("month", 1, 12, _MONTHS).read(*found[3])
+    weekdays, any_weekday = _Field("day of the week", 0, 6, _WEEKDAYS).read(*found[4])
+    return Cron(
+        tuple(sorted(minutes)),
+        tuple(sorted(hours)),
+        frozenset(days),
+        frozenset(months),
+        frozenset(number % 7 for number in weekdays),
+        either=not any_day and not any_weekday,
+    )
+
+
+def _wrong_count(count: int) -> str:
+    fields = "minute, hour, day of the month, month, day of the week"
+    if count == 6:
+        return f"has 6 fields, five are wanted: {fields}; there are no seconds"
+    return f"has {count} field{'' if count == 1 else 's'}, five are wanted: {fields}, as in 30 2 * * *"
+
+
+def _macro(text: str) -> Cron | Every:
+    name, _, rest = text.partition(" ")
+    if name == "@every":
+        return Every(_every(rest.strip()))
+    if text in MACROS:
+        found = parse(MACROS[text])
+        assert isinstance(found, Cron)
+        return found
+    if name == "@reboot":
+        raise CronInvalid("there is no @reboot: a cluster does not start over; make a run with nexus run")
+    known = [*MACROS, "@every"]
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known[:-1])} and @every 90m"
+    raise CronInvalid(f"there is no {text}: {hint}")
+
+
+def _every(text: str) -> int:
+    offset = len("@every ")
+    if not re.fullmatch(r"(\d{1,9}(\.\d{1,3})?[hms])+", text):
+        raise CronInvalid(f"@every wants a duration of h, m and s, as in @every 1h30m; {text!r} is none", offset)
+    units = {"h": 3_600, "m": 60, "s": 1}
+    seconds = sum(Decimal(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([hms])", text))
+    if seconds != int(seconds):
+        raise CronInvalid(f"@every {text} is no whole number of seconds", offset)
+    if seconds < 60:
+        raise CronInvalid(f"@every {text} is too often: at least 60s", offset)
+    if seconds > _MOST_EVERY:
+        raise CronInvalid(f"@every {text} is too seldom: at most 366 days, 8784h", offset)
+    return int(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """One of the five: its name, the numbers it may have, and the words for them."""
+
+    name: str
+    low: int
+    high: int
+    words: tuple[str, ...] = ()
+
+    def read(self, text: str, offset: int) -> tuple[set[int], bool]:
+        """Its numbers, and whether it is a star."""
+        numbers: set[int] = set()
+        star = False
+        for part in text.split(","):
+            try:
+                found, whole = self._part(part)
+            except CronInvalid as error:
+                raise CronInvalid(f"{self.name} {text}: {error.message}", offset) from None
+            numbers.update(found)
+            star |= whole
+            offset += len(part) + 1
+        return numbers, star
+
+    def _part(self, text: str) -> tuple[range, bool]:
+        span, slash, step_text = text.partition("/")
+        step = self._step(step_text) if slash else 1
+        if span in ("*", "?"):
+            # As in Kubernetes: */2 is no star, so that with a day of the week either of the two is enough.
+            return range(self.low, self.high + 1, step), step == 1
+        low_text, hyphen, high_text = span.partition("-")
+        low = self._number(low_text)
+        high = self._number(high_text) if hyphen else self.high if slash else low
+        if low > high:
+            raise CronInvalid(f"{span} goes down: write it as {self._around(low, high)}")
+        return range(low, high + 1, step), False
+
+    def _around(self, low: int, high: int) -> str:
+        """Two ranges for one that goes over the end."""
+        parts = [(low, self.high), (self.low, high)]
+        return ",".join(str(start) if start == end else f"{start}-{end}" for start, end in parts)
+
+    def _step(self, text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) == 0:
+            raise CronInvalid(f"the step {text!r} is no number from 1")
+        return int(text)
+
+    def _number(self, text: str) -> int:
+        lowered = text.lower()
+        if lowered in self.words:
+            return self.low + self.words.index(lowered)
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+            raise CronInvalid(self._no_number(text))
+        high = 7 if self.words is _WEEKDAYS else self.high
+        if not self.low <= int(text) <= high:
+            raise CronInvalid(f"{text} is not from {self.low} to {high}")
+        return int(text)
+
+    def _no_number(self, text: str) -> str:
+        if not text:
+            return "a number is missing"
+        close = [word for word in self.words if text.lower().startswith(word)]
+        close += difflib.get_close_matches(text.lower(), self.words, n=1)
+        if close:
+            return f"{text} is not known: did you mean {close[0].upper()}?"
+        upper = text.upper()
+        if upper in ("L", "W", "H") or "#" in text or re.fullmatch(r"\d+[LW]|L\d*|L?W", upper):
+            return f"{text} is of another cron: Kubernetes has numbers, names, lists, ranges and steps"
+        names = f", or {self.words[0].upper()} to {self.words[-1].upper()}" if self.words else ""
+        return f"{text} is no number from {self.low} to {self.high}{names}"

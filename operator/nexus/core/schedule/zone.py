@@ -1,0 +1,110 @@
+"""Time zones: which there are, and which instants a local time stands for."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+_SECOND = timedelta(seconds=1)
+# Of the machine, not of the world: each may mean another zone elsewhere.
+_NOT_PORTABLE = ("local", "localtime", "posixrules", "factory")
+
+
+class ZoneUnknown(ValueError):
+    """There is no such time zone."""
+
+
+class Clock(StrEnum):
+    """What the clocks do at a local time."""
+
+    PLAIN = "plain"
+    """It comes once."""
+    SKIPPED = "skipped"
+    """It does not exist: clocks jump over it."""
+    TWICE = "twice"
+    """It comes twice: clocks go back over it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A local time on the line of instants: its first instant or, where it is skipped, the one of the jump; in UTC."""
+
+    at: datetime
+    clock: Clock
+
+
+@lru_cache(maxsize=1024)
+def find(name: str) -> ZoneInfo:
+    """The zone of an IANA name. Raises ZoneUnknown with the name that was meant."""
+    try:
+        if name.lower() in _NOT_PORTABLE or name.startswith(("posix/", "right/")):
+            raise ValueError
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ZoneUnknown(f"there is no time zone {name}: {_meant(name)}") from None
+
+
+def _meant(name: str) -> str:
+    known = {zone.lower(): zone for zone in available_timezones()}
+    cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(known.values()) if "/" in zone}
+    lowered = name.lower().replace(" ", "_")
+    close = difflib.get_close_matches(lowered, known, n=1, cutoff=0.75)
+    if close:
+        return f"did you mean {known[close[0]]}?"
+    close = difflib.get_close_matches(lowered.rpartition("/")[2], cities, n=1, cutoff=0.8)
+    if close:
+        return f"did you mean {cities[close[0]]}?"
+    return "write it as in Europe/Berlin or Asia/Kolkata, or UTC"
+
+
+def wall(instant: datetime, zone: tzinfo) -> datetime:
+    """What clocks show at an instant, without the zone; `fold` is 1 in the second pass of a repeated time."""
+    return instant.astimezone(zone).replace(tzinfo=None)
+
+
+def place(local: datetime, zone: tzinfo) -> Placed:
+    """The instant of a local time (without a zone, `fold` of no matter)."""
+    first = local.replace(tzinfo=zone, fold=0)
+    before, after = _offset(first), _offset(first.replace(fold=1))
+    if before == after:
+        return Placed((local - before).replace(tzinfo=UTC, fold=0), Clock.PLAIN)
+    if before > after:
+        return Placed((local - before).replace(tzinfo=UTC, fold=0), Clock.TWICE)
+    # Skipped: PEP 495 gives the offsets before and after the jump, which lies between the two readings.
+    early, late = (local - after).replace(tzinfo=UTC, fold=0), (local - before).replace(tzinfo=UTC, fold=0)
+    return Placed(change(early, late, zone), Clock.SKIPPED)
+
+
+def change(early: datetime, late: datetime, zone: tzinfo) -> datetime:
+    """The first instant with the offset of `late`, where the offset changes once between `early` and `late`: clocks
+    change at whole seconds."""
+    early, late = early.replace(microsecond=0), late.replace(microsecond=0)
+    new = _offset(late.astimezone(zone))
+    while late - early > _SECOND:
+        middle = early + timedelta(seconds=(late - early) // _SECOND // 2)
+        if _offset(middle.astimezone(zone)) == new:
+            late = middle
+        else:
+            early = middle
+    return late
+
+
+def repeat_end(instant: datetime, zone: tzinfo) -> datetime | None:
+    """In the second pass of a repeated local time, the local time at which the repeat ends; else None."""
+    aware = instant.astimezone(zone)
+    if not aware.fold:
+        return None
+    was = _offset(aware.replace(fold=0))
+    at = instant.astimezone(UTC)
+    # The clocks went back at most as long ago as they went back.
+    return (change(at - (was - _offset(aware)), at, zone) + was).replace(tzinfo=None)
+
+
+def _offset(aware: datetime) -> timedelta:
+    offset = aware.utcoffset()
+    assert offset is not None
+    return offset
