@@ -18,6 +18,7 @@ from nexus.api import rules
 from nexus.api.base import API_VERSION, GROUP, VERSION
 from nexus.api.rules import RULES, Rule
 from nexus.api.run import WorkflowRun
+from nexus.api.tasks import TASK_TYPES
 from nexus.api.workflow import Workflow
 
 pytestmark = pytest.mark.cluster
@@ -94,7 +95,7 @@ CASES = {
         rules.ONE_TASK_TYPE,
         one(http={"url": "http://x"}),
         one(http={"url": "http://x"}, bash={"command": "true"}),
-        says="task a must have exactly one of python, http, bash, sql and container",
+        says=f"task a must have exactly one of {', '.join(TASK_TYPES[:-1])} and {TASK_TYPES[-1]}",
     ),
     "no task type": Case(
         rules.ONE_TASK_TYPE, one(container={"image": "x"}), {"tasks": [{"name": "bare"}]}, says="task bare must"
@@ -113,6 +114,18 @@ CASES = {
     ),
     "a triggerRule with an empty list of dependencies": Case(
         rules.TRIGGER_RULE_NEEDS_DEPENDENCIES, one(dependsOn=[]), one(triggerRule="AllSucceeded", dependsOn=[])
+    ),
+    "the env of a pod on a workflow task": Case(
+        rules.NO_POD_FIELDS,
+        one(workflow={"name": "price", "params": {"a": [1, None]}}),
+        one(workflow={"name": "price"}, env=[{"name": "A", "value": "x"}]),
+        says="spec.tasks[0]: Forbidden",
+    ),
+    "a hyphen in the name of an output": Case(
+        rules.OUTPUT_NAMES,
+        {"tasks": [task("a")], "outputs": {"_a1": "${{ tasks.a.output.n }}"}},
+        {"tasks": [task("a")], "outputs": {"a-1": "x"}},
+        says="spec.outputs: Invalid value",
     ),
     "an unknown dependency": Case(
         rules.KNOWN_DEPENDENCIES,
