@@ -49,6 +49,11 @@ troubles = st.sampled_from(
     ]
 )
 
+fan_outs = st.fixed_dictionaries(
+    {"items": st.lists(st.sampled_from([1, "eu", None]), max_size=4)},
+    optional={"parallelism": st.integers(1, 3), "maxFailedItems": st.integers(0, 2)},
+)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -78,6 +83,8 @@ def dags(draw: st.DrawFn, *, timed: bool, names: Sequence[str] = NAMES, least: i
             fields["when"] = f'${{{{ get(tasks["{depends_on[0]}"].output, "n", 1) == 1 }}}}'
         if draw(st.integers(0, 5)) == 0:
             fields["allowFailure"] = True
+        if draw(st.integers(0, 4)) == 0:
+            fields["forEach"] = draw(fan_outs)
         if draw(st.booleans()):
             fields["retry"] = draw(retries)
         if draw(st.integers(0, 4)) == 0:
@@ -128,7 +135,9 @@ def holds(subject: Story, case: Case) -> None:
     for entry in tasks.values():
         dependencies = entry.depends_on or ()
         if entry.name not in made:
-            assert phases[entry.name] not in (TaskPhase.SUCCEEDED, TaskPhase.CANCELLED)
+            empty = entry.for_each is not None and entry.for_each.items == []
+            assert phases[entry.name] is not TaskPhase.SUCCEEDED or empty
+            assert phases[entry.name] is not TaskPhase.CANCELLED
             continue
         rule = entry.trigger_rule or TriggerRule.ALL_SUCCEEDED
         endings = [(name, counted(tasks[name], phases[name])) for name in dependencies]
@@ -136,6 +145,8 @@ def holds(subject: Story, case: Case) -> None:
         for dependency in dependencies:
             assert dependency not in made[made.index(entry.name) :], f"{entry.name} ran before {dependency} had ended"
     for name in made:
+        if tasks[name].for_each is not None:
+            continue  # of an item too no attempt is made twice: its Jobs' names hold item and ordinal
         ordinals = [ordinal for task_name, ordinal in subject.witness.order if task_name == name]
         assert ordinals == sorted(set(ordinals))
     # Nothing is left that runs, and nothing is written about a run that has ended.
