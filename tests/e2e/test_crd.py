@@ -61,7 +61,7 @@ def task(name: str = "a", **fields: Any) -> Object:
     return {"name": name, **({} if TYPES & fields.keys() else {"bash": {"command": "true"}}), **fields}
 
 
-TYPES = {"python", "http", "bash", "sql", "container"}
+TYPES = set(TASK_TYPES)
 SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}
 CONFIG = {"configMapKeyRef": {"name": "c", "key": "k"}}
 
@@ -126,6 +126,35 @@ CASES = {
         {"tasks": [task("a")], "outputs": {"_a1": "${{ tasks.a.output.n }}"}},
         {"tasks": [task("a")], "outputs": {"a-1": "x"}},
         says="spec.outputs: Invalid value",
+    ),
+    "an approval with the fields of a pod": Case(
+        rules.NO_POD, one(approval={}, timeoutSeconds=60), one(approval={}, env=[{"name": "A"}])
+    ),
+    "a wait that is retried": Case(rules.NO_POD, one(wait={"seconds": 1}), one(wait={"seconds": 1}, retry={})),
+    "a wait with a limit": Case(
+        rules.WAIT_WITHOUT_LIMITS, one(wait={"seconds": "${{ params.x }}"}), one(wait={"seconds": 1}, timeoutSeconds=5)
+    ),
+    "a wait for two things": Case(
+        rules.SECONDS_OR_UNTIL,
+        one(wait={"until": "2026-11-23T10:00:00Z"}),
+        one(wait={"seconds": 1, "until": "2026-11-23T10:00:00Z"}),
+    ),
+    "a wait until a time without an offset": Case(
+        rules.TIME_WITH_OFFSET,
+        one(wait={"until": "2026-11-23T10:00:00.5+01:00"}),
+        one(wait={"until": "2026-11-23T10:00:00"}),
+    ),
+    "a name in tasks and in finally": Case(
+        rules.FINALLY_NAMES,
+        {"tasks": [task("a")], "finally": [task("b")]},
+        {"tasks": [task("a")], "finally": [task("b"), task("a")]},
+        says="spec.finally",
+    ),
+    "more than 500 tasks together": Case(
+        rules.TASKS_TOGETHER,
+        {"tasks": [task(f"t{i}") for i in range(250)], "finally": [task(f"f{i}") for i in range(250)]},
+        {"tasks": [task(f"t{i}") for i in range(250)], "finally": [task(f"f{i}") for i in range(251)]},
+        says="spec.finally",
     ),
     "an unknown dependency": Case(
         rules.KNOWN_DEPENDENCIES,
@@ -459,6 +488,16 @@ def large(names: Callable[[int], str], dependencies: int, **fields: Any) -> Obje
     return {"tasks": tasks}
 
 
+def halved(spec: Object) -> Object:
+    """The second half of the tasks in `finally`; each list is a ring of its own."""
+    parts = {"tasks": spec["tasks"][:250], "finally": spec["tasks"][250:]}
+    for tasks in parts.values():
+        names = [entry["name"] for entry in tasks]
+        for i, entry in enumerate(tasks):
+            entry["dependsOn"] = [names[(i - j - 1) % 250] for j in range(len(entry["dependsOn"]))]
+    return parts
+
+
 def variables(count: int) -> list[Object]:
     return [{"name": f"V{i}", "value": "x"} for i in range(count)]
 
@@ -467,6 +506,7 @@ def variables(count: int) -> list[Object]:
 LARGEST = {
     "500 tasks with 100 dependencies each": large("t{}".format, 100, when="${{ true }}", env=variables(79)),
     "names of 40 characters": large(lambda i: f"{i:03d}-{'n' * 36}", 66),
+    "250 tasks and 250 in finally": halved(large("t{}".format, 100, when="${{ true }}", env=variables(79))),
     "texts": large("t{}".format, 10, python={"code": "x" * 2_600}, when=f"${{{{ {'x' * 200} }}}}"),
     "variables": large("t{}".format, 10, env=variables(101)),
 }

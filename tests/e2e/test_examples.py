@@ -31,6 +31,7 @@ CASES: dict[str, tuple[str, Object]] = {
     "in-bulk": ("conditions", {"size": 2_000, "notify": False}),
     "tidy": ("finally", {}),
     "tidy-failed": ("finally", {"rows": 0}),
+    "release": ("release", {"ask": False}),
     "params": ("params", {"customer": "acme"}),
     "params-few": ("params", {"customer": "acme", "regions": ["eu"], "limit": 1, "percent": 12}),
     "fan-out": ("fan-out", {}),
@@ -94,6 +95,8 @@ def locally(name: str) -> Object:
         words += ["--param", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     if workflow == "sales":
         words = [sys.executable, str(EXAMPLES / "orders" / "serve.py"), *words, "--param", "orders={url}"]
+    if workflow == "release":
+        words += ["--approve", "go-ahead"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "operator")}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=120)
     assert done.returncode in (0, 1), done.stderr

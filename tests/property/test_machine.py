@@ -35,6 +35,7 @@ class Life(RuleBasedStateMachine):
         self.case: Case
         self.story: Story | None = None
         self.cancelled = False
+        self.approvals: list[dict[str, str]] = []
 
     @property
     def told(self) -> Story:
@@ -75,6 +76,16 @@ class Life(RuleBasedStateMachine):
     def cancel(self, how: str) -> None:
         self.cancelled = True
         self._patch(cancel=how)
+
+    @rule(which=st.integers(0, 20), decision=st.sampled_from(["Approved", "Rejected"]))
+    def decide(self, which: int, decision: str) -> None:
+        """About any task, whether it waits for approval or not."""
+        names = [entry.name for _, entry in self.case.spec.every_task()]
+        known = self.approvals
+        name = names[which % len(names)]
+        if name not in {approval["task"] for approval in known}:
+            self.approvals = [*known, {"task": name, "decision": decision, "by": "ann"}]
+            self._patch(approvals=self.approvals)
 
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 

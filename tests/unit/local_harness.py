@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.local.bindings import Bindings
+from nexus.adapters.local.questions import Ask
 from nexus.adapters.local.run import run
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
@@ -87,12 +88,14 @@ def run_here(
     search_path: Path = Path("/nonexistent"),
     watcher: Watcher | None = None,
     workflows: Mapping[str, Definition] | None = None,
+    ask: Ask | None = None,
 ) -> Ran:
-    """Run a definition to its end."""
+    """Run a definition to its end; `ask` answers its approval tasks."""
     watcher = watcher or Watcher()
     fact = RunFact("default", "test-x7k2p", str(uuid4()), datetime.now(UTC), workflow="test", params=params or {})
     with CelEvaluator() as evaluator:
-        ended = asyncio.run(run(fact, definition, bindings or Bindings(), search_path, watcher, evaluator, workflows))
+        at_work = run(fact, definition, bindings or Bindings(), search_path, watcher, evaluator, workflows, ask)
+        ended = asyncio.run(at_work)
     return Ran(ended.status, ended.outputs, watcher, ended.interrupted)
 
 

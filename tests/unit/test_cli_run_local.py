@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -257,8 +258,12 @@ def test_ctrl_c_cancels_the_run_and_exits_130(tmp_path: Path) -> None:
 # On a terminal
 
 
-def on_a_terminal(*arguments: str, **env: str) -> str:
-    """All that the program writes to a terminal of 24 lines by 80 columns."""
+CTRL_C = "\x03"
+
+
+def on_a_terminal(*arguments: str, typed: Sequence[tuple[str, str]] = (), status: int = 0, **env: str) -> str:
+    """All that the program writes to a terminal of 24 lines by 80 columns; of `typed`, each text is typed once what
+    stands before it was written."""
     ours, theirs = pty.openpty()
     program = subprocess.Popen(
         [*COMMAND, *arguments],
@@ -270,15 +275,22 @@ def on_a_terminal(*arguments: str, **env: str) -> str:
     )
     os.close(theirs)
     written = b""
+    left = list(typed)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
+        if left and left[0][0].encode() in written:
+            text = left.pop(0)[1]
+            if text == CTRL_C:  # no terminal of a session, which would turn the key into the signal
+                program.send_signal(signal.SIGINT)
+            else:
+                os.write(ours, text.encode())
         if select.select([ours], [], [], 0.5)[0]:
             try:
                 written += os.read(ours, 65536)
             except OSError:  # EIO: the other end is closed
                 break
     os.close(ours)
-    assert program.wait(10) == 0
+    assert program.wait(10) == status
     return written.decode()
 
 
@@ -294,6 +306,82 @@ def test_a_terminal_shows_the_tasks_live_and_their_lines_above(tmp_path: Path) -
     last = plain[plain.rindex("3/3") :]
     assert re.search(r"✓ one .*\r\n  ✓ two .*\r\n    ✓ three ", last)
     assert "Critical path" in last
+
+
+GATE = {"name": "gate", "approval": {"message": "Load ${{ tasks.count.output.rows }} rows?"}, "dependsOn": ["count"]}
+ROWS = bash("count", "echo rows:=1200 >> $NEXUS_OUTPUT")
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_approval_is_asked_for_on_a_terminal(tmp_path: Path, term: str) -> None:
+    file = str(write(tmp_path, workflow(ROWS, GATE, bash("load", "true", "gate"))))
+    asks = "gate: Load 1200 rows? [y/n] "
+    typed = [(asks, "maybe\n"), ("maybe", "y\n"), ("comment (may be empty): ", "fine by me\n")]
+
+    text = on_a_terminal("run", "-f", file, "--local", TERM=term, typed=typed)
+
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    assert plain.count(asks) == 2
+    assert '"comment": "fine by me"' in plain
+    assert "Succeeded in" in plain
+
+
+def test_a_person_who_says_no_on_a_terminal_fails_the_run(tmp_path: Path) -> None:
+    file = str(write(tmp_path, workflow(ROWS, GATE, bash("load", "true", "gate"))))
+    typed = [("[y/n] ", "no\n"), ("comment (may be empty): ", "\n")]
+
+    text = on_a_terminal("run", "-f", file, "--local", TERM="dumb", typed=typed, status=1)
+
+    assert re.search(r"gate +Failed .*Rejected: rejected by ", text)
+
+
+def test_ctrl_c_ends_a_question_and_the_run(tmp_path: Path) -> None:
+    file = str(write(tmp_path, workflow(ROWS, GATE, **{"finally": [bash("tidy", "echo tidied up")]})))
+
+    text = on_a_terminal("run", "-f", file, "--local", TERM="dumb", typed=[("[y/n] ", CTRL_C)], status=130)
+
+    assert re.search(r"gate +Cancelled", text)
+    assert "| tidied up" in text
+
+
+def test_without_a_terminal_an_approval_is_answered_beforehand_or_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(ROWS, GATE, bash("load", "true", "gate")))
+
+    refused = nexus("run", "-f", file, "--local")
+    assert refused.code == 2
+    assert "task gate, approval: a person is asked for approval, and there is no terminal to ask on" in refused.stderr
+    assert "--approve gate" in refused.stderr
+
+    approved = nexus("run", "-f", file, "--local", "-o", "json", "--approve", "gate")
+    assert approved.code == 0
+    assert approved.json["spec"]["approvals"][0]["decision"] == "Approved"
+    rejected = nexus("run", "-f", file, "--local", "--reject", "gate")
+    assert rejected.code == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--approve", "gaet"], "--approve gaet: there is no such task: did you mean gate?"),
+        (["--reject", "count"], "--reject count: the task waits for no approval: those that do are gate"),
+        (["--approve", "gate", "--reject", "gate"], "--approve gate: and --reject gate, give one of them"),
+    ],
+)
+def test_an_answer_to_what_is_not_asked_is_refused(tmp_path: Path, flags: list[str], words: str) -> None:
+    answer = nexus("run", "-f", write(tmp_path, workflow(ROWS, GATE)), "--local", *flags)
+
+    assert answer.code == 2
+    assert words in answer.stderr
+
+
+def test_a_run_that_is_steered_by_its_file_is_refused_here(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(bash("one")), workflow_run(suspend=True, cancel="Graceful"))
+
+    answer = nexus("run", "-f", file, "--local")
+
+    assert answer.code == 2
+    assert "suspend: steers runs in a cluster, and nobody could here: take it out" in answer.stderr
+    assert "cancel: steers" in answer.stderr
 
 
 def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path) -> None:

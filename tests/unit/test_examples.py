@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.builders import approval
 
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.local.bindings import Bindings
+from nexus.adapters.local.questions import Ask
 from nexus.adapters.local.run import Finished, run
 from nexus.api.manifest import read
-from nexus.api.run import WorkflowRunStatus
+from nexus.api.run import Approval, TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import Workflow
+from nexus.core.approval import question
 from nexus.core.definition import Definition, prepare
 from nexus.core.facts import RunFact
 from nexus.core.params import resolve
@@ -78,11 +81,13 @@ def others(name: str) -> dict[str, Definition]:
     return {str(other.metadata["name"]): prepare(other.spec) for other in found}
 
 
-def execute(name: str, evaluator: CelEvaluator, log: Log | None = None, /, **given: Any) -> Finished:
+def execute(
+    name: str, evaluator: CelEvaluator, log: Log | None = None, /, person: Ask | None = None, **given: Any
+) -> Finished:
     spec = workflow(name).spec
     fact = RunFact("default", f"{name}-test1", "uid", datetime.now(UTC), name)
     fact = dataclasses.replace(fact, params=resolve(spec.params or [], given, fact, evaluator))
-    return asyncio.run(run(fact, prepare(spec), Bindings(), EXAMPLES, log or Log(), evaluator, others(name)))
+    return asyncio.run(run(fact, prepare(spec), Bindings(), EXAMPLES, log or Log(), evaluator, others(name), person))
 
 
 def phases(finished: Finished) -> dict[str, str]:
@@ -167,6 +172,26 @@ def test_finally_tidies_up_and_tells_of_failures(rows: int, phase: str, alarm: s
     assert (ends["statistics"], ends["publish"]) == (("Failed", "Succeeded") if rows else ("Omitted", "Omitted"))
     if not rows:
         assert finished.outputs["alarm"] == {"phase": "Failed"}
+
+
+@pytest.mark.parametrize(("decision", "phase"), [("Approved", "Succeeded"), ("Rejected", "Failed")])
+def test_a_release_waits_for_a_person_and_then_for_its_time(decision: str, phase: str, evaluator: CelEvaluator) -> None:
+    asked = []
+
+    async def ask(task: TaskStatus) -> Approval:
+        asked.append(question(task.message or ""))
+        return approval("go-ahead", decision)
+
+    finished = execute("release", evaluator, person=ask)
+    assert finished.status.phase == phase
+    assert asked == ["Release 1.4.2?"]
+    assert finished.outputs.get("everywhere", {}) == ({"by": "ann"} if phase == "Succeeded" else {})
+
+
+def test_a_release_that_nobody_is_asked_about_goes_out(evaluator: CelEvaluator) -> None:
+    finished = execute("release", evaluator, ask=False)
+    assert phases(finished)["go-ahead"] == "Skipped"
+    assert finished.outputs["everywhere"] == {"by": "nobody"}
 
 
 def test_params_have_defaults_and_may_be_left_out(evaluator: CelEvaluator) -> None:

@@ -49,6 +49,8 @@ class Reason(StrEnum):
     PARALLELISM = "Parallelism"
     RETRY_DELAY = "RetryDelay"
     SUSPENDED = "Suspended"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    WAITING = "Waiting"
     STARTING = "Starting"
     UNSCHEDULABLE = "Unschedulable"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -72,6 +74,8 @@ class Reason(StrEnum):
     INVALID_ITEMS = "InvalidItems"
     ITEMS_FAILED = "ItemsFailed"
     EXPRESSION_ERROR = "ExpressionError"
+    REJECTED = "Rejected"
+    INVALID_WAIT = "InvalidWait"
     JOB_DELETED = "JobDeleted"
     POD_DELETED = "PodDeleted"
     JOB_REFUSED = "JobRefused"
@@ -106,6 +110,8 @@ _MEANING: dict[Reason, str] = {
     Reason.PARALLELISM: "maxParallelTasks of the run are running already.",
     Reason.RETRY_DELAY: "An attempt failed; the next one starts when its delay is over.",
     Reason.SUSPENDED: "The run is suspended: nothing new is started until it is resumed.",
+    Reason.AWAITING_APPROVAL: "A person has to decide, with `nexus approve`.",
+    Reason.WAITING: "A wait is not over; dueTime says when it will be.",
     Reason.STARTING: "The pod is there, its container is not running yet.",
     Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
     Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",
@@ -127,6 +133,8 @@ _MEANING: dict[Reason, str] = {
     Reason.INVALID_ITEMS: "forEach gives no list, or more than 1,000 items; nothing was started.",
     Reason.ITEMS_FAILED: "More than maxFailedItems of a fan-out failed; its output has null in their places.",
     Reason.EXPRESSION_ERROR: "An expression failed or went over its budget; no retry.",
+    Reason.REJECTED: "A person rejected it, or nobody decided within timeoutSeconds.",
+    Reason.INVALID_WAIT: "What the wait's fields give is no time to wait for, or more than a year away.",
     Reason.JOB_DELETED: "Somebody deleted the Job while the task ran; counts as a failed attempt.",
     Reason.POD_DELETED: "Somebody deleted the pod while the task ran; counts as a failed attempt.",
     Reason.JOB_REFUSED: "The API server refuses the Job.",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nexus.api.run import WorkflowRunSpec
-from nexus.api.tasks import TASK_TYPES
+from nexus.api.tasks import FIELDS_OF_PODS, PODLESS, TASK_TYPES
 
 NAME_LIMIT = 63
 """Characters in the name of a Workflow or WorkflowRun: the length of a label's value, which both become."""
@@ -115,7 +115,6 @@ FINALLY_NAMES = Rule(
     ".all(n, self.finally.all(t, !(t.name in n)))",
     "tasks and finally share their names: a task of finally cannot have the name of another task",
     field=".finally",
-    reason="FieldValueDuplicate",
 )
 TASKS_TOGETHER = Rule(
     "!has(self.finally) || self.tasks.size() + self.finally.size() <= 500",
@@ -123,6 +122,23 @@ TASKS_TOGETHER = Rule(
     field=".finally",
 )
 UNIQUE_DEPENDENCIES = unique("dependsOn", "x")
+NO_POD = Rule(
+    f"!({' || '.join(f'has(self.{kind})' for kind in PODLESS)}) || "
+    f"!({' || '.join(f'has(self.{field})' for field in (*FIELDS_OF_PODS, 'forEach'))})",
+    f"{_words(PODLESS)} run no pod: take out {_words((*FIELDS_OF_PODS, 'forEach'))}",
+    reason="FieldValueForbidden",
+)
+WAIT_WITHOUT_LIMITS = Rule(
+    "!has(self.wait) || !(has(self.timeoutSeconds) || has(self.deadlineSeconds))",
+    "a wait takes as long as it says: take timeoutSeconds and deadlineSeconds out",
+    reason="FieldValueForbidden",
+)
+SECONDS_OR_UNTIL = _exactly_one(("seconds", "until"), "wait", "keep one of them")
+TIME_WITH_OFFSET = Rule(
+    r"self.contains('${{') || "
+    r"self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{5,8}([.][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$')",
+    "until is a time with an offset: write it as 2026-11-23T10:00:00Z or 2026-11-23T11:00:00+01:00",
+)
 CODE_OR_CALL = _exactly_one(("code", "call"), "python", "code is run as it stands, call names a function of the image")
 WITH_NEEDS_CALL = Rule(
     "!has(self.with) || has(self.call)",
@@ -227,13 +243,18 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("WorkflowSpec", "tasks"): (KNOWN_DEPENDENCIES,),
     ("WorkflowSpec", "finally"): (KNOWN_DEPENDENCIES,),
     ("WorkflowSpec", "outputs"): (OUTPUT_NAMES,),
-    ("Task", None): (ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES, NO_POD_FIELDS),
+    ("Task", None): (
+        *(ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES),
+        *(NO_POD_FIELDS, NO_POD, WAIT_WITHOUT_LIMITS),
+    ),
     ("Task", "dependsOn"): (UNIQUE_DEPENDENCIES,),
     ("Task", "when"): (_one_whole_expression("when", "tasks.load.output.rows > 0"),),
     ("Param", None): (PATTERN_IS_FOR_TEXT, BOUNDS_ARE_FOR_NUMBERS, MINIMUM_UP_TO_MAXIMUM),
     ("Python", None): (CODE_OR_CALL, WITH_NEEDS_CALL),
     ("Python", "code"): (_no_expression("python code", "read it from `params` or `input`"),),
     ("Http", "result"): (_one_whole_expression("result", "response.json.total"),),
+    ("Wait", None): (SECONDS_OR_UNTIL,),
+    ("Wait", "until"): (TIME_WITH_OFFSET,),
     ("Bash", "command"): (_no_expression("a bash command", "read it from $PARAM_NAME, $NEXUS_CONTEXT or env"),),
     ("Sql", "query"): (_no_expression("a query", "write :name, and give the value in parameters"),),
     ("EnvVar", None): (VALUE_OR_SOURCE,),

@@ -171,6 +171,8 @@ class TaskStatus(Model):
     """When the task ended."""
     next_attempt_time: Time | None = None
     """When the next attempt is due."""
+    due_time: Time | None = None
+    """When a wait is over."""
     attempt_records: Annotated[list[AttemptRecord], Field(max_length=5)] | None = None
     """The last five attempts that have ended, oldest first. Absent for a task whose first attempt succeeded, unless
     recordLogLines is set. All records of a run together have a limit of size."""

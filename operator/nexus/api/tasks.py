@@ -27,7 +27,10 @@ Function = Annotated[
 StatusCode = Annotated[int, Field(ge=100, le=599)]
 StatusClass = Annotated[str, StringConstraints(pattern=r"^[1-5]xx$", max_length=3)]
 Image = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
-Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
+MOST_SECONDS = 31_536_000
+"""A year: the longest that anything may take or wait."""
+Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS)]
+Expression = Annotated[str, StringConstraints(pattern=r"^\$\{\{.*\}\}$", max_length=1_100)]
 
 
 class TriggerRule(StrEnum):
@@ -214,8 +217,26 @@ class ChildWorkflow(Model):
     """Values for that Workflow's params; expressions are rendered deep and keep their types."""
 
 
+class Gate(Model):
+    """A person decides: `nexus approve RUN TASK`, or with --reject. No pod runs. `timeoutSeconds` without a decision
+    rejects. The output is {by, comment, time}."""
+
+    message: Annotated[str, StringConstraints(max_length=1_024)] | None = None
+    """What is asked. `${{ }}` is rendered."""
+
+
+class Wait(Model):
+    """A timer: exactly one of `seconds` and `until`, at most a year. No pod runs."""
+
+    seconds: Seconds | Expression | None = None
+    """Seconds to wait, or one whole `${{ }}` that gives them."""
+    until: Annotated[str, StringConstraints(min_length=1, max_length=1_100)] | None = None
+    """The time to wait for, RFC 3339 with an offset: 2026-11-23T10:00:00Z. `${{ }}` is rendered. One that has passed is
+    due at once."""
+
+
 class Task(Model):
-    """A node of the DAG: exactly one of python, http, bash, sql, container and workflow."""
+    """A node of the DAG: exactly one of python, http, bash, sql, container, workflow, approval and wait."""
 
     name: TaskName
     """Name of the task, unique in the workflow."""
@@ -246,6 +267,10 @@ class Task(Model):
     """Run an image."""
     workflow: ChildWorkflow | None = None
     """Run another Workflow; the task ends as that run does, and its outputs are the task's output."""
+    approval: Gate | None = None
+    """Wait for a person's decision."""
+    wait: Wait | None = None
+    """Wait for so long, or until a time."""
     env: Annotated[list[EnvVar], Field(max_length=200)] | None = None
     """Environment variables of the container."""
     env_from: Annotated[list[EnvFrom], Field(max_length=50)] | None = None
@@ -266,4 +291,8 @@ class Task(Model):
     and for the run's phase."""
 
 
-TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container", "workflow")
+TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container", "workflow", "approval", "wait")
+PODLESS = ("approval", "wait")
+"""Types of tasks that execute nothing."""
+FIELDS_OF_PODS = ("env", "envFrom", "retry", "startTimeoutSeconds", "recordLogLines")
+"""Fields of a task that mean nothing without a pod."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from nexus.adapters.kube.api import WORKFLOWS, Conflict, KubeApi, NotFound
@@ -24,7 +25,8 @@ async def check(api: KubeApi, evaluator: Evaluator, key: RunKey, now: datetime) 
     recorded = body.get("status") or {}
     if recorded.get("observedGeneration") == generation:
         return
-    result = await asyncio.to_thread(checked, lambda: WorkflowSpec.model_validate(body["spec"]), evaluator, key.name)
+    read = partial(WorkflowSpec.model_validate, body["spec"])
+    result = await asyncio.to_thread(checked, read, evaluator, now, key.name)
     status = _status(
         result, generation, sum(len(body["spec"].get(key) or ()) for key in ("tasks", "finally")), recorded, now
     )

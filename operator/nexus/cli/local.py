@@ -6,7 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from nexus.adapters.local.place import container_runtime
 from nexus.adapters.local.run import Finished, run
 from nexus.api.base import API_VERSION, format_time
 from nexus.api.manifest import Document
-from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
+from nexus.api.run import Approval, Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
-from nexus.cli import given, summary, view
+from nexus.cli import asking, given, summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
 from nexus.cli.manifests import Manifest, RunDocument, load, of_params, read_text
 from nexus.core.definition import Definition, prepare, waits_for
@@ -49,16 +49,28 @@ class Prepared:
     """The Workflows that child runs execute."""
 
 
-async def run_local(file: str, param_texts: Sequence[str], secret_texts: Sequence[str], *, as_json: bool) -> Exit:
+@dataclass(frozen=True)
+class Answers:
+    """What is said beforehand to approval tasks, by their names, and whether the others can be asked about."""
+
+    approve: Sequence[str] = ()
+    reject: Sequence[str] = ()
+    terminal: bool = False
+
+
+async def run_local(
+    file: str, param_texts: Sequence[str], secret_texts: Sequence[str], answers: Answers, *, as_json: bool
+) -> Exit:
     """Run the Workflow of a file on this machine. Raises Refused, before anything was started."""
     with CelEvaluator() as evaluator:
-        prepared = prepare_run(file, param_texts, secret_texts, evaluator)
+        prepared = prepare_run(file, param_texts, secret_texts, answers, evaluator)
         stream = sys.stderr if as_json else sys.stdout
         waits = waits_for(prepared.definition.spec)
         depends_on = {name: waits[name] for name in prepared.definition.nodes}
         with view.choose(prepared.fact.name, stream, depends_on) as shown:
             for note in prepared.notes:
                 shown.note(note)
+            ask = asking.Terminal(shown, sys.stdin.fileno()) if answers.terminal else None
             finished = await run(
                 prepared.fact,
                 prepared.definition,
@@ -67,6 +79,7 @@ async def run_local(file: str, param_texts: Sequence[str], secret_texts: Sequenc
                 shown,
                 evaluator,
                 prepared.workflows,
+                ask,
             )
     for line in summary.lines(prepared.fact.name, finished.status, finished.outputs, depends_on):
         print(line, file=stream)
@@ -75,7 +88,9 @@ async def run_local(file: str, param_texts: Sequence[str], secret_texts: Sequenc
     return Exit.INTERRUPTED if finished.interrupted else of_phase(finished.status.phase)
 
 
-def prepare_run(file: str, param_texts: Sequence[str], secret_texts: Sequence[str], evaluator: Evaluator) -> Prepared:
+def prepare_run(
+    file: str, param_texts: Sequence[str], secret_texts: Sequence[str], answers: Answers, evaluator: Evaluator
+) -> Prepared:
     """Everything that can be found out before a run; all that is wrong is raised at once, as Refused."""
     secrets = given.secrets(secret_texts)
     manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
@@ -86,16 +101,25 @@ def prepare_run(file: str, param_texts: Sequence[str], secret_texts: Sequence[st
     params |= given.params(param_texts, spec.params or ())
     fact = _fact(asked, name, params, manifest)
     definition = prepare(spec)
+    approvals = _approvals(asked, asking.beforehand(definition, answers.approve, answers.reject))
+    fact = replace(fact, approvals=approvals)
     bindings = Bindings(_merged(manifest.secrets, secrets), manifest.config_maps)
     problems = _params_problems(manifest, asked, document, fact, spec, evaluator)
+    problems += [str(manifest.locate(problem, asked.document, "spec")) for problem in _steered(asked)] if asked else []
     below = ("spec", "workflowSpec") if document.body["kind"] == "WorkflowRun" else ("spec",)
     problems += _unready(manifest, document, below, definition, bindings)
+    if not answers.terminal:
+        unasked = asking.unanswered(definition, approvals, child=False)
+        problems += [str(manifest.locate(problem, document, *below)) for problem in unasked]
     workflows = _below(manifest, spec)
     for child, prepared in workflows.items():
         if child != name:
             below_it = manifest.workflow(child)
             assert below_it is not None
             problems += _unready(manifest, below_it.document, ("spec",), prepared, bindings)
+            if not answers.terminal:
+                unasked = asking.unanswered(prepared, (), child=True)
+                problems += [str(manifest.locate(problem, below_it.document, "spec")) for problem in unasked]
     if problems:
         raise Refused(*problems)
     recorded = asked.spec if asked is not None and asked.spec is not None else WorkflowRunSpec()
@@ -108,6 +132,7 @@ def prepare_run(file: str, param_texts: Sequence[str], secret_texts: Sequence[st
                 "workflow_spec": inline,
                 "params": params or None,
                 "triggered_by": fact.trigger,
+                "approvals": list(approvals) or None,
             }
         ),
         definition=definition,
@@ -188,6 +213,18 @@ def _params_problems(
         place = asked.document if asked is not None else document
         return [str(manifest.locate(problem, place, "spec")) for problem in of_params(error)]
     return []
+
+
+def _steered(asked: RunDocument) -> list[Problem]:
+    """What a WorkflowRun of a file says that only makes sense of one in a cluster."""
+    fields = [field for field in ("suspend", "cancel") if asked.spec is not None and getattr(asked.spec, field)]
+    return [Problem((field,), "steers runs in a cluster, and nobody could here: take it out") for field in fields]
+
+
+def _approvals(asked: RunDocument | None, beforehand: Sequence[Approval]) -> tuple[Approval, ...]:
+    """Those of the file's WorkflowRun, and of the command line, which wins."""
+    written = asked.spec.approvals if asked is not None and asked.spec is not None else None
+    return tuple({approval.task: approval for approval in (*(written or ()), *beforehand)}.values())
 
 
 def _containers(definition: Definition) -> list[Problem]:

@@ -57,6 +57,12 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME/KEY=SOURCE", help="With --local: a Secret's key, env:VARIABLE or file:PATH."),
     ] = None,
+    approve: Annotated[
+        list[str] | None, typer.Option(metavar="TASK", help="With --local: what to answer where it asks for approval.")
+    ] = None,
+    reject: Annotated[
+        list[str] | None, typer.Option(metavar="TASK", help="With --local: as --approve, the other way.")
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run; leave with its exit status.")] = False,
     output: Annotated[RunOutput | None, typer.Option("-o", "--output", help="What to print of the run.")] = None,
     namespace: Namespace = None,
@@ -68,12 +74,15 @@ def run(
     Exit status: 0 Succeeded, 1 Failed or Cancelled, 2 refused before anything started, 130 after Ctrl-C.
     """
     wrong = _wrong_together(workflow, file, local=local, secret=bool(secret), named=output is RunOutput.NAME)
+    if (approve or reject) and not local:
+        wrong = wrong or "--approve and --reject are for --local; in the cluster nexus approve RUN TASK decides"
     if wrong:
         _refuse(wrong)
     if local:
-        from nexus.cli.local import run_local
+        from nexus.cli.local import Answers, run_local
 
-        _end(run_local(file or "", param or [], secret or [], as_json=output is RunOutput.JSON))
+        answers = Answers(approve or [], reject or [], terminal=file != "-" and sys.stdin.isatty())
+        _end(run_local(file or "", param or [], secret or [], answers, as_json=output is RunOutput.JSON))
 
     async def in_cluster() -> Exit:
         from nexus.cli import cluster

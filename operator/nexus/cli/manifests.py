@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -201,7 +202,7 @@ def _calls(manifest: Manifest, evaluator: Evaluator) -> None:
 def _definition(body: Any, evaluator: Evaluator, name: str = "") -> tuple[WorkflowSpec | None, list[Problem]]:
     spec, found = checked(body, WorkflowSpec)
     if spec is not None:
-        found = problems(spec, evaluator, name)
+        found = problems(spec, evaluator, name, datetime.now(UTC))
     return (spec if not found else None), found
 
 

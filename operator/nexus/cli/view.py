@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, Any, Self
@@ -73,6 +74,15 @@ class View:
         """Something to say about the run as a whole."""
         raise NotImplementedError
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves room for a question: no live picture meanwhile."""
+        yield
+
+    def prompt(self, text: str) -> None:
+        """Ask something, at the end of which the user types."""
+        print(text, end="", file=self.stream, flush=True)
+
     def hint(self, text: str) -> None:
         """Something that the user may want to do, which is no part of what is shown: standard error has it."""
         print(text, file=sys.stderr, flush=True)
@@ -136,6 +146,15 @@ class LiveView(View):
         """Take the live picture down and leave the last one."""
         self._live.stop()
         self._console.print(self._picture(whole=True))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """See View."""
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     def changed(self, news: list[TaskStatus]) -> None:
         """See View."""

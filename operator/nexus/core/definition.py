@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
-from nexus.api.tasks import TASK_TYPES, EnvVar, Retry, Task, TriggerRule
+from nexus.api.tasks import PODLESS, TASK_TYPES, EnvVar, Retry, Task, TriggerRule
 from nexus.api.workflow import Defaults, FailurePolicy, WorkflowSpec
 from nexus.core.retry import RetryPolicy
 
@@ -98,7 +98,8 @@ def type_of(task: Task) -> str:
 
 def with_defaults(task: Task, defaults: Defaults | None) -> Task:
     """The task with the workflow's defaults: by field, lists by name, the task wins."""
-    if defaults is None:
+    if defaults is None or any(getattr(task, kind) is not None for kind in PODLESS):
+        # A timeout that is meant for code would reject in minutes what a person has a day for.
         return task
     return task.model_copy(
         update={

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nexus.api.tasks import Http, Task
+from nexus.api.tasks import PODLESS, Http, Task
 from nexus.core.problem import Path
 
 
@@ -22,6 +22,9 @@ def templated(task: Task) -> Iterator[tuple[Path, str]]:
         yield from deep(("sql", "parameters"), task.sql.parameters)
     if task.workflow is not None:
         yield from deep(("workflow", "params"), task.workflow.params)
+    for kind in PODLESS:
+        if (fields := getattr(task, kind)) is not None:
+            yield from deep((kind,), fields.to_json())
     if task.container is not None:
         yield ("container", "image"), task.container.image
         for field, texts in (("command", task.container.command), ("args", task.container.args)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nexus.core import child_run
+from nexus.core import approval, child_run, wait
 from nexus.core.board import Board
 from nexus.core.definition import Node
 from nexus.core.fanout.launch import launch as fanout_launch
@@ -40,6 +40,8 @@ BY_TYPE: Mapping[str, Kind] = {
     "sql": POD,
     "container": POD,
     "workflow": CHILD_RUN,
+    "approval": Kind(approval.observe, approval.launch, takes_slot=False),
+    "wait": Kind(wait.observe, wait.launch, takes_slot=False),
 }
 
 

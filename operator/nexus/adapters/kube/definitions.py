@@ -51,9 +51,9 @@ class Definitions:
             return Unstartable(Reason.WORKFLOW_INVALID, f"the run cannot be read: {record.invalid}"), None
         if record.spec.workflow_spec is not None:
             spec = record.spec.workflow_spec
-            return await self._prepared(record.uid, lambda: spec), None
+            return await self._prepared(record.uid, lambda: spec, now), None
         if record.status is not None and record.status.revision:
-            return await self._pinned(record, record.status.revision)
+            return await self._pinned(record, record.status.revision, now)
         return await self._pin(record, now)
 
     async def workflow(self, namespace: str, name: str) -> Object | None:
@@ -63,7 +63,7 @@ class Definitions:
         except NotFound:
             return None
 
-    async def _pinned(self, record: RunRecord, revision: str) -> tuple[Definition | Unstartable, str]:
+    async def _pinned(self, record: RunRecord, revision: str, now: datetime) -> tuple[Definition | Unstartable, str]:
         key = f"{record.key.namespace}/{revision}"
         if key in self._ready:
             self._ready.move_to_end(key)
@@ -73,7 +73,7 @@ class Definitions:
         except NotFound:
             message = f"the ControllerRevision {revision}, which held the definition, was deleted: start a new run"
             return Unstartable(Reason.WORKFLOW_NOT_FOUND, message), revision
-        return await self._prepared(key, lambda: WorkflowSpec.model_validate(body["data"]["spec"])), revision
+        return await self._prepared(key, lambda: WorkflowSpec.model_validate(body["data"]["spec"]), now), revision
 
     async def _pin(self, record: RunRecord, now: datetime) -> tuple[Definition | Unstartable, str | None]:
         assert record.spec is not None
@@ -87,7 +87,7 @@ class Definitions:
         text = dump(workflow["spec"])
         revision = revision_name(name, workflow["metadata"]["uid"], text)
         key = f"{namespace}/{revision}"
-        definition = await self._prepared(key, lambda: WorkflowSpec.model_validate(workflow["spec"]), name)
+        definition = await self._prepared(key, lambda: WorkflowSpec.model_validate(workflow["spec"]), now, name)
         if isinstance(definition, Unstartable):
             self._ready.pop(key, None)
             return definition, None
@@ -123,25 +123,25 @@ class Definitions:
         hint = f"did you mean {close[0]}?" if close else "kubectl get workflows.nexus.dev lists what is there"
         return f"there is no Workflow {name} in namespace {namespace}: {hint}"
 
-    async def _prepared(self, key: str, read: Any, name: str = "") -> Definition | Unstartable:
+    async def _prepared(self, key: str, read: Any, now: datetime, name: str = "") -> Definition | Unstartable:
         if key in self._ready:
             self._ready.move_to_end(key)
             return self._ready[key]
         # In a thread: checking 500 tasks' expressions takes a while, and other runs do not wait for it.
-        definition = await asyncio.to_thread(checked, read, self._evaluator, name)
+        definition = await asyncio.to_thread(checked, read, self._evaluator, now, name)
         self._ready[key] = definition
         while len(self._ready) > KEPT:
             self._ready.popitem(last=False)
         return definition
 
 
-def checked(read: Any, evaluator: Evaluator, name: str = "") -> Definition | Unstartable:
+def checked(read: Any, evaluator: Evaluator, now: datetime, name: str = "") -> Definition | Unstartable:
     """The Definition of the spec that `read()` gives, or what is wrong with it. `name` is its Workflow's."""
     try:
         spec = read()
     except ValueError as error:
         return Unstartable(Reason.WORKFLOW_INVALID, str(error)[:2_000])
-    found = problems(spec, evaluator, name)
+    found = problems(spec, evaluator, name, now)
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         return Unstartable(Reason.WORKFLOW_INVALID, "; ".join(str(problem) for problem in found[:3]) + more)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from nexus.adapters.local.fork_server import ForkServer
+from nexus.adapters.local.questions import Ask, Questions
 from nexus.api.reasons import Reason
-from nexus.api.run import Cancel, Trigger, WorkflowRunStatus
+from nexus.api.run import Approval, Cancel, TaskStatus, Trigger, WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import ChildFact, RunFact
@@ -35,6 +36,15 @@ class Family:
     fork_server: ForkServer | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     """The outputs that statuses refer to, by the name of the ConfigMap that a cluster would have."""
+    ask: Ask | None = None
+    """Puts the question of an approval task, where somebody is there to answer."""
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def put(self, task: TaskStatus) -> Approval:
+        """Put a question, once the ones before it were answered."""
+        assert self.ask is not None
+        async with self._asking:
+            return await self.ask(task)
 
 
 @dataclass(frozen=True)
@@ -63,16 +73,23 @@ class Below:
         self.observer.note(text)
 
 
-async def until_ended(place: LocalPlace, evaluator: Evaluator, changed: asyncio.Event) -> None:
+async def until_ended(place: LocalPlace, family: Family, changed: asyncio.Event) -> None:
     """The loop of the operator, for one run."""
-    reconciler = Reconciler(place, evaluator, in_thread=False)
-    while place.recorded is None or not place.recorded.phase.ended:
-        changed.clear()
-        wake_at = await reconciler.reconcile(place.key)
-        if place.recorded is not None and place.recorded.phase.ended:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), seconds_until(wake_at, datetime.now(UTC)))
+    reconciler = Reconciler(place, family.evaluator, in_thread=False)
+    questions = Questions(place, family.put, changed.set) if family.ask is not None else None
+    try:
+        while place.recorded is None or not place.recorded.phase.ended:
+            changed.clear()
+            wake_at = await reconciler.reconcile(place.key)
+            if place.recorded is not None and place.recorded.phase.ended:
+                return
+            if questions is not None:
+                questions.look()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), seconds_until(wake_at, datetime.now(UTC)))
+    finally:
+        if questions is not None:
+            await questions.close()
 
 
 @dataclass(frozen=True)
@@ -130,7 +147,7 @@ class ChildRuns:
         absent = Unstartable(Reason.WORKFLOW_NOT_FOUND, f"there is no Workflow {start.workflow} in the file")
         new = asyncio.Event()
         place = self._make(fact, self._family.workflows.get(start.workflow, absent), start.task, new.set)
-        loop = asyncio.create_task(until_ended(place, self._family.evaluator, new))
+        loop = asyncio.create_task(until_ended(place, self._family, new))
         loop.add_done_callback(lambda _: self._changed())
         self._children[start.run_name] = _Child(made, place, loop)
         return made

@@ -13,6 +13,7 @@ from typing import Any
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.child_runs import Family, until_ended
 from nexus.adapters.local.place import LocalPlace, Observer, fork_server
+from nexus.adapters.local.questions import Ask
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
@@ -36,14 +37,15 @@ async def run(
     observer: Observer,
     evaluator: Evaluator,
     workflows: Mapping[str, Definition] | None = None,
+    ask: Ask | None = None,
 ) -> Finished:
     """Execute a run on this machine. Ctrl-C once cancels it, twice kills what still runs. `workflows` are those that
-    child runs may execute."""
+    child runs may execute; `ask` answers approval tasks, where `fact` does not."""
     changed = asyncio.Event()
     interrupts = 0
     with tempfile.TemporaryDirectory(prefix="nexus-", ignore_cleanup_errors=True) as folder:
         server = fork_server(Path(folder), search_path, (definition, *(workflows or {}).values()))
-        family = Family(evaluator, workflows or {}, server)
+        family = Family(evaluator, workflows or {}, server, ask=ask)
         place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
 
         def interrupt() -> None:
@@ -60,7 +62,7 @@ async def run(
         loop.add_signal_handler(signal.SIGINT, interrupt)
         loop.add_signal_handler(signal.SIGTERM, interrupt)
         try:
-            await until_ended(place, evaluator, changed)
+            await until_ended(place, family, changed)
             await place.children.ended()
         finally:
             await place.close()

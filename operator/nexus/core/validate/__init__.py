@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 
 from nexus.api.base import GROUP
 from nexus.api.tasks import EnvVar, Task
@@ -22,15 +23,19 @@ from nexus.core.validate.expressions import expressions, template
 from nexus.core.validate.fanout import fan_out
 from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
+from nexus.core.validate.podless import podless
 from nexus.core.validate.task import env_problems, kinds_of, shape
 
 MOST_TASKS = 500
 """Tasks of a workflow, those of `finally` among them."""
 
 
-def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "") -> list[Problem]:
+def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: datetime | None = None) -> list[Problem]:
     """What is wrong with a definition, in the order of its fields; empty where it can run. `name` is that of its
-    Workflow, where it has one."""
+    Workflow, where it has one.
+
+    `now` lets it tell a time to wait for that is too far away; it only comes nearer, so a definition stays valid.
+    """
     found = [
         *params(spec, evaluator),
         *_labels(spec),
@@ -40,8 +45,7 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "") -> list[P
         found += env_problems(("defaults",), spec.defaults.env, spec.defaults.env_from, None)
         found += _default_env(spec, spec.defaults.env or (), evaluator)
     for place, task in spec.every_task():
-        found += shape(place, task)
-        found += fan_out(place, task)
+        found += [*shape(place, task), *fan_out(place, task), *podless(place, task, now)]
     readable = _readable(spec)
     if readable:
         every = [task.name for _, task in spec.every_task()]

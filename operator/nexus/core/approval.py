@@ -1,0 +1,78 @@
+"""approval: a person decides. No pod runs and no slot is taken; the decision is an entry in the run's spec.approvals.
+
+A decision that is there counts, also one that came before the task waited for it, or that is seen only when its time is
+over: what a person did is never overruled by how late an operator looks.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from nexus.api import run
+from nexus.api.base import format_time
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.core.board import Board, Unread
+from nexus.core.definition import Node
+from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.names import job_name
+from nexus.core.slots import Slots
+
+_ASKS = " [--reject]: "
+
+
+def question(message: str) -> str:
+    """What is asked, out of the message of a task that waits; empty where it asks nothing in particular."""
+    return message.partition(_ASKS)[2]
+
+
+def launch(board: Board, node: Node, _: Slots) -> None:
+    """Begin to wait for the decision."""
+    assert node.task.approval is not None
+    try:
+        asks = board.renderer(node).text(node.task.approval.message or "", "approval.message")
+    except Unread:
+        return
+    except (ExpressionError, TemplateError) as error:
+        board.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, str(error))
+        return
+    board.move(node.name, phase=TaskPhase.RUNNING, start_time=board.now)
+    # What is asked comes last: it may be long, and is cut.
+    words = f"waits for a person: nexus approve {board.facts.run.name} {node.name}{_ASKS}{asks}"
+    board.wait(node.name, Reason.AWAITING_APPROVAL, words if asks else words.removesuffix(": "))
+    observe(board, node)
+
+
+def observe(board: Board, node: Node) -> None:
+    """End a task that waits, where it was decided or its time is over."""
+    status = board.tasks[node.name]
+    if status.phase.ended or status.start_time is None:
+        return
+    decided = next((entry for entry in board.facts.run.approvals if entry.task == node.name), None)
+    if decided is not None:
+        _decide(board, node, decided)
+        return
+    for field, seconds, reason in (
+        ("timeoutSeconds", node.task.timeout_seconds, Reason.REJECTED),
+        ("deadlineSeconds", node.task.deadline_seconds, Reason.DEADLINE_EXCEEDED),
+    ):
+        due = status.start_time + timedelta(seconds=seconds) if seconds is not None else None
+        if due is not None and board.now >= due:
+            words = f"nobody decided within {field} ({seconds}), which rejects it"
+            board.end(node.name, TaskPhase.FAILED, reason, words)
+            return
+        if due is not None:
+            board.wakes.append(due)
+
+
+def _decide(board: Board, node: Node, decided: run.Approval) -> None:
+    when = format_time(decided.time or board.now)
+    approved = decided.decision is run.Decision.APPROVED
+    words = f"{decided.decision.value.lower()} by {decided.by} at {when}"
+    message = f"{words}: {decided.comment}" if decided.comment else words
+    if not approved:
+        board.end(node.name, TaskPhase.FAILED, Reason.REJECTED, message)
+        return
+    output = {"by": decided.by, "comment": decided.comment or "", "time": when}
+    # There is no Job; the name is that of the first attempt all the same, unique in the namespace.
+    name = job_name(board.facts.run.name, board.facts.run.uid, node.name, 1)
+    board.succeed(node.name, name, output, message=message)

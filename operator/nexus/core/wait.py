@@ -1,0 +1,85 @@
+"""wait: a timer. No pod runs and no slot is taken; when it is due stands in the status, and so survives its operators.
+
+A time that has passed, and zero seconds that an expression gave, are due at once.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from nexus.api.base import format_time, parse_time
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.tasks import MOST_SECONDS, Wait
+from nexus.core.board import Board, Unread
+from nexus.core.definition import Node
+from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.render import Renderer
+from nexus.core.slots import Slots
+
+LONGEST = timedelta(seconds=MOST_SECONDS)
+
+
+class WaitInvalid(ValueError):
+    """A wait that cannot be meant; the message names the field and says what to write."""
+
+
+def launch(board: Board, node: Node, _: Slots) -> None:
+    """Begin to wait."""
+    assert node.task.wait is not None
+    try:
+        due = _due(node.task.wait, board.renderer(node), board.now)
+    except Unread:
+        return
+    except (ExpressionError, TemplateError) as error:
+        board.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, str(error))
+        return
+    except WaitInvalid as error:
+        board.end(node.name, TaskPhase.FAILED, Reason.INVALID_WAIT, str(error))
+        return
+    board.move(node.name, phase=TaskPhase.RUNNING, start_time=board.now, due_time=due)
+    board.wait(node.name, Reason.WAITING, f"waits until {format_time(due)}")
+    observe(board, node)
+
+
+def observe(board: Board, node: Node) -> None:
+    """End a task whose time has come."""
+    status = board.tasks[node.name]
+    if status.phase.ended or status.due_time is None:
+        return
+    if board.now >= status.due_time:
+        board.end(node.name, TaskPhase.SUCCEEDED)
+    else:
+        board.wakes.append(status.due_time)
+
+
+def _due(wait: Wait, renderer: Renderer, now: datetime) -> datetime:
+    """When the wait is over. Raises WaitInvalid, ExpressionError, TemplateError and Unread."""
+    if wait.until is not None:
+        return instant(renderer.field(wait.until, "wait.until"), now)
+    value = renderer.field(wait.seconds, "wait.seconds") if isinstance(wait.seconds, str) else wait.seconds
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+        raise WaitInvalid(f"wait.seconds gives {value!r}, which is no whole number of seconds")
+    if value > MOST_SECONDS:
+        raise WaitInvalid(f"wait.seconds gives {value:,}: {_TOO_LONG}")
+    return now + timedelta(seconds=int(value))
+
+
+_TOO_LONG = f"a wait takes at most {MOST_SECONDS:,} seconds, a year"
+
+
+def instant(value: object, now: datetime | None) -> datetime:
+    """The time that a `wait.until` names. Raises WaitInvalid where it is none, or more than a year after `now`."""
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        written = datetime.fromisoformat(value)
+        if written.tzinfo is None:
+            raise WaitInvalid(f"wait.until: the time {value!r} has no offset: write it with Z, or as +02:00")
+        due = parse_time(written)
+    except WaitInvalid:
+        raise
+    except (ValueError, OverflowError):
+        raise WaitInvalid(f"wait.until: {value!r} is no time: write it as 2026-11-23T10:00:00Z") from None
+    if now is not None and due - now > LONGEST:
+        raise WaitInvalid(f"wait.until: {value} is more than a year away: {_TOO_LONG}")
+    return due
