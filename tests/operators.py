@@ -15,16 +15,19 @@ from datetime import datetime
 from typing import Any
 
 from nexus.adapters.fake import Died, FakeApi, FakeCluster, Subscription
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Object
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Object
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.job import Images
 from nexus.adapters.kube.place import KubePlace
+from nexus.adapters.kube.workflow_cache import WorkflowCache
+from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions import Evaluator
 from nexus.core.names import LABEL_ORDINAL, LABEL_TASK
 from nexus.runtime.ports import RunKey, Stale
 from nexus.runtime.reconcile import Reconciler
+from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler
 
 KEY = RunKey("default", "sales-x7k2p")
 BACKOFF_SECONDS = 0.05
@@ -37,31 +40,36 @@ class Operator:
         self.api = api
         self.cluster = cluster
         self.cache = Cache()
-        self.marked: set[RunKey] = set()
+        self.workflows = WorkflowCache()
+        self.marked: set[RunKey | WorkflowKey] = set()
         self.alive = True
-        place = KubePlace(api, self.cache, evaluator, Images(), cluster.clock.now, wake=self.mark)
+        now = cluster.clock.now
+        place = KubePlace(api, self.cache, evaluator, Images(), now, wake=self.mark, workflows=self.workflows)
         self.reconciler = Reconciler(place, evaluator, in_thread=False)
+        self.workflow_reconciler = WorkflowReconciler(KubeWorkflows(api, self.workflows, evaluator, now, self.mark))
         self.watches: list[Subscription] = []
-        self._wakes: dict[RunKey, datetime] = {}
-        self._retries: set[RunKey] = set()
-        for kind, see in (
-            (WORKFLOW_RUNS, self.cache.see_run),
-            (JOBS, self.cache.see_job),
-            (PODS, self.cache.see_pod),
-        ):
-            watch = cluster.subscribe(kind, self._callback(see), queued=queued)
+        self._wakes: dict[RunKey | WorkflowKey, datetime] = {}
+        self._retries: set[RunKey | WorkflowKey] = set()
+        for kind in (WORKFLOWS, WORKFLOW_RUNS, JOBS, PODS):
+            watch = cluster.subscribe(kind, self._callback(kind), queued=queued)
             self.watches.append(watch)
             watch.replay()
             watch.deliver()
 
-    def _callback(self, see: Callable[..., tuple[RunKey, ...]]) -> Callable[[str, Object], None]:
+    def _callback(self, kind: Kind) -> Callable[[str, Object], None]:
+        sees = {WORKFLOW_RUNS: self.cache.see_run, JOBS: self.cache.see_job, PODS: self.cache.see_pod}
+        of_workflows = {WORKFLOW_RUNS: self.workflows.see_run, WORKFLOWS: self.workflows.see_workflow}
+
         def on_event(type_: str, body: Object) -> None:
-            for key in see(body, gone=type_ == "DELETED"):
+            gone = type_ == "DELETED"
+            for key in sees[kind](body, gone=gone) if kind in sees else ():
                 self.mark(key)
+            for key in of_workflows[kind](body, gone=gone) if kind in of_workflows else ():
+                self.mark(WorkflowKey(key))
 
         return on_event
 
-    def mark(self, key: RunKey) -> None:
+    def mark(self, key: RunKey | WorkflowKey) -> None:
         """Have a run looked at."""
         if self.alive:
             self.marked.add(key)
@@ -71,7 +79,10 @@ class Operator:
         key = min(self.marked, key=str)
         self.marked.discard(key)
         try:
-            wake_at = await self.reconciler.reconcile(key)
+            if isinstance(key, WorkflowKey):
+                wake_at = await self.workflow_reconciler.reconcile(key.key)
+            else:
+                wake_at = await self.reconciler.reconcile(key)
         except (Stale, ApiError):
             self._retry(key)
             return
@@ -82,7 +93,7 @@ class Operator:
             self._wakes[key] = wake_at
             self.cluster.clock.at(wake_at, lambda: self.mark(key))
 
-    def _retry(self, key: RunKey) -> None:
+    def _retry(self, key: RunKey | WorkflowKey) -> None:
         def again() -> None:
             self._retries.discard(key)
             self.mark(key)

@@ -9,10 +9,15 @@ Rule = dict[str, list[str]]
 RULES: list[Rule] = [
     # The definitions, and whether they can run.
     {"apiGroups": ["nexus.dev"], "resources": ["workflows"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["nexus.dev"], "resources": ["workflows/status"], "verbs": ["patch"]},
+    {"apiGroups": ["nexus.dev"], "resources": ["workflows/status"], "verbs": ["patch", "update"]},
     # Runs. `create` is for child runs; `patch` of the object itself is for their cancel, and for the owner reference
     # of a run that came without one.
-    {"apiGroups": ["nexus.dev"], "resources": ["workflowruns"], "verbs": ["get", "list", "watch", "create", "patch"]},
+    # `delete` is for those that have ended and are over their stay, as with old versions of a definition below.
+    {
+        "apiGroups": ["nexus.dev"],
+        "resources": ["workflowruns"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
     {"apiGroups": ["nexus.dev"], "resources": ["workflowruns/status"], "verbs": ["update"]},
     # `patch`: the parallelism of a fan-out is raised when slots become free.
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
@@ -23,7 +28,7 @@ RULES: list[Rule] = [
     {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]},
     # Why a Job has no pod stands in an Event only.
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
-    {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["get", "create"]},
+    {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["get", "list", "create", "delete"]},
 ]
 
 ACCOUNT = "nexus-operator"

@@ -40,6 +40,8 @@ CASES: dict[str, tuple[str, Object]] = {
     "unlucky": ("retries", {"chance": 1}),
     "hopeless": ("retries", {"chance": 1, "exit_code": 42}),
     "child-runs": ("child-runs", {"days": 2}),
+    "turn-one": ("one-at-a-time", {}),
+    "turn-two": ("one-at-a-time", {}),
     "sales": ("sales", {}),
     "sales-two": ("sales", {"regions": ["us", "none"], "target": 1}),
 }

@@ -111,6 +111,15 @@ def test_a_workflow_that_is_not_ready_makes_no_run(fake: FakeCluster) -> None:
         start(fake)
 
 
+def test_a_run_of_a_suspended_workflow_is_made_and_said_to_wait(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.store.patch(WORKFLOWS, "default", "sales", {"spec": {"suspend": True}})
+    assert start(fake) is Exit.SUCCEEDED
+    assert made(fake)["spec"]["workflowRef"] == {"name": "sales"}
+    assert "the Workflow sales is suspended: the run waits" in capsys.readouterr().err
+
+
 # run --watch
 
 

@@ -413,3 +413,10 @@ def test_a_reader_that_leaves_cancels_the_run_and_gets_no_traceback(tmp_path: Pa
     assert "Traceback" not in done.stderr
     assert "BrokenPipeError" not in done.stderr
     assert not (tmp_path / "done").exists(), "the task went on unseen"
+
+
+def test_a_suspended_workflow_runs_here_all_the_same_with_a_note(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(bash("a"), suspend=True, concurrency={"policy": "Forbid"}))
+    answer = nexus("run", "-f", file, "--local")
+    assert answer.code == 0, answer.stderr
+    assert "the Workflow sales is suspended: in a cluster this run would wait" in answer.stdout + answer.stderr

@@ -226,3 +226,8 @@ def test_a_fan_out_squares_all_numbers_but_one(evaluator: CelEvaluator) -> None:
     assert [entry and entry["square"] for entry in finished.outputs["square"]["items"]] == [1, 4, None, 16, 25, 36]
     words = [entry["words"] for entry in finished.outputs["greet"]["items"]]
     assert words == ["Hello, Ada!", "Hello, Grace!", "Good day, Ada!", "Good day, Grace!"]
+
+
+def test_where_there_are_no_others_nobody_waits(evaluator: CelEvaluator) -> None:
+    finished = execute("one-at-a-time", evaluator)
+    assert phases(finished) == {"migrate": "Succeeded", "verify": "Succeeded"}

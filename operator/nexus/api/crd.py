@@ -50,6 +50,7 @@ SEEN_BY_RULES = {("Python", "with")}
 COLUMNS: dict[str, list[Schema]] = {
     "Workflow": [
         {"name": "Tasks", "type": "integer", "jsonPath": ".status.taskCount"},
+        {"name": "Active", "type": "integer", "jsonPath": ".status.activeCount"},
         {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
         {
             "name": "Reason",
@@ -57,6 +58,8 @@ COLUMNS: dict[str, list[Schema]] = {
             "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
             "priority": 1,
         },
+        {"name": "Suspended", "type": "boolean", "jsonPath": ".spec.suspend", "priority": 1},
+        {"name": "Concurrency", "type": "string", "jsonPath": ".spec.concurrency.policy", "priority": 1},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     ],
     "WorkflowRun": [

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     AWAITING_APPROVAL = "AwaitingApproval"
     WAITING = "Waiting"
+    CONCURRENCY = "Concurrency"
     STARTING = "Starting"
     UNSCHEDULABLE = "Unschedulable"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -109,9 +110,10 @@ _MEANING: dict[Reason, str] = {
     Reason.DEPENDENCIES: "The tasks it depends on have not ended yet.",
     Reason.PARALLELISM: "maxParallelTasks of the run are running already.",
     Reason.RETRY_DELAY: "An attempt failed; the next one starts when its delay is over.",
-    Reason.SUSPENDED: "The run is suspended: nothing new is started until it is resumed.",
     Reason.AWAITING_APPROVAL: "A person has to decide, with `nexus approve`.",
     Reason.WAITING: "A wait is not over; dueTime says when it will be.",
+    Reason.SUSPENDED: "The run, or its Workflow, is suspended: nothing new is started until it is resumed.",
+    Reason.CONCURRENCY: "Another run of the Workflow has not ended, and concurrency lets one be under way at a time.",
     Reason.STARTING: "The pod is there, its container is not running yet.",
     Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
     Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from nexus.api.base import API_VERSION, Model, Time
+from nexus.api.policies import Concurrency, History, RevisionCount, TtlSeconds
 from nexus.api.reasons import Reason
 from nexus.api.tasks import EnvFrom, EnvVar, LogLineCount, Retry, Seconds, Task
 
@@ -98,6 +99,18 @@ class WorkflowSpec(Model):
     """Live task pods of a run. Default 10."""
     deadline_seconds: Seconds | None = None
     """Seconds that a whole run may take."""
+    suspend: bool | None = None
+    """True: no schedule ticks, and no new run begins: those that are made wait until it is false again. What is under
+    way goes on."""
+    concurrency: Concurrency | None = None
+    """Whether several runs may be under way at the same time."""
+    history: History | None = None
+    """How many ended runs are kept; the oldest go first, with their Jobs, pods and ConfigMaps."""
+    ttl_seconds_after_finished: TtlSeconds | None = None
+    """Seconds after its end at which a run is deleted, however few there are. Without it only `history` counts."""
+    revision_history_limit: RevisionCount | None = None
+    """Earlier versions of this definition that are kept as ControllerRevisions, beside those that runs still name.
+    Default 10."""
     failure_policy: FailurePolicy | None = None
     """Continue (default): tasks that do not depend on the failed one go on. FailFast: running tasks are
     stopped, nothing new is started."""
@@ -138,8 +151,17 @@ class Condition(Model):
     """Why, in words."""
 
 
+class ActiveRun(Model):
+    """A run that has not ended."""
+
+    name: Annotated[str, StringConstraints(max_length=63)]
+    """Its name."""
+    uid: Annotated[str, StringConstraints(max_length=64)]
+    """Its UID."""
+
+
 class WorkflowStatus(Model):
-    """What the operator found out about a definition."""
+    """What the operator found out about a definition, and its runs."""
 
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that the status speaks of."""
@@ -147,6 +169,12 @@ class WorkflowStatus(Model):
     """Ready: False, with reason and message, where the definition has errors."""
     task_count: Annotated[int, Field(ge=0)] | None = None
     """How many tasks the definition has."""
+    active: Annotated[list[ActiveRun], Field(max_length=10)] | None = None
+    """Runs that have not ended, the oldest ten of them."""
+    active_count: Annotated[int, Field(ge=0)] | None = None
+    """How many runs have not ended."""
+    admitted: ActiveRun | None = None
+    """The run whose turn came last, where runs go one at a time: what the operators agree on, not what runs now."""
 
 
 class Workflow(Model):

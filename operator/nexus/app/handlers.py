@@ -9,44 +9,36 @@ import kopf
 
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.core.names import LABEL_RUN
 from nexus.runtime.ports import RunKey
 
 Seen = Callable[[], None]
+See = Callable[..., tuple[RunKey, ...]]
 
 
 def register(
     registry: kopf.OperatorRegistry,
     cache: Cache,
     queue: Callable[[RunKey], None],
+    workflows: WorkflowCache,
     queue_workflow: Callable[[RunKey], None],
     seen: Seen,
 ) -> None:
     """Watch runs, their Jobs and pods, and workflows. `seen` is told of every event, for the liveness probe."""
 
-    def watch(kind: Kind, see: Callable[..., tuple[RunKey, ...]]) -> None:
+    def watch(kind: Kind, *listeners: tuple[See, Callable[[RunKey], None]]) -> None:
         @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)
         def on_event(event: Any, **_: Any) -> None:
             seen()
-            for key in see(event["object"], gone=event["type"] == "DELETED"):
-                queue(key)
+            for see, add in listeners:
+                for key in see(event["object"], gone=event["type"] == "DELETED"):
+                    add(key)
 
-    @kopf.on.event(WORKFLOWS.group, WORKFLOWS.version, WORKFLOWS.plural, registry=registry)
-    def on_workflow(event: Any, **_: Any) -> None:
-        seen()
-        metadata = event["object"]["metadata"]
-        if event["type"] != "DELETED" and needs_check(event["object"]):
-            queue_workflow(RunKey(metadata["namespace"], metadata["name"]))
-
-    watch(WORKFLOW_RUNS, cache.see_run)
-    watch(JOBS, cache.see_job)
-    watch(PODS, cache.see_pod)
-
-
-def needs_check(workflow: Any) -> bool:
-    """True where the status does not speak of this generation of the definition."""
-    observed = (workflow.get("status") or {}).get("observedGeneration")
-    return bool(observed != workflow["metadata"].get("generation"))
+    watch(WORKFLOWS, (workflows.see_workflow, queue_workflow))
+    watch(WORKFLOW_RUNS, (cache.see_run, queue), (workflows.see_run, queue_workflow))
+    watch(JOBS, (cache.see_job, queue))
+    watch(PODS, (cache.see_pod, queue))
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

@@ -21,7 +21,8 @@ from nexus.adapters.kube.client import KubeClient
 from nexus.adapters.kube.events import BackgroundRecorder
 from nexus.adapters.kube.job import Images
 from nexus.adapters.kube.place import KubePlace, wall_clock
-from nexus.app import workflows
+from nexus.adapters.kube.workflow_cache import WorkflowCache
+from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.app.handlers import configure, register
 from nexus.app.settings import Settings
 from nexus.core.definition import Definition
@@ -30,6 +31,7 @@ from nexus.core.plan import Start, StartTask
 from nexus.runtime.ports import RunKey, Stale, View
 from nexus.runtime.queue import WorkQueue, seconds_until
 from nexus.runtime.reconcile import Reconciler
+from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler
 
 log = logging.getLogger("nexus")
 
@@ -43,13 +45,6 @@ class StartRefused(Exception):
     """The operator cannot work here; the message says why, and what to do."""
 
 
-@dataclass(frozen=True)
-class WorkflowKey:
-    """A Workflow whose definition is to be checked."""
-
-    key: RunKey
-
-
 @dataclass
 class Operator:
     """One operator process. `run` ends when kopf is told to stop by a signal."""
@@ -59,6 +54,7 @@ class Operator:
     api: KubeApi
     evaluator: CelEvaluator
     cache: Cache = field(default_factory=Cache)
+    workflows: WorkflowCache = field(default_factory=WorkflowCache)
     queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=WorkQueue)
     last_event: float = field(default_factory=time.monotonic)
     _seen_at: dict[RunKey, float] = field(default_factory=dict)
@@ -67,8 +63,18 @@ class Operator:
     def __post_init__(self) -> None:
         self.recorder = BackgroundRecorder(self.api)
         images = Images(self.settings.task_images)
-        place = KubePlace(self.api, self.cache, self.evaluator, images, recorder=self.recorder, wake=self._queue)
+        place = KubePlace(
+            self.api,
+            self.cache,
+            self.evaluator,
+            images,
+            recorder=self.recorder,
+            wake=self._queue,
+            workflows=self.workflows,
+        )
         self.reconciler = Reconciler(place, self.evaluator, started=self._started)
+        workflows = KubeWorkflows(self.api, self.workflows, self.evaluator, wall_clock, self._queue)
+        self.workflow_reconciler = WorkflowReconciler(workflows)
 
     async def run(self) -> None:
         """Work until a signal comes; what is under way is finished, nothing new is begun."""
@@ -89,7 +95,7 @@ class Operator:
     async def _watch(self) -> None:
         registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
         configure(settings)
-        register(registry, self.cache, self._queue, lambda key: self.queue.add(WorkflowKey(key)), self._saw)
+        register(registry, self.cache, self._queue, self.workflows, self._queue_workflow, self._saw)
         kopf.on.login(registry=registry)(self._login)
         kopf.on.probe(registry=registry, id="seconds_since_event")(self._age)
         port = self.settings.liveness_port
@@ -125,17 +131,19 @@ class Operator:
         self._seen_at.setdefault(key, time.monotonic())
         self.queue.add(key)
 
+    def _queue_workflow(self, key: RunKey) -> None:
+        self.queue.add(WorkflowKey(key))
+
     async def _work(self, key: RunKey | WorkflowKey) -> float | None:
         if isinstance(key, RunKey) and key in self._seen_at:
             self._working_on[key] = self._seen_at.pop(key)
         try:
             if isinstance(key, WorkflowKey):
-                await workflows.check(self.api, self.evaluator, key.key, wall_clock())
-                return None
+                return seconds_until(await self.workflow_reconciler.reconcile(key.key), wall_clock())
             wake_at = await self.reconciler.reconcile(key)
             return seconds_until(wake_at, wall_clock())
         except Stale as error:
-            log.debug("run %s: %s", key, error)
+            log.debug("%s: %s", key, error)
             raise
         except Exception:
             log.exception("%s: failed, and will be tried again", key)
@@ -157,7 +165,7 @@ class Operator:
         """List everything now and then: a watch that broke off never tells of what was deleted meanwhile."""
         while True:
             await asyncio.sleep(self.settings.sweep_seconds)
-            known = self.cache.known()
+            known, known_workflows = self.cache.known(), self.workflows.known()
             try:
                 listed = {
                     name: {
@@ -166,6 +174,7 @@ class Operator:
                         for item in await self.api.list(kind, space, label)
                     }
                     for name, kind, label in (
+                        ("workflows", WORKFLOWS, ""),
                         ("runs", WORKFLOW_RUNS, ""),
                         ("jobs", JOBS, LABEL_RUN),
                         ("pods", PODS, LABEL_RUN),
@@ -176,6 +185,8 @@ class Operator:
                 continue
             for key in self.cache.sweep(known, listed):
                 self.queue.add(key)
+            for key in self.workflows.sweep(known_workflows, listed["runs"], listed["workflows"]):
+                self._queue_workflow(key)
 
     def _spaces(self) -> tuple[str | None, ...]:
         return self.settings.namespaces or (None,)

@@ -58,6 +58,8 @@ async def run_workflow(
     _check_params(spec, params, namespace, workflow)
     made = await api.create(WORKFLOW_RUNS, namespace, _run_of(body, params))
     name = made["metadata"]["name"]
+    if spec.suspend:
+        print(f"the Workflow {workflow} is suspended: the run waits until its spec.suspend is false", file=sys.stderr)
     if not (watch and output == "json"):
         shown = {"json": json.dumps(made, ensure_ascii=False, indent=2), "name": f"workflowrun.nexus.dev/{name}"}
         print(shown.get(output or "", name), flush=True)

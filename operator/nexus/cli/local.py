@@ -139,8 +139,18 @@ def prepare_run(
         bindings=bindings,
         search_path=Path.cwd() if file == "-" else Path(file).resolve().parent,
         workflows=workflows,
-        notes=[f"{file} holds {len(manifest.runs)} WorkflowRuns; the first one runs"] if len(manifest.runs) > 1 else [],
+        notes=_notes(file, name, spec, manifest),
     )
+
+
+def _notes(file: str, name: str, spec: WorkflowSpec, manifest: Manifest) -> list[str]:
+    """What somebody may not expect."""
+    notes = []
+    if len(manifest.runs) > 1:
+        notes.append(f"{file} holds {len(manifest.runs)} WorkflowRuns; the first one runs")
+    if spec.suspend:
+        notes.append(f"the Workflow {name} is suspended: in a cluster this run would wait")
+    return notes
 
 
 def _below(manifest: Manifest, spec: WorkflowSpec) -> dict[str, Definition]:

@@ -74,13 +74,30 @@ def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
             "tasks": tasks or None,
         }
     )
-    ended = _ended(status, RunPhase.FAILED, reason, message[:4_096], now, facts.run)
+    phase = RunPhase.CANCELLED if reason is Reason.CANCELLED else RunPhase.FAILED
+    ended = _ended(status, phase, reason, message[:4_096], now, facts.run)
     return Plan(
         status=ended,
         stops=stray_jobs(tasks, facts.jobs),
         cancels=stray_children(tasks, facts),
         events=(_event(facts, ended),),
     )
+
+
+def waits(facts: Facts, reason: Reason, message: str) -> Plan:
+    """The plan for a run whose turn has not come: it has not begun, and none of its deadlines counts yet."""
+    recorded = facts.status or WorkflowRunStatus()
+    news = recorded.reason is not reason
+    status = recorded.model_copy(
+        update={
+            "observed_generation": facts.run.generation,
+            "phase": RunPhase.PENDING,
+            "reason": reason,
+            "message": message[:4_096],
+        }
+    )
+    words = f"run {facts.run.name} {message}"[:1_000]
+    return Plan(status=status, events=(RunEvent("RunWaiting", words),) if news else ())
 
 
 def _broken_off(task: TaskStatus, now: datetime, reason: Reason, message: str) -> TaskStatus:

@@ -18,6 +18,9 @@ LABEL_PARENT = f"{GROUP}/parent-run"
 LABEL_DEPTH = f"{GROUP}/depth"
 LABEL_ITEMS = f"{GROUP}/items"
 LABEL_INDEX = f"{GROUP}/index"
+LABEL_BACKFILL = f"{GROUP}/backfill"
+BACKFILL_ENDS = f"{GROUP}/backfill-ends"
+"""The annotation of a backfill's runs that names its last one."""
 
 _HASH_LENGTH = 10
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels and no look-alikes, as in Kubernetes' own generated names

@@ -49,13 +49,21 @@ class Unstartable:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a run may not begin yet; whoever ends that wakes it."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """A run as its place sees it now. `recorded` is the status that is stored; `facts.status` may already hold
     what the next write adds to it."""
 
     key: RunKey
     facts: Facts
-    definition: Definition | Unstartable | None
+    definition: Definition | Unstartable | Waiting | None
     """None for a run that has ended."""
     recorded: WorkflowRunStatus | None
     wake_at: datetime | None = None

@@ -18,7 +18,7 @@ from nexus.core.decide import after, decide
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import ChildFact, Facts, JobFact, Refusal
-from nexus.core.finish import duration, refuse
+from nexus.core.finish import duration, refuse, waits
 from nexus.core.plan import (
     ListPods,
     LoadItems,
@@ -32,7 +32,7 @@ from nexus.core.plan import (
     Store,
     StoreOutput,
 )
-from nexus.runtime.ports import Place, RunKey, Unstartable, View
+from nexus.runtime.ports import Place, RunKey, Unstartable, View, Waiting
 
 # Each round of starts but the last makes Jobs, or learns that they are refused, upon which other tasks may be due at
 # once. So long a chain of refusals is continued at the next reconcile, after other runs had their turn.
@@ -70,6 +70,9 @@ class Reconciler:
             return None
         if isinstance(view.definition, Unstartable):
             return await self._unstartable(view, view.definition)
+        if isinstance(view.definition, Waiting):
+            await self._write(view, waits(view.facts, view.definition.reason, view.definition.message))
+            return None
         plan, settled = await self._settle(view)
         await self._write(settled, plan)
         made = settled.facts.jobs != view.facts.jobs

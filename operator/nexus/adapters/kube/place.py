@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from nexus.adapters.kube.admissions import Admissions
 from nexus.adapters.kube.api import (
     CONFIG_MAPS,
     JOBS,
@@ -34,6 +35,7 @@ from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
 from nexus.adapters.kube.observe import job_fact, owner_uid
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.podless import PodlessJobs
+from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
@@ -88,6 +90,7 @@ class KubePlace:
         clock: Callable[[], datetime] = wall_clock,
         recorder: Recorder | None = None,
         wake: Callable[[RunKey], None] = lambda _: None,
+        workflows: WorkflowCache | None = None,
     ) -> None:
         """`wake` is called with another run to look at: the parent of a run whose status was written."""
         self._api = api
@@ -99,6 +102,7 @@ class KubePlace:
         self._items = StoredItems(api)
         self._recorder = recorder or Recorder(api)
         self._wake = wake
+        self._admissions = Admissions(api, workflows or WorkflowCache())
 
     def now(self) -> datetime:
         """The time."""
@@ -117,6 +121,13 @@ class KubePlace:
             self._items.forget(record.uid)
             return view
         now = self.now()
+        gate = await self._admissions.workflow(record)
+        if gate is not None:
+            # First: the others find it in line by the label of its Workflow.
+            record = await self._adopt(record, None)
+            hold = await self._admissions.ask(record, gate)
+            if hold is not None:
+                return View(key, self._facts(record, record.status), hold, record.status)
         definition, revision = await self._definitions.of(record, now)
         record = await self._adopt(record, definition)
         status = record.status

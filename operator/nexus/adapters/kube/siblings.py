@@ -1,0 +1,50 @@
+"""WorkflowRuns as their Workflow sees them: of each a small record, read without its models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from nexus.adapters.kube.observe import owner_uid
+from nexus.api.base import parse_time
+from nexus.api.reasons import RunPhase
+from nexus.api.run import Trigger
+from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL
+from nexus.core.workflow.facts import Sibling
+
+Word = TypeVar("Word", bound=StrEnum)
+
+
+def workflow_of(body: Mapping[str, Any]) -> str:
+    """Name of the Workflow that a run executes, empty where it has a definition of its own."""
+    reference = (body.get("spec") or {}).get("workflowRef") or {}
+    return str(reference.get("name") or "")
+
+
+def sibling(body: Mapping[str, Any]) -> Sibling:
+    """The record of a run."""
+    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    started, completed = status.get("startTime"), status.get("completionTime")
+    return Sibling(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created_at=parse_time(metadata["creationTimestamp"]),
+        workflow_uid=owner_uid(body, "Workflow") or "",
+        trigger=_word(spec.get("triggeredBy"), Trigger.MANUAL),
+        # A phase that only a newer operator knows is none that a run ends in: it has not ended.
+        phase=_word(status.get("phase"), RunPhase.PENDING),
+        started_at=parse_time(started) if started else None,
+        completed_at=parse_time(completed) if completed else None,
+        cancelled="cancel" in spec,
+        revision=str(status.get("revision") or ""),
+        backfill=(metadata.get("labels") or {}).get(LABEL_BACKFILL, ""),
+        backfill_ends=(metadata.get("annotations") or {}).get(BACKFILL_ENDS, ""),
+    )
+
+
+def _word(text: object, default: Word) -> Word:
+    try:
+        return type(default)(str(text))
+    except ValueError:
+        return default

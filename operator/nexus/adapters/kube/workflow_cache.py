@@ -1,0 +1,153 @@
+"""What the watches have told of Workflows and of which runs are whose, as small frozen records.
+
+Of a definition only what concerns its runs as a whole is kept: thousands of Workflows cost little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nexus.adapters.kube.siblings import sibling, workflow_of
+from nexus.api.base import parse_time
+from nexus.api.policies import Concurrency, History
+from nexus.api.workflow import WorkflowStatus
+from nexus.core.workflow.facts import RunPolicy, Sibling, WorkflowFacts, run_policy
+from nexus.runtime.ports import RunKey
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRecord:
+    """A Workflow as last seen."""
+
+    key: RunKey
+    uid: str
+    resource_version: int
+    generation: int
+    created_at: datetime
+    policy: RunPolicy
+    status: WorkflowStatus | None
+
+    def facts(self, runs: tuple[Sibling, ...]) -> WorkflowFacts:
+        """The Workflow as decisions see it."""
+        return WorkflowFacts(
+            self.key.namespace,
+            self.key.name,
+            self.uid,
+            self.generation,
+            self.created_at,
+            self.policy,
+            self.status,
+            runs,
+        )
+
+
+def workflow_record(body: Object) -> WorkflowRecord:
+    """The record of a Workflow. Fields that cannot be read count as absent: the check of the definition names them."""
+    metadata, spec = body["metadata"], body.get("spec") or {}
+    return WorkflowRecord(
+        key=RunKey(metadata["namespace"], metadata["name"]),
+        uid=metadata["uid"],
+        resource_version=int(metadata["resourceVersion"]),
+        generation=int(metadata.get("generation") or 1),
+        created_at=parse_time(metadata["creationTimestamp"]),
+        policy=_policy(spec),
+        status=known_status(body.get("status") or {}),
+    )
+
+
+def _policy(spec: Object) -> RunPolicy:
+    try:
+        return run_policy(
+            suspend=spec.get("suspend"),
+            concurrency=Concurrency.model_validate(spec["concurrency"]) if "concurrency" in spec else None,
+            history=History.model_validate(spec["history"]) if "history" in spec else None,
+            ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
+            revision_history_limit=spec.get("revisionHistoryLimit"),
+        )
+    except ValueError:
+        return RunPolicy()
+
+
+def known_status(status: Object) -> WorkflowStatus | None:
+    """A status, without fields that another version of the operator wrote; None where there is none."""
+    known = {field.alias or name for name, field in WorkflowStatus.model_fields.items()}
+    kept = {name: value for name, value in status.items() if name in known}
+    try:
+        return WorkflowStatus.model_validate(kept) if kept else None
+    except ValueError:
+        return None
+
+
+class WorkflowCache:
+    """Workflows, and the runs of each. Each `see_…` takes a watch event's object and returns the Workflows to look at,
+    none where nothing changed that concerns one."""
+
+    def __init__(self) -> None:
+        self.workflows: dict[RunKey, WorkflowRecord] = {}
+        self._runs: dict[RunKey, dict[str, Sibling]] = {}
+        self._versions: dict[str, int] = {}
+        self._homes: dict[str, RunKey] = {}
+
+    def see_workflow(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
+        """A Workflow was listed, changed or deleted, or came back as the answer to a write of ours."""
+        record = workflow_record(body)
+        known = self.workflows.get(record.key)
+        same = known is not None and known.uid == record.uid
+        if gone:
+            if same:
+                del self.workflows[record.key]
+            return ()
+        if known is not None and same and record.resource_version <= known.resource_version:
+            return ()
+        self.workflows[record.key] = record
+        return (record.key,)
+
+    def see_run(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
+        """A WorkflowRun was listed, changed or deleted, or came back as the answer to a write of ours."""
+        name = workflow_of(body)
+        if not name:
+            return ()
+        key = RunKey(body["metadata"]["namespace"], name)
+        fact, version = sibling(body), int(body["metadata"]["resourceVersion"])
+        known = self._runs.get(key, {}).get(fact.uid)
+        if gone:
+            self._forget(fact.uid)
+            return (key,)
+        if known is not None and version <= self._versions[fact.uid]:
+            return ()
+        self._runs.setdefault(key, {})[fact.uid] = fact
+        self._versions[fact.uid] = version
+        self._homes[fact.uid] = key
+        return (key,) if fact != known else ()
+
+    def runs(self, key: RunKey, uid: str) -> tuple[Sibling, ...]:
+        """The runs of the Workflow with this UID: its own, and those that nobody owns yet."""
+        return tuple(run for run in self._runs.get(key, {}).values() if run.workflow_uid in ("", uid) or run.child)
+
+    def known(self) -> frozenset[str]:
+        """UIDs of all that is here now: to be taken before the LISTs of a sweep."""
+        return frozenset((*self._versions, *(record.uid for record in self.workflows.values())))
+
+    def sweep(self, known: frozenset[str], runs: set[str], workflows: set[str]) -> list[RunKey]:
+        """Drop what full LISTs did not hold, but for what was not `known` before them; returns the Workflows to look
+        at."""
+        touched = {key for uid in (known - runs) & self._homes.keys() for key in self._forget(uid)}
+        for record in [record for record in self.workflows.values() if record.uid in known - workflows]:
+            del self.workflows[record.key]
+        return sorted(touched, key=str)
+
+    def _forget(self, uid: str) -> tuple[RunKey, ...]:
+        key = self._homes.pop(uid, None)
+        self._versions.pop(uid, None)
+        if key is None:
+            return ()
+        runs = self._runs[key]
+        del runs[uid]
+        if not runs:
+            del self._runs[key]
+        return (key,)

@@ -1,0 +1,107 @@
+"""What is known of a Workflow and its runs at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from nexus.api.policies import Concurrency, ConcurrencyPolicy, History
+from nexus.api.reasons import RunPhase
+from nexus.api.run import Trigger
+from nexus.api.workflow import WorkflowStatus
+
+HISTORY = 3
+REVISIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """A run of a Workflow, as far as the Workflow's other runs are concerned."""
+
+    name: str
+    uid: str
+    created_at: datetime
+    workflow_uid: str = ""
+    """UID of the Workflow that owns it, empty where none does (yet)."""
+    trigger: Trigger = Trigger.MANUAL
+    phase: RunPhase = RunPhase.PENDING
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    cancelled: bool = False
+    revision: str = ""
+    """The ControllerRevision that it names."""
+    backfill: str = ""
+    """Which backfill it belongs to."""
+    backfill_ends: str = ""
+    """Name of the last run of that backfill."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has."""
+        return self.phase.ended
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not begun."""
+        return not self.ended and self.started_at is None
+
+    @property
+    def child(self) -> bool:
+        """Whether it is part of another run: it then takes no turn of its own."""
+        return self.trigger is Trigger.WORKFLOW
+
+    @property
+    def place(self) -> tuple[datetime, str]:
+        """Its place in the line."""
+        return self.created_at, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class RunPolicy:
+    """What a Workflow says about its runs, defaults filled in."""
+
+    suspend: bool = False
+    concurrency: ConcurrencyPolicy = ConcurrencyPolicy.ALLOW
+    succeeded: int = HISTORY
+    failed: int = HISTORY
+    ttl_seconds: int | None = None
+    revisions: int = REVISIONS
+
+    @property
+    def gated(self) -> bool:
+        """Whether a run may have to wait before it begins."""
+        return self.suspend or self.concurrency.one_at_a_time
+
+
+def run_policy(
+    *,
+    suspend: bool | None = None,
+    concurrency: Concurrency | None = None,
+    history: History | None = None,
+    ttl_seconds_after_finished: int | None = None,
+    revision_history_limit: int | None = None,
+) -> RunPolicy:
+    """The policy of these fields of a WorkflowSpec."""
+    history = history or History()
+    return RunPolicy(
+        suspend=bool(suspend),
+        concurrency=concurrency.policy if concurrency else ConcurrencyPolicy.ALLOW,
+        succeeded=HISTORY if history.succeeded is None else history.succeeded,
+        failed=HISTORY if history.failed is None else history.failed,
+        ttl_seconds=ttl_seconds_after_finished,
+        revisions=REVISIONS if revision_history_limit is None else revision_history_limit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowFacts:
+    """Everything that `decide_workflow` may look at."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created_at: datetime
+    policy: RunPolicy
+    status: WorkflowStatus | None = None
+    runs: tuple[Sibling, ...] = ()
