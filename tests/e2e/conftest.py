@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,12 @@ def new_space(kubeconfig: Path) -> Iterator[Callable[[str], Space]]:
 
 @contextmanager
 def operator_for(
-    directory: Path, space: Space, *others: Space, everywhere: bool = False, start: bool = True
+    directory: Path,
+    space: Space,
+    *others: Space,
+    everywhere: bool = False,
+    start: bool = True,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[OperatorProcess]:
     """An operator with the rights for these namespaces, or for all, and nothing more. Fails on a log of trouble."""
     roles = granted(space.namespace, None) if everywhere else []
@@ -57,7 +62,8 @@ def operator_for(
     space.kubectl("apply", "-f", str(manifest), "--namespace=")
     names = [each.namespace for each in (space, *others)]
     log = directory / f"operator-{space.namespace}.log"
-    process = OperatorProcess(_account_kubeconfig(directory, space), log, *([] if everywhere else names))
+    namespaces = [] if everywhere else names
+    process = OperatorProcess(_account_kubeconfig(directory, space), log, *namespaces, settings=settings)
     for each in (space, *others):
         each.operator = process
     if start:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -19,8 +20,11 @@ REACTION = re.compile(r"run \S+?/(\S+): start task (\S+) as \S+ react_ms=([\d.]+
 class OperatorProcess:
     """One copy of the operator, with the rights of its kubeconfig, for some namespaces or (none named) for all."""
 
-    def __init__(self, kubeconfig: Path, log: Path, *namespaces: str) -> None:
+    def __init__(
+        self, kubeconfig: Path, log: Path, *namespaces: str, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.kubeconfig, self.log_file, self.namespaces = kubeconfig, log, namespaces
+        self.settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -28,6 +32,7 @@ class OperatorProcess:
         assert self._process is None, "it runs already"
         words = [word for name in self.namespaces for word in ("--namespace", name)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
+        environment |= self.settings
         environment |= {"KUBECONFIG": str(self.kubeconfig), "PYTHONPATH": str(REPOSITORY / "operator")}
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(

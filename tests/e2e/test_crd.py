@@ -71,6 +71,10 @@ def one(**fields: Any) -> Object:
     return {"tasks": [task(**fields)]}
 
 
+def pod(**fields: Any) -> Object:
+    return one(pod=fields)
+
+
 def env(**fields: Any) -> Object:
     return one(env=[{"name": "A", **fields}])
 
@@ -246,6 +250,18 @@ CASES = {
         {**one(), "params": [{"name": "x", "type": "integer", "minimum": 3, "maximum": 2}]},
         says="spec.params[0].minimum: Invalid value",
     ),
+    "a volume of every pod's": Case(
+        rules.RESERVED_VOLUME,
+        pod(volumes=[{"name": "temp", "emptyDir": {}}]),
+        pod(volumes=[{"name": "tmp", "emptyDir": {}}]),
+        says="spec.tasks[0].pod.volumes[0].name: Forbidden",
+    ),
+    "a mount over the task contract's": Case(
+        rules.MOUNT_PATH,
+        pod(volumeMounts=[{"name": "a", "mountPath": "/nexus-data"}, {"name": "a", "mountPath": "/tmp/a"}]),
+        pod(volumeMounts=[{"name": "a", "mountPath": "/nexus/input"}]),
+        says="spec.tasks[0].pod.volumeMounts[0].mountPath",
+    ),
     "a label that Kubernetes refuses": Case(
         rules.LABEL_KEYS, {**one(), "labels": {"acme.example/team": "a"}}, {**one(), "labels": {"my team": "a"}}
     ),
@@ -326,6 +342,11 @@ def test_names_are_unique_in_merged_and_in_atomic_lists(cluster: Cluster, kind: 
         (one(timeoutSeconds=0), "timeoutSeconds"),
         (one(retry={"limit": -1}), "retry.limit"),
         (one(bash={"command": "x" * 32_769}), "command"),
+        (pod(volumes=[{"name": "a"}]), "pod.volumes[0]"),
+        (pod(volumes=[{"name": "a", "emptyDir": {}, "csi": {"driver": "d"}}]), "pod.volumes[0]"),
+        (pod(runAsUser=-1), "pod.runAsUser"),
+        (pod(resources={"limits": {"cpu": 0.5}}), "pod.resources.limits"),
+        (pod(tolerations=[{"effect": "NoExec"}]), "pod.tolerations[0].effect"),
         ({"tasks": []}, "tasks"),
         ({"tasks": [task(f"t{i}") for i in range(501)]}, "tasks"),
         ({**one(), "params": [{"name": "x", "type": "text"}]}, "params[0].type"),
@@ -345,6 +366,18 @@ def test_the_schema_refuses_what_no_task_can_be(cluster: Cluster, kind: str, spe
         one(http={"url": "http://x", "expect": ["2xx", 404]}),
         one(http={"url": "http://x", "headers": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}),
         one(sql={"connection": {"secretKeyRef": {"name": "s", "key": "k"}}, "query": "select 1"}),
+        pod(
+            resources={"limits": {"cpu": 1, "memory": "1Gi", "nvidia.com/gpu": "${{ params.gpus }}"}},
+            volumes=[
+                {"name": "a", "emptyDir": {}},
+                {
+                    "name": "b",
+                    "projected": {"sources": [{"secret": {"name": "s", "items": [{"key": "k", "path": "p"}]}}]},
+                },
+            ],
+            affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+            topologySpreadConstraints=[{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}],
+        ),
         {**one(), "params": [{"name": "x", "default": {"a": [1, "2", None]}, "enum": [1, "1", [True], {}]}]},
         {**one(), "params": [{"name": "x", "default": "text"}, {"name": "y", "type": "number", "default": 1.5}]},
     ],

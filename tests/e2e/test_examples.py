@@ -36,6 +36,7 @@ CASES: dict[str, tuple[str, Object]] = {
     "params-few": ("params", {"customer": "acme", "regions": ["eu"], "limit": 1, "percent": 12}),
     "fan-out": ("fan-out", {}),
     "fan-out-none": ("fan-out", {"count": 0}),
+    "pod": ("pod", {"memory": "96Mi"}),
     "lucky": ("retries", {"chance": 0}),
     "unlucky": ("retries", {"chance": 1}),
     "hopeless": ("retries", {"chance": 1, "exit_code": 42}),

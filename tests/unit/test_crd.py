@@ -112,8 +112,10 @@ def test_no_field_has_a_default_in_the_schema(model: type[Model]) -> None:
 
 def test_the_lists_of_a_workflow_are_merged_by_name_where_names_are_unique() -> None:
     merged = {p for p, s in places(schema_of(Workflow)) if s.get("x-kubernetes-list-type") == "map"}
-    within = {"spec.tasks", "spec.tasks[].env", "spec.finally", "spec.finally[].env"}
-    assert merged == {"spec.params", "spec.defaults.env", *within}
+    within = {
+        f"spec.{place}.{name}" for place in ("tasks[]", "finally[]", "defaults") for name in ("env", "pod.volumes")
+    }
+    assert merged == {"spec.params", "spec.tasks", "spec.finally", *within}
     assert all(at(Workflow, path)["x-kubernetes-list-map-keys"] == ["name"] for path in merged)
     # A header may come twice.
     assert at(Workflow, "spec.tasks[].http.headers")["x-kubernetes-list-type"] == "atomic"

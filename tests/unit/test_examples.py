@@ -204,6 +204,12 @@ def test_params_have_defaults_and_may_be_left_out(evaluator: CelEvaluator) -> No
     assert phases(finished)["limited"] == "Succeeded"
 
 
+def test_what_is_asked_of_a_pod_is_checked_and_ignored_here(evaluator: CelEvaluator) -> None:
+    finished = execute("pod", evaluator, numbers=1_000)
+    assert finished.status.phase == "Succeeded"
+    assert finished.outputs["check"] == {"right": True}
+
+
 def test_what_is_not_worth_a_retry_fails_at_once_and_is_cleaned_up(evaluator: CelEvaluator) -> None:
     finished = execute("retries", evaluator, chance=1, exit_code=42)
     assert finished.status.phase == "Failed"

@@ -41,11 +41,27 @@ BOUNDS = (
 
 LISTS_BY_NAME = {
     *(("WorkflowSpec", field) for field in ("params", "tasks", "finally")), ("Task", "env"), ("Defaults", "env"),
+    ("Pod", "volumes"),
 }  # fmt: skip
 """Lists that server-side apply merges by `name`. Headers and query parameters are not: a name may come twice there."""
 
 SEEN_BY_RULES = {("Python", "with")}
 """Free objects that a rule asks for with has(). CEL sees an object of unknown fields, but no map of unknown values."""
+
+FREE = {
+    ("Pod", "affinity"),
+    ("Pod", "topologySpreadConstraints"),
+    ("Volume", "configMap"),
+    ("Volume", "secret"),
+    ("Volume", "ephemeral"),
+    ("Volume", "projected"),
+    ("Volume", "csi"),
+}
+"""Fields in Kubernetes' own shape, whose full schema would make a file too large for client-side apply. The models have
+all of it, and `nexus lint` and Ready hold definitions against them."""
+
+SIZES = {"Volume": 2}
+"""Objects of exactly so many fields: a volume has a name and one source. A rule could not ask for free ones."""
 
 COLUMNS: dict[str, list[Schema]] = {
     "Workflow": [
@@ -111,6 +127,8 @@ class _Converter:
             # Exactly one of them; no rule can say it, for the same reason.
             result["not"] = {"required": ["items", "matrix"]}
             result["anyOf"] = [{"required": ["items"]}, {"required": ["matrix"]}]
+        if name in SIZES:
+            result |= {"minProperties": SIZES[name], "maxProperties": SIZES[name]}
         return _with_rules(result, RULES.get((name, None), ()))
 
     def property(self, owner: str, key: str, schema: Schema, place: _Place) -> Schema:
@@ -119,6 +137,9 @@ class _Converter:
         result["description"] = _flow(schema["description"])
         if not place.closed and _definition(schema) == "Reason":
             result["description"] += "\n" + "\n".join(f"{reason}: {reason.describe}" for reason in Reason)
+        if (owner, key) in FREE:
+            whole = result["items"] if result["type"] == "array" else result
+            _set_free(whole)
         rules = RULES.get((owner, key), ())
         if (owner, key) == ("ForEach", "items"):
             # Text must be an expression, a list has bounds; what else stands there, Ready refuses with better words.
@@ -177,6 +198,13 @@ class _Converter:
             text, fields = sorted(shapes, key=lambda shape: "properties" in shape)
             return _text_or_object(text, fields)
         raise TypeError(f"no structural schema can say {' or '.join(kinds)}: {parts}")
+
+
+def _set_free(schema: Schema) -> None:
+    """Let an object have any fields. As a map of any values, for the reason that `convert` gives."""
+    schema.pop("required", None)
+    schema.pop("properties")
+    schema |= {"maxProperties": 20, "additionalProperties": dict(ANYTHING)}
 
 
 def _text_or_object(text: Schema, fields: Schema) -> Schema:

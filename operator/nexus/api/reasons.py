@@ -55,6 +55,7 @@ class Reason(StrEnum):
     STARTING = "Starting"
     UNSCHEDULABLE = "Unschedulable"
     QUOTA_EXCEEDED = "QuotaExceeded"
+    QUEUED = "Queued"
     # Waiting at first; Failed after startTimeoutSeconds.
     IMAGE_PULL = "ImagePull"
     MISSING_CONFIG = "MissingConfig"
@@ -68,6 +69,7 @@ class Reason(StrEnum):
     TIMEOUT = "Timeout"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     RUNS_AS_ROOT = "RunsAsRoot"
+    POD_FIELD_FORBIDDEN = "PodFieldForbidden"
     OUTPUT_TOO_LARGE = "OutputTooLarge"
     INVALID_OUTPUT = "InvalidOutput"
     OUTPUT_LOST = "OutputLost"
@@ -117,6 +119,7 @@ _MEANING: dict[Reason, str] = {
     Reason.STARTING: "The pod is there, its container is not running yet.",
     Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
     Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",
+    Reason.QUEUED: "Somebody suspended its Job, as Kueue does until there is room; it waits without a time limit.",
     Reason.IMAGE_PULL: "The image cannot be pulled; the task fails after startTimeoutSeconds.",
     Reason.MISSING_CONFIG: "A Secret, ConfigMap or a key of one is missing; the task fails after startTimeoutSeconds.",
     Reason.POD_REFUSED: "The API server refuses the pod, as by Pod Security; the task fails after startTimeoutSeconds.",
@@ -127,7 +130,8 @@ _MEANING: dict[Reason, str] = {
     Reason.EVICTED: "The kubelet evicted the pod.",
     Reason.TIMEOUT: "The attempt took longer than timeoutSeconds.",
     Reason.DEADLINE_EXCEEDED: "The task or the run took longer than its deadlineSeconds.",
-    Reason.RUNS_AS_ROOT: "The image runs as root, which Pod Security `restricted` forbids.",
+    Reason.RUNS_AS_ROOT: "It asks for root, which the operator or the Pod Security of its namespace forbids.",
+    Reason.POD_FIELD_FORBIDDEN: "It asks for something of its pod that this operator forbids.",
     Reason.OUTPUT_TOO_LARGE: "The output is over its limit: 512 KiB, for container tasks 4 KiB.",
     Reason.INVALID_OUTPUT: "What the task left as its output is not a JSON object.",
     Reason.OUTPUT_LOST: "The pod was gone before its output was recorded; the task is tried again.",

@@ -157,6 +157,15 @@ RESERVED_ENV_NAME = Rule(
     "names that begin with NEXUS_ are the task contract's own: choose another name",
     reason="FieldValueForbidden",
 )
+RESERVED_VOLUME = Rule(
+    "!(self in ['tmp', 'nexus'])",
+    "tmp and nexus are volumes that pods have by themselves: choose another name",
+    reason="FieldValueForbidden",
+)
+MOUNT_PATH = Rule(
+    "self.startsWith('/') && !(self in ['/', '/tmp', '/tmp/', '/nexus']) && !self.startsWith('/nexus/')",
+    "a mount path is absolute, and neither /, /tmp nor in /nexus, which are the task contract's own: choose another",
+)
 LABEL_KEYS = Rule(
     "self.all(k, !format.qualifiedName().validate(k).hasValue())",
     "a label's key is a name of at most 63 characters, or prefix/name with a DNS name as its prefix",
@@ -261,6 +270,8 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("EnvVar", "name"): (RESERVED_ENV_NAME,),
     ("EnvValueFrom", None): (ONE_VALUE_SOURCE,),
     ("EnvFrom", None): (ONE_ENV_SOURCE,),
+    ("Volume", "name"): (RESERVED_VOLUME,),
+    ("VolumeMount", "mountPath"): (MOUNT_PATH,),
     ("EnvFrom", "prefix"): (RESERVED_ENV_NAME,),
 }
 """Where each rule holds: the model, and the field of it (as written in manifests) or None for the model as a whole."""

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from nexus.api.base import Model
 from nexus.api.fanout import ForEach
+from nexus.api.pod import Pod
 
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
 ObjectName = Annotated[
@@ -280,6 +281,8 @@ class Task(Model):
     record_log_lines: LogLineCount | None = None
     """Last lines of each attempt's log that the status keeps, up to 1 KiB of them. Default none: what code prints may
     be secret, and everybody who may read the run can read its status."""
+    pod: Pod | None = None
+    """What is asked of the task's pods: resources, volumes, nodes, labels. Ignored locally."""
     timeout_seconds: Seconds | None = None
     """Seconds that one attempt may take."""
     deadline_seconds: Seconds | None = None

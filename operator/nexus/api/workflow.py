@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from nexus.api.base import API_VERSION, Model, Time
+from nexus.api.pod import Pod
 from nexus.api.policies import Concurrency, History, RevisionCount, TtlSeconds
 from nexus.api.reasons import Reason
 from nexus.api.tasks import EnvFrom, EnvVar, LogLineCount, Retry, Seconds, Task
@@ -86,6 +87,8 @@ class Defaults(Model):
     """Environment variables."""
     env_from: Annotated[list[EnvFrom], Field(max_length=50)] | None = None
     """Whole Secrets and ConfigMaps as environment variables, before the task's own."""
+    pod: Pod | None = None
+    """What is asked of the pods: by field, volumes by name, labels by key, the task wins."""
 
 
 class WorkflowSpec(Model):

@@ -28,6 +28,7 @@ from nexus.app.settings import Settings
 from nexus.core.definition import Definition
 from nexus.core.names import LABEL_RUN
 from nexus.core.plan import Start, StartTask
+from nexus.core.pod_policy import PodPolicy
 from nexus.runtime.ports import RunKey, Stale, View
 from nexus.runtime.queue import WorkQueue, seconds_until
 from nexus.runtime.reconcile import Reconciler
@@ -63,6 +64,7 @@ class Operator:
     def __post_init__(self) -> None:
         self.recorder = BackgroundRecorder(self.api)
         images = Images(self.settings.task_images)
+        policy = PodPolicy(self.settings.pod_forbidden, baseline=self.settings.pod_security == "baseline")
         place = KubePlace(
             self.api,
             self.cache,
@@ -71,6 +73,7 @@ class Operator:
             recorder=self.recorder,
             wake=self._queue,
             workflows=self.workflows,
+            pod_policy=policy,
         )
         self.reconciler = Reconciler(place, self.evaluator, started=self._started)
         workflows = KubeWorkflows(self.api, self.workflows, self.evaluator, wall_clock, self._queue)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from nexus.api.pod import POD_FIELDS, VOLUME_SOURCES
 
 
 class SettingsError(Exception):
@@ -26,6 +29,11 @@ class Settings:
     """NEXUS_SWEEP_SECONDS: how often everything is listed anew, for what the watches have missed."""
     liveness_port: int = 0
     """NEXUS_LIVENESS_PORT: port of /healthz; 0 for none."""
+    pod_forbidden: frozenset[str] = frozenset()
+    """NEXUS_POD_FORBIDDEN: fields of `pod` that no task may have, separated by commas; also sources of volumes, as
+    volumes.csi."""
+    pod_security: str = "restricted"
+    """NEXUS_POD_SECURITY: restricted, or baseline, with which `pod.runAsUser: 0` gives root."""
     log_level: str = "INFO"
     """NEXUS_LOG_LEVEL: DEBUG, INFO, WARNING or ERROR."""
 
@@ -39,16 +47,36 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     level = environ.get("NEXUS_LOG_LEVEL", base.log_level).upper()
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise SettingsError(f"NEXUS_LOG_LEVEL={level!r}: it takes DEBUG, INFO, WARNING or ERROR")
-    names = environ.get("NEXUS_NAMESPACES", "").split(",")
+    security = environ.get("NEXUS_POD_SECURITY", base.pod_security).lower()
+    if security not in ("restricted", "baseline"):
+        raise SettingsError(f"NEXUS_POD_SECURITY={security!r}: it takes restricted or baseline")
     return Settings(
-        namespaces=tuple(name.strip() for name in names if name.strip()),
+        namespaces=_names(environ, "NEXUS_NAMESPACES"),
         task_images=images,
         workers=_number(environ, "NEXUS_WORKERS", base.workers, 1, 256),
         expression_workers=_number(environ, "NEXUS_EXPRESSION_WORKERS", base.expression_workers, 1, 16),
         sweep_seconds=_number(environ, "NEXUS_SWEEP_SECONDS", base.sweep_seconds, 10, 86_400),
         liveness_port=_number(environ, "NEXUS_LIVENESS_PORT", base.liveness_port, 0, 65_535),
+        pod_forbidden=_pod_fields(environ),
+        pod_security=security,
         log_level=level,
     )
+
+
+def _names(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in environ.get(name, "").split(",") if word.strip())
+
+
+def _pod_fields(environ: Mapping[str, str]) -> frozenset[str]:
+    """What tasks may not ask of their pods. A name that is none would forbid nothing, without a word."""
+    known = (*POD_FIELDS, *(f"volumes.{source}" for source in VOLUME_SOURCES.values()))
+    names = _names(environ, "NEXUS_POD_FORBIDDEN")
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}"
+            raise SettingsError(f"NEXUS_POD_FORBIDDEN: there is no field {name} of pod: {hint}")
+    return frozenset(names)
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -12,6 +12,7 @@ from nexus.adapters.kube.definitions import checked
 from nexus.api.reasons import Reason
 from nexus.api.workflow import Condition, WorkflowSpec, WorkflowStatus
 from nexus.core.expressions import Evaluator
+from nexus.core.shape import read
 from nexus.runtime.ports import RunKey, Unstartable
 
 
@@ -25,8 +26,8 @@ async def check(api: KubeApi, evaluator: Evaluator, key: RunKey, now: datetime) 
     recorded = body.get("status") or {}
     if recorded.get("observedGeneration") == generation:
         return
-    read = partial(WorkflowSpec.model_validate, body["spec"])
-    result = await asyncio.to_thread(checked, read, evaluator, now, key.name)
+    load = partial(read, body["spec"], WorkflowSpec)
+    result = await asyncio.to_thread(checked, load, evaluator, now, key.name)
     status = _status(
         result, generation, sum(len(body["spec"].get(key) or ()) for key in ("tasks", "finally")), recorded, now
     )

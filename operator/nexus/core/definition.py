@@ -8,6 +8,7 @@ from graphlib import TopologicalSorter
 
 from nexus.api.tasks import PODLESS, TASK_TYPES, EnvVar, Retry, Task, TriggerRule
 from nexus.api.workflow import Defaults, FailurePolicy, WorkflowSpec
+from nexus.core import pod_merge
 from nexus.core.retry import RetryPolicy
 
 DEFAULT_MAX_PARALLEL_TASKS = 10
@@ -106,6 +107,7 @@ def with_defaults(task: Task, defaults: Defaults | None) -> Task:
             "retry": _merged_retry(defaults.retry, task.retry),
             "timeout_seconds": task.timeout_seconds or defaults.timeout_seconds,
             "record_log_lines": task.record_log_lines or defaults.record_log_lines,
+            "pod": pod_merge.merged(defaults.pod, task.pod),
             "env": _merged_env(defaults.env or [], task.env or []) or None,
             "env_from": [*(defaults.env_from or []), *(task.env_from or [])] or None,
         }

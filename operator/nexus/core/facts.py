@@ -12,6 +12,7 @@ from typing import Any
 
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Approval, Cancel, OutputRef, Trigger, WorkflowRunStatus
+from nexus.core.pod_policy import RESTRICTED, PodPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class PodFact:
     """When the condition DisruptionTarget became true."""
     index: int | None = None
     """Which item of a fan-out it works on, in an Indexed Job."""
+    withdrawn: bool = False
+    """True where the Job controller itself took it back, since the Job was suspended: that is no failure."""
 
     @property
     def live(self) -> bool:
@@ -71,6 +74,8 @@ class JobFact:
     failure_message: str = ""
     finished_at: datetime | None = None
     deleting: bool = False
+    suspended: bool = False
+    """True while somebody, such as Kueue, holds it back: it has no pods then."""
     pods: tuple[PodFact, ...] = ()
     items: int | None = None
     """How many items the fan-out has that it belongs to; None for the Job of a task without forEach."""
@@ -179,5 +184,7 @@ class Facts:
     """By task, what was read for `LoadItems`; None where nothing is stored."""
     listed: frozenset[str] = frozenset()
     """UIDs of Jobs whose pods were just listed (`ListPods`): what is not among them is gone."""
+    pod_policy: PodPolicy = RESTRICTED
+    """What the operator lets tasks ask of their pods."""
     native_backoff: bool = True
     """Whether a Job retries by itself (the Job controller does; a local subprocess does not)."""

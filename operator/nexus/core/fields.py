@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nexus.api.tasks import PODLESS, Http, Task
+from nexus.api.tasks import PODLESS, Container, Http, Task
+from nexus.core import pod_render
 from nexus.core.problem import Path
 
 
@@ -14,6 +15,8 @@ def templated(task: Task) -> Iterator[tuple[Path, str]]:
     for position, variable in enumerate(task.env or ()):
         if variable.value is not None:
             yield ("env", position, "value"), variable.value
+    if task.pod is not None:
+        yield from ((("pod", *field), text) for field, text in pod_render.templated(task.pod))
     if task.python is not None and task.python.with_ is not None:
         yield from deep(("python", "with"), task.python.with_)
     if task.http is not None:
@@ -26,10 +29,14 @@ def templated(task: Task) -> Iterator[tuple[Path, str]]:
         if (fields := getattr(task, kind)) is not None:
             yield from deep((kind,), fields.to_json())
     if task.container is not None:
-        yield ("container", "image"), task.container.image
-        for field, texts in (("command", task.container.command), ("args", task.container.args)):
-            for position, text in enumerate(texts or ()):
-                yield ("container", field, position), text
+        yield from _container(task.container)
+
+
+def _container(container: Container) -> Iterator[tuple[Path, str]]:
+    yield ("container", "image"), container.image
+    for field, texts in (("command", container.command), ("args", container.args)):
+        for position, text in enumerate(texts or ()):
+            yield ("container", field, position), text
 
 
 def _of_http(http: Http) -> Iterator[tuple[Path, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from nexus.api.reasons import Reason
 from nexus.api.tasks import EnvVar, Http, NameValue, Python, Sql
+from nexus.core import pod_render
 from nexus.core.definition import Node
 from nexus.core.expressions import as_text, parse
 from nexus.core.outputs import dump
@@ -104,6 +105,7 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
         env=env,
         env_from=tuple(task.env_from or ()),
         inputs={} if node.type == "container" else context.stored,
+        pod=pod_render.rendered(task.pod, renderer) if task.pod is not None else None,
     )
     _check_total(payload)
     return payload

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from nexus.api.pod import Pod
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.api.tasks import EnvFrom, EnvVar
 from nexus.core.retry import RetryPolicy
@@ -33,6 +34,8 @@ class Payload:
     """Where in `task_json` each item has values of its own: a JSON list of paths."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Dependency name to the ConfigMap that holds its output, for outputs too big for the context."""
+    pod: Pod | None = None
+    """What is asked of the pod. Texts in it are data."""
 
 
 @dataclass(frozen=True, slots=True)

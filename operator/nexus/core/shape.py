@@ -6,14 +6,26 @@ import difflib
 import re
 import types
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from nexus.core.outputs import dump
 from nexus.core.problem import Path, Problem
 
 _MOST_NAMES = 12
+
+Fitting = TypeVar("Fitting", bound=BaseModel)
+
+
+def read(body: Any, model: type[Fitting]) -> Fitting:
+    """An object of the API server as its model. Raises ValueError that says what does not fit: some fields are free in
+    the CRD's schema, and strict here."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        found = misfits(error.errors(include_url=False), body, model)
+        raise ValueError("; ".join(str(problem) for problem in found[:3]) or str(error)) from error
 
 
 def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Problem]:

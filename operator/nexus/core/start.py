@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core import kinds, trigger_rule
+from nexus.core import kinds, pod_policy, trigger_rule
 from nexus.core.board import Board, Unread
 from nexus.core.definition import Node
 from nexus.core.expressions import ExpressionError, TemplateError, parse
@@ -56,7 +56,7 @@ def _first(board: Board, node: Node, slots: Slots) -> None:
         if node.task.when is not None and not _when(board, node):
             board.end(node.name, TaskPhase.SKIPPED, Reason.WHEN_FALSE, f"when is false: {node.task.when[:200]}")
         else:
-            kinds.of(node).launch(board, node, slots)
+            _launch(board, node, slots)
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
@@ -79,7 +79,17 @@ def _retry(board: Board, node: Node, slots: Slots) -> None:
     if board.now < due:
         board.wakes.append(due)
     elif _may_start(board, node, slots):
-        kinds.of(node).launch(board, node, slots)
+        _launch(board, node, slots)
+
+
+def _launch(board: Board, node: Node, slots: Slots) -> None:
+    kind = kinds.of(node)
+    # Of a task without pods, `pod` is the defaults' and asks for nothing.
+    refused = pod_policy.judge(node.task.pod, board.facts.pod_policy) if kind.takes_slot else None
+    if refused is not None:
+        board.end(node.name, TaskPhase.FAILED, refused.reason, refused.message)
+    else:
+        kind.launch(board, node, slots)
 
 
 def _may_start(board: Board, node: Node, slots: Slots) -> bool:

@@ -28,6 +28,7 @@ from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.outputs import dump
+from nexus.core.shape import read
 from nexus.core.validate import problems
 from nexus.runtime.ports import Unstartable
 
@@ -73,7 +74,7 @@ class Definitions:
         except NotFound:
             message = f"the ControllerRevision {revision}, which held the definition, was deleted: start a new run"
             return Unstartable(Reason.WORKFLOW_NOT_FOUND, message), revision
-        return await self._prepared(key, lambda: WorkflowSpec.model_validate(body["data"]["spec"]), now), revision
+        return await self._prepared(key, lambda: read(body["data"]["spec"], WorkflowSpec), now), revision
 
     async def _pin(self, record: RunRecord, now: datetime) -> tuple[Definition | Unstartable, str | None]:
         assert record.spec is not None
@@ -87,7 +88,7 @@ class Definitions:
         text = dump(workflow["spec"])
         revision = revision_name(name, workflow["metadata"]["uid"], text)
         key = f"{namespace}/{revision}"
-        definition = await self._prepared(key, lambda: WorkflowSpec.model_validate(workflow["spec"]), now, name)
+        definition = await self._prepared(key, lambda: read(workflow["spec"], WorkflowSpec), now, name)
         if isinstance(definition, Unstartable):
             self._ready.pop(key, None)
             return definition, None
@@ -123,22 +124,22 @@ class Definitions:
         hint = f"did you mean {close[0]}?" if close else "kubectl get workflows.nexus.dev lists what is there"
         return f"there is no Workflow {name} in namespace {namespace}: {hint}"
 
-    async def _prepared(self, key: str, read: Any, now: datetime, name: str = "") -> Definition | Unstartable:
+    async def _prepared(self, key: str, load: Any, now: datetime, name: str = "") -> Definition | Unstartable:
         if key in self._ready:
             self._ready.move_to_end(key)
             return self._ready[key]
         # In a thread: checking 500 tasks' expressions takes a while, and other runs do not wait for it.
-        definition = await asyncio.to_thread(checked, read, self._evaluator, now, name)
+        definition = await asyncio.to_thread(checked, load, self._evaluator, now, name)
         self._ready[key] = definition
         while len(self._ready) > KEPT:
             self._ready.popitem(last=False)
         return definition
 
 
-def checked(read: Any, evaluator: Evaluator, now: datetime, name: str = "") -> Definition | Unstartable:
-    """The Definition of the spec that `read()` gives, or what is wrong with it. `name` is its Workflow's."""
+def checked(load: Any, evaluator: Evaluator, now: datetime, name: str = "") -> Definition | Unstartable:
+    """The Definition of the spec that `load()` gives, or what is wrong with it. `name` is its Workflow's."""
     try:
-        spec = read()
+        spec = load()
     except ValueError as error:
         return Unstartable(Reason.WORKFLOW_INVALID, str(error)[:2_000])
     found = problems(spec, evaluator, name, now)

@@ -11,6 +11,7 @@ from typing import Any
 
 from nexus import bootstrap
 from nexus.adapters.kube.owners import owned_by
+from nexus.adapters.kube.pod import pod_annotations, pod_labels, pod_spec
 from nexus.api.tasks import Disruptions
 from nexus.core.facts import RunFact
 from nexus.core.names import (
@@ -26,7 +27,6 @@ from nexus.core.outputs import OUTPUT_REFUSED
 from nexus.core.payload import SPILL_LIMIT
 from nexus.core.plan import Payload, StartTask
 
-USER = 65532
 MOUNT = "/nexus"
 
 
@@ -104,7 +104,12 @@ def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
             "ownerReferences": owned_by("WorkflowRun", run.name, run.uid),
         },
         "spec": _job_spec(start)
-        | {"template": {"metadata": {"labels": labels}, "spec": _pod_spec(start, container, volumes)}},
+        | {
+            "template": {
+                "metadata": {"labels": labels, **pod_annotations(payload.pod)},
+                "spec": _pod_spec(start, container, volumes),
+            }
+        },
     }
     spilled = None
     if pod.spilled:
@@ -138,7 +143,8 @@ def run_labels(run: RunFact) -> dict[str, str]:
 
 
 def _labels(start: StartTask, run: RunFact) -> dict[str, str]:
-    labels = {**start.labels, **run_labels(run), LABEL_TASK: start.task, LABEL_ORDINAL: str(start.ordinal)}
+    own = {**start.labels, **pod_labels(start.payload.pod)}
+    labels = {**own, **run_labels(run), LABEL_TASK: start.task, LABEL_ORDINAL: str(start.ordinal)}
     if start.items is not None:
         labels[LABEL_ITEMS] = str(start.items)
     if start.index is not None:
@@ -179,20 +185,7 @@ def _volumes(name: str, pod: _Pod, payload: Payload) -> tuple[list[dict[str, Any
 
 
 def _pod_spec(start: StartTask, container: dict[str, Any], volumes: list[dict[str, Any]]) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": volumes,
-    }
+    spec = pod_spec(start.payload.pod, container, volumes)
     if start.timeout_seconds is not None:
         spec["activeDeadlineSeconds"] = start.timeout_seconds
     return spec

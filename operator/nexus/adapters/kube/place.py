@@ -58,6 +58,7 @@ from nexus.core.plan import (
     StoreItems,
     StoreOutput,
 )
+from nexus.core.pod_policy import RESTRICTED, PodPolicy
 from nexus.runtime.ports import RunKey, Stale, Unstartable, View
 
 # A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
@@ -91,12 +92,14 @@ class KubePlace:
         recorder: Recorder | None = None,
         wake: Callable[[RunKey], None] = lambda _: None,
         workflows: WorkflowCache | None = None,
+        pod_policy: PodPolicy = RESTRICTED,
     ) -> None:
         """`wake` is called with another run to look at: the parent of a run whose status was written."""
         self._api = api
         self._clock = clock
         self._cache = cache
         self._images = images
+        self._pod_policy = pod_policy
         self._definitions = Definitions(api, evaluator)
         self._podless = PodlessJobs(api, cache)
         self._items = StoredItems(api)
@@ -140,7 +143,7 @@ class KubePlace:
 
     def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:
         jobs, children = self._cache.jobs(record.uid), self._cache.children(record.uid)
-        return Facts(run=record.fact(), status=status, jobs=jobs, children=children)
+        return Facts(run=record.fact(), status=status, jobs=jobs, children=children, pod_policy=self._pod_policy)
 
     def _saw_run(self, body: Object, key: RunKey) -> None:
         """An answer about a run, while `key` is worked on. The watch tells the same later, and then it is no news."""
@@ -273,7 +276,7 @@ class KubePlace:
             body = await self._create(JOBS, run, objects.job)
         except NameTaken as error:
             return Refusal(Reason.NAME_TAKEN, str(error))
-        except (Invalid, TooLarge) as error:
+        except (Invalid, TooLarge, BadRequest) as error:
             return Refusal(Reason.JOB_REFUSED, f"the API server refuses the Job: {error.message}"[:1_000])
         except Forbidden as error:
             if "exceeded quota" in error.message:

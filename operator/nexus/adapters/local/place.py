@@ -43,6 +43,7 @@ from nexus.core.plan import (
     StoreItems,
     StoreOutput,
 )
+from nexus.core.pod_policy import PodPolicy
 from nexus.runtime.ports import RunKey, Unstartable, View
 
 # As in a pod, a task sees nothing of the environment it is started from, but what a program needs to work here.
@@ -123,7 +124,9 @@ class LocalPlace:
         for attempt in self._attempts.values():
             by_task.setdefault(attempt.job.task, []).append(attempt.job)
         jobs = {task: tuple(found) for task, found in by_task.items()}
-        facts = Facts(self.run, self.recorded, jobs, self.children.facts(), native_backoff=False)
+        # `pod` asks nothing of a subprocess, so there is nothing to refuse either.
+        policy = PodPolicy(baseline=True)
+        facts = Facts(self.run, self.recorded, jobs, self.children.facts(), pod_policy=policy, native_backoff=False)
         return View(key, facts, self._definition, self.recorded)
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:

@@ -11,11 +11,13 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from nexus.api.base import GROUP
+from nexus.api.pod import Pod
 from nexus.api.tasks import EnvVar, Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import scope
+from nexus.core import pod_render, scope
 from nexus.core.definition import prepare
 from nexus.core.expressions import Evaluator
+from nexus.core.pod_merge import merged
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.validate.calls import calls_itself
 from nexus.core.validate.dependencies import cycle, dependencies
@@ -23,6 +25,7 @@ from nexus.core.validate.expressions import expressions, template
 from nexus.core.validate.fanout import fan_out
 from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
+from nexus.core.validate.pod import mounts, pod_problems
 from nexus.core.validate.podless import podless
 from nexus.core.validate.task import env_problems, kinds_of, shape
 
@@ -44,8 +47,12 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: date
     if spec.defaults is not None:
         found += env_problems(("defaults",), spec.defaults.env, spec.defaults.env_from, None)
         found += _default_env(spec, spec.defaults.env or (), evaluator)
+        found += _default_pod(spec, spec.defaults.pod, evaluator)
     for place, task in spec.every_task():
         found += [*shape(place, task), *fan_out(place, task), *podless(place, task, now)]
+        if task.pod is not None:
+            default = spec.defaults.pod if spec.defaults is not None else None
+            found += mounts((*place, "pod"), task.pod, merged(default, task.pod), task.name)
     readable = _readable(spec)
     if readable:
         every = [task.name for _, task in spec.every_task()]
@@ -122,3 +129,14 @@ def _default_env(spec: WorkflowSpec, env: Iterable[EnvVar], evaluator: Evaluator
         if variable.value is not None:
             path: Path = ("defaults", "env", position, "value")
             yield from template(path, variable.value, variables, evaluator, None, ())
+
+
+def _default_pod(spec: WorkflowSpec, pod: Pod | None, evaluator: Evaluator) -> Iterator[Problem]:
+    if pod is None:
+        return
+    path: Path = ("defaults", "pod")
+    yield from pod_problems(path, pod, None)
+    yield from mounts(path, pod, pod, None)
+    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
+    for field, text in pod_render.templated(pod):
+        yield from template((*path, *field), text, variables, evaluator, None, ())

@@ -9,6 +9,7 @@ from nexus.api.rules import NO_POD_FIELDS
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
 from nexus.core import fields
 from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.validate.pod import pod_problems
 
 
 def kinds_of(task: Task) -> list[str]:
@@ -56,6 +57,7 @@ def shape(path: Path, task: Task) -> Iterator[Problem]:
             ("http", "url"), f"{task.http.url[:80]} is no URL of a web server: start it with https:// or http://"
         )
     yield from env_problems(path, task.env, task.env_from, task.name)
+    yield from pod_problems((*path, "pod"), task.pod, task.name)
 
 
 # Text, quoted names and comments come first in it, so that no placeholder is seen inside them. SQLAlchemy sees those

@@ -1,0 +1,128 @@
+"""Checks of `pod`: what the schema cannot say of labels, quantities, volumes and their mounts."""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+import re
+from collections.abc import Iterator
+
+from nexus.api.base import GROUP
+from nexus.api.pod import VOLUME_SOURCES, Pod, Resources, Volume, VolumeMount
+from nexus.core import pod_render
+from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.quantity import amount
+
+# Labels that the Job controller and the operator go by; everybody else's, Kueue's above all, are for the author.
+_TAKEN_DOMAINS = (GROUP, "batch.kubernetes.io", "kubernetes.io", "k8s.io")
+_TAKEN_LABELS = ("job-name", "controller-uid")
+# Annotations that once chose, and on some nodes still choose, profiles of AppArmor and seccomp.
+_PROFILES = re.compile(r"(.*\.)?security\.(alpha|beta)\.kubernetes\.io")
+_KEY = re.compile(
+    r"(?P<domain>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+# Mounts that would take the place of what the container, the kubelet or the task contract needs there.
+_TAKEN_PATHS = ("/", "/tmp", "/dev", "/dev/termination-log")
+_TAKEN_TREES = ("/nexus", "/proc", "/sys")
+
+
+def pod_problems(path: Path, pod: Pod | None, task: str | None) -> Iterator[Problem]:
+    """What is wrong with a `pod` at `path` by itself; its mounts are checked together with the defaults'."""
+    if pod is None:
+        return
+    for problem in _of(path, pod):
+        yield Problem(problem.path, problem.message, task, problem.offset)
+
+
+def _of(path: Path, pod: Pod) -> Iterator[Problem]:
+    for field, text in pod_render.literal(pod):
+        if "${{" in text:
+            what = "which account, images, volumes and nodes a task gets is the author's word: write it out"
+            yield Problem((*path, *field), f"no ${{{{ }}}} here: {what}", offset=text.index("${{"))
+    for attribute, name in pod_render.MAPS.items():
+        for key, value in (getattr(pod, attribute) or {}).items():
+            yield from _entry((*path, name), name, key, value)
+    yield from _resources((*path, "resources"), pod.resources)
+    yield from _volumes((*path, "volumes"), pod.volumes or [])
+    yield from _mount_paths((*path, "volumeMounts"), pod.volume_mounts or [])
+
+
+def mounts(path: Path, own: Pod | None, merged: Pod | None, task: str | None) -> Iterator[Problem]:
+    """Mounts of a task whose volume neither the task nor the defaults have."""
+    if own is None or merged is None:
+        return
+    known = [volume.name for volume in merged.volumes or ()]
+    for position, mount in enumerate(own.volume_mounts or ()):
+        if mount.name not in known:
+            close = difflib.get_close_matches(mount.name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "add it to pod.volumes"
+            yield Problem((*path, "volumeMounts", position, "name"), f"there is no volume {mount.name}: {hint}", task)
+
+
+def _entry(path: Path, field: str, key: str, value: str) -> Iterator[Problem]:
+    """One label, annotation or entry of a nodeSelector."""
+    found = _KEY.fullmatch(key)
+    domain = (found["domain"] or "")[:-1] if found is not None else ""
+    if found is None:
+        yield Problem((*path, key), "is no key: it is a name of at most 63 characters, or domain/name")
+    elif field != "nodeSelector" and (domain in _TAKEN_DOMAINS or domain.endswith(f".{GROUP}") or key in _TAKEN_LABELS):
+        yield Problem((*path, key), f"{domain or key} is set by NEXUS or Kubernetes itself: choose another key")
+    elif field == "annotations" and _PROFILES.fullmatch(domain):
+        yield Problem(
+            (*path, key), "it would choose the pod's security profile, which is always RuntimeDefault: remove it"
+        )
+    if field != "annotations" and "${{" not in value and not _LABEL_VALUE.fullmatch(value):
+        rule = "at most 63 letters, digits, -, _ and ., the first and the last a letter or digit"
+        yield Problem((*path, key), f"{value[:80]!r} is no label value: {rule}")
+
+
+def _resources(path: Path, resources: Resources | None) -> Iterator[Problem]:
+    if resources is None:
+        return
+    for field in ("requests", "limits"):
+        for name, quantity in (getattr(resources, field) or {}).items():
+            if isinstance(quantity, str) and "${{" in quantity:
+                continue
+            number = amount(quantity)
+            if number is None or number < 0:
+                yield Problem((*path, field, name), f"{quantity!r} is no amount: write it as 500m, 2, 64Mi or 1.5Gi")
+            elif "/" in name and number != int(number):
+                yield Problem((*path, field, name), f"{name} is counted in whole numbers, not {quantity}")
+    for name, request in (resources.requests or {}).items():
+        limit = (resources.limits or {}).get(name)
+        wanted, most = amount(request), amount(limit) if limit is not None else None
+        if wanted is not None and most is not None and wanted > most:
+            yield Problem((*path, "requests", name), f"{request} is more than the limit, {limit}: raise the limit")
+
+
+def _volumes(path: Path, volumes: list[Volume]) -> Iterator[Problem]:
+    yield from duplicates(path, [volume.name for volume in volumes], "volume")
+    for position, volume in enumerate(volumes):
+        at = (*path, position)
+        if volume.name in ("tmp", "nexus"):
+            yield Problem((*at, "name"), f"every pod has a volume {volume.name} by itself: choose another name")
+        sources = [name for attribute, name in VOLUME_SOURCES.items() if getattr(volume, attribute) is not None]
+        if len(sources) != 1:
+            has = f"has {' and '.join(sources)}" if sources else "has no source"
+            yield Problem(at, f"volume {volume.name} {has}: give exactly one of {', '.join(VOLUME_SOURCES.values())}")
+        for index, source in enumerate(volume.projected.sources if volume.projected is not None else ()):
+            if (source.config_map is None) == (source.secret is None):
+                yield Problem((*at, "projected", "sources", index), "give exactly one of configMap and secret")
+
+
+def _mount_paths(path: Path, found: list[VolumeMount]) -> Iterator[Problem]:
+    taken: set[str] = set()
+    for position, mount in enumerate(found):
+        at = (*path, position)
+        place = "/" + posixpath.normpath(mount.mount_path).lstrip("/")  # it would keep two slashes in front
+        if not mount.mount_path.startswith("/") or ".." in mount.mount_path.split("/") or ":" in mount.mount_path:
+            yield Problem((*at, "mountPath"), f"{mount.mount_path} is no place: start it with /, without .. and :")
+        elif place in _TAKEN_PATHS or any(place == tree or place.startswith(f"{tree}/") for tree in _TAKEN_TREES):
+            yield Problem((*at, "mountPath"), f"{mount.mount_path} is taken: mount it elsewhere, as at /data")
+        elif place in taken:
+            yield Problem((*at, "mountPath"), f"two volumes are mounted at {place}: choose another place")
+        taken.add(place)
+        if mount.sub_path is not None and (mount.sub_path.startswith("/") or ".." in mount.sub_path.split("/")):
+            yield Problem((*at, "subPath"), f"{mount.sub_path} leads out of the volume: write it relative, without ..")
