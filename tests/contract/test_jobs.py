@@ -307,3 +307,25 @@ async def test_logs_can_be_followed_to_their_end_and_cut(cluster: Cluster) -> No
 
 def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+async def test_a_suspended_job_takes_its_pod_back_and_counts_no_failure(cluster: Cluster) -> None:
+    await cluster.start("trap 'exit 143' TERM; sleep 60 & wait", Outcome.hangs())
+    first = await cluster.running()
+    await cluster.api.patch(JOBS, cluster.namespace, "j", {"spec": {"suspend": True}})
+
+    def taken_back(pod: Object) -> bool:
+        return "deletionTimestamp" in pod["metadata"]
+
+    going = await cluster.pod(first["metadata"]["name"], taken_back)
+    # The Job controller lets go of it before: it was not for its own fault.
+    assert "finalizers" not in going["metadata"]
+    await cluster.server.eventually(cluster.no_pods)
+    held = await cluster.api.get(JOBS, cluster.namespace, "j")
+    assert (held["status"].get("failed"), conditions(held)) == (None, {"Suspended": "JobSuspended"})
+    await cluster.api.patch(JOBS, cluster.namespace, "j", {"spec": {"suspend": False}})
+    second = await cluster.running()
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    resumed = await cluster.api.get(JOBS, cluster.namespace, "j")
+    assert (resumed["status"].get("failed"), conditions(resumed)) == (None, {})
+    assert resumed["status"]["startTime"] >= held["status"]["conditions"][0]["lastTransitionTime"]

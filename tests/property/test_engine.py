@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -114,16 +115,20 @@ def mortal(chance: random.Random, every: int) -> Callable[[Story], None]:
 
 
 def vandal(subject: Story, chance: random.Random) -> None:
-    """Now and then somebody deletes a Job or a pod, or drains a node."""
+    """Now and then somebody deletes a Job or a pod, drains a node, or holds a Job back for a while."""
     cluster = subject.cluster
 
     def strike() -> None:
         jobs, pods = cluster.objects(JOBS), cluster.objects(PODS)
-        what = chance.choice(["job", "pod", "evict"])
+        what = chance.choice(["job", "pod", "evict", "suspend"])
         if what == "job" and jobs:
             cluster.remove(JOBS, chance.choice(jobs)["metadata"]["name"])
         elif what == "pod" and pods:
             cluster.remove(PODS, chance.choice(pods)["metadata"]["name"])
+        elif what == "suspend" and jobs:
+            name = chance.choice(jobs)["metadata"]["name"]
+            cluster.suspend(name)
+            cluster.clock.after(chance.uniform(0, 20), partial(cluster.suspend, name, suspended=False))
         elif what == "evict" and pods:
             running = [pod for pod in pods if pod["status"].get("phase") == "Running"]
             if running:

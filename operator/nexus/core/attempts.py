@@ -30,7 +30,7 @@ def earlier(board: Board, node: Node, job: JobFact, number: int) -> None:
 
 def failure(board: Board, node: Node, job: JobFact | None, number: int, failed: Failed) -> None:
     """Record the attempt that failed with the Job, and before it those pods of the Job that are not recorded yet."""
-    ended = [pod for pod in job.pods if not pod.live] if job is not None else []
+    ended = [pod for pod in job.pods if not (pod.live or pod.withdrawn)] if job is not None else []
     pod = max(ended, key=end_of, default=None)
     if job is not None:
         _record_all(board, node, [other for other in _failed_pods(node, job) if other is not pod], number - 1)
@@ -76,7 +76,8 @@ def success(board: Board, node: Node, number: int, pod: PodFact) -> None:
 def _failed_pods(node: Node, job: JobFact) -> list[PodFact]:
     """The pods that were attempts and failed, in the order of their ends. Disrupted ones are none unless they count."""
     counted = node.retry.disruptions is Disruptions.COUNT
-    failed = [pod for pod in job.pods if pod.phase == "Failed" and (counted or pod.disrupted_at is None)]
+    failed = [pod for pod in job.pods if pod.phase == "Failed" and not pod.withdrawn]
+    failed = [pod for pod in failed if counted or pod.disrupted_at is None]
     return sorted(failed, key=end_of)
 
 

@@ -6,7 +6,8 @@ The Job's conditions are the backstop and, for failures, the judge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason
@@ -72,6 +73,8 @@ IMAGE_REASONS = frozenset(
 NO_COMMAND = ("executable file not found", "no such file or directory", "permission denied", "exec format error")
 # What a shell exits with: 126 where it may not execute the command, 127 where there is none.
 NO_COMMAND_CODES = (126, 127)
+# What Pod Security's admission says of a pod that may run as root.
+ROOT_REFUSED = re.compile(r"violates PodSecurity .*(runAsNonRoot|runAsUser)")
 # Killed by SIGKILL, ended by SIGTERM.
 STOPPED = (137, 143)
 
@@ -81,10 +84,13 @@ def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
     success = next((pod for pod in job.pods if finished_well(pod, job, timeout_seconds)), None)
     if success is not None:
         return Succeeded(success)
+    job = _without_withdrawn(job)
     if job.failure:
         return _failure(job)
     if job.complete:
         return _doubtful_success(job)
+    if job.suspended and not job.failing:
+        return no_pod(job)
     live = [pod for pod in job.pods if pod.live and pod.deleted_at is None]
     if live:
         return liveness(live[-1])
@@ -95,6 +101,10 @@ def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
     if job.failed:
         return Backoff(of_pod(max(failures, key=end_of)) if failures else None)
     return Active() if job.pods else no_pod(job)
+
+
+def _without_withdrawn(job: JobFact) -> JobFact:
+    return replace(job, pods=tuple(pod for pod in job.pods if not pod.withdrawn)) if job.pods else job
 
 
 def finished_well(pod: PodFact, job: JobFact, timeout_seconds: int | None) -> bool:
@@ -142,8 +152,17 @@ def liveness(pod: PodFact) -> Active | Waiting:
 
 def no_pod(job: JobFact) -> Waiting:
     """Why a Job has no pod."""
+    if job.suspended:
+        return Waiting(Reason.QUEUED, "the Job is suspended, as by Kueue until there is room for it", since=None)
     if "exceeded quota" in job.pods_refused:
         return Waiting(Reason.QUOTA_EXCEEDED, job.pods_refused, since=None)
+    if ROOT_REFUSED.search(job.pods_refused):
+        return Waiting(
+            Reason.RUNS_AS_ROOT,
+            f"the namespace's Pod Security forbids pod.runAsUser: 0: {job.pods_refused}",
+            since=job.created_at,
+            hopeless=True,
+        )
     if job.pods_refused:
         return Waiting(Reason.POD_REFUSED, job.pods_refused, since=job.created_at)
     return Waiting(Reason.STARTING, "the Job has no pod yet", since=None)

@@ -22,7 +22,7 @@ from nexus.adapters.fake.jobs import JobController
 from nexus.adapters.fake.kubelet import Kubelet
 from nexus.adapters.fake.outcome import Behaviour
 from nexus.adapters.fake.store import HISTORY, Callback, Store, Subscription
-from nexus.adapters.kube.api import PODS, Kind, KubeApi, Listing, Object, WatchEvent
+from nexus.adapters.kube.api import JOBS, PODS, Kind, KubeApi, Listing, Object, WatchEvent
 
 Objects = list[Object]
 
@@ -317,6 +317,15 @@ class FakeCluster(FakeApi):
     def evict(self, pod: str, namespace: str = "default") -> None:
         """Evict a pod as `kubectl drain` does: a DisruptionTarget condition, then a graceful deletion."""
         self.kubelet.evict(namespace, pod)
+
+    def suspend(self, job: str, namespace: str = "default", *, suspended: bool = True) -> None:
+        """Hold a Job back, or let it go on, as Kueue does."""
+
+        def edit(body: Object) -> None:
+            body["spec"]["suspend"] = suspended
+
+        if self.store.find(JOBS, namespace, job):
+            self.store.change(JOBS, namespace, job, edit)
 
     def refuse_pods(self, reason: str) -> None:
         """Let no pod be created from now on, as an exhausted quota does ("exceeded quota: ..."); "" lets them again."""

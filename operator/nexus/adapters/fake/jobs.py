@@ -151,6 +151,8 @@ class JobController:
         """One reconciliation of a Job (syncJob)."""
         uid, namespace = job["metadata"]["uid"], job["metadata"]["namespace"]
         sync = _Sync(job, [duplicate(pod) for pod in self.store.bodies(PODS, namespace) if controlled_by(pod, uid)])
+        if not sync.suspended and self._say_resumed(sync.status):
+            sync.status["startTime"] = timestamp(self.clock.now())
         if not sync.suspended and "startTime" not in sync.status:
             sync.status["startTime"] = timestamp(self.clock.now())
         self._count_failures(sync)
@@ -216,7 +218,10 @@ class JobController:
         else:
             wanted = max(0, min(spec["completions"] - sync.done, spec["parallelism"]))
         if active > wanted:
-            self._delete(sync, sync.active[: active - wanted])
+            surplus = sync.active[: active - wanted]
+            for pod in surplus:  # before the deletion, so that no such pod counts as failed (deleteJobPods)
+                self._let_go(pod)
+            self._delete(sync, surplus)
             return wanted
         missing = wanted - active - (sync.terminating if sync.only_failed else 0)
         if missing > 0 and sync.indexes is not None:
@@ -339,8 +344,18 @@ class JobController:
 
     def _say_suspended(self, status: Object) -> None:
         conditions = status.setdefault("conditions", [])
-        if not any(entry["type"] == "Suspended" for entry in conditions):
+        if not any(entry["type"] == "Suspended" and entry["status"] == "True" for entry in conditions):
+            conditions[:] = [entry for entry in conditions if entry["type"] != "Suspended"]
             conditions.append(self._condition("Suspended", "JobSuspended", "Job suspended"))
+
+    def _say_resumed(self, status: Object) -> bool:
+        """Whether the Job was suspended until now; its deadline counts anew from here."""
+        held = [entry for entry in status.get("conditions") or () if entry["type"] == "Suspended"]
+        if not held or held[0]["status"] != "True":
+            return False
+        told = self._condition("Suspended", "JobResumed", "Job resumed") | {"status": "False"}
+        held[0].update(told)
+        return True
 
     def _write(self, job: Object, status: Object) -> None:
         def edit(body: Object) -> None:

@@ -15,6 +15,7 @@ from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
 from nexus.api.base import parse_time
 from nexus.api.run import Trigger, WorkflowRunSpec, WorkflowRunStatus
 from nexus.core.facts import ChildFact, JobFact, PodFact, RunFact
+from nexus.core.shape import read
 from nexus.runtime.ports import RunKey
 
 Object = Mapping[str, Any]
@@ -71,7 +72,7 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
     status: WorkflowRunStatus | None = None
     invalid = ""
     try:
-        spec = spec or WorkflowRunSpec.model_validate(body.get("spec") or {})
+        spec = spec or read(body.get("spec") or {}, WorkflowRunSpec)
         status = WorkflowRunStatus.model_validate(body["status"]) if body.get("status") else None
     except ValueError as error:
         invalid = str(error)[:1_000]
@@ -339,7 +340,9 @@ class Cache:
 
 def _asked_first(known: PodFact, fact: PodFact) -> PodFact:
     """The pod with the deletion that counts: one asked for after its container had ended proves nothing against it,
-    and of two the first one stopped it."""
+    and of two the first one stopped it. What was withdrawn once stays so."""
+    if known.withdrawn:
+        fact = replace(fact, withdrawn=True)
     if known.terminated is not None or known.deleted_at is not None:
         return replace(fact, deleted_at=known.deleted_at)
     return fact

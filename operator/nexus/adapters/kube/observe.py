@@ -13,6 +13,7 @@ from nexus.core.names import LABEL_INDEX, LABEL_ITEMS, LABEL_ORDINAL, LABEL_TASK
 CONTAINER = "task"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """The label of an Indexed Job's pods (since Kubernetes 1.28)."""
+JOB_FINALIZER = "batch.kubernetes.io/job-tracking"
 
 
 def owner_uid(body: Mapping[str, Any], kind: str) -> str | None:
@@ -54,6 +55,7 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
         parallelism=int((body.get("spec") or {}).get("parallelism") or 1),
         completed_indexes=str(status.get("completedIndexes") or ""),
         failed_indexes=str(status.get("failedIndexes") or ""),
+        suspended=bool((body.get("spec") or {}).get("suspend")),
     )
 
 
@@ -83,9 +85,17 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
         running="running" in state,
         terminated=_terminated(state.get("terminated")),
         deleted_at=_deletion(metadata),
+        withdrawn=_withdrawn(metadata, status),
         disrupted_at=_time(disrupted.get("lastTransitionTime")) if disrupted.get("status") == "True" else None,
         index=_number((metadata.get("labels") or {}).get(COMPLETION_INDEX)),
     )
+
+
+def _withdrawn(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Whether the Job controller deleted the pod without counting it, as it does when a Job is suspended: it lets go of
+    such a pod before the deletion (job_controller.go, deleteJobPods), of every other once it has ended."""
+    tracked = JOB_FINALIZER in (metadata.get("finalizers") or ())
+    return "deletionTimestamp" in metadata and not tracked and status.get("phase") not in ("Succeeded", "Failed")
 
 
 def _unschedulable(scheduled: Mapping[str, Any]) -> str:

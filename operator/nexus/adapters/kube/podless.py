@@ -54,4 +54,4 @@ class PodlessJobs:
 
 
 def _podless(job: JobFact) -> bool:
-    return not (job.pods or job.finished or job.deleting or job.failed)
+    return not (job.pods or job.finished or job.deleting or job.failed or job.suspended)
