@@ -49,7 +49,7 @@ def shape(path: Path, task: Task) -> Iterator[Problem]:
             advice = _INSTEAD.get((str(field[0]), str(field[1])), "write the name itself")
             message = f"${{{{ }}}} is refused here, since a value would become code: {advice}"
             yield Problem((*path, *field), message, task.name, text.index("${{"))
-    if task.workflow is not None and (task.env or task.env_from or task.start_timeout_seconds):
+    if task.workflow is not None and (task.env or task.env_from or task.start_timeout_seconds or task.pod):
         yield wrong((), NO_POD_FIELDS.message)
     yield from _missing_parameters(path, task)
     if task.http is not None and not task.http.url.lower().startswith(("http://", "https://", "${{", "$(")):
