@@ -127,3 +127,34 @@ def test_the_deadline_of_a_task_counts_while_it_is_queued(cel: Evaluator) -> Non
         subject.operator()
 
         assert entry_of(subject.run(), "t").reason is Reason.DEADLINE_EXCEEDED
+
+
+def test_a_fan_out_is_held_back_as_a_whole_and_no_item_has_failed(cel: Evaluator) -> None:
+    with story(spec(task("t", forEach={"items": [1, 2, 3], "parallelism": 2}, startTimeoutSeconds=5)), cel) as subject:
+        subject.cluster.script("t", Outcome(seconds=10))
+        suspend_at(subject, 3, 60)
+        subject.operator()
+        subject.run(until=lambda: states(subject.status).get("t") == "Pending Queued")
+        subject.quiet(40)
+        assert states(subject.status) == {"t": "Pending Queued"}
+
+        entry = entry_of(subject.run(), "t")
+
+        assert (entry.phase, entry.reason) == (TaskPhase.SUCCEEDED, None)
+        assert entry.items is not None
+        assert (entry.items.succeeded, entry.items.failed) == (3, 0)
+
+
+def test_items_with_jobs_of_their_own_are_held_back_one_by_one(cel: Evaluator) -> None:
+    retry = {"limit": 1, "delaySeconds": 1}
+    with story(spec(task("t", forEach={"items": [1, 2]}, retry=retry)), cel) as subject:
+        subject.cluster.script("t", Outcome(seconds=10))
+        suspend_at(subject, 3, 60)
+        subject.operator()
+        subject.run(until=lambda: states(subject.status).get("t") == "Pending Queued")
+
+        entry = entry_of(subject.run(), "t")
+
+        assert entry.items is not None
+        assert (entry.phase, entry.items.succeeded) == (TaskPhase.SUCCEEDED, 2)
+        assert len(subject.witness.made) == 2

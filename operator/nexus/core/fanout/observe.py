@@ -94,7 +94,9 @@ def _cannot_start(board: Board, node: Node, tally: Tally) -> bool:
             return True
         if waiting.since is not None:
             board.wakes.append(waiting.since + limit)
-    _say(board, node, next(iter(tally.waiting), None) if not tally.started else None)
+    # One that is held back says so at any time: nothing of it runs.
+    told = [one for one in tally.waiting if not tally.started or one.reason is Reason.QUEUED]
+    _say(board, node, told[0] if told else None)
     return False
 
 

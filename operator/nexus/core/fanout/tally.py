@@ -105,7 +105,7 @@ def take(known: Evidence) -> Tally:
         unfinished = 0 if whole.deleting else len(tally.running - own.keys())
         tally.held_by_whole = min(whole.parallelism, max(unfinished, live))
         tally.held += tally.held_by_whole
-        if not whole.pods:
+        if whole.suspended or not whole.pods:
             tally.waiting.append(evidence.no_pod(whole))
     return tally
 
@@ -150,7 +150,7 @@ def _in_whole(
     elif index in completed:
         _unproven(tally, known, whole, index, 1, 2)
     elif index in given_up:
-        ended = [pod for pod in pods if not pod.live]
+        ended = [pod for pod in pods if not (pod.live or pod.withdrawn)]
         unknown = Failed(Reason.POD_DELETED, "the pod is gone that would say why")
         tally.failed[index] = evidence.of_pod(max(ended, key=evidence.end_of)) if ended else unknown
     else:
