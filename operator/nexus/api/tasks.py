@@ -297,5 +297,5 @@ class Task(Model):
 TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container", "workflow", "approval", "wait")
 PODLESS = ("approval", "wait")
 """Types of tasks that execute nothing."""
-FIELDS_OF_PODS = ("env", "envFrom", "retry", "startTimeoutSeconds", "recordLogLines")
+FIELDS_OF_PODS = ("env", "envFrom", "pod", "retry", "startTimeoutSeconds", "recordLogLines")
 """Fields of a task that mean nothing without a pod."""
