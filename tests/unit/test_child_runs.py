@@ -492,3 +492,251 @@ def test_between_two_changes_nothing_is_written(cel: Evaluator) -> None:
                 subject.settle()
                 assert subject.writes() == before
             clock.step()
+
+
+# -- fan-outs of child runs -------------------------------------------------------------------------------------------
+
+
+def fan(items: Any, workflow: str = "price", **fields: Any) -> WorkflowSpec:
+    for_each = {"items": items, **fields.pop("forEach", {})}
+    call = {"name": workflow, "params": {"n": "${{ item }}"}}
+    spec_fields = {key: fields.pop(key) for key in ("failurePolicy", "maxParallelTasks") if key in fields}
+    return spec(
+        task("fan", workflow=call, forEach=for_each, **fields),
+        task("use", "fan", triggerRule="AllDone", env=[{"name": "N", "value": "${{ tasks.fan.output.items.size() }}"}]),
+        **spec_fields,
+    )
+
+
+def test_a_child_run_for_each_item_and_outputs_in_their_order(cel: Evaluator) -> None:
+    with story(fan([3, 1, 2]), cel, workflows={"price": price()}) as subject:
+        script(subject)
+        subject.operator()
+        status = subject.run()
+
+        assert status.phase == "Succeeded"
+        fanned = entry(subject, "fan")
+        assert fanned.output == {"items": [{"total": 12.5, "n": n} for n in (3, 1, 2)]}
+        assert fanned.items is not None
+        assert (fanned.items.total, fanned.items.succeeded, fanned.items.failed) == (3, 3, 0)
+        labels = [body(subject, name)["metadata"]["labels"] for name in subject.witness.children]
+        assert [(entry["nexus.dev/index"], entry["nexus.dev/items"]) for entry in labels] == [
+            ("0", "3"), ("1", "3"), ("2", "3"),
+        ]  # fmt: skip
+
+
+def test_no_items_succeed_at_once_and_items_that_are_no_list_fail(cel: Evaluator) -> None:
+    with story(fan([]), cel, workflows={"price": price()}) as subject:
+        subject.operator()
+        assert subject.run().phase == "Succeeded"
+        assert (entry(subject, "fan").output, subject.witness.children) == ({"items": []}, [])
+    with story(fan("${{ {'a': 1} }}"), cel, workflows={"price": price()}) as subject:
+        subject.operator()
+        subject.run()
+        assert (entry(subject, "fan").reason, subject.witness.children) == ("InvalidItems", [])
+
+
+def most_at_once(subject: Story) -> int:
+    """Lets the run go on to its end; how many children were under way at once."""
+    most = 0
+
+    def look() -> bool:
+        nonlocal most
+        under_way = [name for name in subject.witness.children if not subject.status_of(name).phase.ended]
+        most = max(most, len(under_way))
+        return subject.ended
+
+    subject.run(until=look)
+    return most
+
+
+@pytest.mark.parametrize(
+    ("fields", "most"), [({"forEach": {"parallelism": 2}}, 2), ({"maxParallelTasks": 3}, 3), ({}, 7)]
+)
+def test_no_more_children_run_at_once_than_may(cel: Evaluator, fields: dict[str, Any], most: int) -> None:
+    with story(fan(list(range(7)), **fields), cel, workflows={"price": price()}) as subject:
+        subject.witness.cap = 10
+        script(subject)
+        subject.operator()
+
+        assert most_at_once(subject) == most
+        assert entry(subject, "fan").phase == "Succeeded"
+        assert len(subject.witness.children) == 7
+
+
+def fails_for(subject: Story, *numbers: int) -> None:
+    """The task `load` fails in the children of these items."""
+    unlucky = {str(number) for number in numbers}
+
+    def behave(pod: Object) -> Outcome:
+        child = body(subject, pod["metadata"]["labels"]["nexus.dev/run"])
+        if child["metadata"]["labels"].get("nexus.dev/index") in unlucky:
+            return Outcome(exit_code=3)
+        return Outcome(message='{"output":{"total":1}}')
+
+    subject.cluster.script("load", behave)
+
+
+def test_failed_items_are_tried_again_by_themselves_and_told_of(cel: Evaluator) -> None:
+    flaky = fan([10, 11, 12], retry={"limit": 1, "delaySeconds": 2}, forEach={"maxFailedItems": 1})
+    with story(flaky, cel, workflows={"price": price()}) as subject:
+        fails_for(subject, 1)
+        subject.operator()
+        subject.run()
+
+        fanned = entry(subject, "fan")
+        assert (fanned.phase, len(subject.witness.children)) == ("Succeeded", 4)
+        assert fanned.output == {"items": [{"total": 1, "n": 10}, None, {"total": 1, "n": 12}]}
+        assert fanned.items is not None
+        assert fanned.items.failed_indexes == "1"
+        (failure,) = fanned.items.failures or ()
+        assert (failure.index, failure.reason) == (1, "ChildFailed")
+        assert (failure.message or "").endswith("failed: task load: exit code 3")
+
+
+def test_outputs_stay_readable_where_too_many_items_failed(cel: Evaluator) -> None:
+    with story(fan([10, 11, 12]), cel, workflows={"price": price()}) as subject:
+        fails_for(subject, 0)
+        subject.operator()
+        subject.run()
+
+        fanned = entry(subject, "fan")
+        assert (fanned.phase, fanned.reason) == ("Failed", "ItemsFailed")
+        assert fanned.output == {"items": [None, {"total": 1, "n": 11}, {"total": 1, "n": 12}]}
+        assert entry(subject, "use").phase == "Succeeded"
+
+
+def test_fail_fast_cancels_the_other_children(cel: Evaluator) -> None:
+    with story(fan([10, 11], failurePolicy="FailFast"), cel, workflows={"price": price()}) as subject:
+
+        def behave(pod: Object) -> Outcome:
+            child = body(subject, pod["metadata"]["labels"]["nexus.dev/run"])
+            first = child["metadata"]["labels"]["nexus.dev/index"] == "0"
+            return Outcome(exit_code=3) if first else Outcome.hangs()
+
+        subject.cluster.script("load", behave)
+        subject.operator()
+        subject.run()
+        subject.quiet(60)
+
+        assert entry(subject, "fan").reason == "ItemsFailed"
+        assert [subject.status_of(name).phase for name in subject.witness.children] == ["Failed", "Cancelled"]
+        assert live_pods(subject) == []
+
+
+@pytest.mark.parametrize("mode", ["Graceful", "Immediate"])
+def test_a_cancel_goes_to_the_children_of_all_items(cel: Evaluator, mode: str) -> None:
+    with story(fan([1, 2, 3]), cel, workflows={"price": price()}) as subject:
+        hanging(subject)
+        subject.operator()
+        subject.run(until=lambda: len(live_pods(subject)) == 3)
+        cancel(subject, mode)
+        subject.run()
+        subject.quiet(60)
+
+        assert (entry(subject, "fan").phase, entry(subject, "fan").reason) == ("Cancelled", "Cancelled")
+        assert {body(subject, name)["spec"]["cancel"] for name in subject.witness.children} == {mode}
+        assert live_pods(subject) == []
+
+
+def test_an_item_over_its_timeout_is_cancelled_and_the_others_go_on(cel: Evaluator) -> None:
+    slow = fan([1, 2], timeoutSeconds=5, retry={"limit": 1, "delaySeconds": 1}, forEach={"maxFailedItems": 1})
+    with story(slow, cel, workflows={"price": price()}) as subject:
+
+        def behave(pod: Object) -> Outcome:
+            child = body(subject, pod["metadata"]["labels"]["nexus.dev/run"])
+            first = child["metadata"]["labels"]["nexus.dev/index"] == "0"
+            return Outcome.hangs() if first else Outcome(message='{"output":{"total":1}}')
+
+        subject.cluster.script("load", behave)
+        subject.operator()
+        subject.run()
+        subject.quiet(60)
+
+        fanned = entry(subject, "fan")
+        assert (fanned.phase, len(subject.witness.children)) == ("Succeeded", 3)
+        assert fanned.items is not None
+        assert [(failure.index, failure.reason) for failure in fanned.items.failures or ()] == [(0, "Timeout")]
+        assert live_pods(subject) == []
+        assert [subject.status_of(name).phase for name in subject.witness.children] == [
+            "Cancelled", "Succeeded", "Cancelled",
+        ]  # fmt: skip
+
+
+def test_large_outputs_of_many_children_lie_in_one_config_map(cel: Evaluator) -> None:
+    large = price(outputs={"numbers": "${{ range(600) }}", "n": "${{ params.n }}"})
+    with story(fan(list(range(12))), cel, workflows={"price": large}) as subject:
+        subject.witness.cap = 20
+        script(subject)
+        subject.operator()
+        subject.run()
+
+        reference = entry(subject, "fan").output_ref
+        assert reference is not None
+        stored = subject.cluster.find(CONFIG_MAPS, KEY.namespace, reference.config_map)
+        assert stored is not None
+        items = json.loads(stored["data"]["output.json"])["items"]
+        assert [item["n"] for item in items] == list(range(12))
+
+
+def test_a_child_that_cannot_start_fails_its_item_without_retry(cel: Evaluator) -> None:
+    with story(fan([1, "two"], retry={"limit": 3}), cel, workflows={"price": price()}) as subject:
+        script(subject)
+        subject.operator()
+        subject.run()
+
+        fanned = entry(subject, "fan")
+        assert len(subject.witness.children) == 2
+        assert fanned.items is not None
+        assert [(failure.index, failure.reason) for failure in fanned.items.failures or ()] == [(1, "ParamsInvalid")]
+
+
+def many() -> WorkflowSpec:
+    return spec(
+        task(
+            "fan",
+            workflow={"name": "price", "params": {"n": "${{ item }}"}},
+            forEach={"items": [0, 1, 2, 3], "parallelism": 2, "maxFailedItems": 1},
+            retry={"limit": 1, "delaySeconds": 1},
+        ),
+        task("use", "fan"),
+    )
+
+
+def assert_many_are_well(subject: Story) -> None:
+    fanned = entry(subject, "fan")
+    assert fanned.output == {"items": [{"total": 1, "n": 0}, None, {"total": 1, "n": 2}, {"total": 1, "n": 3}]}
+    assert fanned.items is not None
+    assert (fanned.phase, fanned.items.succeeded, fanned.items.failed) == ("Succeeded", 3, 1)
+    assert len(subject.witness.children) == 5
+    assert entry(subject, "use").phase == "Succeeded"
+    subject.quiet(60)
+    assert live_pods(subject) == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_write_a_fan_out_of_children_ends_the_same(cel: Evaluator, when: str) -> None:
+    with story(many(), cel, workflows={"price": price()}) as subject:
+        fails_for(subject, 1)
+        subject.operator()
+        subject.run()
+        assert_many_are_well(subject)
+        count = subject.writes()
+    for number in range(1, count + 1):
+        with story(many(), cel, workflows={"price": price()}) as subject:
+            fails_for(subject, 1)
+            api = subject.operator().api
+            (api.crash_after if when == "after" else api.crash_before)(number)
+            subject.run()
+            subject.quiet(30)
+            assert subject.deaths == 1, f"write {number} of {count} never came"
+            assert_many_are_well(subject)
+
+
+def test_two_operators_at_once_make_one_child_an_item(cel: Evaluator) -> None:
+    with story(many(), cel, workflows={"price": price()}) as subject:
+        fails_for(subject, 1)
+        subject.operator()
+        subject.operator()
+        subject.run()
+        assert_many_are_well(subject)

@@ -143,3 +143,12 @@ def test_a_workflow_that_is_not_there_is_told_by_its_name() -> None:
 
     assert ran.ending("below") == (TaskPhase.FAILED, Reason.WORKFLOW_NOT_FOUND)
     assert "there is no Workflow nothing in the file" in (ran.task("below").message or "")
+
+
+def test_a_child_run_for_each_item() -> None:
+    parent = definition(call("fan", "double", params={"n": "${{ item + index }}"}, forEach={"items": [1, 10, 100]}))
+    ran = run_here(parent, workflows={"double": double()})
+
+    assert ran.phase is RunPhase.SUCCEEDED
+    assert ran.outputs["fan"] == {"items": [{"n": 2}, {"n": 22}, {"n": 204}]}
+    assert ran.lines("fan[1]/twice") == ["doubling"]

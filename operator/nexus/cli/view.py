@@ -59,8 +59,9 @@ class View:
         for task in status.tasks or ():
             path = above + task.name
             yield task.model_copy(update={"name": path}) if above else task
-            if path in self.children:
-                yield from self._tasks(f"{path}/", self.children[path])
+            for below in (path, *(f"{path}[{index}]" for index in range(task.items.total if task.items else 0))):
+                if below in self.children:
+                    yield from self._tasks(f"{below}/", self.children[below])
 
     def changed(self, news: list[TaskStatus]) -> None:
         """Show `current`; `news` are the tasks that changed in a way worth telling."""

@@ -46,6 +46,8 @@ class Board:
     raises: list[RaiseParallelism] = field(default_factory=list)
     events: list[RunEvent] = field(default_factory=list)
     wakes: list[datetime] = field(default_factory=list)
+    abandoned: set[str] = field(default_factory=set)
+    """Names of child runs whose item is past them: its attempt took too long."""
     planned: dict[str, TaskStatus] = field(default_factory=dict)
     """What was known of the tasks in `starts` before their start was planned."""
     stopped: Stopped | None = None

@@ -7,7 +7,7 @@ after the status that says why is written, and does not wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,11 +41,7 @@ def launch(board: Board, node: Node, slots: Slots) -> None:  # noqa: ARG001 - a 
     name = child_name(run.name, run.uid, node.name, number)
     if refused(board, node.name, name):
         return
-    if run.depth >= MAX_DEPTH:
-        words = (
-            f"this run is a child run {MAX_DEPTH} deep, and {call.name} would be one more: do workflows call each other"
-        )
-        board.end(node.name, TaskPhase.FAILED, Reason.TOO_DEEP, f"{words} in a circle?")
+    if too_deep(board, node):
         return
     try:
         params = board.renderer(node).deep(call.params or {}, "workflow.params")
@@ -60,6 +56,16 @@ def launch(board: Board, node: Node, slots: Slots) -> None:  # noqa: ARG001 - a 
     board.starts.append(StartChild(node.name, name, number, call.name, params, run.depth + 1))
     board.planned[node.name] = status
     _running(board, node, RunRef(name=name), number, board.now)
+
+
+def too_deep(board: Board, node: Node) -> bool:
+    """Whether a child run would be nested too deep, which ends the task."""
+    if board.facts.run.depth < MAX_DEPTH:
+        return False
+    assert node.task.workflow is not None
+    words = f"this run is a child run {MAX_DEPTH} deep, and {node.task.workflow.name} would be one more"
+    board.end(node.name, TaskPhase.FAILED, Reason.TOO_DEEP, f"{words}: do workflows call each other in a circle?")
+    return True
 
 
 def observe(board: Board, node: Node) -> None:
@@ -103,7 +109,7 @@ def _apply(board: Board, node: Node, child: ChildFact) -> None:
         case RunPhase.SUCCEEDED:
             _succeeded(board, node, child)
         case RunPhase.FAILED | RunPhase.CANCELLED:
-            _failed(board, node, _failure(child))
+            _failed(board, node, failure_of(child))
         case _:
             suspended = child.phase is RunPhase.SUSPENDED
             reason = Reason.SUSPENDED if suspended else None
@@ -118,8 +124,8 @@ def _apply(board: Board, node: Node, child: ChildFact) -> None:
             _timeout(board, node, child)
 
 
-def _failure(child: ChildFact) -> Failed:
-    """The words of the child travel up, behind its name."""
+def failure_of(child: ChildFact) -> Failed:
+    """Why a child that has ended has failed: its own words, behind its name."""
     if child.reason in _FINAL:
         words = f"child run {child.name}: {child.message}"
         return Failed(child.reason, words, at=child.ended_at, final=True)
@@ -143,17 +149,23 @@ def _succeeded(board: Board, node: Node, child: ChildFact) -> None:
         board.succeed(node.name, child.name, outputs, child_run=RunRef(name=child.name, uid=child.uid))
 
 
-def _timeout(board: Board, node: Node, child: ChildFact) -> None:
+def timeout_of(node: Node, child: ChildFact) -> tuple[datetime, Failed] | None:
+    """When an attempt is over its timeoutSeconds, and what it has failed of then."""
     seconds = node.task.timeout_seconds
     if seconds is None:
-        return
+        return None
     # Kubernetes' creation time has whole seconds, cut off: a child that has just been seen is given them.
-    deadline = (child.started_at or child.created_at) + timedelta(seconds=seconds)
-    if board.now >= deadline:
-        words = f"the child run {child.name} took longer than timeoutSeconds ({seconds})"
-        _failed(board, node, Failed(Reason.TIMEOUT, words, at=board.now))
-    else:
-        board.wakes.append(deadline)
+    at = (child.started_at or child.created_at) + timedelta(seconds=seconds)
+    words = f"the child run {child.name} took longer than timeoutSeconds ({seconds})"
+    return at, Failed(Reason.TIMEOUT, words, at=at)
+
+
+def _timeout(board: Board, node: Node, child: ChildFact) -> None:
+    limit = timeout_of(node, child)
+    if limit is not None and board.now >= limit[0]:
+        _failed(board, node, limit[1])
+    elif limit is not None:
+        board.wakes.append(limit[0])
 
 
 def _failed(board: Board, node: Node, failure: Failed) -> None:
@@ -166,20 +178,22 @@ def _failed(board: Board, node: Node, failure: Failed) -> None:
         board.end(node.name, TaskPhase.FAILED, failure.reason, failure.message)
 
 
-def stray_children(tasks: Iterable[TaskStatus], facts: Facts) -> tuple[CancelRun, ...]:
+def stray_children(tasks: Iterable[TaskStatus], facts: Facts, abandoned: Collection[str] = ()) -> tuple[CancelRun, ...]:
     """Child runs that go on although their attempt is over. They are cancelled as the run was, Gracefully where it was
-    not: their `finally` runs."""
+    not: their `finally` runs. `abandoned` are those of fan-outs that go on, which have no entry for an item."""
     mode = facts.run.cancel or Cancel.GRACEFUL
     return tuple(
         CancelRun(task.name, child.name, child.uid, mode)
         for task in tasks
         for child in facts.children.get(task.name, ())
-        if not (child.phase.ended or child.deleting or _is_current(task, child))
+        if not (child.phase.ended or child.deleting or _is_current(task, child, abandoned))
         and child.cancel not in (mode, Cancel.IMMEDIATE)
     )
 
 
-def _is_current(task: TaskStatus, child: ChildFact) -> bool:
+def _is_current(task: TaskStatus, child: ChildFact, abandoned: Collection[str]) -> bool:
     if task.phase.ended or task.next_attempt_time is not None:
         return False
+    if task.items is not None:
+        return child.name not in abandoned
     return task.child_run is not None and task.child_run.name == child.name

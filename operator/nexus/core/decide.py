@@ -52,7 +52,7 @@ def decide(
         starts=tuple(board.starts),
         raises=tuple(board.raises),
         stops=stray_jobs(board.tasks.values(), facts.jobs),
-        cancels=stray_children(board.tasks.values(), facts),
+        cancels=stray_children(board.tasks.values(), facts, board.abandoned),
         events=tuple(board.events),
         wake_at=None if status.phase.ended else min(board.wakes, default=None),
     )

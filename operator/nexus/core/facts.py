@@ -117,6 +117,10 @@ class ChildFact:
     deleting: bool = False
     cancel: Cancel | None = None
     """What its spec says already."""
+    items: int | None = None
+    """How many items the fan-out has that it belongs to; None for the child of a task without forEach."""
+    index: int | None = None
+    """The item that it is for."""
 
 
 @dataclass(frozen=True, slots=True)

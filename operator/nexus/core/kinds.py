@@ -27,12 +27,13 @@ class Kind:
     proceed: Callable[[Board, Node, Slots], None] = lambda _board, _node, _slots: None
     """Starts more of a task that runs, where it has more than one pod."""
     takes_slot: bool = True
-    """Whether it has a pod, which maxParallelTasks counts."""
+    """Whether it has pods, which maxParallelTasks counts."""
 
 
 POD = Kind(observe, launch)
 FAN_OUT = Kind(fanout_observe, fanout_launch, fanout_proceed)
 CHILD_RUN = Kind(child_run.observe, child_run.launch, takes_slot=False)
+CHILD_FAN_OUT = Kind(fanout_observe, fanout_launch, fanout_proceed, takes_slot=False)
 BY_TYPE: Mapping[str, Kind] = {
     "python": POD,
     "http": POD,
@@ -47,4 +48,6 @@ BY_TYPE: Mapping[str, Kind] = {
 
 def of(node: Node) -> Kind:
     """The policy of a task."""
-    return BY_TYPE[node.type] if node.task.for_each is None else FAN_OUT
+    if node.task.for_each is None:
+        return BY_TYPE[node.type]
+    return CHILD_FAN_OUT if node.type == "workflow" else FAN_OUT

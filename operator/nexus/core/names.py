@@ -64,6 +64,11 @@ def item_job_name(run_name: str, run_uid: str, task: str, index: int, ordinal: i
     return f"{_stem(run_name, 18)}-{_stem(task, 18)}-{index}-{ordinal}-{hashed}"
 
 
+def item_child_name(run_name: str, run_uid: str, task: str, index: int, ordinal: int) -> str:
+    """Name of the child run of one item's `ordinal`-th attempt."""
+    return item_job_name(run_name, run_uid, task, index, ordinal)
+
+
 def output_name(attempt: str) -> str:
     """Name of the ConfigMap that holds the output of an attempt: of a Job, or of a child run."""
     return f"{attempt}-output"

@@ -89,6 +89,10 @@ class StartChild:
     params: Mapping[str, Any]
     depth: int
     """How deep the child is: 1 below a run that is no child itself."""
+    items: int | None = None
+    """How many items the fan-out has that it belongs to."""
+    index: int | None = None
+    """The item that it is for."""
 
 
 Start = StartTask | StartChild

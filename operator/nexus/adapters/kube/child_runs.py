@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from nexus.adapters.kube.observe import number
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION
+from nexus.api.fanout import MAX_ITEMS
 from nexus.api.run import Cancel, Trigger, WorkflowRunStatus
 from nexus.core.facts import ChildFact, RunFact
-from nexus.core.names import LABEL_DEPTH, LABEL_ORDINAL, LABEL_PARENT, LABEL_TASK, LABEL_WORKFLOW, label_value
+from nexus.core.names import (
+    LABEL_DEPTH,
+    LABEL_INDEX,
+    LABEL_ITEMS,
+    LABEL_ORDINAL,
+    LABEL_PARENT,
+    LABEL_TASK,
+    LABEL_WORKFLOW,
+    label_value,
+)
 from nexus.core.plan import StartChild
 
 
@@ -30,6 +41,7 @@ def child_run(start: StartChild, parent: RunFact) -> dict[str, Any]:
                 LABEL_TASK: start.task,
                 LABEL_ORDINAL: str(start.ordinal),
                 LABEL_DEPTH: str(start.depth),
+                **_item_labels(start),
             },
             "ownerReferences": owned_by("WorkflowRun", parent.name, parent.uid),
         },
@@ -41,10 +53,15 @@ def child_run(start: StartChild, parent: RunFact) -> dict[str, Any]:
     }
 
 
+def _item_labels(start: StartChild) -> dict[str, str]:
+    if start.index is None:
+        return {}
+    return {LABEL_ITEMS: str(start.items), LABEL_INDEX: str(start.index)}
+
+
 def depth(metadata: Mapping[str, Any]) -> int:
     """How deep a run is below one that is no child."""
-    text = (metadata.get("labels") or {}).get(LABEL_DEPTH, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
+    return number((metadata.get("labels") or {}).get(LABEL_DEPTH)) or 0
 
 
 def child_fact(
@@ -52,15 +69,15 @@ def child_fact(
 ) -> ChildFact | None:
     """What the parent of a run has to know of it; None where its labels are not those of a child."""
     labels = metadata.get("labels") or {}
-    ordinal = labels.get(LABEL_ORDINAL, "")
-    if LABEL_TASK not in labels or not (ordinal.isascii() and ordinal.isdecimal()):
+    ordinal = number(labels.get(LABEL_ORDINAL))
+    if LABEL_TASK not in labels or ordinal is None:
         return None
     status = status or WorkflowRunStatus()
     return ChildFact(
         name=metadata["name"],
         uid=metadata["uid"],
         task=labels[LABEL_TASK],
-        ordinal=int(ordinal),
+        ordinal=ordinal,
         created_at=created_at,
         started_at=status.start_time,
         phase=status.phase,
@@ -72,4 +89,6 @@ def child_fact(
         ended_at=status.completion_time,
         deleting="deletionTimestamp" in metadata,
         cancel=cancel,
+        items=number(labels.get(LABEL_ITEMS), MAX_ITEMS),
+        index=number(labels.get(LABEL_INDEX), MAX_ITEMS),
     )

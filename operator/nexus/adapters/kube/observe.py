@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nexus.api.base import parse_time
+from nexus.api.fanout import MAX_ITEMS
 from nexus.core.facts import JobFact, PodFact, Terminated
 from nexus.core.names import LABEL_INDEX, LABEL_ITEMS, LABEL_ORDINAL, LABEL_TASK
 
@@ -50,8 +51,8 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
         failure_message=str(failed.get("message") or "") if failed else "",
         finished_at=_time(ended.get("lastTransitionTime")),
         deleting="deletionTimestamp" in metadata,
-        items=_number(labels.get(LABEL_ITEMS)),
-        index=_number(labels.get(LABEL_INDEX)),
+        items=number(labels.get(LABEL_ITEMS), MAX_ITEMS),
+        index=number(labels.get(LABEL_INDEX), MAX_ITEMS),
         parallelism=int((body.get("spec") or {}).get("parallelism") or 1),
         completed_indexes=str(status.get("completedIndexes") or ""),
         failed_indexes=str(status.get("failedIndexes") or ""),
@@ -59,8 +60,11 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
     )
 
 
-def _number(text: object) -> int | None:
-    return int(text) if isinstance(text, str) and text.isdecimal() else None
+def number(text: object, most: int = 1_000_000) -> int | None:
+    """The number in a label, None where it holds none. Anybody may set labels: one beyond `most` is none of ours, and a
+    loop over it would not end."""
+    found = int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() else None
+    return found if found is None or found <= most else None
 
 
 def pod_fact(body: Mapping[str, Any]) -> PodFact:
@@ -87,7 +91,7 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
         deleted_at=_deletion(metadata),
         withdrawn=_withdrawn(metadata, status),
         disrupted_at=_time(disrupted.get("lastTransitionTime")) if disrupted.get("status") == "True" else None,
-        index=_number((metadata.get("labels") or {}).get(COMPLETION_INDEX)),
+        index=number((metadata.get("labels") or {}).get(COMPLETION_INDEX)),
     )
 
 

@@ -133,7 +133,15 @@ class ChildRuns:
 
     def start(self, start: StartChild, parent: RunFact) -> ChildFact:
         """Start a child run."""
-        made = ChildFact(start.run_name, str(uuid4()), start.task, start.ordinal, datetime.now(UTC))
+        made = ChildFact(
+            name=start.run_name,
+            uid=str(uuid4()),
+            task=start.task,
+            ordinal=start.ordinal,
+            created_at=datetime.now(UTC),
+            items=start.items,
+            index=start.index,
+        )
         fact = RunFact(
             namespace=parent.namespace,
             name=made.name,
@@ -146,7 +154,8 @@ class ChildRuns:
         )
         absent = Unstartable(Reason.WORKFLOW_NOT_FOUND, f"there is no Workflow {start.workflow} in the file")
         new = asyncio.Event()
-        place = self._make(fact, self._family.workflows.get(start.workflow, absent), start.task, new.set)
+        below = start.task if start.index is None else f"{start.task}[{start.index}]"
+        place = self._make(fact, self._family.workflows.get(start.workflow, absent), below, new.set)
         loop = asyncio.create_task(until_ended(place, self._family, new))
         loop.add_done_callback(lambda _: self._changed())
         self._children[start.run_name] = _Child(made, place, loop)

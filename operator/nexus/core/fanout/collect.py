@@ -18,11 +18,12 @@ from nexus.core import outputs
 from nexus.core.board import Board
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed
-from nexus.core.facts import PodFact
+from nexus.core.facts import ChildFact, PodFact
 from nexus.core.fanout import indexes
+from nexus.core.fanout.children import take as take_children
 from nexus.core.fanout.tally import Evidence, Tally, take
 from nexus.core.names import job_name, output_name
-from nexus.core.plan import ListPods, LoadItems, ReadFrame, StoreItems
+from nexus.core.plan import ListPods, LoadItems, LoadOutput, Read, ReadFrame, StoreItems
 
 CHECKPOINT_EVERY = timedelta(seconds=10)
 
@@ -43,6 +44,9 @@ def tally_of(board: Board, node: Node) -> Tally | None:
     status = board.tasks[node.name]
     jobs = board.facts.jobs.get(node.name, ())
     total = status.items.total if status.items else next((job.items for job in jobs if job.items is not None), 0)
+    if node.type == "workflow":
+        board.tallies[node.name] = take_children(board, node, total)
+        return board.tallies[node.name]
     known = Evidence(
         node=node,
         total=total,
@@ -139,31 +143,46 @@ def gather(board: Board, node: Node, tally: Tally) -> Items | None:
         return None
     stored = board.facts.checkpoints[node.name]
     items: Items = list(stored.items) if stored is not None else [None] * tally.total
-    reads: list[ReadFrame] = []
-    for index, pod in list(tally.done.items()):
-        if pod is None or items[index] is not None:
+    reads: dict[Read, int] = {}
+    for index, proof in list(tally.done.items()):
+        if proof is None or items[index] is not None:
             continue
-        read = _output(board, node, pod, reads)
+        if isinstance(proof, ChildFact):
+            read = _of_child(board, proof, reads)
+        else:
+            read = _of_pod(board, node, proof, reads)
         if isinstance(read, outputs.Output):
             items[index] = read.value
         elif isinstance(read, outputs.Rejected):
             del tally.done[index]
             tally.failed[index] = Failed(read.reason, read.message, exit_code=0, final=True)
-    if sum(read.size for read in reads) > outputs.FRAME_LIMIT:
-        refuse_size(board, node, tally, sum(read.size for read in reads))
+    if sum(reads.values()) > outputs.FRAME_LIMIT:
+        refuse_size(board, node, tally, sum(reads.values()))
         return None
     board.reads += reads
     return None if reads else items
 
 
-def _output(board: Board, node: Node, pod: PodFact, reads: list[ReadFrame]) -> outputs.Output | outputs.Rejected | None:
+def _of_child(board: Board, child: ChildFact, reads: dict[Read, int]) -> outputs.Output | outputs.Rejected | None:
+    """What a child run came to; `reads` takes the bytes that have to be read for it first."""
+    if child.outputs_ref is None:
+        return outputs.Output(child.outputs or {})
+    if child.name not in board.facts.outputs:
+        reads[LoadOutput(child.name, child.outputs_ref.config_map)] = child.outputs_ref.size
+        return None
+    value = board.facts.outputs[child.name]
+    gone = f"the outputs of child run {child.name} are gone: their ConfigMap was deleted"
+    return outputs.Output(value) if value is not None else outputs.Rejected(Reason.OUTPUT_LOST, gone)
+
+
+def _of_pod(board: Board, node: Node, pod: PodFact, reads: dict[Read, int]) -> outputs.Output | outputs.Rejected | None:
     assert pod.terminated is not None
     message = pod.terminated.message
     read = outputs.of_container(message) if node.type == "container" else outputs.of_bootstrap(message)
     if not isinstance(read, outputs.Frame):
         return read
     if pod.uid not in board.facts.frames:
-        reads.append(ReadFrame(node.name, pod.name, pod.uid, read.size, read.sha256))
+        reads[ReadFrame(node.name, pod.name, pod.uid, read.size, read.sha256)] = read.size
         return None
     text = board.facts.frames[pod.uid]
     return outputs.of_frame(read, text) if text is not None else None

@@ -10,18 +10,20 @@ from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
 from nexus.core.board import Board, Unread
+from nexus.core.child_run import too_deep
 from nexus.core.definition import Node
 from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.fanout import payload
+from nexus.core.fanout.children import start_of
 from nexus.core.fanout.collect import close
 from nexus.core.fanout.items import ItemsInvalid, resolve
 from nexus.core.fanout.mechanism import is_indexed
 from nexus.core.fanout.observe import max_failed
 from nexus.core.fanout.tally import Due, Tally
 from nexus.core.launch import refused, remaining
-from nexus.core.names import item_job_name, job_name
+from nexus.core.names import item_child_name, item_job_name, job_name
 from nexus.core.payload import PayloadError
-from nexus.core.plan import Indexed, Payload, RaiseParallelism, StartTask
+from nexus.core.plan import Indexed, Payload, RaiseParallelism, Start, StartTask
 from nexus.core.scope import Item
 from nexus.core.slots import Slots
 from nexus.core.suspend import held_back
@@ -30,7 +32,9 @@ _IMPOSSIBLE = (Unread, ExpressionError, TemplateError, PayloadError, ItemsInvali
 
 
 def launch(board: Board, node: Node, slots: Slots) -> None:
-    """Start a fan-out: its rule is met, its `when` is true, and there is a slot."""
+    """Start a fan-out: its rule is met, its `when` is true, and there is a slot where it takes one."""
+    if node.type == "workflow" and too_deep(board, node):
+        return
     items = _items(board, node)
     if items is None:
         return
@@ -61,7 +65,7 @@ def proceed(board: Board, node: Node, slots: Slots) -> None:
     tally = board.tallies[node.name]
     now = {index: due for index, due in tally.due.items() if due.at is None or due.at <= board.now}
     board.wakes += [due.at for due in tally.due.values() if due.at is not None and due.at > board.now]
-    room = min(slots.free, _parallelism(node, tally.total) - tally.held)
+    room = _room(board, node, slots, tally)
     if room <= 0:
         return
     if now and not held_back(board, node):
@@ -70,6 +74,13 @@ def proceed(board: Board, node: Node, slots: Slots) -> None:
             _launch_items(board, node, slots, items, dict(sorted(now.items())[:room]))
     elif not now and not board.facts.run.suspended:
         _raise(board, node, slots, tally)
+
+
+def _room(board: Board, node: Node, slots: Slots, tally: Tally) -> int:
+    """How many more items may run now. Child runs take no slots; a thousand at once would be too many all the same."""
+    if node.type == "workflow":
+        return _parallelism(node, min(tally.total, board.definition.max_parallel_tasks)) - len(tally.running)
+    return min(slots.free, _parallelism(node, tally.total) - tally.held)
 
 
 def _nothing_to_do(board: Board, node: Node) -> None:
@@ -128,27 +139,37 @@ def _launch_whole(board: Board, node: Node, slots: Slots, items: list[Any]) -> b
 
 
 def _launch_items(board: Board, node: Node, slots: Slots, items: list[Any], due: dict[int, Due]) -> bool:
-    """Whether any Job is on its way, be it planned or refused for now."""
+    """Whether any Job, or child run, is on its way, be it planned or refused for now."""
     run, status = board.facts.run, board.tasks[node.name]
-    room = min(slots.free, _parallelism(node, len(items)))
+    children = node.type == "workflow"
+    room = _room(board, node, slots, Tally(len(items)))
     started = False
     for index, attempt in list(due.items())[:room]:
-        name = item_job_name(run.name, run.uid, node.name, index, attempt.ordinal)
+        name = (item_child_name if children else item_job_name)(run.name, run.uid, node.name, index, attempt.ordinal)
         if refused(board, node.name, name):
             return started
+        start: Start
         try:
-            rendered = payload.for_item(board, node, Item(index, items[index]))
+            if children:
+                start = start_of(board, node, index, items, attempt.ordinal)
+            else:
+                began = status.start_time or board.now
+                start = _start_of(board, node, name, Item(index, items[index]), attempt.ordinal, len(items), began)
         except _IMPOSSIBLE as error:
             _end(board, node, error)
             return False
         if not board.may_start:
             board.wakes.append(board.now)
             return started
-        common = _common(board, node, name, rendered, len(items), status.start_time or board.now)
-        board.starts.append(StartTask(ordinal=attempt.ordinal, index=index, **common))
-        slots.free -= 1
+        board.starts.append(start)
+        slots.free -= 0 if children else 1
         started = True
     return started
+
+
+def _start_of(board: Board, node: Node, name: str, item: Item, ordinal: int, total: int, began: datetime) -> StartTask:
+    rendered = payload.for_item(board, node, item)
+    return StartTask(ordinal=ordinal, index=item.index, **_common(board, node, name, rendered, total, began))
 
 
 def _end(board: Board, node: Node, error: Exception) -> None:

@@ -31,7 +31,7 @@ def uses_item(text: str) -> bool:
 def is_indexed(node: Node, native_backoff: bool) -> bool:
     """Whether one Indexed Job runs all items. A function of the definition and of the place alone: the answer never
     changes within a run."""
-    return native_backoff and node.retry.native and not pods_differ(node.task)
+    return node.type != "workflow" and native_backoff and node.retry.native and not pods_differ(node.task)
 
 
 def pods_differ(task: Task) -> bool:

@@ -14,6 +14,7 @@ from nexus.api.run import JobRef
 from nexus.core.board import Board
 from nexus.core.definition import Node
 from nexus.core.evidence import Waiting
+from nexus.core.facts import ChildFact, JobFact
 from nexus.core.fanout import indexes
 from nexus.core.fanout.collect import checkpoint, close, first_failure, gather, tally_of
 from nexus.core.fanout.tally import Tally
@@ -38,11 +39,12 @@ def observe(board: Board, node: Node) -> None:
 
 
 def _adopt(board: Board, node: Node) -> bool:
-    """Jobs that no status knows: the operator died after making them, or another copy was first."""
-    jobs = board.facts.jobs.get(node.name, ())
-    if not jobs:
+    """Jobs or child runs that no status knows: the operator died after making them, or another copy was first."""
+    children = board.facts.children.get(node.name, ())
+    made: tuple[JobFact | ChildFact, ...] = (*board.facts.jobs.get(node.name, ()), *children)
+    if not made:
         return False
-    first = min(jobs, key=lambda job: job.created_at)
+    first = min(made, key=lambda one: one.created_at)
     board.move(
         node.name,
         phase=TaskPhase.RUNNING,
@@ -50,7 +52,7 @@ def _adopt(board: Board, node: Node) -> bool:
         message=None,
         attempts=1,
         start_time=first.created_at,
-        items=ItemsStatus(total=next((job.items for job in jobs if job.items is not None), 0)),
+        items=ItemsStatus(total=next((one.items for one in made if one.items is not None), 0)),
     )
     return True
 

@@ -15,7 +15,7 @@ from nexus.api.reasons import Reason
 from nexus.core import evidence
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed, Waiting
-from nexus.core.facts import Checkpoint, JobFact, PodFact
+from nexus.core.facts import Checkpoint, ChildFact, JobFact, PodFact
 from nexus.core.fanout import indexes
 from nexus.core.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
 
@@ -34,8 +34,8 @@ class Tally:
     """The items by where they stand; each is in one of `done`, `failed`, `due` and `running`."""
 
     total: int
-    done: dict[int, PodFact | None] = field(default_factory=dict)
-    """The pod that proves it; None where the output is stored already."""
+    done: dict[int, PodFact | ChildFact | None] = field(default_factory=dict)
+    """The pod, or child run, that proves it; None where the output is stored already."""
     failed: dict[int, Failed] = field(default_factory=dict)
     due: dict[int, Due] = field(default_factory=dict)
     running: set[int] = field(default_factory=set)

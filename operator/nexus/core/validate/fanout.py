@@ -25,7 +25,7 @@ def fan_out(path: Path, task: Task) -> Iterator[Problem]:
     def wrong(field: Path, message: str) -> Problem:
         return Problem((*path, *field), message, task.name)
 
-    podless = next((kind for kind in ("workflow", "approval", "wait") if getattr(task, kind, None) is not None), None)
+    podless = next((kind for kind in ("approval", "wait") if getattr(task, kind, None) is not None), None)
     if podless is not None:
         yield wrong(("forEach",), f"a {podless} task has no forEach: it has no pods to run for items")
     if ("items" in spec.model_fields_set) == (spec.matrix is not None):
