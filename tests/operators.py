@@ -24,7 +24,7 @@ from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions import Evaluator
-from nexus.core.names import LABEL_ORDINAL, LABEL_TASK
+from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_RUN, LABEL_TASK
 from nexus.runtime.ports import RunKey, Stale
 from nexus.runtime.reconcile import Reconciler
 from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler
@@ -117,6 +117,8 @@ class Witness:
 
     cluster: FakeCluster
     cap: int
+    everything: set[str] = field(default_factory=set)
+    """Names of all Jobs, child runs' too."""
     made: list[str] = field(default_factory=list)
     """Names of the Jobs, in the order in which they were made."""
     order: list[tuple[str, int]] = field(default_factory=list)
@@ -145,10 +147,16 @@ class Witness:
         if type_ == "DELETED":
             # Its pods are asked to stop within a moment, by the garbage collector.
             self._live.pop(uid, None)
+            if LABEL_INDEX in labels:
+                # No status has an entry for an item: its Job was never recorded, and is made again.
+                self.everything.discard(name)
         if type_ != "ADDED":
             return
+        assert name not in self.everything, f"the Job {name} was made twice"
+        self.everything.add(name)
+        if labels[LABEL_RUN] != KEY.name:
+            return  # a child run's: it has slots of its own
         self._live[uid] = set()
-        assert name not in self.made, f"the Job {name} was made twice"
         self.made.append(name)
         self.order.append((labels[LABEL_TASK], int(labels[LABEL_ORDINAL])))
 

@@ -13,7 +13,7 @@ from functools import partial
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.operators import Story, story
-from tests.property.workflows import Case, assert_idle, cases, holds
+from tests.property.workflows import CHILD, Case, assert_idle, cases, holds
 
 from nexus.adapters.kube.api import JOBS, PODS
 from nexus.api.run import TaskStatus
@@ -28,7 +28,7 @@ ENGINE = settings(
 @ENGINE
 @given(case=cases(timed=True))
 def test_every_run_ends_whatever_its_tasks_do(cel: Evaluator, case: Case) -> None:
-    with story(case.spec, cel) as subject:
+    with story(case.spec, cel, workflows={"child": CHILD}) as subject:
         case.told_on(subject)
         subject.operator()
         subject.run()
@@ -40,7 +40,7 @@ def test_every_run_ends_whatever_its_tasks_do(cel: Evaluator, case: Case) -> Non
 def test_every_run_ends_though_the_operator_dies_again_and_again(
     cel: Evaluator, case: Case, seed: int, every: int
 ) -> None:
-    with story(case.spec, cel) as subject:
+    with story(case.spec, cel, workflows={"child": CHILD}) as subject:
         case.told_on(subject)
         subject.on_birth = mortal(random.Random(seed), every)
         subject.operator()
@@ -52,11 +52,11 @@ def test_every_run_ends_though_the_operator_dies_again_and_again(
 @ENGINE
 @given(case=cases(timed=False), seed=st.integers(0, 2**32), every=st.integers(1, 6))
 def test_a_run_ends_the_same_with_deaths_as_without(cel: Evaluator, case: Case, seed: int, every: int) -> None:
-    with story(case.spec, cel) as calm:
+    with story(case.spec, cel, workflows={"child": CHILD}) as calm:
         case.told_on(calm)
         calm.operator()
         calm.run()
-    with story(case.spec, cel) as troubled:
+    with story(case.spec, cel, workflows={"child": CHILD}) as troubled:
         case.told_on(troubled)
         troubled.on_birth = mortal(random.Random(seed), every)
         troubled.operator()
@@ -79,7 +79,7 @@ def test_a_run_ends_the_same_with_deaths_as_without(cel: Evaluator, case: Case, 
 @ENGINE
 @given(case=cases(timed=True), seed=st.integers(0, 2**32))
 def test_every_run_ends_though_somebody_deletes_and_evicts_what_it_runs(cel: Evaluator, case: Case, seed: int) -> None:
-    with story(case.spec, cel) as subject:
+    with story(case.spec, cel, workflows={"child": CHILD}) as subject:
         case.told_on(subject)
         subject.operator()
         vandal(subject, random.Random(seed))
@@ -90,7 +90,7 @@ def test_every_run_ends_though_somebody_deletes_and_evicts_what_it_runs(cel: Eva
 @ENGINE
 @given(case=cases(timed=True))
 def test_nothing_is_written_between_two_changes(cel: Evaluator, case: Case) -> None:
-    with story(case.spec, cel) as subject:
+    with story(case.spec, cel, workflows={"child": CHILD}) as subject:
         case.told_on(subject)
         subject.operator()
         clock = subject.cluster.clock

@@ -8,16 +8,15 @@ whole of the operator runs, on the fake cluster; `Witness` looks at every change
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from tests.operators import KEY, Story
-from tests.property.workflows import Case, cases, holds
+from tests.operators import Story
+from tests.property.workflows import CHILD, Case, cases, holds
 
 from nexus.adapters.fake import Clock
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS
+from nexus.adapters.kube.api import JOBS, PODS
 from nexus.core.expressions import Evaluator
 
 # In CI ten thousand runs; at a desk as many as one waits for.
@@ -49,7 +48,7 @@ class Life(RuleBasedStateMachine):
     @initialize(case=cases(timed=True))
     def begin(self, case: Case) -> None:
         self.case = case
-        self.story = Story(case.spec, self.evaluator)
+        self.story = Story(case.spec, self.evaluator, workflows={"child": CHILD})
         case.told_on(self.told)
         self.told.operator()
 
@@ -64,18 +63,15 @@ class Life(RuleBasedStateMachine):
 
     # -- what people do ------------------------------------------------------------------------------------------------
 
-    def _patch(self, **fields: Any) -> None:
-        self.told.cluster.store.patch(WORKFLOW_RUNS, KEY.namespace, KEY.name, {"spec": fields})
-
     @rule(suspend=st.booleans())
     def suspend_or_resume(self, suspend: bool) -> None:
-        self._patch(suspend=suspend)
+        self.told.steer(suspend=suspend)
 
     @precondition(lambda self: not self.cancelled)
     @rule(how=st.sampled_from(["Graceful", "Immediate"]))
     def cancel(self, how: str) -> None:
         self.cancelled = True
-        self._patch(cancel=how)
+        self.told.steer(cancel=how)
 
     @rule(which=st.integers(0, 20), decision=st.sampled_from(["Approved", "Rejected"]))
     def decide(self, which: int, decision: str) -> None:
@@ -85,7 +81,7 @@ class Life(RuleBasedStateMachine):
         name = names[which % len(names)]
         if name not in {approval["task"] for approval in known}:
             self.approvals = [*known, {"task": name, "decision": decision, "by": "ann"}]
-            self._patch(approvals=self.approvals)
+            self.told.steer(approvals=self.approvals)
 
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 
@@ -137,7 +133,7 @@ class Life(RuleBasedStateMachine):
         try:
             for operator in self.told.operators:
                 operator.api.revive()
-            self._patch(suspend=False)
+            self.told.steer(suspend=False)
             self.told.run()
             holds(self.told, self.case)
         finally:

@@ -53,6 +53,12 @@ troubles = st.sampled_from(
     ]
 )
 
+CHILD = spec(task("kid"), task("late", "kid", retry={"limit": 1, "delaySeconds": 3}), maxParallelTasks=1)
+"""What `workflow` tasks call."""
+calls = st.fixed_dictionaries(
+    {"workflow": st.sampled_from([{"name": "child"}, {"name": "child"}, {"name": "missing"}])},
+    optional={"timeoutSeconds": st.just(3), "retry": st.just({"limit": 1, "delaySeconds": 3})},
+)
 fan_outs = st.fixed_dictionaries(
     {"items": st.lists(st.sampled_from([1, "eu", None]), max_size=4)},
     optional={"parallelism": st.integers(1, 3), "maxFailedItems": st.integers(0, 2)},
@@ -67,6 +73,7 @@ class Case:
     outcomes: dict[str, list[Outcome]]
 
     def told_on(self, subject: Story) -> None:
+        """Let its pods go so."""
         for name, outcomes in self.outcomes.items():
             subject.cluster.script(name, *outcomes)
 
@@ -89,6 +96,9 @@ def dags(draw: st.DrawFn, *, timed: bool, names: Sequence[str] = NAMES, least: i
             fields["allowFailure"] = True
         if draw(st.integers(0, 7)) == 0:
             tasks.append(task(name, *depends_on, **fields, **draw(podless)))
+            continue
+        if timed and draw(st.integers(0, 7)) == 0:
+            tasks.append(task(name, *depends_on, **fields, **draw(calls)))
             continue
         if draw(st.integers(0, 4)) == 0:
             fields["forEach"] = draw(fan_outs)
@@ -125,7 +135,8 @@ def cases(draw: st.DrawFn, *, timed: bool) -> Case:
     built = spec(*draw(dags(timed=timed)), **fields)
     outcomes = st.one_of(exits, troubles)
     # The last outcome is that of every later pod too: a pod that is always drained would be replaced for ever.
-    scripts = {entry.name: [*draw(st.lists(outcomes, max_size=2)), draw(exits)] for _, entry in built.every_task()}
+    names = [*(entry.name for _, entry in built.every_task()), *(entry.name for entry in CHILD.tasks)]
+    scripts = {name: [*draw(st.lists(outcomes, max_size=2)), draw(exits)] for name in names}
     return Case(built, scripts)
 
 
@@ -141,7 +152,7 @@ def holds(subject: Story, case: Case) -> None:
     assert made == sorted(made, key=final.__contains__), "a task of finally ran before all others had ended"
     for entry in tasks.values():
         dependencies = entry.depends_on or ()
-        if entry.approval is not None or entry.wait is not None:
+        if entry.approval is not None or entry.wait is not None or entry.workflow is not None:
             continue
         if entry.name not in made:
             empty = entry.for_each is not None and entry.for_each.items == []
