@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexus.adapters.kube.api import PODS, WORKFLOW_RUNS, ApiError, BadRequest, Expired, KubeApi, NotFound, Object
-from nexus.adapters.kube.observe import pod_fact
+from nexus.adapters.kube.observe import COMPLETION_INDEX, pod_fact
+from nexus.api.run import TaskStatus
 from nexus.cli import follow
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
 from nexus.core.log_lines import LogLines
-from nexus.core.names import LABEL_RUN, LABEL_TASK, label_value
+from nexus.core.names import LABEL_INDEX, LABEL_RUN, LABEL_TASK, label_value
 
 # Once the run has ended, its containers have too: what their logs still hold comes at once.
 _LAST_LINES_SECONDS = 10.0
@@ -22,11 +23,20 @@ _PAUSE = 1.0
 
 
 async def print_logs(
-    api: KubeApi, namespace: str, run_name: str, task: str | None, *, following: bool, tail: int | None
+    api: KubeApi,
+    namespace: str,
+    run_name: str,
+    task: str | None,
+    *,
+    following: bool,
+    tail: int | None,
+    item: int | None = None,
 ) -> Exit:
-    """Print the logs of a run's tasks, or of one; with `following`, until the run or the task has ended."""
+    """Print the logs of a run's tasks, of one, or of one item of a fan-out; with `following`, until the run or the
+    task has ended."""
     run = await found(api, WORKFLOW_RUNS, namespace, run_name)
-    names = [entry.name for entry in follow.status_of(run).tasks or ()]
+    entries = follow.status_of(run).tasks or ()
+    names = [entry.name for entry in entries]
     if task is not None and task not in names:
         close = difflib.get_close_matches(task, names, n=1)
         hint = (
@@ -37,7 +47,10 @@ async def print_logs(
             else "it has none yet"
         )
         raise Refused(f"run {run_name} has no task {task}: {hint}")
-    logs = _Logs(api, namespace, _selector(run_name, task), prefixed=task is None and len(names) != 1, tail=tail)
+    if item is not None:
+        _check_item(run_name, next((entry for entry in entries if entry.name == task), None), item)
+    prefixed = item is None and (len(names) != 1 if task is None else _is_fan_out(entries, task))
+    logs = _Logs(api, namespace, _selector(run_name, task), prefixed=prefixed, tail=tail, item=item)
     if following:
         await logs.follow(run_name, task)
     else:
@@ -49,22 +62,40 @@ def _selector(run: str, task: str | None) -> str:
     return f"{LABEL_RUN}={label_value(run)}" + (f",{LABEL_TASK}={label_value(task)}" if task is not None else "")
 
 
+def _is_fan_out(entries: Sequence[TaskStatus], task: str) -> bool:
+    return any(entry.name == task and entry.items is not None for entry in entries)
+
+
+def _check_item(run: str, entry: TaskStatus | None, item: int) -> None:
+    if entry is None:
+        raise Refused("--item wants the task too: nexus logs RUN TASK --item N")
+    if entry.items is None:
+        raise Refused(f"task {entry.name} of run {run} has no items: it has no forEach, or has not started yet")
+    if item >= entry.items.total:
+        last = entry.items.total - 1
+        raise Refused(f"task {entry.name} of run {run} has {entry.items.total} items: the last one is --item {last}")
+
+
 class _Logs:
-    def __init__(self, api: KubeApi, namespace: str, selector: str, *, prefixed: bool, tail: int | None) -> None:
+    def __init__(
+        self, api: KubeApi, namespace: str, selector: str, *, prefixed: bool, tail: int | None, item: int | None
+    ) -> None:
         self._api = api
         self._namespace = namespace
         self._selector = selector
         self._prefixed = prefixed
         self._tail = tail
+        self._item = item
         self._followed: dict[str, asyncio.Task[None]] = {}
 
     async def print(self, order: list[str]) -> None:
         """What is there now: tasks in the order of the definition, attempts in the order of their start."""
-        pods = await self._api.list(PODS, self._namespace, self._selector)
+        pods = [pod for pod in await self._api.list(PODS, self._namespace, self._selector) if self._is_wanted(pod)]
         place = {name: index for index, name in enumerate(order)}
 
-        def key(pod: Object) -> tuple[int, str]:
-            return place.get(_task(pod), len(place)), str(pod["metadata"]["creationTimestamp"])
+        def key(pod: Object) -> tuple[int, int, str]:
+            made = str(pod["metadata"]["creationTimestamp"])
+            return place.get(_task(pod), len(place)), -1 if (index := _index(pod)) is None else index, made
 
         if not pods:
             print("no pod of it is there: not started yet, or removed since", file=sys.stderr)
@@ -73,7 +104,7 @@ class _Logs:
             try:
                 text = await self._api.logs(self._namespace, name, tail_lines=self._tail)
             except (BadRequest, NotFound):
-                print(f"{_task(pod)}: {_why_silent(pod)}", file=sys.stderr)
+                print(f"{_label(pod)}: {_why_silent(pod)}", file=sys.stderr)
                 continue
             self._show(pod, [*lines.feed(text), *lines.end()])
 
@@ -113,7 +144,7 @@ class _Logs:
     def _start(self, pod: Object) -> None:
         """Follow a pod whose container has started, once."""
         fact = pod_fact(pod)
-        if fact.uid not in self._followed and (fact.running or fact.terminated is not None):
+        if self._is_wanted(pod) and fact.uid not in self._followed and (fact.running or fact.terminated is not None):
             self._followed[fact.uid] = asyncio.create_task(self._follow_pod(pod))
 
     async def _follow_pod(self, pod: Object) -> None:
@@ -123,11 +154,14 @@ class _Logs:
             async for chunk in chunks:
                 self._show(pod, lines.feed(chunk))
         except ApiError as error:
-            print(f"{_task(pod)}: {error}", file=sys.stderr)
+            print(f"{_label(pod)}: {error}", file=sys.stderr)
         self._show(pod, lines.end())
 
+    def _is_wanted(self, pod: Object) -> bool:
+        return self._item is None or self._item == _index(pod)
+
     def _show(self, pod: Object, lines: list[str]) -> None:
-        prefix = f"{_task(pod)} | " if self._prefixed else ""
+        prefix = f"{_label(pod)} | " if self._prefixed else ""
         for line in lines:
             print(f"{prefix}{line}")
         sys.stdout.flush()
@@ -135,6 +169,18 @@ class _Logs:
 
 def _task(pod: Mapping[str, Any]) -> str:
     return str(pod["metadata"]["labels"][LABEL_TASK])
+
+
+def _index(pod: Mapping[str, Any]) -> int | None:
+    """Which item of a fan-out it works on."""
+    labels = pod["metadata"]["labels"]
+    text = labels.get(LABEL_INDEX, labels.get(COMPLETION_INDEX, ""))
+    return int(text) if text.isdecimal() else None
+
+
+def _label(pod: Mapping[str, Any]) -> str:
+    index = _index(pod)
+    return _task(pod) if index is None else f"{_task(pod)}[{index}]"
 
 
 def _has_ended(run: Object, task: str) -> bool:

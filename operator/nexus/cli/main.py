@@ -155,6 +155,7 @@ def logs(
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on until the run, or the task, has ended.")
     ] = False,
+    item: Annotated[int | None, typer.Option(min=0, help="Of a task with forEach only this item, from 0.")] = None,
     tail: Annotated[int | None, typer.Option(min=0, help="Only so many lines from the end of each log.")] = None,
     namespace: Namespace = None,
     context: Context = None,
@@ -167,7 +168,7 @@ def logs(
         from nexus.cli.logs import print_logs
 
         async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            return await print_logs(api, space, name, task, following=follow, tail=tail)
+            return await print_logs(api, space, name, task, item=item, following=follow, tail=tail)
 
     _end(in_cluster())
 

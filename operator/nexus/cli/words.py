@@ -6,6 +6,7 @@ import re
 import time
 from datetime import datetime
 
+from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus
 
@@ -71,17 +72,26 @@ def why(status: TaskStatus, *, attempts: bool = True) -> str:
     """Reason and message on one line; empty where there is nothing to explain."""
     message = " ".join(plain(status.message or "").split())
     attempt = f" (attempt {status.attempts})" if attempts and (status.attempts or 0) > 1 else ""
+    if status.phase in (TaskPhase.RUNNING, TaskPhase.SUCCEEDED) and status.items is not None:
+        message = "; ".join(filter(None, (items_text(status.items), message)))
     if status.reason is None:
         return (message + attempt).strip()
     return f"{status.reason.value}: {message}{attempt}" if message else status.reason.value + attempt
 
 
+def items_text(items: ItemsStatus) -> str:
+    """57 of 100 items done, 2 failed (3,41)."""
+    failed = f", {items.failed} failed ({items.failed_indexes or ''})" if items.failed else ""
+    return f"{items.succeeded} of {items.total} items done{failed}"
+
+
 def is_news(before: TaskStatus | None, after: TaskStatus) -> bool:
     """True where the change is worth a line of a log that is only ever added to."""
-    if before is not None and (before.phase, before.reason, before.attempts) == (
+    if before is not None and (before.phase, before.reason, before.attempts, before.items) == (
         after.phase,
         after.reason,
         after.attempts,
+        after.items,
     ):
         return False
     return not (after.phase is TaskPhase.PENDING and after.reason in _ORDINARY)

@@ -57,6 +57,11 @@ class Attempt:
         self.message = self.folder / "termination-log"
         self._log_file = self.folder / "log"
 
+    @property
+    def label(self) -> str:
+        """What its lines are shown under: its task, and the item that it works on."""
+        return self.job.task if self.job.index is None else f"{self.job.task}[{self.job.index}]"
+
     async def start(self) -> None:
         """Start the subprocess; a command that cannot be started is an attempt that failed."""
         self.message.touch()
@@ -89,7 +94,7 @@ class Attempt:
         ended_at = datetime.now(UTC)
         code = await child.end()
         for line in self._lines.end():
-            self.line(self.job.task, line)
+            self.line(self.label, line)
         self._log.close()
         if self._stopped and self.command.removal is not None:
             await self._remove(self.command.removal)
@@ -106,7 +111,7 @@ class Attempt:
     def _written(self, chunk: bytes) -> None:
         self._log.write(chunk)
         for line in self._lines.feed(chunk):
-            self.line(self.job.task, line)
+            self.line(self.label, line)
 
     def tail(self, size: int = 2 * FRAME_LIMIT) -> bytes:
         """The end of its log, by default as much as a framed output may take."""
