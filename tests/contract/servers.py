@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from nexus.adapters.fake import FakeCluster, Outcome
+from nexus.adapters.fake import FakeCluster
+from nexus.adapters.fake.outcome import Behaviour
 from nexus.adapters.kube.access import from_kubeconfig
 from nexus.adapters.kube.api import AlreadyExists, ApiError, Kind, KubeApi, NotFound, Object
 from nexus.adapters.kube.client import KubeClient
@@ -48,7 +49,7 @@ class Server(ABC):
         """Evict a pod as `kubectl drain` does."""
 
     @abstractmethod
-    def container(self, command: str, outcome: Outcome) -> Object:
+    def container(self, command: str, outcome: Behaviour) -> Object:
         """A container named `task` that runs a shell command, or behaves like it."""
 
 
@@ -85,7 +86,7 @@ class FakeServer(Server):
         """See Server."""
         self.cluster.evict(pod)
 
-    def container(self, command: str, outcome: Outcome) -> Object:
+    def container(self, command: str, outcome: Behaviour) -> Object:
         """See Server."""
         self.cluster.script("", outcome)
         return {"name": "task", "image": "busybox", "command": ["sh", "-c", command]}
@@ -137,7 +138,7 @@ class RealServer(Server):
         eviction = {"apiVersion": "policy/v1", "metadata": {"name": pod, "namespace": self.namespace}}
         await self.api.create(Kind("", "v1", f"pods/{pod}/eviction", "Eviction"), self.namespace, eviction)
 
-    def container(self, command: str, outcome: Outcome) -> Object:
+    def container(self, command: str, outcome: Behaviour) -> Object:
         """See Server."""
         del outcome
         return {

@@ -73,6 +73,10 @@ class Cluster:
         """Whether all are gone."""
         return not await self.pods()
 
+    async def no_live_pods(self) -> bool:
+        """Whether none of them runs any more."""
+        return all(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in await self.pods())
+
     async def running(self) -> Object:
         """The pod, once its process runs."""
 

@@ -67,10 +67,10 @@ def test_failed_items_are_null_and_the_task_fails_when_there_are_too_many(
         )
     entry = entry_of(status, "fan")
     assert (entry.phase, entry.reason) == ("Failed", "ItemsFailed")
-    assert entry.message == "2 of 6 items failed (2-3), at most 0 may (maxFailedItems); item 2: TaskError: exit code 7"
+    assert entry.message == "2 of 6 items failed (2,3), at most 0 may (maxFailedItems); item 2: TaskError: exit code 7"
     assert entry.output == {"items": [{}, {}, None, None, {}, {}]}
     assert entry.items is not None
-    assert entry.items.failed_indexes == "2-3"
+    assert entry.items.failed_indexes == "2,3"
     assert [(failure.index, failure.exit_code) for failure in entry.items.failures or ()] == [(2, 7), (3, 7)]
     # Expressions and input of what comes after see the items of a fan-out that failed.
     assert {"name": "SIZE", "value": "6"} in pod["spec"]["containers"][0]["env"]

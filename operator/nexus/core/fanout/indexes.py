@@ -1,4 +1,4 @@
-"""Sets of indexes in the Job controller's notation: 0-4,7."""
+"""Sets of indexes in the Job controller's notation: 0-4,7,8."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def text(indexes: Iterable[int], limit: int = 1_000) -> str:
     parts: list[str] = []
     room = limit
     for first, last in _ranges(indexes):
-        part = str(first) if first == last else f"{first}-{last}"
+        # Two in a row are no range, as in batch/v1's own statuses.
+        part = str(first) if first == last else f"{first}{',' if last == first + 1 else '-'}{last}"
         room -= len(part) + 1
         if room < 0:
             parts.append("…")
