@@ -9,13 +9,14 @@ item as compact JSON, a tab, and what belongs to that item alone:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from nexus.core.board import Board
 from nexus.core.definition import Node
-from nexus.core.expressions import as_text
+from nexus.core.expressions import Expression, as_text
 from nexus.core.fanout.mechanism import uses_item
 from nexus.core.launch import context_of
 from nexus.core.outputs import dump
@@ -25,6 +26,8 @@ from nexus.core.render import Renderer
 from nexus.core.scope import Item
 
 Place = tuple[str | int, ...]
+
+_PATH = re.compile(r"index|item(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 class _Hole(str):
@@ -59,6 +62,26 @@ class _Shared(Renderer):
         return hole
 
 
+class _PerItem(Renderer):
+    """Renders the fields of item after item. What merely names a part of the item needs no CEL: a thousand calls of
+    the evaluator take a quarter of a second."""
+
+    def value(self, expression: Expression) -> Any:
+        """See Renderer."""
+        if _PATH.fullmatch(expression.source) is not None:
+            root, *steps = expression.source.split(".")
+            value = self._lookup(root)
+            for step in steps:
+                value = value.get(step, _ABSENT) if isinstance(value, dict) else _ABSENT
+            # Numbers that JSON and CEL write differently, and what is not there, are CEL's to judge.
+            if value is None or isinstance(value, str | bool) or (isinstance(value, int) and abs(value) < 2**53):
+                return value
+        return super().value(expression)
+
+
+_ABSENT = object()
+
+
 def for_item(board: Board, node: Node, item: Item) -> Payload:
     """The payload of one item's own Job. Raises Unread, ExpressionError, TemplateError, PayloadError."""
     return build(node, board.renderer(node, item), context_of(board, node, item))
@@ -87,7 +110,7 @@ def _bash_lines(items: list[Any]) -> Iterator[str]:
 
 def _value_lines(board: Board, node: Node, items: list[Any], holes: list[tuple[Place, _Hole]]) -> Iterator[str]:
     item = Item(0, None)
-    renderer = board.renderer(node, item)
+    renderer = _PerItem.like(board.renderer(node, item))
     for item.index, item.value in enumerate(items):
         values = [_value(renderer, hole) for _, hole in holes]
         yield f"{dump(item.value)}\t{dump(values) if holes else ''}"
