@@ -298,7 +298,7 @@ def test_the_server_refuses_and_says_what_to_do(cluster: Cluster, kind: str, tit
 def test_every_rule_has_an_object_that_it_refuses() -> None:
     # Each of these has a test below.
     elsewhere = {rules.SHORT_NAME, rules.REF_OR_SPEC, rules.RUN_NEVER_CHANGES, rules.CANCEL_STAYS}
-    elsewhere |= {rules.APPROVALS_STAY, rules.ONE_APPROVAL_A_TASK}
+    elsewhere |= {rules.APPROVALS_STAY, rules.ONE_APPROVAL_A_TASK, rules.NO_ZONE_IN_CRON}
     assert {rule for entries in RULES.values() for rule in entries} == {
         case.rule for case in CASES.values()
     } | elsewhere
@@ -396,6 +396,20 @@ def test_an_unknown_field_is_refused_by_name(cluster: Cluster, kind: str) -> Non
     assert "dependOn" in answer.json()["message"]
 
 
+def test_schedules_are_for_workflows_and_have_their_zone_beside_cron(cluster: Cluster) -> None:
+    schedule = {"name": "s", "cron": "30 2 * * *", "timeZone": "Europe/Berlin", "from": "2026-01-01T00:00:00Z"}
+    exclude = {"weekends": True, "dates": ["2026-12-24"], "holidays": [{"country": "DE", "region": "BY"}]}
+    spec = {**one(), "schedules": [{**schedule, "exclude": exclude, "params": {"x": {"deep": [1]}}}]}
+    answer = cluster.create(workflow(**spec))
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["spec"] == spec
+    zoned = {**one(), "schedules": [{**schedule, "cron": "TZ=Europe/Berlin 30 2 * * *"}]}
+    message = message_of(cluster.create(workflow(**zoned)))
+    assert "spec.schedules[0].cron" in message
+    assert rules.NO_ZONE_IN_CRON.message in message
+    assert cluster.create(run(workflowSpec=spec)).status_code == 400
+
+
 @pytest.mark.parametrize("spec", [{}, {"workflowRef": {"name": "w"}, "workflowSpec": one()}], ids=["neither", "both"])
 def test_a_run_names_a_workflow_or_has_a_definition(cluster: Cluster, spec: Object) -> None:
     assert cluster.create(run(workflowRef={"name": "w"}, params={"x": {"deep": [1]}})).status_code == 201
@@ -427,6 +441,7 @@ NAMED: Object = {"workflowRef": {"name": "w"}}
         (NAMED, {"workflowSpec": INLINE}),
         (NAMED, {**NAMED, "triggeredBy": "api"}),
         (NAMED, {**NAMED, "params": {}}),
+        ({**NAMED, "scheduledTime": "2026-11-24T01:30:00Z"}, {**NAMED, "scheduledTime": "2026-11-25T01:30:00Z"}),
         ({**NAMED, "params": {"x": 1}}, NAMED),
         ({**NAMED, "params": {"x": 1}}, {**NAMED, "params": {"x": "1"}}),
         ({**NAMED, "params": {"x": 1}}, {**NAMED, "params": {"x": 1, "y": 2}}),

@@ -34,6 +34,7 @@ CASES: dict[str, tuple[str, Object]] = {
     "release": ("release", {"ask": False}),
     "params": ("params", {"customer": "acme"}),
     "params-few": ("params", {"customer": "acme", "regions": ["eu"], "limit": 1, "percent": 12}),
+    "nightly": ("nightly", {"from": "2026-11-27", "to": "2026-11-30"}),
     "fan-out": ("fan-out", {}),
     "fan-out-none": ("fan-out", {"count": 0}),
     "pod": ("pod", {"memory": "96Mi"}),

@@ -115,7 +115,7 @@ def test_the_lists_of_a_workflow_are_merged_by_name_where_names_are_unique() -> 
     within = {
         f"spec.{place}.{name}" for place in ("tasks[]", "finally[]", "defaults") for name in ("env", "pod.volumes")
     }
-    assert merged == {"spec.params", "spec.tasks", "spec.finally", *within}
+    assert merged == {"spec.params", "spec.schedules", "spec.tasks", "spec.finally", *within}
     assert all(at(Workflow, path)["x-kubernetes-list-map-keys"] == ["name"] for path in merged)
     # A header may come twice.
     assert at(Workflow, "spec.tasks[].http.headers")["x-kubernetes-list-type"] == "atomic"

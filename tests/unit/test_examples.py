@@ -29,6 +29,8 @@ from nexus.core.approval import question
 from nexus.core.definition import Definition, prepare
 from nexus.core.facts import RunFact
 from nexus.core.params import resolve
+from nexus.core.schedule.as_of import of_time
+from nexus.core.schedule.timetable import Timetable
 from nexus.core.validate import problems
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -237,3 +239,35 @@ def test_a_fan_out_squares_all_numbers_but_one(evaluator: CelEvaluator) -> None:
 def test_where_there_are_no_others_nobody_waits(evaluator: CelEvaluator) -> None:
     finished = execute("one-at-a-time", evaluator)
     assert phases(finished) == {"migrate": "Succeeded", "verify": "Succeeded"}
+
+
+def test_nightly_leaves_out_what_it_says_and_moves_one_tick_a_year(evaluator: CelEvaluator) -> None:
+    days, month = (Timetable(schedule) for schedule in workflow("nightly").spec.schedules or ())
+    entries = days.upcoming(datetime(2026, 12, 23, 12, tzinfo=UTC), 3)
+    assert [f"{entry.local:%d} {entry.note}".strip() for entry in entries] == [
+        "24 skipped: an excluded date",
+        "25 skipped: Christmas Day (DE-BY)",
+        "26 skipped: Second Day of Christmas (DE-BY)",
+        "27 skipped: a Sunday",
+        "28",
+        "29",
+        "30",
+    ]
+    monday = days.is_tick(datetime(2026, 11, 30, 1, 30, tzinfo=UTC))
+    assert monday is not None
+    assert (
+        as_of_tick(days, evaluator, monday.time) == "The day before 2026-11-30: 3 days, from 2026-11-27 to 2026-11-30"
+    )
+    assert as_of_tick(month, evaluator, datetime(2026, 12, 1, 5, tzinfo=UTC)).startswith("November 2026: 30 days")
+
+
+def as_of_tick(timetable: Timetable, evaluator: CelEvaluator, at: datetime) -> str:
+    """What nightly prints as of a tick."""
+    spec = workflow("nightly").spec
+    told = of_time([timetable.schedule], at)
+    fact = told.fact(RunFact("default", "nightly-test1", "uid", datetime.now(UTC), "nightly"))
+    fact = dataclasses.replace(fact, params=told.rendered(fact, evaluator))
+    log = Log()
+    assert asyncio.run(run(fact, prepare(spec), Bindings(), EXAMPLES, log, evaluator)).status.phase == "Succeeded"
+    (line,) = log.lines
+    return line.removeprefix("count: ")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from nexus.core.names import digest, job_name, label_value, output_name, revision_name
+from nexus.core.names import digest, job_name, label_value, output_name, revision_name, scheduled_run_name
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -61,6 +63,17 @@ def test_an_output_is_named_after_the_attempt_that_wrote_it() -> None:
 
     assert first != second
     assert DNS_LABEL.fullmatch(first)
+
+
+def test_a_tick_names_its_run_whoever_makes_it() -> None:
+    tick = datetime(2026, 11, 24, 1, 30, tzinfo=UTC)
+    name = scheduled_run_name("sales", "uid", "nightly", tick)
+    assert name.startswith("sales-nightly-29924730-")
+    assert name == scheduled_run_name("sales", "uid", "nightly", tick.astimezone(ZoneInfo("Europe/Berlin")))
+    others = [("uid2", "nightly", tick), ("uid", "weekly", tick), ("uid", "nightly", tick + timedelta(minutes=1))]
+    assert name not in {scheduled_run_name("sales", *other) for other in others}
+    assert len({scheduled_run_name("s" * 63, "uid", "n" * 39 + end, tick) for end in "ab"}) == 2
+    assert DNS_LABEL.fullmatch(scheduled_run_name("s" * 63, "uid", "n" * 40, datetime(9999, 1, 1, tzinfo=UTC)))
 
 
 def test_a_revision_has_the_name_of_its_content() -> None:

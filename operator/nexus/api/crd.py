@@ -40,7 +40,8 @@ BOUNDS = (
 )  # fmt: skip
 
 LISTS_BY_NAME = {
-    *(("WorkflowSpec", field) for field in ("params", "tasks", "finally")), ("Task", "env"), ("Defaults", "env"),
+    *(("WorkflowSpec", field) for field in ("params", "schedules", "tasks", "finally")),
+    ("Task", "env"), ("Defaults", "env"),
     ("Pod", "volumes"),
 }  # fmt: skip
 """Lists that server-side apply merges by `name`. Headers and query parameters are not: a name may come twice there."""
@@ -118,7 +119,10 @@ class _Converter:
         if required:
             result["required"] = [key for key in schema["properties"] if key in required]
         result["properties"] = {
-            key: self.property(name, key, value, place) for key, value in schema["properties"].items()
+            key: self.property(name, key, value, place)
+            for key, value in schema["properties"].items()
+            # A definition of a run's own is executed once: it has no schedules.
+            if place.by_name or (name, key) != ("WorkflowSpec", "schedules")
         }
         if name == "Http":
             # A rule cannot ask has(self.json): CEL does not know a field that may have any type.

@@ -216,6 +216,11 @@ def _same(field: str) -> str:
     return f"(has({new}) ? has({old}) && {new} == {old} : !has({old}))"
 
 
+NO_ZONE_IN_CRON = Rule(
+    "!self.contains('TZ=')",
+    "the time zone does not belong into cron: write it in timeZone, as Europe/Berlin",
+    reason="FieldValueForbidden",
+)
 RUN_NEVER_CHANGES = Rule(
     " && ".join(
         _same(field.alias or name)
@@ -252,6 +257,7 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("WorkflowSpec", "tasks"): (KNOWN_DEPENDENCIES,),
     ("WorkflowSpec", "finally"): (KNOWN_DEPENDENCIES,),
     ("WorkflowSpec", "outputs"): (OUTPUT_NAMES,),
+    ("Schedule", "cron"): (NO_ZONE_IN_CRON,),
     ("Task", None): (
         *(ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES),
         *(NO_POD_FIELDS, NO_POD, WAIT_WITHOUT_LIMITS),

@@ -73,6 +73,17 @@ class WorkflowRunSpec(Model):
     """Values for the definition's params. They are values: `${{ }}` in them is not rendered."""
     triggered_by: Trigger | None = None
     """What made the run: manual (default), schedule, backfill, rerun, workflow (a child of another run) or api."""
+    scheduled_time: Time | None = None
+    """The time that the run is for: the tick of a schedule, or as somebody asked; run.scheduledTime. Default: the
+    creation of the run."""
+    interval_start: Time | None = None
+    """run.intervalStart: for a tick, the tick before it. Default: scheduledTime."""
+    interval_end: Time | None = None
+    """run.intervalEnd. Default: scheduledTime."""
+    schedule: TaskName | None = None
+    """Name of the schedule whose tick the run is for."""
+    time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    """The zone of date() and strftime() where an expression names none: that of the schedule. Default UTC."""
     suspend: bool | None = None
     """True: nothing new is started, what is started goes on to its end; deadlines go on counting. May be changed at any
     time."""

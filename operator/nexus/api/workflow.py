@@ -11,6 +11,7 @@ from nexus.api.base import API_VERSION, Model, Time
 from nexus.api.pod import Pod
 from nexus.api.policies import Concurrency, History, RevisionCount, TtlSeconds
 from nexus.api.reasons import Reason
+from nexus.api.schedule import Schedule
 from nexus.api.tasks import EnvFrom, EnvVar, LogLineCount, Retry, Seconds, Task
 
 ParamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]
@@ -98,6 +99,8 @@ class WorkflowSpec(Model):
     """What the workflow is for, in words."""
     params: Annotated[list[Param], Field(max_length=100)] | None = None
     """The values that a run may or must give."""
+    schedules: Annotated[list[Schedule], Field(max_length=50)] | None = None
+    """When the workflow runs by itself; `nexus schedule next` shows the times."""
     max_parallel_tasks: Annotated[int, Field(ge=1, le=1_000)] | None = None
     """Live task pods of a run. Default 10."""
     deadline_seconds: Seconds | None = None

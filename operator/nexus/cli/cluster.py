@@ -19,13 +19,15 @@ from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Ku
 from nexus.adapters.kube.client import KubeClient
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION, parse_time
-from nexus.api.run import Trigger
+from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import detail, follow, given
 from nexus.cli.ending import Exit, Refused
+from nexus.cli.schedule import Source, time_of, told
 from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.params import ParamsInvalid, resolve
+from nexus.core.schedule.as_of import AsOf, of_time
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,23 @@ async def connected(target: Target) -> AsyncIterator[tuple[KubeApi, str]]:
 
 
 async def run_workflow(
-    api: KubeApi, namespace: str, workflow: str, param_texts: Sequence[str], *, output: str | None, watch: bool
+    api: KubeApi,
+    namespace: str,
+    workflow: str,
+    param_texts: Sequence[str],
+    *,
+    at: str | None = None,
+    output: str | None,
+    watch: bool,
 ) -> Exit:
-    """Make a WorkflowRun, and with `watch` follow it to its end."""
+    """Make a WorkflowRun, as of the time `at` where it is given, and with `watch` follow it to its end."""
+    time = time_of(at, "--at") if at else None
     body = await found(api, WORKFLOWS, namespace, workflow)
     spec = _sound(body)
     params = given.params(param_texts, spec.params or ())
-    _check_params(spec, params, namespace, workflow)
-    made = await api.create(WORKFLOW_RUNS, namespace, _run_of(body, params))
+    as_of = of_time(spec.schedules or (), time) if time else None
+    params = _checked_params(spec, params, namespace, workflow, as_of)
+    made = await api.create(WORKFLOW_RUNS, namespace, _run_of(body, params, as_of))
     name = made["metadata"]["name"]
     if spec.suspend:
         print(f"the Workflow {workflow} is suspended: the run waits until its spec.suspend is false", file=sys.stderr)
@@ -82,18 +93,33 @@ def _sound(body: Object) -> WorkflowSpec:
         raise Refused(f"Workflow {name} was written for another version of nexus: {error}") from error
 
 
-def _check_params(spec: WorkflowSpec, params: dict[str, Any], namespace: str, workflow: str) -> None:
+async def schedules_of(api: KubeApi, namespace: str, workflow: str) -> Source:
+    """The schedules of a Workflow. Raises Refused where it is not there or not sound."""
+    body = await found(api, WORKFLOWS, namespace, workflow)
+    return Source(workflow, body["metadata"]["uid"], _sound(body))
+
+
+def _checked_params(
+    spec: WorkflowSpec, params: dict[str, Any], namespace: str, workflow: str, as_of: AsOf | None
+) -> dict[str, Any]:
+    """The params that the run is given: those of its tick's schedule too, unless they are given by hand."""
     fact = RunFact(namespace, f"{workflow}-check", "check", datetime.now(UTC), workflow=workflow, params=params)
     try:
         with CelEvaluator() as evaluator:
-            resolve(spec.params or (), params, fact, evaluator)
+            if as_of is not None:
+                fact = told(as_of, fact, evaluator)
+            resolve(spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
         raise Refused(*error.problems) from error
+    return dict(fact.params)
 
 
-def _run_of(workflow: Object, params: dict[str, Any]) -> Object:
+def _run_of(workflow: Object, params: dict[str, Any], as_of: AsOf | None) -> Object:
     metadata = workflow["metadata"]
-    spec: Object = {"workflowRef": {"name": metadata["name"]}, "triggeredBy": Trigger.MANUAL.value}
+    made = WorkflowRunSpec(
+        workflow_ref=WorkflowRef(name=metadata["name"]), params=params or None, triggered_by=Trigger.MANUAL
+    )
+    spec = as_of.spec(made) if as_of is not None else made
     return {
         "apiVersion": API_VERSION,
         "kind": "WorkflowRun",
@@ -103,7 +129,8 @@ def _run_of(workflow: Object, params: dict[str, Any]) -> Object:
             "labels": {LABEL_WORKFLOW: label_value(metadata["name"])},
             "ownerReferences": owned_by("Workflow", metadata["name"], metadata["uid"]),
         },
-        "spec": {**spec, "params": params} if params else spec,
+        # Params may be null, and stay so.
+        "spec": {**spec.to_json(), **({"params": params} if params else {})},
     }
 
 

@@ -23,12 +23,14 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import asking, given, summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
 from nexus.cli.manifests import Manifest, RunDocument, load, of_params, read_text
+from nexus.cli.schedule import remark, time_of, told
 from nexus.core.definition import Definition, prepare, waits_for
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.problem import Problem
+from nexus.core.schedule.as_of import of_time
 from nexus.core.validate.calls import callees, missing, reachable
 
 # The alphabet and length of the API server's generateName.
@@ -59,11 +61,18 @@ class Answers:
 
 
 async def run_local(
-    file: str, param_texts: Sequence[str], secret_texts: Sequence[str], answers: Answers, *, as_json: bool
+    file: str,
+    param_texts: Sequence[str],
+    secret_texts: Sequence[str],
+    answers: Answers,
+    *,
+    at: str | None = None,
+    as_json: bool,
 ) -> Exit:
-    """Run the Workflow of a file on this machine. Raises Refused, before anything was started."""
+    """Run the Workflow of a file on this machine, as of the time `at` where it is given. Raises Refused, before
+    anything was started."""
     with CelEvaluator() as evaluator:
-        prepared = prepare_run(file, param_texts, secret_texts, answers, evaluator)
+        prepared = prepare_run(file, param_texts, secret_texts, answers, evaluator, at)
         stream = sys.stderr if as_json else sys.stdout
         waits = waits_for(prepared.definition.spec)
         depends_on = {name: waits[name] for name in prepared.definition.nodes}
@@ -89,9 +98,15 @@ async def run_local(
 
 
 def prepare_run(
-    file: str, param_texts: Sequence[str], secret_texts: Sequence[str], answers: Answers, evaluator: Evaluator
+    file: str,
+    param_texts: Sequence[str],
+    secret_texts: Sequence[str],
+    answers: Answers,
+    evaluator: Evaluator,
+    at: str | None = None,
 ) -> Prepared:
     """Everything that can be found out before a run; all that is wrong is raised at once, as Refused."""
+    time = time_of(at, "--at") if at else None
     secrets = given.secrets(secret_texts)
     manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
     if manifest.problems:
@@ -100,6 +115,11 @@ def prepare_run(
     params = dict(asked.spec.params or {}) if asked is not None and asked.spec is not None else {}
     params |= given.params(param_texts, spec.params or ())
     fact = _fact(asked, name, params, manifest)
+    notes = _notes(file, name, spec, manifest)
+    as_of = of_time(spec.schedules or (), time) if time is not None else None
+    if as_of is not None:
+        fact = told(as_of, fact, evaluator)
+        notes += filter(None, [remark(as_of, spec.schedules or ())])
     definition = prepare(spec)
     approvals = _approvals(asked, asking.beforehand(definition, answers.approve, answers.reject))
     fact = replace(fact, approvals=approvals)
@@ -126,20 +146,25 @@ def prepare_run(
     inline = spec if document.body["kind"] == "WorkflowRun" else None
     return Prepared(
         fact=fact,
-        spec=recorded.model_copy(
-            update={
-                "workflow_ref": None if inline else WorkflowRef(name=name),
-                "workflow_spec": inline,
-                "params": params or None,
-                "triggered_by": fact.trigger,
-                "approvals": list(approvals) or None,
-            }
-        ),
+        spec=_recorded(as_of.spec(recorded) if as_of is not None else recorded, fact, name, inline),
         definition=definition,
         bindings=bindings,
         search_path=Path.cwd() if file == "-" else Path(file).resolve().parent,
         workflows=workflows,
-        notes=_notes(file, name, spec, manifest),
+        notes=notes,
+    )
+
+
+def _recorded(spec: WorkflowRunSpec, fact: RunFact, workflow: str, inline: WorkflowSpec | None) -> WorkflowRunSpec:
+    """The spec that `-o json` prints: what the run was, from wherever it came."""
+    return spec.model_copy(
+        update={
+            "workflow_ref": None if inline else WorkflowRef(name=workflow),
+            "workflow_spec": inline,
+            "params": dict(fact.params) or None,
+            "triggered_by": fact.trigger,
+            "approvals": list(fact.approvals) or None,
+        }
     )
 
 
@@ -197,15 +222,19 @@ def _fact(asked: RunDocument | None, workflow: str, params: dict[str, Any], mani
     prefix = str(metadata.get("generateName") or f"{workflow or 'run'}-")
     definition = manifest.workflow(workflow)
     namespace = metadata.get("namespace") or (definition.namespace if definition is not None else None)
-    trigger = asked.spec.triggered_by if asked is not None and asked.spec is not None else None
+    spec = asked.spec if asked is not None and asked.spec is not None else WorkflowRunSpec()
     return RunFact(
         namespace=str(namespace or "default"),
         name=str(metadata.get("name") or prefix + "".join(random.choices(_SUFFIX, k=5))),
         uid=str(uuid4()),
         created_at=datetime.now(UTC).replace(microsecond=0),
         workflow=workflow,
-        trigger=trigger or Trigger.MANUAL,
+        trigger=spec.triggered_by or Trigger.MANUAL,
         params=params,
+        scheduled_time=spec.scheduled_time,
+        interval_start=spec.interval_start,
+        interval_end=spec.interval_end,
+        time_zone=spec.time_zone or "UTC",
     )
 
 

@@ -24,6 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+schedules = typer.Typer(help="Look at schedules.", no_args_is_help=True)
+app.add_typer(schedules, name="schedule")
+
 
 class Output(StrEnum):
     """Forms of what is printed."""
@@ -63,6 +66,10 @@ def run(
     reject: Annotated[
         list[str] | None, typer.Option(metavar="TASK", help="With --local: as --approve, the other way.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Run as of this time: as that tick where a schedule has one then."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run; leave with its exit status.")] = False,
     output: Annotated[RunOutput | None, typer.Option("-o", "--output", help="What to print of the run.")] = None,
     namespace: Namespace = None,
@@ -82,13 +89,15 @@ def run(
         from nexus.cli.local import Answers, run_local
 
         answers = Answers(approve or [], reject or [], terminal=file != "-" and sys.stdin.isatty())
-        _end(run_local(file or "", param or [], secret or [], answers, as_json=output is RunOutput.JSON))
+        _end(run_local(file or "", param or [], secret or [], answers, at=at, as_json=output is RunOutput.JSON))
 
     async def in_cluster() -> Exit:
         from nexus.cli import cluster
 
         async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            return await cluster.run_workflow(api, space, workflow or "", param or [], output=output, watch=watch)
+            return await cluster.run_workflow(
+                api, space, workflow or "", param or [], at=at, output=output, watch=watch
+            )
 
     _end(in_cluster())
 
@@ -125,6 +134,34 @@ def lint(
     from nexus.cli.lint import lint as check
 
     _end(lambda: check(files, as_json=output is Output.JSON))
+
+
+@schedules.command("next")
+def schedule_next(
+    target: Annotated[str, typer.Argument(metavar="WORKFLOW|FILE", help="A Workflow in the cluster, a file, or -.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=1_000, help="How many ticks.")] = 20,
+    from_time: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Those after this time; default: now.")
+    ] = None,
+    output: AsJson = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", help="Namespace; default: the kubeconfig's.")] = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show when schedules run: local time and UTC, and why a tick moved or is left out. A file needs no cluster."""
+    from nexus.cli import schedule
+
+    if schedule.is_file(target):
+        _end(lambda: schedule.print_next(schedule.of_file(target), count, from_time, as_json=output is Output.JSON))
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            source = await cluster.schedules_of(api, space, target)
+        return schedule.print_next([source], count, from_time, as_json=output is Output.JSON)
+
+    _end(in_cluster())
 
 
 @app.command()

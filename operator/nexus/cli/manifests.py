@@ -176,6 +176,9 @@ def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
         manifest.add(document, [Problem((), "give exactly one of workflowRef and workflowSpec")], "spec")
     definition = None
     if inline is not None:
+        if isinstance(inline, dict) and inline.get("schedules"):
+            message = "a run's own definition is executed once: schedules are for a Workflow"
+            manifest.add(document, [Problem(("schedules",), message)], "spec", "workflowSpec")
         definition, found = _definition(inline, evaluator)
         manifest.add(document, found, "spec", "workflowSpec")
     metadata: Any = document.body["metadata"]

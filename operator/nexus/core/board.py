@@ -209,7 +209,7 @@ class Board:
             task = by_identifier[name]
             return self.tasks[task].phase.value if attribute == "phase" else self.output(task)
 
-        return Renderer(self.evaluator, variables, lookup)
+        return Renderer(self.evaluator, variables, lookup, self.facts.run.time_zone)
 
 
 def node_variables(definition: Definition, node: Node, *, with_item: bool = False) -> dict[str, str]:

@@ -135,6 +135,13 @@ class RunFact:
     generation: int = 1
     trigger: Trigger = Trigger.MANUAL
     params: Mapping[str, Any] = field(default_factory=dict)
+    scheduled_time: datetime | None = None
+    """What the run is for; None: its creation."""
+    interval_start: datetime | None = None
+    interval_end: datetime | None = None
+    """None: the scheduled time, as with the start."""
+    time_zone: str = "UTC"
+    """Of date() and strftime() where an expression names none."""
     suspend: bool = False
     cancel: Cancel | None = None
     approvals: tuple[Approval, ...] = ()

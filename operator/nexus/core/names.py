@@ -6,6 +6,7 @@ A name is the lock: whoever comes second, be it another operator or this one aft
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 
 from nexus.api.base import GROUP
 
@@ -51,6 +52,15 @@ def job_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
 def child_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
     """Name of the child run of a task's `ordinal`-th attempt, at most 57 characters of the 63 it may have."""
     return job_name(run_name, run_uid, task, ordinal)
+
+
+def scheduled_run_name(workflow: str, workflow_uid: str, schedule: str, tick: datetime) -> str:
+    """Name of the run for a tick, at most 63 characters: the same whoever makes it, the schedule or a backfill.
+
+    Minutes are enough to tell ticks apart: cron fields have no seconds, and @every is at least 60 of them.
+    """
+    minutes = int(tick.timestamp()) // 60
+    return f"{_stem(workflow, 20)}-{_stem(schedule, 20)}-{minutes}-{digest(workflow_uid, schedule, str(minutes))}"
 
 
 def outputs_name(run_name: str, run_uid: str) -> str:

@@ -66,7 +66,7 @@ def resolve(params: Sequence[Param], given: Mapping[str, Any], run: RunFact, eva
 
 def _default(param: Param, run: RunFact, evaluator: Evaluator) -> Any:
     values = {f"run.{name}": value for name, value in run_values(run, "Running").items()}
-    return Renderer(evaluator, RUN_VARIABLES, values.__getitem__).deep(param.default, "default")
+    return Renderer(evaluator, RUN_VARIABLES, values.__getitem__, run.time_zone).deep(param.default, "default")
 
 
 def _unfit(values: Mapping[str, Any]) -> Iterator[str]:

@@ -70,14 +70,14 @@ def run_values(run: RunFact, phase: str) -> dict[str, Any]:
 
     By hand a run's scheduled time is its creation, and both ends of its interval are the same instant.
     """
-    created = format_time(run.created_at)
+    scheduled = run.scheduled_time or run.created_at
     return {
         "name": run.name,
         "namespace": run.namespace,
         "workflow": run.workflow,
         "trigger": run.trigger.value,
-        "scheduledTime": created,
-        "intervalStart": created,
-        "intervalEnd": created,
+        "scheduledTime": format_time(scheduled),
+        "intervalStart": format_time(run.interval_start or scheduled),
+        "intervalEnd": format_time(run.interval_end or scheduled),
         "phase": phase,
     }

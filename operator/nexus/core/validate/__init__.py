@@ -27,6 +27,7 @@ from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
 from nexus.core.validate.pod import mounts, pod_problems
 from nexus.core.validate.podless import podless
+from nexus.core.validate.schedules import schedules
 from nexus.core.validate.task import env_problems, kinds_of, shape
 
 MOST_TASKS = 500
@@ -41,6 +42,7 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: date
     """
     found = [
         *params(spec, evaluator),
+        *schedules(spec, evaluator),
         *_labels(spec),
         *_names(spec),
     ]

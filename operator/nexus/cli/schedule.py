@@ -1,0 +1,194 @@
+"""`nexus schedule next`: when the schedules of a file or of a Workflow run, and why a tick moved or is left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.api.base import format_time, parse_time
+from nexus.api.manifest import JSON
+from nexus.api.schedule import Schedule
+from nexus.api.workflow import WorkflowSpec
+from nexus.cli.ending import Exit, Refused
+from nexus.cli.manifests import load, read_text
+from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
+from nexus.core.facts import RunFact
+from nexus.core.schedule.as_of import AsOf
+from nexus.core.schedule.timetable import Skipped, Tick, Timetable
+from nexus.core.schedule.zone import wall
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The schedules of one Workflow."""
+
+    workflow: str
+    uid: str
+    spec: WorkflowSpec
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tick, or what is skipped, of one schedule."""
+
+    workflow: str
+    timetable: Timetable
+    entry: Tick | Skipped
+
+    @property
+    def runs(self) -> bool:
+        """True of a tick."""
+        return isinstance(self.entry, Tick)
+
+    @property
+    def note(self) -> str:
+        """What there is to say of it."""
+        suspended = "suspended: does not run" if self.timetable.schedule.suspend and self.runs else ""
+        return "; ".join(text for text in (self.entry.note, suspended) if text)
+
+    def to_json(self) -> dict[str, JSON]:
+        """For `-o json`."""
+        timetable, entry = self.timetable, self.entry
+        found: dict[str, JSON] = {
+            "workflow": self.workflow,
+            "schedule": timetable.schedule.name,
+            "time": _utc(entry.time),
+            "localTime": entry.time.astimezone(timetable.zone).isoformat(),
+            "timeZone": timetable.zone.key,
+            "skipped": not self.runs,
+            "note": self.note or None,
+        }
+        if isinstance(entry, Tick):
+            start, end = timetable.interval(entry)
+            found |= {"intervalStart": _utc(start), "intervalEnd": _utc(end)}
+        return found
+
+
+def is_file(target: str) -> bool:
+    """Whether a file is meant, and not a Workflow in the cluster."""
+    return target == "-" or "/" in target or target.endswith(_SUFFIXES) or Path(target).is_file()
+
+
+def of_file(file: str) -> list[Source]:
+    """The Workflows of a file. Raises Refused with all that is wrong with it."""
+    with CelEvaluator() as evaluator:
+        manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
+    if manifest.problems:
+        raise Refused(*map(str, manifest.problems))
+    return [Source(found.name, "", found.spec) for found in manifest.workflows if found.spec is not None]
+
+
+def print_next(sources: Sequence[Source], count: int, from_text: str | None, *, as_json: bool) -> Exit:
+    """Print the next ticks of all schedules together. Raises Refused where there are none, or no such time."""
+    after = time_of(from_text, "--from") if from_text else datetime.now(UTC)
+    schedules = [(source, schedule) for source in sources for schedule in source.spec.schedules or ()]
+    if not schedules:
+        names = " and ".join(source.workflow for source in sources) or "the file"
+        raise Refused(f"{names} has no schedules: add spec.schedules, as [{{name: nightly, cron: 30 2 * * *}}]")
+    tables = [(source.workflow, Timetable(schedule, source.uid)) for source, schedule in schedules]
+    rows = _rows(tables, after, count)
+    if as_json:
+        print(json.dumps({"ticks": [row.to_json() for row in rows]}, ensure_ascii=False, indent=2))
+        return Exit.SUCCEEDED
+    if rows:
+        _print(rows, several=len(tables) > 1, workflows=len({workflow for workflow, _ in tables}) > 1)
+    for line in _remarks(tables, rows):
+        print(line)
+    return Exit.SUCCEEDED
+
+
+def time_of(text: str, option: str) -> datetime:
+    """A time as an option gives it. Raises Refused; a time without an offset is not one."""
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        example = "2026-11-22T02:30:00+01:00, or 2026-11-22T01:30:00Z"
+        why = "has no offset" if "offset" in str(error) else "is no time"
+        raise Refused(f"{option} {text} {why}: write it as {example}") from error
+    except OverflowError as error:
+        raise Refused(f"{option} {text} is out of range: the years go from 1 to 9999") from error
+
+
+def told(as_of: AsOf, run: RunFact, evaluator: Evaluator) -> RunFact:
+    """A run that is told the time it is for, with the params of its schedule under its own. Raises Refused."""
+    try:
+        rendered = as_of.rendered(run, evaluator)
+    except (ExpressionError, TemplateError) as error:
+        raise Refused(f"schedule {as_of.schedule}: {error}") from error
+    return replace(as_of.fact(run), params={**rendered, **run.params})
+
+
+def remark(as_of: AsOf, schedules: Sequence[Schedule]) -> str | None:
+    """What the user of --at wants to know: whether it is a tick."""
+    at = _utc(as_of.time)
+    if as_of.schedule is not None:
+        return f"as of {at}, a tick of schedule {as_of.schedule}"
+    if not schedules:
+        return None
+    ticks = [tick for schedule in schedules if (tick := Timetable(schedule).previous(as_of.time)) is not None]
+    near = f"; the last one before is {_utc(max(tick.time for tick in ticks))}" if ticks else ""
+    return f"as of {at}, at which no schedule has a tick: both ends of the interval are this instant{near}"
+
+
+def _rows(tables: Sequence[tuple[str, Timetable]], after: datetime, count: int) -> list[Row]:
+    """The first `count` ticks of all, and what is skipped before the last of them."""
+    rows = [Row(workflow, table, entry) for workflow, table in tables for entry in table.upcoming(after, count)]
+    rows.sort(key=lambda row: row.entry.time)
+    ticks = [position for position, row in enumerate(rows) if row.runs]
+    return rows[: ticks[count - 1] + 1] if len(ticks) > count else rows
+
+
+def _print(rows: Sequence[Row], *, several: bool, workflows: bool) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("LOCAL TIME", no_wrap=True)
+    table.add_column("UTC", no_wrap=True)
+    if several:
+        table.add_column("SCHEDULE", no_wrap=True)
+    table.add_column("NOTE")
+    for row in rows:
+        name = row.timetable.schedule.name
+        cells = [_local(row), f"{row.entry.time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")]
+        cells += [f"{row.workflow}/{name}" if workflows else name] if several else []
+        table.add_row(*cells, row.note, style=None if row.runs else "dim")
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 160  # what reads a pipe wants one line a tick
+    console.print(table)
+
+
+def _local(row: Row) -> str:
+    aware = row.entry.time.astimezone(row.timetable.zone)
+    # What is skipped never shows on a clock: the time that was meant is printed.
+    shown = wall(row.entry.time, row.timetable.zone) if row.runs else row.entry.local
+    abbreviation = aware.tzname() or ""
+    return f"{shown:%a %Y-%m-%d %H:%M:%S}".removesuffix(":00") + (f" {abbreviation}" if row.runs else "")
+
+
+def _remarks(tables: Sequence[tuple[str, Timetable]], rows: Sequence[Row]) -> Iterator[str]:
+    """What there is to say of schedules as a whole."""
+    for workflow, table in tables:
+        schedule = table.schedule
+        if not any(row.timetable is table and row.runs for row in rows) and table.next(datetime.now(UTC)) is None:
+            yield f"{workflow}/{schedule.name}: no tick is left{_why(schedule)}"
+        if schedule.jitter_seconds:
+            yield f"{workflow}/{schedule.name}: each is started up to {schedule.jitter_seconds}s late (jitterSeconds)"
+
+
+def _why(schedule: Schedule) -> str:
+    if schedule.until is not None and schedule.until <= datetime.now(UTC):
+        return f": it ended at {_utc(schedule.until)} (until)"
+    return ": all days that fit cron are excluded" if schedule.exclude is not None else ""
+
+
+def _utc(at: datetime) -> str:
+    return format_time(at).replace(".000Z", "Z")
