@@ -154,8 +154,8 @@ class Witness:
             return
         assert name not in self.everything, f"the Job {name} was made twice"
         self.everything.add(name)
-        if labels[LABEL_RUN] != KEY.name:
-            return  # a child run's: it has slots of its own
+        if labels.get(LABEL_RUN) != KEY.name:
+            return  # a child run's, which has slots of its own, or not ours at all
         self._live[uid] = set()
         self.made.append(name)
         self.order.append((labels[LABEL_TASK], int(labels[LABEL_ORDINAL])))

@@ -14,6 +14,7 @@ from nexus.adapters.kube.api import (
     CONTROLLER_REVISIONS,
     EVENTS,
     JOBS,
+    SELF_SUBJECT_REVIEWS,
     WORKFLOW_RUNS,
     WORKFLOWS,
     AlreadyExists,
@@ -48,6 +49,12 @@ def owned_by(owner: Object) -> list[Object]:
     metadata = owner["metadata"]
     reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": metadata["name"]}
     return [{**reference, "uid": metadata["uid"], "controller": True, "blockOwnerDeletion": True}]
+
+
+async def test_the_server_says_who_asks(api: KubeApi) -> None:
+    review = await api.create(SELF_SUBJECT_REVIEWS, "", {"metadata": {}})
+
+    assert review["status"]["userInfo"]["username"]
 
 
 # -- names and versions ------------------------------------------------------------------------------------------------

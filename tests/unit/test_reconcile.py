@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,10 +20,12 @@ from nexus.adapters.kube.api import (
     ApiError,
     error_from,
 )
+from nexus.adapters.kube.job import Images
+from nexus.adapters.kube.place import KubePlace
 from nexus.core.expressions import Evaluator
 from nexus.core.names import job_name
 from nexus.runtime.ports import Stale
-from nexus.runtime.reconcile import MAX_ROUNDS
+from nexus.runtime.reconcile import MAX_ROUNDS, Reconciler
 
 
 def refused(text: str = "spec.template: too strange", status: int = 422) -> ApiError:
@@ -44,6 +48,26 @@ def test_a_job_that_the_api_server_refuses_fails_its_task_with_the_servers_words
             "handler": "Succeeded",
         }
         assert "spec.template: too strange" in (entry_of(status, "a").message or "")
+
+
+def test_what_starts_because_something_ended_starts_after_it(cel: Evaluator) -> None:
+    with story(spec(task("a"), task("b", "a"), **{"finally": [task("tell")]}), cel) as subject:
+        subject.cluster.script("a", Outcome.hangs())
+        operator, clock, looks = subject.operator(), subject.cluster.clock, count()
+        # A clock that never shows the same time twice.
+        place = KubePlace(
+            operator.api, operator.cache, cel, Images(), lambda: clock.now() + timedelta(milliseconds=next(looks))
+        )
+        operator.reconciler = Reconciler(place, cel, in_thread=False)
+        subject.run(until=lambda: subject.phases.get("a") == "Running")
+        subject.steer(cancel="Graceful")
+
+        status = subject.run()
+
+        cancelled, tell = entry_of(status, "a"), entry_of(status, "tell")
+        assert cancelled.completion_time is not None
+        assert tell.start_time is not None
+        assert cancelled.completion_time <= tell.start_time
 
 
 def test_a_quota_on_jobs_is_waited_for(cel: Evaluator) -> None:

@@ -59,6 +59,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
         "Namespace": metadata["namespace"],
         "Workflow": workflow,
         "Phase": status.phase.value + (f" ({status.tasks_done} tasks)" if status.tasks_done else ""),
+        "Cancel": spec.get("cancel", ""),
         "Reason": status.reason.value if status.reason else "",
         "Message": plain(status.message or ""),
         "Started": format_time(status.start_time) if status.start_time else "not yet",

@@ -210,6 +210,70 @@ def logs(
     _end(in_cluster())
 
 
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster.")]
+
+
+@app.command()
+def approve(
+    name: Run,
+    task: Annotated[str, typer.Argument(help="Its task that waits for approval.")],
+    reject: Annotated[bool, typer.Option("--reject", help="Say no: the task fails.")] = False,
+    comment: Annotated[str, typer.Option(help="Why, in words; kept with the decision.")] = "",
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Approve a task that waits for a person, or reject it. Who did it, and when, is recorded."""
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster, control
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            return await control.approve(api, space, name, task, reject=reject, comment=comment)
+
+    _end(in_cluster())
+
+
+@app.command()
+def cancel(
+    name: Run,
+    now: Annotated[bool, typer.Option("--now", help="Stop everything at once, finally too.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Cancel a run: its tasks are stopped, then its finally runs."""
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster, control
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            return await control.cancel(api, space, name, now=now)
+
+    _end(in_cluster())
+
+
+@app.command()
+def suspend(name: Run, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
+    """Suspend a run: what runs goes on to its end, nothing new is started. Deadlines go on counting."""
+    _end(_suspend(name, namespace, context, kubeconfig, resume=False))
+
+
+@app.command()
+def resume(name: Run, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
+    """Let a suspended run go on."""
+    _end(_suspend(name, namespace, context, kubeconfig, resume=True))
+
+
+async def _suspend(
+    name: str, namespace: str | None, context: str | None, kubeconfig: str | None, *, resume: bool
+) -> Exit:
+    from nexus.cli import cluster, control
+
+    async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+        return await control.suspend(api, space, name, resume=resume)
+
+
 @app.command()
 def operator(
     namespace: Annotated[

@@ -96,11 +96,12 @@ class Reconciler:
         await _all([*stops, *(self.place.cancel_run(view, cancel) for cancel in plan.cancels)])
 
     async def _settle(self, view: View) -> tuple[Plan, View]:
-        """Decide and act until nothing is left to act on before the status."""
-        rounds = 0
+        """Decide and act until nothing is left to act on before the status. All of it happens at one time: what starts
+        because something ended starts after that, though it is a later round that sees both."""
+        rounds, now = 0, self.place.now()
         stored: list[Store] = []
         while True:
-            plan = await self._decide(view, may_start=rounds < MAX_ROUNDS)
+            plan = await self._decide(view, now, may_start=rounds < MAX_ROUNDS)
             if plan.reads:
                 view = replace(view, facts=await self._read(view, plan))
                 continue
@@ -128,9 +129,9 @@ class Reconciler:
             return await self.place.start_child(view, start)
         return await self.place.start_task(view, start)
 
-    async def _decide(self, view: View, *, may_start: bool) -> Plan:
+    async def _decide(self, view: View, now: datetime, *, may_start: bool) -> Plan:
         assert isinstance(view.definition, Definition)
-        decision = partial(decide, view.definition, view.facts, self.place.now(), self.evaluator, may_start=may_start)
+        decision = partial(decide, view.definition, view.facts, now, self.evaluator, may_start=may_start)
         # A decision without expressions takes milliseconds, and so would the way to a thread on a busy machine.
         return await asyncio.to_thread(decision) if self.in_thread and view.definition.evaluates else decision()
 

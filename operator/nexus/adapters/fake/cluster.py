@@ -22,7 +22,10 @@ from nexus.adapters.fake.jobs import JobController
 from nexus.adapters.fake.kubelet import Kubelet
 from nexus.adapters.fake.outcome import Behaviour
 from nexus.adapters.fake.store import HISTORY, Callback, Store, Subscription
-from nexus.adapters.kube.api import JOBS, PODS, Kind, KubeApi, Listing, Object, WatchEvent
+from nexus.adapters.kube.api import JOBS, PODS, SELF_SUBJECT_REVIEWS, Kind, KubeApi, Listing, Object, WatchEvent
+
+USER = "ann@example.com"
+"""Who every caller is."""
 
 Objects = list[Object]
 
@@ -101,6 +104,9 @@ class FakeApi(KubeApi):
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create an object."""
+        if kind == SELF_SUBJECT_REVIEWS:
+            await self._read("create", kind)
+            return {**body, "status": {"userInfo": {"username": USER, "groups": ["system:authenticated"]}}}
         name = body.get("metadata", {}).get("name") or ""
         return await self._write("create", kind, name, lambda: self.store.create(kind, namespace, body))
 

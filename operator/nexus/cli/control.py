@@ -1,0 +1,145 @@
+"""Commands that steer a run in the cluster: approve, cancel, suspend, resume."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from nexus.adapters.kube.api import (
+    SELF_SUBJECT_REVIEWS,
+    WORKFLOW_RUNS,
+    Conflict,
+    Invalid,
+    KubeApi,
+    NotFound,
+    Object,
+)
+from nexus.api.reasons import Reason
+from nexus.api.run import Approval, Cancel, Decision, TaskStatus
+from nexus.cli.cluster import found
+from nexus.cli.ending import Exit, Refused
+from nexus.cli.follow import has_ended, status_of
+from nexus.cli.words import why
+
+# The operator writes the status of a run that is under way again and again, and each write is a conflict.
+_TRIES = 20
+_LONGEST_COMMENT = 500
+
+
+async def approve(
+    api: KubeApi, namespace: str, name: str, task: str, *, reject: bool, comment: str, now: datetime | None = None
+) -> Exit:
+    """Decide about a task that waits for it."""
+    if len(comment) > _LONGEST_COMMENT:
+        raise Refused(f"--comment: it has {len(comment)} characters, at most {_LONGEST_COMMENT} are kept")
+    decision = Decision.REJECTED if reject else Decision.APPROVED
+    # First that it can be decided, and only then who does it.
+    _waiting(await _open(api, namespace, name, f"nothing in it can be {decision.value.lower()}"), task)
+    approval = Approval(
+        task=task,
+        decision=decision,
+        by=(await _user(api))[:253],
+        comment=comment or None,
+        time=now or datetime.now(UTC),
+    )
+
+    def change(run: Object) -> Object:
+        _waiting(run, task)
+        return {"approvals": [*(run["spec"].get("approvals") or ()), approval.to_json()]}
+
+    await _patch(api, namespace, name, change, f"nothing in it can be {decision.value.lower()}")
+    print(f"task {task} of run {name}: {decision.value.lower()} by {approval.by}")
+    return Exit.SUCCEEDED
+
+
+async def cancel(api: KubeApi, namespace: str, name: str, *, now: bool) -> Exit:
+    """Cancel a run."""
+    mode = Cancel.IMMEDIATE if now else Cancel.GRACEFUL
+    run = await _open(api, namespace, name, "there is nothing left to cancel")
+    before = run["spec"].get("cancel")
+    if before in (mode, Cancel.IMMEDIATE):
+        print(f"run {name} is being cancelled already ({before})")
+        return Exit.SUCCEEDED
+
+    def change(current: Object) -> Object:
+        # Somebody may have been quicker, and Immediate is never taken back.
+        return {"cancel": Cancel.IMMEDIATE.value if current["spec"].get("cancel") == Cancel.IMMEDIATE else mode.value}
+
+    await _patch(api, namespace, name, change, "there is nothing left to cancel")
+    words = "everything is stopped" if now else "its tasks are stopped, then finally runs (--now stops that too)"
+    print(f"run {name} is being cancelled: {words}")
+    return Exit.SUCCEEDED
+
+
+async def suspend(api: KubeApi, namespace: str, name: str, *, resume: bool) -> Exit:
+    """Suspend a run, or resume it."""
+    word = "resume" if resume else "suspend"
+    run = await _open(api, namespace, name, f"there is nothing left to {word}")
+    if run["spec"].get("cancel"):
+        raise Refused(f"run {name} is being cancelled, which suspending does not hold up: nothing to {word}")
+    if bool(run["spec"].get("suspend")) is not resume:
+        print(f"run {name} is {'not suspended' if resume else 'suspended already'}")
+        return Exit.SUCCEEDED
+    await _patch(api, namespace, name, lambda _: {"suspend": None if resume else True}, f"there is nothing to {word}")
+    more = "" if resume else f": what runs goes on, nothing new is started until nexus resume {name}"
+    print(f"run {name} is {word}{'d' if resume else 'ed'}{more}")
+    return Exit.SUCCEEDED
+
+
+async def _open(api: KubeApi, namespace: str, name: str, otherwise: str) -> Object:
+    """A run that has not ended. Raises Refused."""
+    run = await found(api, WORKFLOW_RUNS, namespace, name)
+    if has_ended(run):
+        raise Refused(f"run {name} has ended ({status_of(run).phase.value}): {otherwise}")
+    return run
+
+
+def _waiting(run: Object, name: str) -> None:
+    """Raise Refused unless the task waits for a decision that nobody made yet."""
+    of_run = f"run {run['metadata']['name']}"
+    tasks = status_of(run).tasks or []
+    task = next((task for task in tasks if task.name == name), None)
+    waiting = [task.name for task in tasks if task.reason is Reason.AWAITING_APPROVAL]
+    if task is None:
+        close = difflib.get_close_matches(name, waiting or [task.name for task in tasks], n=1)
+        hint = f"did you mean {close[0]}?" if close else _known(tasks, waiting)
+        raise Refused(f"{of_run} has no task {name}: {hint}")
+    made = next((entry for entry in run["spec"].get("approvals") or () if entry["task"] == name), None)
+    if made is not None:
+        raise Refused(f"task {name} of {of_run} was {made['decision'].lower()} already, by {made['by']}")
+    if name not in waiting:
+        explained = why(task, attempts=False)
+        state = task.phase.value + (f", {explained}" if explained else "")
+        raise Refused(f"task {name} of {of_run} waits for no approval ({state}): {_known(tasks, waiting)}")
+
+
+def _known(tasks: Sequence[TaskStatus], waiting: Sequence[str]) -> str:
+    if waiting:
+        return f"those that do are {', '.join(waiting[:10])}"
+    return "no task of it does" if tasks else "no operator has taken it up yet"
+
+
+async def _patch(api: KubeApi, namespace: str, name: str, change: Callable[[Object], Object], otherwise: str) -> None:
+    """Change fields of the run's spec, decided on what it is now. Raises Refused."""
+    for _ in range(_TRIES):
+        run = await _open(api, namespace, name, otherwise)
+        version = run["metadata"]["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": version}, "spec": change(run)}
+        try:
+            await api.patch(WORKFLOW_RUNS, namespace, name, patch)
+        except Conflict:
+            continue
+        except NotFound as error:
+            raise Refused(f"the run {name} was deleted") from error
+        except Invalid as error:
+            raise Refused(f"the API server refuses it: {error.message}") from error
+        return
+    raise Refused(f"run {name} changes all the time: try again")
+
+
+async def _user(api: KubeApi) -> str:
+    """Who the API server takes the user for, as `kubectl auth whoami` says."""
+    kind = SELF_SUBJECT_REVIEWS
+    review = await api.create(kind, "", {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {}})
+    return str(review["status"]["userInfo"]["username"])

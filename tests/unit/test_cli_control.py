@@ -1,0 +1,209 @@
+"""Steering runs from the command line, against the cluster in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from nexus.adapters.fake import FakeCluster
+from nexus.adapters.kube.api import WORKFLOW_RUNS, Object, error_from
+from nexus.api.base import parse_time
+from nexus.api.run import WorkflowRunSpec
+from nexus.cli import cluster as commands
+from nexus.cli import control
+from nexus.cli.ending import Exit, Refused
+
+NOW = "2026-11-23T09:00:05.000Z"
+NAME = "sales-x7k2p"
+GATE = {
+    "name": "gate",
+    "phase": "Running",
+    "reason": "AwaitingApproval",
+    "message": f"waits for a person: nexus approve {NAME} gate [--reject]: Load?",
+    "startTime": NOW,
+}
+TASKS = [{"name": "load", "phase": "Succeeded"}, GATE, {**GATE, "name": "second"}]
+
+
+def cluster(*tasks: Object, phase: str = "Running", **spec: Any) -> FakeCluster:
+    """A cluster with one run."""
+    fake = FakeCluster()
+    fake.add(WORKFLOW_RUNS, {"metadata": {"name": NAME}, "spec": {"workflowRef": {"name": "sales"}, **spec}})
+
+    def edit(body: Object) -> None:
+        body["status"] = {"phase": phase, "startTime": NOW, "tasks": list(tasks or TASKS)}
+
+    fake.store.change(WORKFLOW_RUNS, "default", NAME, edit)
+    return fake
+
+
+def run(work: Coroutine[Any, Any, Exit]) -> None:
+    assert asyncio.run(work) is Exit.SUCCEEDED
+
+
+def spec(fake: FakeCluster) -> Object:
+    (body,) = fake.objects(WORKFLOW_RUNS)
+    assert WorkflowRunSpec.model_validate(body["spec"])
+    return dict(body["spec"])
+
+
+def approve(
+    fake: FakeCluster, task: str = "gate", *, name: str = NAME, reject: bool = False, comment: str = ""
+) -> None:
+    run(control.approve(fake, "default", name, task, reject=reject, comment=comment, now=parse_time(NOW)))
+
+
+def refused(work: Callable[[], None]) -> str:
+    with pytest.raises(Refused) as error:
+        work()
+    return str(error.value.problems[0])
+
+
+# approve
+
+
+def test_a_task_is_approved_by_who_the_server_says(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = cluster()
+
+    approve(fake, comment="fine")
+    approve(fake, "second", reject=True)
+
+    who = "ann@example.com"
+    assert spec(fake)["approvals"] == [
+        {"task": "gate", "decision": "Approved", "by": who, "comment": "fine", "time": NOW},
+        {"task": "second", "decision": "Rejected", "by": who, "time": NOW},
+    ]
+    assert capsys.readouterr().out.splitlines() == [
+        f"task gate of run {NAME}: approved by {who}",
+        f"task second of run {NAME}: rejected by {who}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("gaet", f"run {NAME} has no task gaet: did you mean gate?"),
+        ("zzz", f"run {NAME} has no task zzz: those that do are gate, second"),
+        ("load", f"task load of run {NAME} waits for no approval (Succeeded): those that do are gate, second"),
+    ],
+)
+def test_what_waits_for_nobody_cannot_be_approved(task: str, words: str) -> None:
+    fake = cluster()
+
+    assert refused(lambda: approve(fake, task)) == words
+    assert "approvals" not in spec(fake)
+
+
+def test_a_task_that_is_not_reached_yet_says_why() -> None:
+    waits = {"name": "gate", "phase": "Pending", "reason": "Dependencies", "message": "waits for load"}
+
+    words = refused(lambda: approve(cluster(waits)))
+
+    assert words == (
+        f"task gate of run {NAME} waits for no approval (Pending, Dependencies: waits for load): no task of it does"
+    )
+
+
+def test_a_decision_is_made_once() -> None:
+    fake = cluster()
+    approve(fake)
+
+    assert refused(lambda: approve(fake, reject=True)) == (
+        f"task gate of run {NAME} was approved already, by ann@example.com"
+    )
+
+
+def test_a_run_that_is_not_there_or_has_ended_is_told() -> None:
+    assert refused(lambda: approve(cluster(), name="sales-x7k2q")) == (
+        f"there is no WorkflowRun sales-x7k2q in namespace default: did you mean {NAME}?"
+    )
+    assert refused(lambda: approve(cluster(phase="Failed"))) == (
+        f"run {NAME} has ended (Failed): nothing in it can be approved"
+    )
+
+
+def test_a_comment_that_is_too_long_is_refused_before_anything_is_asked() -> None:
+    assert "it has 501 characters, at most 500" in refused(lambda: approve(cluster(), comment="x" * 501))
+
+
+def test_a_write_of_the_operator_in_between_is_no_trouble() -> None:
+    fake = cluster()
+    conflict = error_from(409, "Conflict", "the object has been modified", kind="WorkflowRun", name=NAME)
+    for _ in range(3):
+        fake.fail_next("patch", WORKFLOW_RUNS, conflict)
+
+    approve(fake)
+
+    assert len(spec(fake)["approvals"]) == 1
+
+
+# cancel
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "after", "says"),
+    [
+        (None, False, "Graceful", "its tasks are stopped, then finally runs"),
+        (None, True, "Immediate", "everything is stopped"),
+        ("Graceful", False, "Graceful", "is being cancelled already (Graceful)"),
+        ("Graceful", True, "Immediate", "everything is stopped"),
+        ("Immediate", False, "Immediate", "is being cancelled already (Immediate)"),
+    ],
+)
+def test_a_run_is_cancelled(
+    before: str | None, now: bool, after: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = cluster(**({"cancel": before} if before else {}))
+
+    run(control.cancel(fake, "default", NAME, now=now))
+
+    assert spec(fake)["cancel"] == after
+    assert says in capsys.readouterr().out
+
+
+def test_a_run_that_has_ended_is_not_cancelled() -> None:
+    words = refused(lambda: run(control.cancel(cluster(phase="Succeeded"), "default", NAME, now=False)))
+
+    assert words == f"run {NAME} has ended (Succeeded): there is nothing left to cancel"
+
+
+# suspend, resume
+
+
+def test_a_run_is_suspended_and_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = cluster()
+
+    for resume in (True, False, False, True):
+        run(control.suspend(fake, "default", NAME, resume=resume))
+    assert "suspend" not in spec(fake)
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"run {NAME} is not suspended",
+        f"run {NAME} is suspended: what runs goes on, nothing new is started until nexus resume {NAME}",
+        f"run {NAME} is suspended already",
+        f"run {NAME} is resumed",
+    ]
+
+
+def test_a_cancelled_run_and_one_that_has_ended_are_not_suspended() -> None:
+    def suspend(fake: FakeCluster) -> Callable[[], None]:
+        return lambda: run(control.suspend(fake, "default", NAME, resume=False))
+
+    assert "is being cancelled, which suspending does not hold up" in refused(suspend(cluster(cancel="Graceful")))
+    assert "has ended (Failed): there is nothing left to suspend" in refused(suspend(cluster(phase="Failed")))
+
+
+# get
+
+
+def test_get_shows_the_command_that_approves_and_that_a_run_is_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = cluster(cancel="Graceful")
+
+    run(commands.show_run(fake, "default", NAME, as_json=False, now=parse_time(NOW)))
+
+    shown = capsys.readouterr().out
+    assert f"nexus approve {NAME} gate [--reject]: Load?" in shown
+    assert "Cancel:       Graceful" in shown
