@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from nexus.adapters.fake import Died, FakeApi, FakeCluster, Subscription
@@ -27,6 +27,7 @@ from nexus.core.expressions import Evaluator
 from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_RUN, LABEL_TASK
 from nexus.runtime.ports import RunKey, Stale
 from nexus.runtime.reconcile import Reconciler
+from nexus.runtime.stats import Counters
 from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler
 
 KEY = RunKey("default", "sales-x7k2p")
@@ -43,10 +44,14 @@ class Operator:
         self.workflows = WorkflowCache()
         self.marked: set[RunKey | WorkflowKey] = set()
         self.alive = True
-        now = cluster.clock.now
+        self.skew = timedelta()
+        self.stats = Counters()
+        now = self.now
         place = KubePlace(api, self.cache, evaluator, Images(), now, wake=self.mark, workflows=self.workflows)
         self.reconciler = Reconciler(place, evaluator, in_thread=False)
-        self.workflow_reconciler = WorkflowReconciler(KubeWorkflows(api, self.workflows, evaluator, now, self.mark))
+        self.workflow_reconciler = WorkflowReconciler(
+            KubeWorkflows(api, self.workflows, evaluator, now, self.mark), self.stats
+        )
         self.watches: list[Subscription] = []
         self._wakes: dict[RunKey | WorkflowKey, datetime] = {}
         self._retries: set[RunKey | WorkflowKey] = set()
@@ -55,6 +60,10 @@ class Operator:
             self.watches.append(watch)
             watch.replay()
             watch.deliver()
+
+    def now(self) -> datetime:
+        """What its own clock shows, which may be wrong by `skew`."""
+        return self.cluster.clock.now() + self.skew
 
     def _callback(self, kind: Kind) -> Callable[[str, Object], None]:
         sees = {WORKFLOW_RUNS: self.cache.see_run, JOBS: self.cache.see_job, PODS: self.cache.see_pod}
@@ -89,9 +98,9 @@ class Operator:
         except Died:
             self.die()
             raise
-        if wake_at is not None and self._wakes.get(key) != wake_at:
-            self._wakes[key] = wake_at
-            self.cluster.clock.at(wake_at, lambda: self.mark(key))
+        if wake_at is not None and self._wakes.get(key) != wake_at - self.skew:
+            self._wakes[key] = wake_at - self.skew
+            self.cluster.clock.at(wake_at - self.skew, lambda: self.mark(key))
 
     def _retry(self, key: RunKey | WorkflowKey) -> None:
         def again() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import cluster, decide, local  # noqa: E402
+from tests.bench import cluster, decide, local, schedules  # noqa: E402
 from tests.bench.results import table, write  # noqa: E402
 
 CLUSTER = [sys.executable, str(ROOT / "tests/cluster/cluster.py")]
@@ -40,7 +40,7 @@ def _environment(text: str) -> dict[str, str]:
 def main() -> int:
     """Run everything; the cluster is left as it was found."""
     was_up = subprocess.run([*CLUSTER, "status"], check=False, capture_output=True).returncode == 0
-    rows = [local.local_chain(), *decide.decide_500()]
+    rows = [local.local_chain(), *decide.decide_500(), *schedules.next_fire()]
     _cluster("up")
     try:
         environment = _environment(_cluster("env"))
@@ -49,6 +49,7 @@ def main() -> int:
         path = environment.get("PATH", "").replace("$PATH", os.environ["PATH"]) or os.environ["PATH"]
         subprocess.run(kubectl, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PATH": path})
         rows = asyncio.run(cluster.measure(Path(environment["NEXUS_AUDIT_LOG"]))) + rows
+        rows += asyncio.run(schedules.measure())
     finally:
         if not was_up:
             _cluster("down")

@@ -79,10 +79,10 @@ async def drive(api: KubeApi, name: str, dag: Dag) -> float:
 class OperatorProcess:
     """The operator as a process of its own, told apart in the audit log by its user agent."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, namespace: str = NAMESPACE) -> None:
         self.log = log
         self._file = log.open("wb")
-        command = [sys.executable, "-m", "nexus.cli", "operator", "--namespace", NAMESPACE]
+        command = [sys.executable, "-m", "nexus.cli", "operator", "--namespace", namespace]
         self._child = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT)
 
     def tree(self) -> list[int]:
@@ -146,7 +146,7 @@ class AuditLog:
 async def measure(audit: Path) -> list[Row]:
     """All rows that need the cluster."""
     async with KubeClient(find_access()) as api:
-        await _fresh_namespace(api)
+        await fresh_namespace(api, NAMESPACE)
         with tempfile.TemporaryDirectory() as folder:
             operator = OperatorProcess(Path(folder) / "operator.log")
             try:
@@ -160,15 +160,16 @@ async def measure(audit: Path) -> list[Row]:
                 await api.delete(NAMESPACES, "", NAMESPACE, None)
 
 
-async def _fresh_namespace(api: KubeApi) -> None:
+async def fresh_namespace(api: KubeApi, name: str) -> None:
+    """A namespace with nothing in it."""
     for _ in range(120):
         try:
-            await api.get(NAMESPACES, "", NAMESPACE)
+            await api.get(NAMESPACES, "", name)
         except NotFound:
             break
         await asyncio.sleep(1)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     await api.create(NAMESPACES, "", body)
 
 

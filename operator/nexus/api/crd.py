@@ -68,6 +68,9 @@ COLUMNS: dict[str, list[Schema]] = {
     "Workflow": [
         {"name": "Tasks", "type": "integer", "jsonPath": ".status.taskCount"},
         {"name": "Active", "type": "integer", "jsonPath": ".status.activeCount"},
+        {"name": "Last", "type": "date", "jsonPath": ".status.lastScheduleTime"},
+        # A string: kubectl shows a date as an age, which a time to come has not.
+        {"name": "Next", "type": "string", "jsonPath": ".status.nextScheduleTime", "priority": 1},
         {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
         {
             "name": "Reason",

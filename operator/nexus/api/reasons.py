@@ -99,8 +99,12 @@ class Reason(StrEnum):
     WORKFLOW_NOT_FOUND = "WorkflowNotFound"
     WORKFLOW_INVALID = "WorkflowInvalid"
     PARAMS_INVALID = "ParamsInvalid"
-    # Of the Ready condition of a Workflow.
+    # Of the conditions and Events of a Workflow.
     VALID = "Valid"
+    ON_TIME = "OnTime"
+    TICK_MISSED = "TickMissed"
+    TICK_DROPPED = "TickDropped"
+    RUN_REFUSED = "RunRefused"
 
     @property
     def describe(self) -> str:
@@ -160,4 +164,8 @@ _MEANING: dict[Reason, str] = {
     Reason.WORKFLOW_INVALID: "The definition has errors; nothing was started.",
     Reason.PARAMS_INVALID: "The run's params do not fit the definition; nothing was started.",
     Reason.VALID: "The definition has no errors.",
+    Reason.ON_TIME: "The last tick of each schedule was dealt with as it should.",
+    Reason.TICK_MISSED: "Ticks of a schedule have no run: nobody was there in time, or later ones took their place.",
+    Reason.TICK_DROPPED: "A tick came while another run had not ended, and concurrency is Forbid.",
+    Reason.RUN_REFUSED: "The API server refuses the run of a tick; it is tried again until the tick is too late.",
 }

@@ -12,6 +12,7 @@ from nexus.api.pod import Pod
 from nexus.api.policies import Concurrency, History, RevisionCount, TtlSeconds
 from nexus.api.reasons import Reason
 from nexus.api.schedule import Schedule
+from nexus.api.schedule_status import ScheduleStatus
 from nexus.api.tasks import EnvFrom, EnvVar, LogLineCount, Retry, Seconds, Task
 
 ParamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]
@@ -172,13 +173,20 @@ class WorkflowStatus(Model):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that the status speaks of."""
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
-    """Ready: False, with reason and message, where the definition has errors."""
+    """Ready: False, with reason and message, where the definition has errors. DidNotRun: True where the last tick of a
+    schedule has no run though it should have one; absent if that never was so."""
     task_count: Annotated[int, Field(ge=0)] | None = None
     """How many tasks the definition has."""
     active: Annotated[list[ActiveRun], Field(max_length=10)] | None = None
     """Runs that have not ended, the oldest ten of them."""
     active_count: Annotated[int, Field(ge=0)] | None = None
     """How many runs have not ended."""
+    schedules: Annotated[list[ScheduleStatus], Field(max_length=50)] | None = None
+    """Where each schedule stands."""
+    last_schedule_time: Time | None = None
+    """The last tick of any schedule that was decided."""
+    next_schedule_time: Time | None = None
+    """The next tick of any schedule."""
     admitted: ActiveRun | None = None
     """The run whose turn came last, where runs go one at a time: what the operators agree on, not what runs now."""
 

@@ -32,6 +32,7 @@ from nexus.core.pod_policy import PodPolicy
 from nexus.runtime.ports import RunKey, Stale, View
 from nexus.runtime.queue import WorkQueue, seconds_until
 from nexus.runtime.reconcile import Reconciler
+from nexus.runtime.stats import Counters
 from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler
 
 log = logging.getLogger("nexus")
@@ -56,6 +57,7 @@ class Operator:
     evaluator: CelEvaluator
     cache: Cache = field(default_factory=Cache)
     workflows: WorkflowCache = field(default_factory=WorkflowCache)
+    stats: Counters = field(default_factory=Counters)
     queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=WorkQueue)
     last_event: float = field(default_factory=time.monotonic)
     _seen_at: dict[RunKey, float] = field(default_factory=dict)
@@ -76,8 +78,8 @@ class Operator:
             pod_policy=policy,
         )
         self.reconciler = Reconciler(place, self.evaluator, started=self._started)
-        workflows = KubeWorkflows(self.api, self.workflows, self.evaluator, wall_clock, self._queue)
-        self.workflow_reconciler = WorkflowReconciler(workflows)
+        workflows = KubeWorkflows(self.api, self.workflows, self.evaluator, wall_clock, self._queue, self.recorder)
+        self.workflow_reconciler = WorkflowReconciler(workflows, self.stats)
 
     async def run(self) -> None:
         """Work until a signal comes; what is under way is finished, nothing new is begun."""

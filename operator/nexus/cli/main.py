@@ -165,6 +165,40 @@ def schedule_next(
 
 
 @app.command()
+def backfill(
+    workflow: Annotated[str, typer.Argument(help="Name of a Workflow in the cluster.")],
+    from_time: Annotated[str, typer.Option("--from", metavar="TIME", help="The first tick is at this time or after.")],
+    to_time: Annotated[str, typer.Option("--to", metavar="TIME", help="The last tick is before this time.")],
+    schedule: Annotated[str | None, typer.Option(help="Which schedule, where there are several.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=100, help="Runs that are under way at once.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the ticks, and which have a run.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output: AsJson = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Make the runs of a schedule's ticks in the past that have none, and wait for their ends.
+
+    What stops it does no harm: the same command goes on with it.
+    Exit status: 0 all succeeded, 1 some did not, 2 refused before anything was made.
+    """
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import backfill as filling
+        from nexus.cli import cluster
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            source = await cluster.schedules_of(api, space, workflow)
+            wanted = filling.asked(source, schedule, from_time, to_time, filling.now())
+            return await filling.backfill(
+                api, space, wanted, parallel, dry_run=dry_run, yes=yes, as_json=output is Output.JSON
+            )
+
+    _end(in_cluster())
+
+
+@app.command()
 def get(
     name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run; without it, all are listed.")] = None,
     output: AsJson = None,

@@ -1,15 +1,21 @@
-"""The reconcile of a Workflow: decide, write the status, once, and carry out what follows."""
+"""The reconcile of a Workflow: decide, make the runs that are due, write the status, once, and do what follows.
+
+The order is what makes death at any instruction harmless. Before the status: runs, whose names are the locks on their
+ticks. After it: what only follows (deletions of what is over its stay, Events).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
 from nexus.api.workflow import WorkflowStatus
-from nexus.core.workflow.decide import Verdict, decide_workflow
-from nexus.core.workflow.facts import Sibling, WorkflowFacts
+from nexus.core.workflow.decide import Verdict, WorkflowPlan, decide_workflow
+from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
+from nexus.core.workflow.ticks import CreateRun, WorkflowEvent
 from nexus.runtime.ports import RunKey
+from nexus.runtime.stats import Counters, Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,12 @@ class WorkflowPlace(Protocol):
     async def check(self, facts: WorkflowFacts) -> Verdict:
         """Whether the definition can run. Raises Stale where it is another one by now."""
 
+    async def confirm(self, facts: WorkflowFacts) -> WorkflowFacts:
+        """The same Workflow and its runs, as of now and not from a cache. Raises Stale where its definition changed."""
+
+    async def create_run(self, facts: WorkflowFacts, run: CreateRun) -> Sibling | RunRefused:
+        """Make the run of a tick, or find it there. Doing it twice is doing it once."""
+
     async def write_status(self, facts: WorkflowFacts, status: WorkflowStatus) -> None:
         """Store the status. Raises Stale where somebody else stored another one since `facts`."""
 
@@ -42,6 +54,9 @@ class WorkflowPlace(Protocol):
 
     async def delete_revisions(self, facts: WorkflowFacts) -> None:
         """Delete versions of the definition that nobody needs any more."""
+
+    async def record(self, facts: WorkflowFacts, events: tuple[WorkflowEvent, ...]) -> None:
+        """Publish Events. Losing one is no failure."""
 
     def wake(self, key: RunKey) -> None:
         """Have a run looked at."""
@@ -52,6 +67,7 @@ class WorkflowReconciler:
     """Brings Workflows up to date, as often as it is called."""
 
     place: WorkflowPlace
+    stats: Stats = field(default_factory=Counters)
 
     async def reconcile(self, key: RunKey) -> datetime | None:
         """Work on one Workflow; returns when to work on it again though nothing happened, None for never.
@@ -63,13 +79,48 @@ class WorkflowReconciler:
             return None
         known = facts.status is not None and facts.status.observed_generation == facts.generation
         verdict = None if known else await self.place.check(facts)
-        plan = decide_workflow(facts, verdict, self.place.now())
+        facts, plan = await self._settle(facts, verdict)
         if plan.status != facts.status:
             await self.place.write_status(facts, plan.status)
         if plan.deletes:
             await self.place.delete_runs(facts, plan.deletes)
         if plan.deletes or verdict is not None:
             await self.place.delete_revisions(facts)
+        if plan.events:
+            await self.place.record(facts, plan.events)
+        self._count(facts, plan)
         for run in plan.wakes:
             self.place.wake(RunKey(facts.namespace, run.name))
         return plan.wake_at
+
+    async def _settle(self, facts: WorkflowFacts, verdict: Verdict | None) -> tuple[WorkflowFacts, WorkflowPlan]:
+        """Decide and act until only the status is left."""
+        while True:
+            plan = decide_workflow(facts, verdict, self.place.now())
+            if plan.confirm:
+                facts = await self.place.confirm(facts)
+            elif plan.creates:
+                facts = await self._create(facts, plan.creates)
+            else:
+                return facts, plan
+
+    async def _create(self, facts: WorkflowFacts, creates: tuple[CreateRun, ...]) -> WorkflowFacts:
+        made, refused = dict[str, Sibling](), dict(facts.refused)
+        for run in creates:
+            result = await self.place.create_run(facts, run)
+            if isinstance(result, RunRefused):
+                refused[run.name] = result
+            else:
+                made[run.name] = result
+                late = (self.place.now() - run.due).total_seconds()
+                self.stats.observe("tick_delay_seconds", late, namespace=facts.namespace)
+        others = tuple(run for run in facts.runs if run.name not in made)
+        return replace(facts, runs=(*others, *made.values()), made=facts.made | made.keys(), refused=refused)
+
+    def _count(self, facts: WorkflowFacts, plan: WorkflowPlan) -> None:
+        where = {"namespace": facts.namespace, "workflow": facts.name}
+        for count in plan.counts:
+            reason = {"reason": count.reason} if count.reason else {}
+            self.stats.count(count.name, count.amount, schedule=count.schedule, **where, **reason)
+        if plan.deletes:
+            self.stats.count("runs_pruned", len(plan.deletes), **where)

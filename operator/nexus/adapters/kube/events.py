@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from nexus.adapters.kube.api import EVENTS, ApiError, KubeApi, Object
 from nexus.api.base import API_VERSION, format_time
-from nexus.core.facts import RunFact
 from nexus.core.names import digest
 from nexus.core.plan import RunEvent
+from nexus.core.workflow.ticks import WorkflowEvent
 
 COMPONENT = "nexus-operator"
 # Events that wait to be published; in a storm beyond that, the newest are dropped, as client-go's recorder does.
@@ -57,19 +57,31 @@ class BackgroundRecorder(Recorder):
         await self._waiting.join()
 
 
-def event(run: RunFact, entry: RunEvent, now: datetime) -> dict[str, Any]:
+class Subject(Protocol):
+    """What an Event is about: the facts of a run or of a Workflow."""
+
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
+
+
+def event(subject: Subject, entry: RunEvent | WorkflowEvent, now: datetime) -> dict[str, Any]:
     """The core/v1 Event for an entry."""
     time = format_time(now)
+    kind = "Workflow" if isinstance(entry, WorkflowEvent) else "WorkflowRun"
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{run.name[:200]}.{digest(run.uid, entry.reason, entry.message, time)}"},
+        "metadata": {"name": f"{subject.name[:200]}.{digest(subject.uid, entry.reason, entry.message, time)}"},
         "involvedObject": {
             "apiVersion": API_VERSION,
-            "kind": "WorkflowRun",
-            "namespace": run.namespace,
-            "name": run.name,
-            "uid": run.uid,
+            "kind": kind,
+            "namespace": subject.namespace,
+            "name": subject.name,
+            "uid": subject.uid,
         },
         "type": "Warning" if entry.warning else "Normal",
         "reason": entry.reason,

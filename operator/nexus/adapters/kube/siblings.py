@@ -7,11 +7,13 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from nexus.adapters.kube.observe import owner_uid
-from nexus.api.base import parse_time
+from nexus.adapters.kube.owners import owned_by
+from nexus.api.base import API_VERSION, parse_time
 from nexus.api.reasons import RunPhase
-from nexus.api.run import Trigger
-from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL
-from nexus.core.workflow.facts import Sibling
+from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
+from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL, LABEL_WORKFLOW, label_value
+from nexus.core.workflow.facts import Sibling, WorkflowFacts
+from nexus.core.workflow.ticks import CreateRun
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -37,10 +39,27 @@ def sibling(body: Mapping[str, Any]) -> Sibling:
         started_at=parse_time(started) if started else None,
         completed_at=parse_time(completed) if completed else None,
         cancelled="cancel" in spec,
+        schedule=str(spec.get("schedule") or ""),
         revision=str(status.get("revision") or ""),
         backfill=(metadata.get("labels") or {}).get(LABEL_BACKFILL, ""),
         backfill_ends=(metadata.get("annotations") or {}).get(BACKFILL_ENDS, ""),
     )
+
+
+def scheduled_run(facts: WorkflowFacts, run: CreateRun, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The WorkflowRun of a tick. Deterministic: made twice, it is the same."""
+    spec = WorkflowRunSpec(workflow_ref=WorkflowRef(name=facts.name), triggered_by=Trigger.SCHEDULE)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "WorkflowRun",
+        "metadata": {
+            "name": run.name,
+            "labels": {LABEL_WORKFLOW: label_value(facts.name)},
+            "ownerReferences": owned_by("Workflow", facts.name, facts.uid),
+        },
+        # Params may be null, and stay so.
+        "spec": {**run.as_of.spec(spec).to_json(), **({"params": dict(params)} if params else {})},
+    }
 
 
 def _word(text: object, default: Word) -> Word:

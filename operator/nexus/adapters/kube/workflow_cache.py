@@ -13,8 +13,9 @@ from typing import Any
 from nexus.adapters.kube.siblings import sibling, workflow_of
 from nexus.api.base import parse_time
 from nexus.api.policies import Concurrency, History
+from nexus.api.schedule import Schedule
 from nexus.api.workflow import WorkflowStatus
-from nexus.core.workflow.facts import RunPolicy, Sibling, WorkflowFacts, run_policy
+from nexus.core.workflow.facts import RunPolicy, ScheduleFact, Sibling, WorkflowFacts, run_policy, schedule_fact
 from nexus.runtime.ports import RunKey
 
 Object = Mapping[str, Any]
@@ -30,32 +31,37 @@ class WorkflowRecord:
     generation: int
     created_at: datetime
     policy: RunPolicy
+    schedules: tuple[ScheduleFact, ...]
     status: WorkflowStatus | None
 
     def facts(self, runs: tuple[Sibling, ...]) -> WorkflowFacts:
         """The Workflow as decisions see it."""
         return WorkflowFacts(
-            self.key.namespace,
-            self.key.name,
-            self.uid,
-            self.generation,
-            self.created_at,
-            self.policy,
-            self.status,
-            runs,
+            namespace=self.key.namespace,
+            name=self.key.name,
+            uid=self.uid,
+            generation=self.generation,
+            created_at=self.created_at,
+            policy=self.policy,
+            status=self.status,
+            version=self.resource_version,
+            runs=runs,
+            schedules=self.schedules,
         )
 
 
 def workflow_record(body: Object) -> WorkflowRecord:
     """The record of a Workflow. Fields that cannot be read count as absent: the check of the definition names them."""
     metadata, spec = body["metadata"], body.get("spec") or {}
+    policy = _policy(spec)
     return WorkflowRecord(
         key=RunKey(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
         resource_version=int(metadata["resourceVersion"]),
         generation=int(metadata.get("generation") or 1),
         created_at=parse_time(metadata["creationTimestamp"]),
-        policy=_policy(spec),
+        policy=policy,
+        schedules=_schedules(spec, metadata["uid"], policy),
         status=known_status(body.get("status") or {}),
     )
 
@@ -71,6 +77,14 @@ def _policy(spec: Object) -> RunPolicy:
         )
     except ValueError:
         return RunPolicy()
+
+
+def _schedules(spec: Object, uid: str, policy: RunPolicy) -> tuple[ScheduleFact, ...]:
+    try:
+        schedules = [Schedule.model_validate(entry) for entry in spec.get("schedules") or ()]
+        return tuple(schedule_fact(schedule, uid, suspended=policy.suspend) for schedule in schedules)
+    except ValueError:
+        return ()
 
 
 def known_status(status: Object) -> WorkflowStatus | None:

@@ -5,28 +5,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from nexus.adapters.kube.api import (
     CONTROLLER_REVISIONS,
     WORKFLOW_RUNS,
     WORKFLOWS,
+    AlreadyExists,
     Conflict,
+    Forbidden,
+    Invalid,
     KubeApi,
+    Listing,
     NotFound,
+    TooLarge,
 )
 from nexus.adapters.kube.definitions import checked
+from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.observe import owner_uid
-from nexus.adapters.kube.siblings import sibling
-from nexus.adapters.kube.workflow_cache import WorkflowCache
+from nexus.adapters.kube.siblings import scheduled_run, sibling
+from nexus.adapters.kube.workflow_cache import WorkflowCache, workflow_record
+from nexus.api.reasons import Reason
+from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec, WorkflowStatus
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
+from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.outputs import dump
 from nexus.core.workflow.decide import Verdict
-from nexus.core.workflow.facts import Sibling, WorkflowFacts
+from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
 from nexus.core.workflow.history import Revision, outdated
+from nexus.core.workflow.ticks import CreateRun, WorkflowEvent
 from nexus.runtime.ports import RunKey, Stale, Unstartable
 
 
@@ -40,12 +52,14 @@ class KubeWorkflows:
         evaluator: Evaluator,
         clock: Callable[[], datetime],
         wake: Callable[[RunKey], None],
+        recorder: Recorder | None = None,
     ) -> None:
         self._api = api
         self._cache = cache
         self._evaluator = evaluator
         self._clock = clock
         self._wake = wake
+        self._recorder = recorder or Recorder(api)
 
     def now(self) -> datetime:
         """The time."""
@@ -71,13 +85,52 @@ class KubeWorkflows:
             return Verdict(tasks, result.reason, result.message)
         return Verdict(tasks)
 
+    async def confirm(self, facts: WorkflowFacts) -> WorkflowFacts:
+        """Read the Workflow, then list its runs."""
+        try:
+            record = workflow_record(await self._api.get(WORKFLOWS, facts.namespace, facts.name))
+        except NotFound as error:
+            raise Stale(str(error)) from error
+        if record.uid != facts.uid or record.generation != facts.generation:
+            raise Stale(f"Workflow {facts.name} was changed")
+        listed = [sibling(body) for body in await self._list_runs(facts)]
+        mine = tuple(run for run in listed if run.workflow_uid in ("", facts.uid) or run.child)
+        return replace(record.facts(mine), confirmed=True, made=facts.made, refused=facts.refused)
+
+    async def _list_runs(self, facts: WorkflowFacts) -> Listing:
+        return await self._api.list(WORKFLOW_RUNS, facts.namespace, f"{LABEL_WORKFLOW}={label_value(facts.name)}")
+
+    async def create_run(self, facts: WorkflowFacts, run: CreateRun) -> Sibling | RunRefused:
+        """Make the run of a tick; one of that name which is ours already is the one."""
+        try:
+            params = await self._params(facts, run)
+            body = await self._api.create(WORKFLOW_RUNS, facts.namespace, scheduled_run(facts, run, params))
+        except AlreadyExists:
+            try:
+                body = await self._api.get(WORKFLOW_RUNS, facts.namespace, run.name)
+            except NotFound as error:
+                raise Stale(f"run {run.name} has just gone") from error
+            if owner_uid(body, "Workflow") != facts.uid:
+                words = f"a WorkflowRun {run.name} exists and belongs to somebody else: delete it"
+                return RunRefused(Reason.NAME_TAKEN, words, final=True)
+        except (Forbidden, Invalid, TooLarge) as error:
+            return RunRefused(Reason.RUN_REFUSED, f"the API server refuses run {run.name}: {error.message}")
+        except (ExpressionError, TemplateError) as error:
+            return RunRefused(Reason.EXPRESSION_ERROR, str(error), final=True)
+        self._cache.see_run(body)
+        return sibling(body)
+
+    async def _params(self, facts: WorkflowFacts, run: CreateRun) -> dict[str, Any]:
+        """The schedule's params, rendered; in a thread, for an expression may take its whole budget."""
+        if not run.as_of.params:
+            return {}
+        fact = RunFact(facts.namespace, run.name, "", self.now(), workflow=facts.name, trigger=Trigger.SCHEDULE)
+        return await asyncio.to_thread(run.as_of.rendered, fact, self._evaluator)
+
     async def write_status(self, facts: WorkflowFacts, status: WorkflowStatus) -> None:
         """One conditional write of the whole status."""
-        record = self._cache.workflows.get(RunKey(facts.namespace, facts.name))
-        if record is None or record.uid != facts.uid or record.status != facts.status:
-            raise Stale(f"Workflow {facts.name} has a newer status")
         written = {
-            "metadata": {"resourceVersion": str(record.resource_version), "uid": record.uid},
+            "metadata": {"resourceVersion": str(facts.version), "uid": facts.uid},
             "status": status.to_json(),
         }
         try:
@@ -106,8 +159,7 @@ class KubeWorkflows:
             spec = (await self._api.get(WORKFLOWS, facts.namespace, facts.name))["spec"]
         except NotFound:
             return
-        runs = await self._api.list(WORKFLOW_RUNS, facts.namespace, of_workflow)
-        pinned = {sibling(body).revision for body in runs}
+        pinned = {sibling(body).revision for body in await self._list_runs(facts)}
         current = revision_name(facts.name, facts.uid, dump(spec))
         entries = [
             Revision(body["metadata"]["name"], body["metadata"]["uid"], int(body.get("revision") or 0))
@@ -116,6 +168,10 @@ class KubeWorkflows:
         for entry in outdated(entries, pinned, current, facts.policy.revisions):
             with contextlib.suppress(NotFound, Conflict):
                 await self._api.delete(CONTROLLER_REVISIONS, facts.namespace, entry.name, entry.uid)
+
+    async def record(self, facts: WorkflowFacts, events: tuple[WorkflowEvent, ...]) -> None:
+        """Publish Events about the Workflow."""
+        await self._recorder.record([(facts.namespace, event(facts, entry, self.now())) for entry in events])
 
     def wake(self, key: RunKey) -> None:
         """Have a run looked at."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from nexus.api.reasons import Reason
+from nexus.api.schedule_status import ScheduleStatus
 from nexus.api.workflow import ActiveRun, Condition, WorkflowStatus
 from nexus.core.workflow.facts import Sibling, WorkflowFacts
 from nexus.core.workflow.history import prune
+from nexus.core.workflow.ticks import Count, CreateRun, Ticks, WorkflowEvent, ticks
 
 ACTIVE_SHOWN = 10
+DID_NOT_RUN = "DidNotRun"
 # Runs that are told at once that their turn may have come: one begins, and those behind it learn behind whom they wait.
 WOKEN = 10
 
@@ -32,10 +36,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowPlan:
-    """In order: the status, one write; `deletes`; then `wakes`, the runs whose turn may have come. `wake_at` is when to
-    decide again though nothing happened."""
+    """With `confirm`: look at the API server itself, and decide again; nothing else was decided. With `creates`: make
+    these runs, and decide again. Else, in order: the status, one write; `deletes`; `events` and `counts`; then `wakes`,
+    the runs whose turn may have come. `wake_at` is when to decide again though nothing happened."""
 
     status: WorkflowStatus
+    confirm: bool = False
+    creates: tuple[CreateRun, ...] = ()
+    events: tuple[WorkflowEvent, ...] = ()
+    counts: tuple[Count, ...] = ()
     deletes: tuple[Sibling, ...] = ()
     wakes: tuple[Sibling, ...] = ()
     wake_at: datetime | None = None
@@ -47,13 +56,58 @@ def decide_workflow(facts: WorkflowFacts, verdict: Verdict | None, now: datetime
     A function of its arguments alone; called again with the facts that result from its plan, it plans nothing more.
     """
     recorded = facts.status or WorkflowStatus()
+    ready = verdict.ready if verdict is not None else _holds(recorded, "Ready")
+    planned = ticks(facts, now) if ready else Ticks(schedules=recorded.schedules or [])
+    if planned.confirm or planned.creates:
+        return WorkflowPlan(recorded, planned.confirm, () if planned.confirm else tuple(planned.creates))
     live = sorted((run for run in facts.runs if not run.ended), key=lambda run: run.place)
     pruned = prune(facts.runs, facts.policy, now)
     status = recorded.model_copy(update=_active(live))
     if verdict is not None:
         status = status.model_copy(update=_judged(recorded, verdict, facts.generation, now))
+    status = status.model_copy(update=_scheduled(status, planned.schedules, facts.generation, now))
     waiting = [run for run in live if run.waits and not run.child]
-    return WorkflowPlan(status, pruned.runs, tuple(waiting[:WOKEN]), pruned.next_at)
+    wakes = [*planned.wakes, *([pruned.next_at] if pruned.next_at is not None else [])]
+    return WorkflowPlan(
+        status,
+        events=tuple(planned.events),
+        counts=tuple(planned.counts),
+        deletes=pruned.runs,
+        wakes=tuple(waiting[:WOKEN]),
+        wake_at=min(wakes, default=None),
+    )
+
+
+def _holds(status: WorkflowStatus, condition: str) -> bool:
+    return any(entry.type == condition and entry.status == "True" for entry in status.conditions or ())
+
+
+def _scheduled(
+    status: WorkflowStatus, schedules: Sequence[ScheduleStatus], generation: int, now: datetime
+) -> dict[str, object]:
+    """What the schedules add to the status. The condition DidNotRun is there once it was True."""
+    lasts = [entry.last_schedule_time for entry in schedules if entry.last_schedule_time]
+    comings = [tick.time for entry in schedules for tick in entry.next_schedule_times or () if not tick.skipped]
+    failing = next((entry for entry in schedules if entry.failing), None)
+    conditions = {condition.type: condition for condition in status.conditions or ()}
+    before = conditions.get(DID_NOT_RUN)
+    if failing is not None or before is not None:
+        value: Literal["True", "False"] = "True" if failing is not None else "False"
+        changed = before is None or before.status != value
+        conditions[DID_NOT_RUN] = Condition(
+            type=DID_NOT_RUN,
+            status=value,
+            observed_generation=generation if changed or before is None else before.observed_generation,
+            last_transition_time=now if changed or before is None else before.last_transition_time,
+            reason=(Reason.TICK_MISSED if failing is not None else Reason.ON_TIME).value,
+            message=f"schedule {failing.name}: {failing.failing}" if failing is not None else "",
+        )
+    return {
+        "conditions": [*conditions.values()] or None,
+        "schedules": list(schedules) or None,
+        "last_schedule_time": max(lasts, default=None),
+        "next_schedule_time": min(comings, default=None),
+    }
 
 
 def _active(live: Iterable[Sibling]) -> dict[str, object]:

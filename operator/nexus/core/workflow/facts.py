@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from nexus.api.policies import Concurrency, ConcurrencyPolicy, History
-from nexus.api.reasons import RunPhase
+from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Trigger
+from nexus.api.schedule import Schedule
 from nexus.api.workflow import WorkflowStatus
+from nexus.core.names import digest
+from nexus.core.outputs import dump
+from nexus.core.schedule.timetable import Timetable
 
 HISTORY = 3
 REVISIONS = 10
@@ -28,6 +33,8 @@ class Sibling:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     cancelled: bool = False
+    schedule: str = ""
+    """The schedule for whose tick it was made."""
     revision: str = ""
     """The ControllerRevision that it names."""
     backfill: str = ""
@@ -94,8 +101,43 @@ def run_policy(
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleFact:
+    """A schedule that has no errors. `definition` is a hash of all that decides when it ticks; resuming it changes
+    that, so that what passed meanwhile is no backlog."""
+
+    timetable: Timetable
+    definition: str
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.timetable.schedule.name
+
+
+def schedule_fact(schedule: Schedule, workflow_uid: str, *, suspended: bool) -> ScheduleFact:
+    """The facts of a schedule; `suspended` is the Workflow's own suspend. Raises CronInvalid and ZoneUnknown."""
+    body = schedule.model_copy(update={"params": None}).to_json()
+    definition = digest(dump({**body, "suspend": suspended or bool(schedule.suspend)}))
+    return ScheduleFact(Timetable(schedule, workflow_uid), definition)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRefused:
+    """Why the run of a tick could not be made; not `final` where it may be later."""
+
+    reason: Reason
+    message: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowFacts:
-    """Everything that `decide_workflow` may look at."""
+    """Everything that `decide_workflow` may look at.
+
+    `confirmed` where status and runs are the API server's answers of this moment, not what the watches have told.
+    `made` are the names of the runs that were made for ticks in this reconcile (and are in `runs`), `refused` those
+    that could not be.
+    """
 
     namespace: str
     name: str
@@ -104,4 +146,10 @@ class WorkflowFacts:
     created_at: datetime
     policy: RunPolicy
     status: WorkflowStatus | None = None
+    version: int = 0
+    """The resourceVersion that the status is of."""
     runs: tuple[Sibling, ...] = ()
+    schedules: tuple[ScheduleFact, ...] = ()
+    confirmed: bool = False
+    made: frozenset[str] = frozenset()
+    refused: Mapping[str, RunRefused] = field(default_factory=dict)

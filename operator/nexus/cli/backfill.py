@@ -1,0 +1,243 @@
+"""`nexus backfill`: runs for the ticks of a schedule in the past, so many at a time.
+
+A tick's run has the same name whoever makes it. So whatever stops a backfill, the same command goes on with it, and a
+tick that has a run already is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any
+
+import typer
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.adapters.kube.api import WORKFLOW_RUNS, AlreadyExists, Expired, KubeApi, Object, ServerError, Unreachable
+from nexus.adapters.kube.owners import owned_by
+from nexus.adapters.kube.siblings import sibling
+from nexus.api.base import API_VERSION, format_time
+from nexus.api.reasons import RunPhase
+from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
+from nexus.cli.ending import Exit, Refused
+from nexus.cli.schedule import Source, time_of, told
+from nexus.core.expressions import Evaluator
+from nexus.core.facts import RunFact
+from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL, LABEL_WORKFLOW, digest, label_value, scheduled_run_name
+from nexus.core.params import ParamsInvalid, resolve
+from nexus.core.schedule.as_of import of_tick
+from nexus.core.schedule.timetable import Tick, Timetable
+from nexus.core.workflow.facts import Sibling
+
+MOST = 1_000
+_MICROSECOND = timedelta(microseconds=1)
+_PAUSE = 1.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user wants filled."""
+
+    source: Source
+    timetable: Timetable
+    start: datetime
+    end: datetime
+
+    @property
+    def label(self) -> str:
+        """What marks its runs: the same command gives the same one."""
+        schedule = self.timetable.schedule.name
+        return digest(self.source.uid, schedule, format_time(self.start), format_time(self.end))
+
+    def name_of(self, tick: Tick) -> str:
+        """Name of the run of a tick."""
+        return scheduled_run_name(self.source.workflow, self.source.uid, self.timetable.schedule.name, tick.time)
+
+
+def asked(source: Source, schedule: str | None, from_text: str, to_text: str, now: datetime) -> Asked:
+    """What is to be filled. Raises Refused where that is unclear, or still to come."""
+    names = [entry.name for entry in source.spec.schedules or ()]
+    if not names:
+        raise Refused(f"{source.workflow} has no schedules, so there are no ticks to fill")
+    if schedule is None and len(names) > 1:
+        raise Refused(f"{source.workflow} has several schedules: say which with --schedule, {' or '.join(names)}")
+    if schedule is not None and schedule not in names:
+        raise Refused(f"{source.workflow} has no schedule {schedule}: there is {' and '.join(names)}")
+    start, end = time_of(from_text, "--from"), time_of(to_text, "--to")
+    if start >= end:
+        raise Refused("--to is not after --from: ticks from the one up to, and without, the other are filled")
+    if end > now + timedelta(minutes=1):
+        raise Refused(f"--to {to_text} is still to come: the schedule itself makes those runs")
+    chosen = next(entry for entry in source.spec.schedules or () if schedule in (None, entry.name))
+    return Asked(source, Timetable(chosen, source.uid), start, end)
+
+
+def ticks_of(wanted: Asked) -> list[Tick]:
+    """The ticks to fill, oldest first. Raises Refused where there are more than one backfill takes."""
+    found = list(_ticks(wanted))
+    if len(found) > MOST:
+        raise Refused(f"these are more than {MOST:,} ticks: fill them in parts, with a later --from or an earlier --to")
+    return found
+
+
+def _ticks(wanted: Asked) -> Iterator[Tick]:
+    after = wanted.start - _MICROSECOND
+    for _ in range(MOST + 1):
+        tick = wanted.timetable.next(after)
+        if tick is None or tick.time >= wanted.end:
+            return
+        yield tick
+        after = tick.time
+
+
+async def backfill(
+    api: KubeApi, namespace: str, wanted: Asked, parallel: int, *, dry_run: bool, yes: bool, as_json: bool
+) -> Exit:
+    """List the ticks and which of them have a run; ask; make the others, `parallel` at a time, and wait for all."""
+    ticks = ticks_of(wanted)
+    runs = await _listed(api, namespace, wanted)
+    there = {run.name: run for run in runs}
+    missing = [tick for tick in ticks if wanted.name_of(tick) not in there]
+    _print(wanted, ticks, there, as_json=as_json)
+    open_ = [run for run in runs if run.backfill == wanted.label and not run.ended]
+    if dry_run or not (missing or open_):
+        return Exit.SUCCEEDED
+    if missing and not yes:
+        _ask(len(missing))
+    with CelEvaluator() as evaluator:
+        bodies = _bodies(namespace, wanted, missing, runs, evaluator)
+    phases = await _fill(api, namespace, wanted, bodies, parallel, sys.stderr if as_json else sys.stdout)
+    return Exit.SUCCEEDED if all(phase is RunPhase.SUCCEEDED for phase in phases) else Exit.FAILED
+
+
+def _print(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, Sibling], *, as_json: bool) -> None:
+    rows = [(tick, wanted.name_of(tick)) for tick in ticks]
+    if as_json:
+        entries = [
+            {"time": format_time(tick.time), "run": name, "exists": name in there, "note": tick.note or None}
+            for tick, name in rows
+        ]
+        print(json.dumps({"ticks": entries}, ensure_ascii=False, indent=2))
+        return
+    for tick, name in rows:
+        state = f"has a run, {there[name].phase.value}" if name in there else "to be made"
+        note = f"  ({tick.note})" if tick.note else ""
+        print(f"{tick.time.astimezone(wanted.timetable.zone):%Y-%m-%d %H:%M %Z}  {name}  {state}{note}")
+    if not rows:
+        print(f"no tick of schedule {wanted.timetable.schedule.name} in this time")
+
+
+def _ask(count: int) -> None:
+    question = f"make {count} run{'s' if count > 1 else ''}?"
+    if not sys.stdin.isatty():
+        raise Refused(f"{question} Nobody is there to ask: say --yes")
+    if not typer.confirm(question, err=True):
+        raise Refused("nothing was made")
+
+
+async def _listed(api: KubeApi, namespace: str, wanted: Asked) -> list[Sibling]:
+    label = f"{LABEL_WORKFLOW}={label_value(wanted.source.workflow)}"
+    found = [sibling(body) for body in await api.list(WORKFLOW_RUNS, namespace, label)]
+    return [run for run in found if run.workflow_uid == wanted.source.uid]
+
+
+def _bodies(
+    namespace: str, wanted: Asked, ticks: Sequence[Tick], runs: Sequence[Sibling], evaluator: Evaluator
+) -> list[Object]:
+    """The runs to make. Raises Refused, before any is made, where the schedule's params do not fit."""
+    of_this = [run.name for run in runs if run.backfill == wanted.label]
+    names = [wanted.name_of(tick) for tick in ticks]
+    # Minutes since 1970 stand in the names before the hash: of one schedule they sort by time, for a long while.
+    last = max(names + of_this, default="")
+    return [_body(namespace, wanted, tick, last, evaluator) for tick in ticks]
+
+
+def _body(namespace: str, wanted: Asked, tick: Tick, last: str, evaluator: Evaluator) -> Object:
+    source, name, as_of = wanted.source, wanted.name_of(tick), of_tick(wanted.timetable, tick)
+    run = RunFact(namespace, name, "", tick.time, workflow=source.workflow, trigger=Trigger.BACKFILL)
+    fact = told(as_of, run, evaluator)
+    try:
+        resolve(source.spec.params or (), fact.params, fact, evaluator)
+    except ParamsInvalid as error:
+        raise Refused(*error.problems) from error
+    made = WorkflowRunSpec(workflow_ref=WorkflowRef(name=source.workflow), triggered_by=Trigger.BACKFILL)
+    params: dict[str, Any] = {"params": dict(fact.params)} if fact.params else {}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "WorkflowRun",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {LABEL_WORKFLOW: label_value(source.workflow), LABEL_BACKFILL: wanted.label},
+            "annotations": {BACKFILL_ENDS: last},
+            "ownerReferences": owned_by("Workflow", source.workflow, source.uid),
+        },
+        # Params may be null, and stay so.
+        "spec": {**as_of.spec(made).to_json(), **params},
+    }
+
+
+async def _fill(
+    api: KubeApi, namespace: str, wanted: Asked, bodies: Sequence[Object], parallel: int, stream: IO[str]
+) -> list[RunPhase]:
+    """Make the runs in order, never more than `parallel` that have not ended; returns how all of them ended."""
+    waiting = list(bodies)
+    unseen: set[str] = set()  # made, but the watch has not told of it yet
+    ended: dict[str, RunPhase] = {}
+    print(f"backfill {wanted.label}: the same command goes on with it, should this one be stopped", file=sys.stderr)
+    async with aclosing(_states(api, namespace, wanted.label)) as states:
+        async for runs in states:
+            unseen -= runs.keys()
+            for name, run in runs.items():
+                if run.ended and name not in ended:
+                    ended[name] = run.phase
+                    print(f"{name} {run.phase.value}", file=stream, flush=True)
+            live = len(unseen) + sum(not run.ended for run in runs.values())
+            while waiting and live < parallel:
+                body = waiting.pop(0)
+                if await _made(api, namespace, body):
+                    unseen.add(body["metadata"]["name"])
+                    live += 1
+            if not waiting and not live:
+                break
+    return list(ended.values())
+
+
+async def _made(api: KubeApi, namespace: str, body: Object) -> bool:
+    """Make a run; False where the tick has got one meanwhile."""
+    try:
+        await api.create(WORKFLOW_RUNS, namespace, body)
+    except AlreadyExists:
+        return False
+    return True
+
+
+async def _states(api: KubeApi, namespace: str, label: str) -> AsyncGenerator[dict[str, Sibling], None]:
+    """The runs of a backfill by name, and again with each change."""
+    selector = f"{LABEL_BACKFILL}={label}"
+    while True:
+        try:
+            listing = await api.list(WORKFLOW_RUNS, namespace, selector)
+            runs = {run.name: run for run in map(sibling, listing)}
+            yield dict(runs)
+            async for event in api.watch(WORKFLOW_RUNS, namespace, selector, listing.resource_version):
+                run = sibling(event.object)
+                if event.type == "DELETED":
+                    runs.pop(run.name, None)
+                else:
+                    runs[run.name] = run
+                yield dict(runs)
+        except Expired:
+            continue
+        except (Unreachable, ServerError):
+            await asyncio.sleep(_PAUSE)
+
+
+def now() -> datetime:
+    """The time of this machine."""
+    return datetime.now(UTC)

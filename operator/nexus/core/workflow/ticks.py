@@ -1,0 +1,219 @@
+"""Ticks: which runs the schedules of a Workflow have to make now, which ticks never get one, and when the next is due.
+
+A tick's run is made first and recorded (lastScheduleTime) after: whoever dies in between finds it by its name. Under
+Forbid a tick that comes while a run has not ended is dropped. A run that the API server refuses is tried again until a
+later tick, or its deadline, takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from nexus.api.policies import ConcurrencyPolicy
+from nexus.api.reasons import Reason, RunPhase
+from nexus.api.schedule import Schedule
+from nexus.api.schedule_status import NextTick, ScheduleStatus
+from nexus.core.names import scheduled_run_name
+from nexus.core.schedule.as_of import AsOf, of_tick
+from nexus.core.schedule.due import Due, due
+from nexus.core.schedule.timetable import Skipped, Tick, Timetable
+from nexus.core.workflow.facts import ScheduleFact, Sibling, WorkflowFacts
+from nexus.core.workflow.history import LOCK_TIME
+
+UPCOMING = 5
+SHOWN = 20
+# A run that was refused is tried again so much later.
+TRY_AGAIN = timedelta(seconds=30)
+# A tick that is later than this may have had its run, and that may be gone (see history.LOCK_TIME): who acts on it has
+# to know the newest status.
+LATE = LOCK_TIME / 2
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRun:
+    """Make the run of a tick. Idempotent by its name."""
+
+    name: str
+    as_of: AsOf
+    due: datetime
+    """When it is to be made: the tick, and its jitter."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowEvent:
+    """A Kubernetes Event about the Workflow."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """So many more of something, for whoever counts: `name` with its labels."""
+
+    name: str
+    schedule: str
+    reason: str = ""
+    amount: int = 1
+
+
+@dataclass
+class Ticks:
+    """What the schedules come to. With `confirm` nothing else may be acted upon: it is to be decided again, upon the
+    newest status and, under Forbid, the runs that the API server lists."""
+
+    creates: list[CreateRun] = field(default_factory=list)
+    schedules: list[ScheduleStatus] = field(default_factory=list)
+    events: list[WorkflowEvent] = field(default_factory=list)
+    counts: list[Count] = field(default_factory=list)
+    wakes: list[datetime] = field(default_factory=list)
+    confirm: bool = False
+
+
+def ticks(facts: WorkflowFacts, now: datetime) -> Ticks:
+    """What to do about the schedules of a Workflow whose definition has no errors.
+
+    `facts.made` are the names of runs that were made for ticks in this reconcile, `facts.refused` those that could not
+    be, with the reason.
+    """
+    result = Ticks()
+    known = {status.name: status for status in (facts.status.schedules or () if facts.status else ())}
+    others = [run for run in facts.runs if not (run.ended or run.child) and run.name not in facts.made]
+    for schedule in facts.schedules:
+        status = _begun(schedule, known.get(schedule.name), facts, now)
+        result.schedules.append(_one(facts, schedule.timetable, status, others, now, result))
+    return result
+
+
+def _begun(schedule: ScheduleFact, known: ScheduleStatus | None, facts: WorkflowFacts, now: datetime) -> ScheduleStatus:
+    """The status of a schedule, begun anew where it was changed: ticks before that are nobody's."""
+    if known is not None and known.definition == schedule.definition:
+        return known
+    new = facts.status is None or facts.status.schedules is None
+    since = facts.created_at if known is None and new and facts.generation == 1 else now
+    before = known or ScheduleStatus(name=schedule.name, definition=schedule.definition, since=since)
+    return before.model_copy(
+        update={"definition": schedule.definition, "since": since, "next_schedule_times": None, "failing": None}
+    )
+
+
+def _one(
+    facts: WorkflowFacts,
+    timetable: Timetable,
+    status: ScheduleStatus,
+    others: list[Sibling],
+    now: datetime,
+    result: Ticks,
+) -> ScheduleStatus:
+    status = status.model_copy(update=_succeeded(status, facts.runs))
+    if facts.policy.suspend or timetable.schedule.suspend:
+        return status
+    coming = next((tick for tick in status.next_schedule_times or () if not tick.skipped), None)
+    if coming is not None and (at := timetable.fire_at(Tick(coming.time, coming.time))) > now:
+        result.wakes.append(at)
+        return status
+    since = max(status.since, status.last_schedule_time or status.since)
+    found = due(timetable, since, now)
+    if found.start and not facts.confirmed:
+        late = now - timetable.fire_at(found.start[0]) > LATE
+        result.confirm |= late or facts.policy.concurrency is ConcurrencyPolicy.FORBID
+    handled, failing = _start(facts, timetable, found, others, result)
+    _tell_missed(timetable.schedule, found, result)
+    if failing is not None:
+        result.wakes.append(now + TRY_AGAIN)
+    elif found.wake_at is not None:
+        result.wakes.append(found.wake_at)
+    if found.handled is not None and not found.start:
+        failing = f"the tick of {found.handled:%Y-%m-%d %H:%M}Z passed without a run: {_missed_words(found)}"
+    elif found.handled is None and failing is None:
+        failing = status.failing
+    update = {"failing": failing and failing[:512], "next_schedule_times": _upcoming(timetable, handled or since)}
+    return status.model_copy(update=update | ({"last_schedule_time": handled} if handled is not None else {}))
+
+
+def _start(
+    facts: WorkflowFacts, timetable: Timetable, found: Due, others: list[Sibling], result: Ticks
+) -> tuple[datetime | None, str | None]:
+    """Make, or drop, what is due. Returns the tick up to which all is decided, and why the one after it has no run."""
+    schedule, handled = timetable.schedule, None
+    for tick in found.start:
+        name = scheduled_run_name(facts.name, facts.uid, schedule.name, tick.time)
+        refused = facts.refused.get(name)
+        if refused is not None and not refused.final:
+            result.counts.append(Count("ticks_refused", schedule.name, refused.reason))
+            return handled, refused.message
+        if refused is not None:
+            words = f"schedule {schedule.name}, tick {_clock(tick)}: {refused.message}"
+            result.events.append(WorkflowEvent(refused.reason.value, words, warning=True))
+            result.counts.append(Count("ticks_missed", schedule.name, refused.reason))
+            return found.handled, refused.message
+        there = name in facts.made or any(run.name == name for run in facts.runs)
+        before = next((run for run in others if run.name != name), None)
+        if facts.policy.concurrency is ConcurrencyPolicy.FORBID and before is not None and not there:
+            words = f"run {before.name} has not ended, and concurrency is Forbid"
+            result.events.append(
+                WorkflowEvent(Reason.TICK_DROPPED.value, f"schedule {schedule.name}, tick {_clock(tick)}: {words}")
+            )
+            result.counts.append(Count("ticks_dropped", schedule.name, ConcurrencyPolicy.FORBID))
+        elif there:
+            words = f"schedule {schedule.name}, tick {_clock(tick)}: made run {name}"
+            result.events.append(WorkflowEvent("RunCreated", words))
+            result.counts.append(Count("ticks_started", schedule.name))
+            others.append(Sibling(name, name, tick.time))
+        else:
+            result.creates.append(CreateRun(name, of_tick(timetable, tick), timetable.fire_at(tick)))
+            others.append(Sibling(name, name, tick.time))
+        handled = tick.time
+    return found.handled, None
+
+
+def _tell_missed(schedule: Schedule, found: Due, result: Ticks) -> None:
+    if not found.missed:
+        return
+    words = f"schedule {schedule.name}: {_missed_words(found)}"
+    result.events.append(WorkflowEvent(Reason.TICK_MISSED.value, words, warning=True))
+    for reason, amount in found.missed.items():
+        result.counts.append(Count("ticks_missed", schedule.name, reason, amount))
+
+
+_WHY = {
+    "Suspended": "while it was suspended",
+    "Deadline": "later than startingDeadlineSeconds allows",
+    "CatchUp": "given up for later ones, as catchUp says",
+}
+
+
+def _missed_words(found: Due) -> str:
+    parts = [f"{amount} {_WHY[reason.value]}" for reason, amount in found.missed.items()]
+    return f"{'more than ' if found.more else ''}{sum(found.missed.values())} missed ({', '.join(parts)})"
+
+
+def _clock(tick: Tick) -> str:
+    return f"{tick.time:%Y-%m-%dT%H:%MZ}"
+
+
+def _succeeded(status: ScheduleStatus, runs: Sequence[Sibling]) -> Mapping[str, object]:
+    times = [
+        run.completed_at
+        for run in runs
+        if run.schedule == status.name and run.phase is RunPhase.SUCCEEDED and run.completed_at is not None
+    ]
+    last = max([*times, *([status.last_successful_time] if status.last_successful_time else [])], default=None)
+    return {"last_successful_time": last}
+
+
+def _upcoming(timetable: Timetable, after: datetime) -> list[NextTick] | None:
+    """What is shown of the times to come."""
+    entries: list[Tick | Skipped] = timetable.upcoming(after, UPCOMING)
+    shown = [
+        NextTick(
+            time=entry.time,
+            skipped=True if isinstance(entry, Skipped) else None,
+            note=entry.note[:256] or None,
+        )
+        for entry in entries[:SHOWN]
+    ]
+    return shown or None
