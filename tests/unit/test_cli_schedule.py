@@ -95,12 +95,22 @@ def test_a_schedule_that_is_over_says_so(tmp_path: Path) -> None:
     [
         (["--from", "yesterday"], "--from yesterday is no time: write it as 2026-11-22T02:30:00+01:00, or"),
         (["--from", "2026-11-22T02:30"], "--from 2026-11-22T02:30 has no offset"),
+        (["--from", "0001-01-01T00:00:00+14:00"], "--from 0001-01-01T00:00:00+14:00 is out of range"),
     ],
 )
 def test_a_time_is_an_instant(arguments: list[str], words: str, tmp_path: Path) -> None:
     answer = nexus("schedule", "next", write(tmp_path, sales()), *arguments)
     assert (answer.code, answer.stdout) == (2, "")
     assert answer.stderr.startswith(words)
+
+
+def test_a_time_in_a_manifest_is_an_instant_too(tmp_path: Path) -> None:
+    def lint(text: str) -> str:
+        return nexus("lint", write(tmp_path, sales({**NIGHTLY, "from": text}))).stdout
+
+    assert "schedules[0].from: 'soon' is no time: write it as 2026-11-22T02:30:00Z" in lint("soon")
+    assert "schedules[0].from: the time '2026-01-01' has no offset: write it with Z or +02:00" in lint("2026-01-01")
+    assert "is out of range" in lint("0001-01-01T00:00:00+14:00")
 
 
 def test_a_file_with_mistakes_is_refused_with_their_places(tmp_path: Path) -> None:

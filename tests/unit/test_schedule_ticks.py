@@ -158,6 +158,13 @@ def test_the_ends_of_time_are_answered_too() -> None:
         first = timetable.next(datetime(1, 1, 1, tzinfo=UTC))
         assert first is not None
         assert first.time.year == 1970
+    ends = {"from": "0001-01-01T00:00:00Z", "until": "9999-12-31T23:59:59Z", "exclude": {"weekends": True}}
+    for cron in ("* * * * *", "@every 1h"):
+        timetable = table(cron, **ends)
+        assert timetable.upcoming(datetime(9999, 12, 31, tzinfo=UTC), 3) == []
+        assert len(timetable.upcoming(datetime(1, 1, 1, tzinfo=UTC), 3)) == 3
+        assert timetable.is_tick(datetime(1, 1, 1, tzinfo=UTC)) is None
+        assert timetable.previous(datetime(9999, 12, 31, tzinfo=UTC)) is not None
 
 
 def test_the_interval_of_a_tick_begins_where_the_one_before_ended_excluded_days_between_or_not() -> None:

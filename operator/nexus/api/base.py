@@ -40,10 +40,16 @@ def parse_time(value: object) -> datetime:
 
     Raises ValueError for text without an offset: a time without a zone is not a time.
     """
-    parsed = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    try:
+        parsed = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"{str(value)[:40]!r} is no time: write it as 2026-11-22T02:30:00Z") from None
     if parsed.tzinfo is None:
         raise ValueError(f"the time {value!r} has no offset: write it with Z or +02:00")
-    return parsed.astimezone(UTC)
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"the time {value!r} is out of range: in UTC the years go from 1 to 9999") from None
 
 
 Time = Annotated[

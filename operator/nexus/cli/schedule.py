@@ -113,10 +113,9 @@ def time_of(text: str, option: str) -> datetime:
         return parse_time(text)
     except ValueError as error:
         example = "2026-11-22T02:30:00+01:00, or 2026-11-22T01:30:00Z"
-        why = "has no offset" if "offset" in str(error) else "is no time"
+        whys = ("has no offset", "is out of range")
+        why = next((why for why in whys if why in str(error)), "is no time")
         raise Refused(f"{option} {text} {why}: write it as {example}") from error
-    except OverflowError as error:
-        raise Refused(f"{option} {text} is out of range: the years go from 1 to 9999") from error
 
 
 def told(as_of: AsOf, run: RunFact, evaluator: Evaluator) -> RunFact:

@@ -52,13 +52,17 @@ class Timetable:
         self._rule = parse(schedule.cron)
         self._uid = workflow_uid
         self._cronjob = schedule.dst is Dst.CRON_JOB
+        # Any time may be written; those outside of all ticks are as good as the first and the last.
+        self._from = None if schedule.from_ is None else _within(schedule.from_)
+        self._until = None if schedule.until is None else _within(schedule.until)
         self._excluded = exclusion.reason(schedule.exclude) if schedule.exclude is not None else None
         excluded = self._excluded
         self._allowed: Days | None = None if excluded is None else lambda day: excluded(day) is None
 
     def next(self, after: datetime) -> Tick | None:
         """The first tick later than `after`, None where there is none any more."""
-        start, until = self.schedule.from_, self.schedule.until
+        start, until = self._from, self._until
+        after = _within(after)
         if start is not None and start > after:
             after = start - _MICROSECOND
         found = self._following(after, self._allowed)
@@ -68,7 +72,8 @@ class Timetable:
 
     def previous(self, before: datetime) -> Tick | None:
         """The last tick earlier than `before`, None where there is none."""
-        start, until = self.schedule.from_, self.schedule.until
+        start, until = self._from, self._until
+        before = _within(before)
         if until is not None and until < before:
             before = until
         found = self._preceding(before)
@@ -85,7 +90,7 @@ class Timetable:
 
     def is_tick(self, at: datetime) -> Tick | None:
         """The tick at an instant, None where there is none."""
-        found = self.next(at - _MICROSECOND)
+        found = self.next(_within(at) - _MICROSECOND)
         return found if found is not None and found.time == at else None
 
     def fire_at(self, tick: Tick) -> datetime:
@@ -103,6 +108,7 @@ class Timetable:
     def upcoming(self, after: datetime, count: int) -> list[Tick | Skipped]:
         """The next `count` ticks, and between them what is skipped: of an excluded day the first time."""
         found: list[Tick | Skipped] = []
+        after = _within(after)
         while count > 0:
             tick = self.next(after)
             found += self._skipped(after, tick)
@@ -114,10 +120,8 @@ class Timetable:
         return found
 
     def _following(self, after: datetime, allowed: Days | None) -> tuple[datetime, datetime] | None:
-        if not _FIRST <= after <= _LAST:
-            if after > _LAST:
-                return None
-            after = _FIRST
+        if after >= _LAST:
+            return None
         if isinstance(self._rule, Cron):
             following = dst_cronjob.following if self._cronjob else dst_once.following
             return following(self._rule, self.zone, after, allowed)
@@ -128,8 +132,8 @@ class Timetable:
             return None
         if isinstance(self._rule, Cron):
             preceding = dst_cronjob.preceding if self._cronjob else dst_once.preceding
-            return preceding(self._rule, self.zone, min(before, _LAST), self._allowed)
-        return _every_preceding(self._rule, self.zone, min(before, _LAST), self._allowed)
+            return preceding(self._rule, self.zone, before, self._allowed)
+        return _every_preceding(self._rule, self.zone, before, self._allowed)
 
     def _tick(self, time: datetime, local: datetime) -> Tick:
         if isinstance(self._rule, Every):
@@ -152,7 +156,7 @@ class Timetable:
         end = tick.time if tick is not None else after + 366 * _DAY
         found: list[Skipped] = []
         if self._excluded is not None:
-            found += self._excluded_days(max(after, self.schedule.from_ or after), min(end, self.schedule.until or end))
+            found += self._excluded_days(max(after, self._from or after), min(end, self._until or end))
         if self._cronjob and isinstance(self._rule, Cron):
             once = dst_once.following(self._rule, self.zone, after, self._allowed)
             if once is not None and once[0] <= end and zone.place(once[1], self.zone).clock is Clock.SKIPPED:
@@ -170,6 +174,10 @@ class Timetable:
                 noted.add(day)
                 yield Skipped(*found, f"skipped: {why}")
             after = found[0]
+
+
+def _within(at: datetime) -> datetime:
+    return min(max(at, _FIRST), _LAST)
 
 
 def _clock(shown: datetime, local: datetime) -> str:
