@@ -24,11 +24,12 @@ NIGHTLY = {
     "exclude": {"holidays": [{"country": "DE"}]},
 }
 PARAMS = [{"name": "day"}, {"name": "zone", "default": "${{ strftime(run.scheduledTime, '%H:%M') }}"}]
-SHOW = 'echo "day=$PARAM_DAY" >> "$NEXUS_OUTPUT"; echo "zone=$PARAM_ZONE" >> "$NEXUS_OUTPUT"'
+SHOW = 'echo "day=$PARAM_DAY" >> "$NEXUS_OUTPUT"; echo "zone=$PARAM_ZONE $AT" >> "$NEXUS_OUTPUT"'
+AT = {"name": "AT", "value": "${{ strftime(run.scheduledTime, '%H:%M') }}"}
 
 
 def sales(*schedules: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return workflow(bash("show", SHOW), params=PARAMS, schedules=list(schedules or (NIGHTLY,)), **fields)
+    return workflow(bash("show", SHOW, env=[AT]), params=PARAMS, schedules=list(schedules or (NIGHTLY,)), **fields)
 
 
 def rows(*arguments: str | Path) -> list[str]:
@@ -136,7 +137,7 @@ def test_a_name_without_a_suffix_is_a_workflow_in_the_cluster(target: str, file:
 def test_a_run_as_of_a_tick_has_its_schedules_params_and_zone(tmp_path: Path) -> None:
     answer = nexus("run", "-f", write(tmp_path, sales()), "--local", "--at", "2026-11-24T02:30:00+01:00", "-o", "json")
     assert answer.code == 0, answer.stderr
-    assert answer.json["status"]["tasks"][0]["output"] == {"day": "2026-11-23", "zone": "02:30"}
+    assert answer.json["status"]["tasks"][0]["output"] == {"day": "2026-11-23", "zone": "02:30 02:30"}
     assert "as of 2026-11-24T01:30:00Z, a tick of schedule nightly" in answer.stderr
     spec = answer.json["spec"]
     assert (spec["schedule"], spec["timeZone"]) == ("nightly", "Europe/Berlin")
@@ -149,7 +150,7 @@ def test_a_run_as_of_another_time_is_for_that_instant_alone(tmp_path: Path) -> N
     assert refused.code == 2  # the schedule's params are for its ticks
     assert "params.day: no value and no default" in refused.stderr
     answer = nexus("run", "-f", file, "--local", "--at", "2026-11-24T12:00:00Z", "-p", "day=x", "-o", "json")
-    assert answer.json["status"]["tasks"][0]["output"] == {"day": "x", "zone": "12:00"}
+    assert answer.json["status"]["tasks"][0]["output"] == {"day": "x", "zone": "12:00 12:00"}
     assert "no schedule has a tick" in answer.stderr
     assert "the last one before is 2026-11-24T01:30:00Z" in answer.stderr
 
@@ -157,7 +158,7 @@ def test_a_run_as_of_another_time_is_for_that_instant_alone(tmp_path: Path) -> N
 def test_a_workflow_run_in_a_file_says_what_it_is_for(tmp_path: Path) -> None:
     run = workflow_run(params={"day": "x"}, scheduledTime="2026-11-24T12:00:00Z", timeZone="Asia/Kolkata")
     answer = nexus("run", "-f", write(tmp_path, sales(), run), "--local", "-o", "json")
-    assert answer.json["status"]["tasks"][0]["output"] == {"day": "x", "zone": "17:30"}
+    assert answer.json["status"]["tasks"][0]["output"] == {"day": "x", "zone": "17:30 17:30"}
 
 
 def test_a_runs_own_definition_has_no_schedules(tmp_path: Path) -> None:
@@ -194,6 +195,12 @@ def test_in_the_cluster_a_run_as_of_a_tick_is_told_of_it(fake: FakeCluster) -> N
         "schedule": "nightly",
         "timeZone": "Europe/Berlin",
     }
+
+
+def test_what_a_run_is_for_is_shown_with_it(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    name = start(fake, at="2026-11-24T02:30:00+01:00")["metadata"]["name"]
+    assert asyncio.run(commands.show_run(fake, "default", name, as_json=False)) is Exit.SUCCEEDED
+    assert "As of:        2026-11-24T01:30:00.000Z (schedule nightly)" in capsys.readouterr().out
 
 
 def test_what_is_given_by_hand_wins_over_the_schedules_params(fake: FakeCluster) -> None:

@@ -271,3 +271,15 @@ def test_an_ended_run_keeps_how_its_children_are_to_be_cancelled() -> None:
     cache.see_run(body)
 
     assert cache.runs[KEY].fact().cancel == "Immediate"
+
+
+def test_a_run_for_a_tick_is_told_of_it() -> None:
+    cache = Cache()
+    body = run()
+    times = {"scheduledTime": TIME, "intervalStart": "2026-11-22T09:00:00Z", "intervalEnd": TIME}
+    body["spec"] = {**body["spec"], **times, "schedule": "nightly", "timeZone": "Europe/Berlin"}
+    cache.see_run(body)
+    fact = cache.runs[KEY].fact()
+    assert fact.scheduled_time == fact.interval_end == parse_time(TIME)
+    assert fact.interval_start == parse_time("2026-11-22T09:00:00Z")
+    assert fact.time_zone == "Europe/Berlin"

@@ -65,6 +65,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
         "Started": format_time(status.start_time) if status.start_time else "not yet",
         "Duration": duration(status, now) or "",
         "Triggered by": spec.get("triggeredBy", "manual"),
+        "As of": _as_of(spec),
     }
     yield from (f"{name + ':':14}{value}" for name, value in facts.items() if value)
     if spec.get("params"):
@@ -83,6 +84,12 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
         yield "Outputs"
         yield from (f"  {name:{width}}  {text}" for name, text in outputs if text)
     yield from summary.of_workflow(status)
+
+
+def _as_of(spec: dict[str, Any]) -> str:
+    """The time that a run is for, where it is not its creation."""
+    named = f" (schedule {spec['schedule']})" if spec.get("schedule") else ""
+    return f"{spec.get('scheduledTime') or ''}{named}"
 
 
 def _task(task: TaskStatus, now: datetime) -> list[str]:
