@@ -245,6 +245,18 @@ def deliver_later(subject: Story, operator: Operator, lag: float) -> None:
         every(position)
 
 
+def test_a_task_that_ended_without_a_job_is_not_passed_by_those_behind_it(cel: Evaluator) -> None:
+    """It fails, the task behind it takes the only slot, and the operator dies before any of it is in the status."""
+    impossible = task("a", when="${{ 1 / 0 == 1 }}", allowFailure=True)
+    with story(spec(impossible, task("b", "a"), maxParallelTasks=1), cel) as subject:
+        subject.operator().api.crash_after(1)
+        status = subject.run(until=lambda: subject.phases.get("b") == "Running")
+
+        assert (subject.deaths, subject.witness.order) == (1, [("b", 1)])
+        assert [entry.phase for entry in status.tasks or ()] == ["Failed", "Running"]
+        assert subject.run().phase == "Succeeded"
+
+
 # -- what people do ---------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ def start(board: Board) -> None:
     """Look at every task that is not running, dependencies first, so that a skip travels on in one pass. The tasks of
     `finally` come last, when all others have ended."""
     slots = Slots.of(board)
+    passed = _passed(board)
     for node in board.definition.nodes.values():
         status = board.tasks[node.name]
         if status.phase.ended:
@@ -26,7 +27,7 @@ def start(board: Board) -> None:
         if status.next_attempt_time is not None:
             _retry(board, node, slots)
         elif status.start_time is None:
-            _first(board, node, slots)
+            _first(board, node, slots, node.name in passed)
         else:
             kinds.of(node).proceed(board, node, slots)
         if board.tasks[node.name].phase is TaskPhase.FAILED and fail_fast(board):
@@ -41,7 +42,19 @@ def _open(board: Board) -> str:
     return f"{', '.join(waits_for[:5])}{_more(waits_for)}"
 
 
-def _first(board: Board, node: Node, slots: Slots) -> None:
+def _passed(board: Board) -> set[str]:
+    """Tasks that others behind them did not wait for. They had ended, without a Job, in a decision that made those
+    others' Jobs and whose status was never written: its operator died in between."""
+    passed: set[str] = set()
+    for node in board.definition.nodes.values():
+        if board.tasks[node.name].start_time is not None:
+            passed.update(node.depends_on)
+            if node.final:
+                passed.update(name for name, other in board.definition.nodes.items() if not other.final)
+    return passed
+
+
+def _first(board: Board, node: Node, slots: Slots, passed: bool) -> None:
     waits_for = [name for name in node.depends_on if not board.tasks[name].phase.ended]
     if waits_for:
         board.wait(node.name, Reason.DEPENDENCIES, f"waits for {', '.join(waits_for[:5])}{_more(waits_for)}")
@@ -50,13 +63,16 @@ def _first(board: Board, node: Node, slots: Slots) -> None:
     if unmet is not None:
         board.end(node.name, unmet.phase, unmet.reason, unmet.message)
         return
-    if not _may_start(board, node, slots):
+    may_start = _may_start(board, node, slots)
+    if not (may_start or passed):
         return  # before `when`: it costs a call of the evaluator, and would be asked again at every look
     try:
         if node.task.when is not None and not _when(board, node):
             board.end(node.name, TaskPhase.SKIPPED, Reason.WHEN_FALSE, f"when is false: {node.task.when[:200]}")
-        else:
+        elif may_start:
             _launch(board, node, slots)
+        else:
+            _end_without_job(board, node)
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
@@ -90,6 +106,17 @@ def _launch(board: Board, node: Node, slots: Slots) -> None:
         board.end(node.name, TaskPhase.FAILED, refused.reason, refused.message)
     else:
         kind.launch(board, node, slots)
+
+
+def _end_without_job(board: Board, node: Node) -> None:
+    """Let a task that was passed end once more, as it did without needing a slot; there may be none now."""
+    allowed, wakes = board.may_start, len(board.wakes)
+    board.may_start = False
+    try:
+        _launch(board, node, Slots(0, 0))
+    finally:
+        board.may_start = allowed
+        del board.wakes[wakes:]
 
 
 def _may_start(board: Board, node: Node, slots: Slots) -> bool:
