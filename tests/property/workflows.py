@@ -104,7 +104,7 @@ def dags(draw: st.DrawFn, *, timed: bool, names: Sequence[str] = NAMES, least: i
             fields["forEach"] = draw(fan_outs)
         if draw(st.booleans()):
             fields["retry"] = draw(retries)
-        if draw(st.integers(0, 4)) == 0:
+        if "forEach" not in fields and draw(st.integers(0, 4)) == 0:
             fields["recordLogLines"] = 2
         if timed:
             fields |= draw(

@@ -35,6 +35,7 @@ from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.outputs import dump
+from nexus.core.shape import read
 from nexus.core.workflow.decide import Verdict
 from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
 from nexus.core.workflow.history import Revision, outdated
@@ -79,8 +80,8 @@ class KubeWorkflows:
         if body["metadata"]["uid"] != facts.uid or int(body["metadata"].get("generation") or 1) != facts.generation:
             raise Stale(f"Workflow {facts.name} was changed")
         tasks = sum(len(body["spec"].get(key) or ()) for key in ("tasks", "finally"))
-        read = partial(WorkflowSpec.model_validate, body["spec"])
-        result = await asyncio.to_thread(checked, read, self._evaluator, self.now(), facts.name)
+        load = partial(read, body["spec"], WorkflowSpec)
+        result = await asyncio.to_thread(checked, load, self._evaluator, self.now(), facts.name)
         if isinstance(result, Unstartable):
             return Verdict(tasks, result.reason, result.message)
         return Verdict(tasks)

@@ -37,6 +37,9 @@ def fan_out(path: Path, task: Task) -> Iterator[Problem]:
             yield wrong(field, problem)
     if spec.matrix is not None and (problem := _too_many(spec.matrix)):
         yield wrong(("forEach", "matrix"), problem)
+    if task.record_log_lines is not None:
+        message = "of items no attempt has a record: take it out, and read their logs with nexus logs RUN TASK --item N"
+        yield wrong(("recordLogLines",), message)
     for position, variable in enumerate(task.env or ()):
         if variable.name == INDEX_VARIABLE:
             message = f"{INDEX_VARIABLE} is what tells the pods of a fan-out apart: choose another name"
