@@ -207,6 +207,9 @@ class Witness:
         if type_ == "ADDED":
             assert name not in self.children, f"the child run {name} was made twice"
             self.children.append(name)
+        if type_ == "DELETED" and LABEL_INDEX in (body["metadata"].get("labels") or {}):
+            self.children.remove(name)  # as an item's Job: nothing knows of it, and it is made again
+            self._children_ended.pop(name, None)
         if body.get("status") and type_ != "DELETED":
             status = WorkflowRunStatus.model_validate(body["status"])
             assert self._children_ended.get(name, status) == status, f"the status of {name} changed after its end"

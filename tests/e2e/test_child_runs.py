@@ -59,6 +59,11 @@ def started(space: Space, operator: OperatorProcess) -> None:
         call("missing", "duoble", retry={"limit": 3}),
         call("circle", "ping"),
     )
+    space.run(
+        "fan",
+        call("fan", "double", params={"n": "${{ item }}"}, forEach={"items": [1, "two", 3], "maxFailedItems": 1}),
+        python("use", "output['n'] = [item and item['n'] for item in input['fan']['items']]", "fan"),
+    )
     for name in ("gracefully", "at-once", "gone", "whole", "overdue"):
         limit = {"timeoutSeconds": 3} if name == "overdue" else {}
         space.run(name, call("slow", "slow", **limit))
@@ -104,6 +109,17 @@ def test_the_parent_goes_on_within_moments_of_its_childs_end(space: Space, opera
     assert first["status"]["completionTime"] <= task(run, "first")["completionTime"]
     # Milliseconds on an idle machine; this one is busy with all other runs of the module.
     assert operator.reactions("family")["second"] < 1
+
+
+def test_a_child_run_for_each_item(space: Space) -> None:
+    run = space.finished("fan")
+    assert phases(run) == {"fan": "Succeeded", "use": "Succeeded"}, run["status"]
+    assert space.output(run, "use") == {"n": [2, None, 6]}
+    items = task(run, "fan")["items"]
+    assert (items["total"], items["succeeded"], items["failedIndexes"]) == (3, 2, "1")
+    assert [failure["reason"] for failure in items["failures"]] == ["ParamsInvalid"]
+    found = space.list(WORKFLOW_RUNS, "nexus.dev/parent-run=fan")
+    assert sorted(body["metadata"]["labels"]["nexus.dev/index"] for body in found) == ["0", "1", "2"]
 
 
 def test_failures_come_up_with_the_childs_words(space: Space) -> None:

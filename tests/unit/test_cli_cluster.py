@@ -324,9 +324,9 @@ def test_a_run_that_is_not_there_is_guessed_at(fake: FakeCluster, capsys: pytest
 FRAMED = b"priced\n\nNEXUS-OUTPUT eJyrVkrLz1eyUkpKLFKqBQAd9QQr\n"
 
 
-def pods_of(fake: FakeCluster, run_name: str, *tasks: str) -> None:
+def pods_of(fake: FakeCluster, run_name: str, *tasks: str, uid: str = "") -> None:
     """A Job for each task, as the operator would make it."""
-    uid = made(fake)["metadata"]["uid"]
+    uid = uid or made(fake)["metadata"]["uid"]
     for name in tasks:
         labels = {"nexus.dev/run": run_name, "nexus.dev/task": name, "nexus.dev/attempt": "1"}
         owner = {"apiVersion": "nexus.dev/v1alpha1", "kind": "WorkflowRun", "name": run_name, "uid": uid}
@@ -363,6 +363,35 @@ def test_logs_of_a_task_that_is_not_there_are_guessed_at(fake: FakeCluster, caps
     report(fake, name, "Running", task("extract", "Running"))
     with pytest.raises(Refused, match=r"has no task extarct: did you mean extract\?"):
         run(print_logs(fake, "default", name, "extarct", following=False, tail=None))
+
+
+@pytest.mark.parametrize("item", [None, 1])
+def test_logs_of_a_task_with_a_child_run_are_those_of_the_child(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str], item: int | None
+) -> None:
+    start(fake)
+    name = capsys.readouterr().out.strip()
+    parent = {"name": name, "uid": made(fake)["metadata"]["uid"], "apiVersion": "nexus.dev/v1alpha1"}
+    for ordinal in (1, 2):
+        labels = {"parent-run": name, "task": "call", "index": "1", "attempt": str(ordinal)}
+        metadata = {
+            "name": f"child-{ordinal}",
+            "labels": {f"nexus.dev/{key}": value for key, value in labels.items()},
+            "ownerReferences": [{**parent, "kind": "WorkflowRun", "controller": True}],
+        }
+        fake.add(WORKFLOW_RUNS, {"metadata": metadata, "spec": {"workflowRef": {"name": "price"}}})
+    called = {"childRun": {"name": "child-2"}} if item is None else {"items": {"total": 2}}
+    report(fake, name, "Running", task("call", "Running", **called))
+    report(fake, "child-2", "Running", task("extract", "Running"))
+    fake.script("extract", Outcome(log=b"below"))
+    uid = fake.store.get(WORKFLOW_RUNS, "default", "child-2")["metadata"]["uid"]
+    pods_of(fake, "child-2", "extract", uid=uid)
+    fake.advance(30)
+
+    run(print_logs(fake, "default", name, "call", following=False, tail=None, item=item))
+
+    out, err = capsys.readouterr()
+    assert (out, err) == ("below\n", "task call is the child run child-2\n")
 
 
 def test_following_takes_in_tasks_that_start_later_and_ends_with_the_run(

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexus.adapters.kube.api import PODS, WORKFLOW_RUNS, ApiError, BadRequest, Expired, KubeApi, NotFound, Object
-from nexus.adapters.kube.observe import COMPLETION_INDEX, pod_fact
+from nexus.adapters.kube.observe import COMPLETION_INDEX, owner_uid, pod_fact
 from nexus.api.run import TaskStatus
 from nexus.cli import follow
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
 from nexus.core.log_lines import LogLines
-from nexus.core.names import LABEL_INDEX, LABEL_RUN, LABEL_TASK, label_value
+from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
 
 # Once the run has ended, its containers have too: what their logs still hold comes at once.
 _LAST_LINES_SECONDS = 10.0
@@ -33,7 +33,7 @@ async def print_logs(
     item: int | None = None,
 ) -> Exit:
     """Print the logs of a run's tasks, of one, or of one item of a fan-out; with `following`, until the run or the
-    task has ended."""
+    task has ended. The logs of a task with a child run are those of the child."""
     run = await found(api, WORKFLOW_RUNS, namespace, run_name)
     entries = follow.status_of(run).tasks or ()
     names = [entry.name for entry in entries]
@@ -47,8 +47,13 @@ async def print_logs(
             else "it has none yet"
         )
         raise Refused(f"run {run_name} has no task {task}: {hint}")
+    entry = next((entry for entry in entries if entry.name == task), None)
     if item is not None:
-        _check_item(run_name, next((entry for entry in entries if entry.name == task), None), item)
+        _check_item(run_name, entry, item)
+    child = await _child_of(api, run, entry, item) if entry is not None else None
+    if child is not None:
+        print(f"task {task} is the child run {child}", file=sys.stderr)
+        return await print_logs(api, namespace, child, None, following=following, tail=tail)
     prefixed = item is None and (len(names) != 1 if task is None else _is_fan_out(entries, task))
     logs = _Logs(api, namespace, _selector(run_name, task), prefixed=prefixed, tail=tail, item=item)
     if following:
@@ -56,6 +61,21 @@ async def print_logs(
     else:
         await logs.print(names)
     return Exit.SUCCEEDED
+
+
+async def _child_of(api: KubeApi, run: Object, entry: TaskStatus, item: int | None) -> str | None:
+    """Name of the child run of a task, or of one item of it, None where it has none."""
+    if entry.child_run is not None or item is None:
+        return entry.child_run.name if entry.child_run is not None else None
+    metadata = run["metadata"]
+    labels = f"{LABEL_PARENT}={label_value(metadata['name'])},{LABEL_TASK}={entry.name},{LABEL_INDEX}={item}"
+    children = [
+        child
+        for child in await api.list(WORKFLOW_RUNS, metadata["namespace"], labels)
+        if owner_uid(child, "WorkflowRun") == metadata["uid"]
+    ]
+    last = max(children, key=lambda child: int(child["metadata"]["labels"][LABEL_ORDINAL]), default=None)
+    return str(last["metadata"]["name"]) if last is not None else None
 
 
 def _selector(run: str, task: str | None) -> str:

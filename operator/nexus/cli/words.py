@@ -75,6 +75,8 @@ def why(status: TaskStatus, *, attempts: bool = True) -> str:
     if status.phase in (TaskPhase.RUNNING, TaskPhase.SUCCEEDED) and status.items is not None:
         message = "; ".join(filter(None, (items_text(status.items), message)))
     if status.reason is None:
+        if not message and status.child_run is not None:
+            message = f"child run {status.child_run.name}"
         return (message + attempt).strip()
     return f"{status.reason.value}: {message}{attempt}" if message else status.reason.value + attempt
 
