@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from nexus.api.run import Cancel
 from nexus.core.decide import decide
 from nexus.core.definition import Definition, waits_for
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import JobFact, RunFact
+from nexus.core.facts import Facts, JobFact, RunFact
 from nexus.core.plan import Plan
 
 GRACEFUL, IMMEDIATE = (replace(RUN, cancel=cancel, generation=2) for cancel in Cancel)
@@ -26,6 +27,13 @@ REPORT = task("report", bash={"command": "true"})
 def two(*final: Any, **fields: Any) -> Definition:
     """Tasks a and b, one after the other, and `finally`."""
     return definition(task("a"), task("b", "a"), **{"finally": list(final) or [REPORT], **fields})
+
+
+def decided(subject: Definition, found: Facts, now: datetime, cel: Evaluator) -> Plan:
+    """The decision once the endings of all others are on record: only then `finally` begins."""
+    first = decide(subject, found, now, cel)
+    assert (first.starts, first.wake_at) == ((), now)
+    return decide(subject, replace(found, status=first.status), now, cel)
 
 
 def begun(subject: Definition, cel: Evaluator) -> Any:
@@ -66,7 +74,7 @@ def test_it_runs_whatever_happened_and_knows_what_the_run_ends_with(
 ) -> None:
     subject = two(**fields)
 
-    plan = decide(subject, facts(*jobs, status=begun(subject, cel), run=run), at(seconds), cel)
+    plan = decided(subject, facts(*jobs, status=begun(subject, cel), run=run), at(seconds), cel)
 
     assert tuple(states(plan.status).values())[:2] == then
     assert [start.task for start in plan.starts] == ["report"]
@@ -91,7 +99,7 @@ def test_one_that_fails_fails_the_run_unless_its_failure_is_allowed(cel: Evaluat
     done = [succeeded("a"), succeeded("b")]
     for allowed, phase in ((False, "Failed"), (True, "Succeeded")):
         subject = two(task("report", allowFailure=allowed))
-        plan = ends(subject, decide(subject, facts(*done), START, cel), *done, failed("report"), cel=cel)
+        plan = ends(subject, decided(subject, facts(*done), START, cel), *done, failed("report"), cel=cel)
         assert plan.status.phase == phase
 
 
@@ -101,7 +109,7 @@ def test_they_depend_on_each_other_and_a_failure_stops_none_of_them(cel: Evaluat
         failurePolicy="FailFast",
     )  # fmt: skip
     done = [succeeded("a"), succeeded("b")]
-    plan = decide(subject, facts(*done), START, cel)
+    plan = decided(subject, facts(*done), START, cel)
     assert [start.task for start in plan.starts] == ["first", "other"]
 
     after = ends(subject, plan, *done, failed("first"), job("other", pod()), cel=cel)
@@ -119,7 +127,7 @@ def test_they_depend_on_each_other_and_a_failure_stops_none_of_them(cel: Evaluat
 def test_one_that_cannot_be_rendered_does_not_stop_the_others_under_fail_fast(cel: Evaluator) -> None:
     subject = two(task("broken", when="${{ 1 / 0 == 1 }}"), task("fine"), failurePolicy="FailFast")
 
-    plan = decide(subject, facts(succeeded("a"), succeeded("b")), START, cel)
+    plan = decided(subject, facts(succeeded("a"), succeeded("b")), START, cel)
 
     assert [start.task for start in plan.starts] == ["fine"]
     assert states(plan.status)["broken"] == "Failed ExpressionError"
@@ -130,7 +138,7 @@ def test_it_sees_the_phase_and_output_of_every_task_and_has_the_outputs_of_its_d
     subject = two(first, task("last", "first", python={"code": "..."}, when="${{ tasks.a.output.n == 1 }}"))
     jobs = [succeeded("a", '{"n":1}'), failed("b")]
 
-    plan = decide(subject, facts(*jobs), START, cel)
+    plan = decided(subject, facts(*jobs), START, cel)
     assert plan.starts[0].payload.env[0].value == "1 Failed Failed"
 
     last = ends(subject, plan, *jobs, succeeded("first", '{"x":2}'), cel=cel)
@@ -140,11 +148,11 @@ def test_it_sees_the_phase_and_output_of_every_task_and_has_the_outputs_of_its_d
 def test_it_obeys_the_cap(cel: Evaluator) -> None:
     subject = two(task("x"), task("y"), maxParallelTasks=1)
 
-    plan = decide(subject, facts(succeeded("a"), succeeded("b")), START, cel)
+    plan = decided(subject, facts(succeeded("a"), succeeded("b")), START, cel)
 
     assert states(plan.status)["y"] == "Pending Parallelism"
     # What was cancelled holds its slot until its pod is gone.
-    cancelled = decide(subject, facts(job("a", pod()), status=begun(subject, cel), run=GRACEFUL), at(9), cel)
+    cancelled = decided(subject, facts(job("a", pod()), status=begun(subject, cel), run=GRACEFUL), at(9), cel)
     assert cancelled.starts == ()
     assert states(cancelled.status)["x"] == "Pending Parallelism"
 
@@ -152,7 +160,7 @@ def test_it_obeys_the_cap(cel: Evaluator) -> None:
 def test_a_graceful_cancel_comes_too_late_for_it_and_an_immediate_one_does_not(cel: Evaluator) -> None:
     subject = two(REPORT, task("next", "report"))
     done = [succeeded("a"), succeeded("b")]
-    plan = decide(subject, facts(*done), START, cel)
+    plan = decided(subject, facts(*done), START, cel)
 
     graceful = ends(subject, plan, *done, job("report", pod()), cel=cel, run=GRACEFUL)
     assert (graceful.status.phase, graceful.stops) == ("Running", ())
@@ -178,13 +186,30 @@ def test_the_runs_deadline_does_not_end_it_and_a_suspend_holds_it_back(cel: Eval
     subject = two(deadlineSeconds=60)
     suspended = replace(RUN, suspend=True)
 
-    held = decide(subject, facts(job("a", pod()), status=begun(subject, cel), run=suspended), at(60), cel)
+    held = decided(subject, facts(job("a", pod()), status=begun(subject, cel), run=suspended), at(60), cel)
     assert states(held.status)["report"] == "Pending Suspended"
     assert (held.status.phase, held.status.reason) == ("Suspended", Reason.DEADLINE_EXCEEDED)
 
     resumed = decide(subject, facts(status=held.status), at(600), cel)
     assert [start.task for start in resumed.starts] == ["report"]
     assert (resumed.status.phase, resumed.status.reason) == ("Running", Reason.DEADLINE_EXCEEDED)
+
+
+def test_what_a_slot_let_end_is_on_record_before_finally_takes_the_slot(cel: Evaluator) -> None:
+    """With one slot, a `when` is only looked at while it is free: a Job of `finally` that came first would hide it."""
+    subject = definition(
+        task("a", when="${{ 1 / 0 == 1 }}"), task("b"), failurePolicy="FailFast", maxParallelTasks=1,
+        **{"finally": [REPORT]},
+    )  # fmt: skip
+
+    plan = decided(subject, facts(), START, cel)
+
+    assert [start.task for start in plan.starts] == ["report"]
+    again = decide(subject, facts(job("report"), status=plan.status), START, cel)
+    assert (again.starts, states(again.status)) == (
+        (),
+        {"a": "Failed ExpressionError", "b": "Omitted FailFast", "report": "Running"},
+    )
 
 
 def test_what_waits_for_what() -> None:

@@ -80,6 +80,13 @@ class Board:
         return message_limit(len(self.tasks))
 
     @cached_property
+    def main_on_record(self) -> bool:
+        """Whether the recorded status says of every task outside `finally` that it has ended."""
+        recorded = self.facts.status.tasks if self.facts.status else None
+        ended = {task.name for task in recorded or () if task.phase.ended}
+        return all(task.name in ended for task in self.definition.spec.tasks)
+
+    @cached_property
     def inline_size(self) -> int:
         """Bytes of the outputs that the status holds."""
         return sum(len(dump(status.output).encode()) for status in self.tasks.values() if status.output)

@@ -21,8 +21,7 @@ def start(board: Board) -> None:
         status = board.tasks[node.name]
         if status.phase.ended:
             continue
-        if node.final and (open_ := _open(board)):
-            board.wait(node.name, Reason.DEPENDENCIES, f"runs when all tasks have ended: waits for {open_}")
+        if node.final and not _after_all(board, node):
             continue
         if status.next_attempt_time is not None:
             _retry(board, node, slots)
@@ -34,12 +33,18 @@ def start(board: Board) -> None:
             slots = Slots.of(board)
 
 
-def _open(board: Board) -> str:
-    """The first tasks that `finally` still waits for, empty where there are none."""
-    waits_for = [
-        name for name, node in board.definition.nodes.items() if not (node.final or board.tasks[name].phase.ended)
-    ]
-    return f"{', '.join(waits_for[:5])}{_more(waits_for)}"
+def _after_all(board: Board, node: Node) -> bool:
+    """Whether all others have ended, on record: what ended one of them in this decision (a `when` that failed, and
+    FailFast with it) may have needed a slot, and would not end it again once a Job of `finally` has taken that."""
+    if board.main_on_record:
+        return True
+    nodes = board.definition.nodes
+    waits_for = [name for name in nodes if not (nodes[name].final or board.tasks[name].phase.ended)]
+    words = f": waits for {', '.join(waits_for[:5])}{_more(waits_for)}" if waits_for else ""
+    board.wait(node.name, Reason.DEPENDENCIES, f"runs when all tasks have ended{words}")
+    if not waits_for:
+        board.wakes.append(board.now)
+    return False
 
 
 def _passed(board: Board) -> set[str]:
