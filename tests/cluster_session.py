@@ -19,7 +19,7 @@ def _cluster(command: str, check: bool = True) -> subprocess.CompletedProcess[st
     words = [sys.executable, str(REPOSITORY / "tests" / "cluster" / "cluster.py"), command]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
     if check and done.returncode:
-        pytest.exit(f"tests/cluster/cluster.py {command} failed, see above", returncode=1)
+        pytest.fail(f"tests/cluster/cluster.py {command} failed, see above", pytrace=False)
     return done
 
 

@@ -31,6 +31,13 @@ def pytest_report_header() -> str:
     return f"state machine: NEXUS_SEED={os.environ['NEXUS_SEED']}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """There is one cluster: where tests are spread over processes, those that need it stay in one of them."""
+    for item in items:
+        if item.get_closest_marker("cluster") is not None:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
 @pytest.fixture(scope="session")
 def cel() -> Iterator[CelEvaluator]:
     """CEL as the operator has it: in a child process, which ends with the session."""
