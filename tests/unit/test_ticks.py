@@ -12,7 +12,17 @@ from tests.builders import START, spec, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import EVENTS, WORKFLOW_RUNS, WORKFLOWS, Forbidden, Object
+from nexus.adapters.kube.api import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    EVENTS,
+    JOBS,
+    PODS,
+    WORKFLOW_RUNS,
+    WORKFLOWS,
+    Forbidden,
+    Object,
+)
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.workflow import WorkflowStatus
 from nexus.core.expressions import Evaluator
@@ -359,3 +369,16 @@ def test_a_definition_with_errors_has_no_ticks(cel: Evaluator) -> None:
         until(told, START + 2 * HOUR)
         assert made(told) == []
         assert condition(told, "Ready") == ("False", "WorkflowInvalid")
+
+
+def test_after_many_ticks_the_cluster_holds_what_it_held_before(cel: Evaluator) -> None:
+    kinds = (WORKFLOWS, WORKFLOW_RUNS, JOBS, PODS, CONFIG_MAPS, CONTROLLER_REVISIONS)
+    with scheduled(cel, {"name": "often", "cron": "*/5 * * * *"}) as told:
+        told.operator()
+        held = []
+        for hours in range(2, 9, 2):
+            until(told, START + hours * HOUR + MINUTE)
+            held.append([len(told.cluster.objects(kind)) for kind in kinds])
+        assert len(made(told)) == 8 * 12
+    assert held[0] == held[1] == held[2] == held[3]
+    assert held[0][1] == 3

@@ -80,6 +80,8 @@ class WorkflowReconciler:
         known = facts.status is not None and facts.status.observed_generation == facts.generation
         verdict = None if known else await self.place.check(facts)
         facts, plan = await self._settle(facts, verdict)
+        if plan.creates:
+            return self.place.now()
         if plan.status != facts.status:
             await self.place.write_status(facts, plan.status)
         if plan.deletes:
@@ -94,13 +96,17 @@ class WorkflowReconciler:
         return plan.wake_at
 
     async def _settle(self, facts: WorkflowFacts, verdict: Verdict | None) -> tuple[WorkflowFacts, WorkflowPlan]:
-        """Decide and act until only the status is left."""
+        """Decide and act until only the status is left. Or less, with `creates` in the plan that is returned: those
+        runs were made, and their record can wait until it is this Workflow's turn again. Hundreds may be due at the
+        same minute, and of all of them the runs come first."""
         while True:
             plan = decide_workflow(facts, verdict, self.place.now())
             if plan.confirm:
                 facts = await self.place.confirm(facts)
             elif plan.creates:
                 facts = await self._create(facts, plan.creates)
+                if verdict is None and not facts.refused:
+                    return facts, plan
             else:
                 return facts, plan
 

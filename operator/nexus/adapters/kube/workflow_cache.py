@@ -5,10 +5,13 @@ Of a definition only what concerns its runs as a whole is kept: thousands of Wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from pydantic import ValidationError
 
 from nexus.adapters.kube.siblings import sibling, workflow_of
 from nexus.api.base import parse_time
@@ -50,18 +53,24 @@ class WorkflowRecord:
         )
 
 
-def workflow_record(body: Object) -> WorkflowRecord:
-    """The record of a Workflow. Fields that cannot be read count as absent: the check of the definition names them."""
+def workflow_record(body: Object, known: WorkflowRecord | None = None) -> WorkflowRecord:
+    """The record of a Workflow; `known` is an earlier one of the same, whose spec need not be read again. Fields that
+    cannot be read count as absent: the check of the definition names them."""
     metadata, spec = body["metadata"], body.get("spec") or {}
-    policy = _policy(spec)
+    generation = int(metadata.get("generation") or 1)
+    if known is not None and known.generation == generation:
+        policy, schedules = known.policy, known.schedules
+    else:
+        policy = _policy(spec)
+        schedules = _schedules(spec, metadata["uid"], policy)
     return WorkflowRecord(
         key=RunKey(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
         resource_version=int(metadata["resourceVersion"]),
-        generation=int(metadata.get("generation") or 1),
+        generation=generation,
         created_at=parse_time(metadata["creationTimestamp"]),
         policy=policy,
-        schedules=_schedules(spec, metadata["uid"], policy),
+        schedules=schedules,
         status=known_status(body.get("status") or {}),
     )
 
@@ -89,12 +98,25 @@ def _schedules(spec: Object, uid: str, policy: RunPolicy) -> tuple[ScheduleFact,
 
 def known_status(status: Object) -> WorkflowStatus | None:
     """A status, without fields that another version of the operator wrote; None where there is none."""
-    known = {field.alias or name for name, field in WorkflowStatus.model_fields.items()}
-    kept = {name: value for name, value in status.items() if name in known}
-    try:
-        return WorkflowStatus.model_validate(kept) if kept else None
-    except ValueError:
+    if not status:
         return None
+    try:
+        return WorkflowStatus.model_validate(status)
+    except ValidationError as error:
+        extra = [entry["loc"] for entry in error.errors() if entry["type"] == "extra_forbidden"]
+    try:
+        return WorkflowStatus.model_validate(_without(copy.deepcopy(dict(status)), extra))
+    except ValidationError:
+        return None
+
+
+def _without(status: Any, paths: Iterable[tuple[int | str, ...]]) -> Any:
+    for path in paths:
+        parent = status
+        for step in path[:-1]:
+            parent = parent[step]
+        del parent[path[-1]]
+    return status
 
 
 class WorkflowCache:
@@ -109,17 +131,19 @@ class WorkflowCache:
 
     def see_workflow(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A Workflow was listed, changed or deleted, or came back as the answer to a write of ours."""
-        record = workflow_record(body)
-        known = self.workflows.get(record.key)
-        same = known is not None and known.uid == record.uid
+        metadata = body["metadata"]
+        key = RunKey(metadata["namespace"], metadata["name"])
+        known = self.workflows.get(key)
+        if known is not None and known.uid != metadata["uid"]:
+            known = None  # another one of that name
         if gone:
-            if same:
-                del self.workflows[record.key]
+            if known is not None:
+                del self.workflows[key]
             return ()
-        if known is not None and same and record.resource_version <= known.resource_version:
+        if known is not None and int(metadata["resourceVersion"]) <= known.resource_version:
             return ()
-        self.workflows[record.key] = record
-        return (record.key,)
+        self.workflows[key] = workflow_record(body, known)
+        return (key,)
 
     def see_run(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A WorkflowRun was listed, changed or deleted, or came back as the answer to a write of ours."""

@@ -117,7 +117,9 @@ def _one(
         return status
     since = max(status.since, status.last_schedule_time or status.since)
     found = due(timetable, since, now)
-    if found.start and not facts.confirmed:
+    there = {run.name for run in facts.runs}
+    names = {_name(facts, timetable, tick.time) for tick in found.start}
+    if not (facts.confirmed or names <= there):
         late = now - timetable.fire_at(found.start[0]) > LATE
         result.confirm |= late or facts.policy.concurrency is ConcurrencyPolicy.FORBID
     handled, failing = _start(facts, timetable, found, others, result)
@@ -126,7 +128,7 @@ def _one(
         result.wakes.append(now + TRY_AGAIN)
     elif found.wake_at is not None:
         result.wakes.append(found.wake_at)
-    if found.handled is not None and not found.start:
+    if found.handled is not None and not found.start and _name(facts, timetable, found.handled) not in there:
         failing = f"the tick of {found.handled:%Y-%m-%d %H:%M}Z passed without a run: {_missed_words(found)}"
     elif found.handled is None and failing is None:
         failing = status.failing
@@ -140,7 +142,7 @@ def _start(
     """Make, or drop, what is due. Returns the tick up to which all is decided, and why the one after it has no run."""
     schedule, handled = timetable.schedule, None
     for tick in found.start:
-        name = scheduled_run_name(facts.name, facts.uid, schedule.name, tick.time)
+        name = _name(facts, timetable, tick.time)
         refused = facts.refused.get(name)
         if refused is not None and not refused.final:
             result.counts.append(Count("ticks_refused", schedule.name, refused.reason))
@@ -168,6 +170,10 @@ def _start(
             others.append(Sibling(name, name, tick.time))
         handled = tick.time
     return found.handled, None
+
+
+def _name(facts: WorkflowFacts, timetable: Timetable, tick: datetime) -> str:
+    return scheduled_run_name(facts.name, facts.uid, timetable.schedule.name, tick)
 
 
 def _tell_missed(schedule: Schedule, found: Due, result: Ticks) -> None:
