@@ -237,3 +237,31 @@ def test_a_key_that_is_due_far_ahead_again_and_again_is_kept_once() -> None:
 def test_the_delay_until_a_time(when: datetime | None, seconds: float | None) -> None:
     assert seconds_until(when, START) == seconds
     assert seconds_until(START + timedelta(milliseconds=2), START) == 0.002
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_queue_that_is_stopped_ends_though_a_key_comes_at_the_same_moment(turns: int) -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+
+        async def work(_: str) -> float | None:
+            return None
+
+        queue.add("later", 60)
+        running = asyncio.create_task(queue.run(work, 1))
+        await asyncio.sleep(0.01)
+        queue.add("sooner", 50)
+        for _ in range(turns):  # the clockwork is told, and on its way to being awake
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running], timeout=1)
+        assert running.cancelled()
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()

@@ -99,8 +99,10 @@ class WorkQueue(Generic[Key]):
             self._sooner.clear()
             timeout = self._heap[0][0] - loop.time() if self._heap else None
             if timeout is None or timeout > CLOCK_RESOLUTION:
+                # Not wait_for: before Python 3.12 it loses a cancellation that comes with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._sooner.wait(), timeout)
+                    async with asyncio.timeout(timeout):
+                        await self._sooner.wait()
                 continue
             due, number, key = heapq.heappop(self._heap)
             # A key that was added again with an earlier time, or at once, left its older entry behind.
