@@ -633,11 +633,13 @@ def test_two_managers_apply_tasks_params_and_env_by_name(cluster: Cluster) -> No
 
 
 def test_kubectl_prints_the_columns(cluster: Cluster) -> None:
-    definition = cluster.create(workflow(task("a"), name="sales"), dry=False).json()
+    body = workflow(**one(), suspend=True, concurrency={"policy": "Forbid"})
+    definition = cluster.create({**body, "metadata": {"name": "sales"}}, dry=False).json()
     execution = cluster.create(run("sales-x7k2p", workflowRef={"name": "sales"}), dry=False).json()
-    now = "2026-11-23T10:00:00Z"
+    now, coming = "2026-11-23T10:00:00Z", "2026-11-24T01:30:00Z"
     ready = {"type": "Ready", "status": "False", "reason": "WorkflowInvalid", "lastTransitionTime": now, "message": "m"}
-    definition["status"] = {"taskCount": 1, "conditions": [ready]}
+    times = {"lastScheduleTime": now, "nextScheduleTime": coming}
+    definition["status"] = {"taskCount": 1, "activeCount": 2, "conditions": [ready], **times}
     execution["status"] = {"phase": "Running", "tasksDone": "3/7", "reason": "TaskFailed", "duration": "41s"}
     try:
         assert cluster.replace(definition, "status").status_code == 200
@@ -646,9 +648,12 @@ def test_kubectl_prints_the_columns(cluster: Cluster) -> None:
         assert header == ["NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE"]
         assert row[:-1] == ["sales-x7k2p", "sales", "Running", "3/7", "TaskFailed", "41s"]
         header, row = (line.split() for line in cluster.kubectl("get", "nwf", "-o", "wide").splitlines())
-        assert header == ["NAME", "TASKS", "READY", "REASON", "AGE"]
-        assert row[:-1] == ["sales", "1", "False", "WorkflowInvalid"]
-        assert "REASON" not in cluster.kubectl("get", "nwf")
+        assert header[:6] == ["NAME", "TASKS", "ACTIVE", "LAST", "NEXT", "READY"]
+        assert header[6:] == ["REASON", "SUSPENDED", "CONCURRENCY", "AGE"]
+        # Of the last time kubectl prints how long ago it is.
+        assert row[:3] == ["sales", "1", "2"]
+        assert row[4:-1] == [coming, "False", "WorkflowInvalid", "true", "Forbid"]
+        assert not {"REASON", "NEXT", "SUSPENDED"} & set(cluster.kubectl("get", "nwf").split())
         # The category has both kinds.
         both = cluster.kubectl("get", "nexus", "-o", "name").split()
         assert both == ["workflowrun.nexus.dev/sales-x7k2p", "workflow.nexus.dev/sales"]
