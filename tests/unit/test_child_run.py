@@ -14,6 +14,7 @@ from nexus.core.child_run import stray_children
 from nexus.core.decide import after, decide
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import ChildFact, Refusal
+from nexus.core.finish import refuse
 from nexus.core.plan import CancelRun, LoadOutput, Plan, StartChild
 
 CALL = task("call", workflow={"name": "price", "params": {"n": "${{ 1 + 1 }}", "list": ["${{ run.name }}", True]}})
@@ -257,3 +258,12 @@ def test_a_child_is_stray_when_its_attempt_is_over(phase: TaskPhase, fields: dic
     assert bool(stray_children([entry], facts(fact))) is stray
     assert not stray_children([entry], facts(replace(fact, phase=RunPhase.FAILED)))
     assert not stray_children([entry], facts(replace(fact, deleting=True)))
+
+
+def test_a_run_that_cannot_go_on_cancels_its_children(cel: Evaluator) -> None:
+    status = running(cel)
+
+    plan = refuse(facts(child("call"), status=status), at(9), Reason.WORKFLOW_NOT_FOUND, "its revision is gone")
+
+    assert states(plan.status) == {"call": "Failed WorkflowNotFound"}
+    assert [cancel.run_name for cancel in plan.cancels] == [child("call").name]

@@ -551,7 +551,13 @@ def most_at_once(subject: Story) -> int:
 
 
 @pytest.mark.parametrize(
-    ("fields", "most"), [({"forEach": {"parallelism": 2}}, 2), ({"maxParallelTasks": 3}, 3), ({}, 7)]
+    ("fields", "most"),
+    [
+        ({"forEach": {"parallelism": 2}}, 2),
+        ({"maxParallelTasks": 3}, 3),
+        ({"maxParallelTasks": 1, "forEach": {"parallelism": 4}}, 4),
+        ({}, 7),
+    ],
 )
 def test_no_more_children_run_at_once_than_may(cel: Evaluator, fields: dict[str, Any], most: int) -> None:
     with story(fan(list(range(7)), **fields), cel, workflows={"price": price()}) as subject:

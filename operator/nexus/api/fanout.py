@@ -25,7 +25,8 @@ class ForEach(Model):
     """Lists by name, or `${{ }}` that give them: every combination is an item, an object with these names. The last
     name in the order of the alphabet varies fastest; Kubernetes does not keep the order in which they are written."""
     parallelism: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
-    """Items that run at the same time, at most. maxParallelTasks of the workflow bounds them too."""
+    """Items that run at the same time, at most. maxParallelTasks of the workflow bounds them too; child runs only
+    where this is absent."""
     max_failed_items: Annotated[int, Field(ge=0, le=MAX_ITEMS)] | None = None
     """Items that may fail while the task succeeds. Default 0."""
 

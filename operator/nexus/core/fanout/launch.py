@@ -77,9 +77,11 @@ def proceed(board: Board, node: Node, slots: Slots) -> None:
 
 
 def _room(board: Board, node: Node, slots: Slots, tally: Tally) -> int:
-    """How many more items may run now. Child runs take no slots; a thousand at once would be too many all the same."""
+    """How many more items may run now. Child runs take no slots; a thousand at once that nobody asked for would be too
+    many all the same."""
     if node.type == "workflow":
-        return _parallelism(node, min(tally.total, board.definition.max_parallel_tasks)) - len(tally.running)
+        assert node.task.for_each is not None
+        return (node.task.for_each.parallelism or board.definition.max_parallel_tasks) - len(tally.running)
     return min(slots.free, _parallelism(node, tally.total) - tally.held)
 
 
