@@ -110,6 +110,7 @@ def test_everything_that_may_be_asked_is_taken(cel: Evaluator) -> None:
         ),
         ({"volumes": [{"name": "a"}]}, "volume a has no source: give exactly one of emptyDir, configMap, secret"),
         ({"volumes": [{"name": "a", "emptyDir": {}, "csi": {"driver": "d"}}]}, "has emptyDir and csi"),
+        ({"volumes": [{"name": "a", "emptyDir": {"sizeLimit": "big"}}]}, "emptyDir.sizeLimit: 'big' is no amount"),
         ({"volumes": [{"name": "tmp", "emptyDir": {}}]}, "every pod has a volume tmp by itself"),
         ({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]}, "2 volumes are named a"),
         ({"volumes": [{"name": "a", "projected": {"sources": [{}]}}]}, "give exactly one of configMap and secret"),

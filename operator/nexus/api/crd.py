@@ -21,6 +21,7 @@ import yaml
 
 from nexus.api.base import GROUP, VERSION, Model
 from nexus.api.fanout import MAX_ITEMS
+from nexus.api.pod import VOLUME_SOURCES
 from nexus.api.reasons import Reason
 from nexus.api.rules import RULES, Rule, unique
 from nexus.api.run import WorkflowRun
@@ -50,13 +51,8 @@ SEEN_BY_RULES = {("Python", "with")}
 """Free objects that a rule asks for with has(). CEL sees an object of unknown fields, but no map of unknown values."""
 
 FREE = {
-    ("Pod", "affinity"),
-    ("Pod", "topologySpreadConstraints"),
-    ("Volume", "configMap"),
-    ("Volume", "secret"),
-    ("Volume", "ephemeral"),
-    ("Volume", "projected"),
-    ("Volume", "csi"),
+    *(("Pod", field) for field in ("affinity", "topologySpreadConstraints", "tolerations")),
+    *(("Volume", source) for source in VOLUME_SOURCES.values()),
 }
 """Fields in Kubernetes' own shape, whose full schema would make a file too large for client-side apply. The models have
 all of it, and `nexus lint` and Ready hold definitions against them."""

@@ -202,19 +202,19 @@ class Volume(Model):
     name: VolumeName
     """Its name, for volumeMounts; tmp and nexus are taken."""
     empty_dir: EmptyDir | None = None
-    """An empty folder that lives as long as the pod."""
+    """An empty folder that lives as long as the pod: medium, sizeLimit."""
     config_map: ConfigMapVolume | None = None
-    """The keys of a ConfigMap as files, in Kubernetes' own shape: name, items."""
+    """The keys of a ConfigMap as files: name, items, defaultMode, optional."""
     secret: SecretVolume | None = None
-    """The keys of a Secret as files, in Kubernetes' own shape: secretName, items."""
+    """The keys of a Secret as files: secretName, items, defaultMode, optional."""
     persistent_volume_claim: ClaimVolume | None = None
-    """A PersistentVolumeClaim that exists."""
+    """A PersistentVolumeClaim that exists: claimName, readOnly."""
     ephemeral: Ephemeral | None = None
-    """A claim that is made for the pod and goes with it, in Kubernetes' own shape."""
+    """A claim that is made for the pod and goes with it: volumeClaimTemplate."""
     projected: Projected | None = None
-    """Several Secrets and ConfigMaps in one folder, in Kubernetes' own shape."""
+    """Several Secrets and ConfigMaps in one folder: sources, defaultMode."""
     csi: Csi | None = None
-    """A volume of a CSI driver for pods, in Kubernetes' own shape."""
+    """A volume of a CSI driver for pods: driver, volumeAttributes, nodePublishSecretRef."""
 
 
 VOLUME_SOURCES: dict[str, str] = {
@@ -368,7 +368,7 @@ class Pod(Model):
     node_selector: Annotated[dict[Key, Value], Field(max_length=20)] | None = None
     """Labels that the node must have. `${{ }}` is rendered in the values."""
     tolerations: Annotated[list[Toleration], Field(max_length=50)] | None = None
-    """Taints that do not keep the pod from a node."""
+    """Taints that do not keep the pod from a node, in Kubernetes' own shape."""
     affinity: Affinity | None = None
     """Where the pod should run, in Kubernetes' own shape."""
     topology_spread_constraints: Annotated[list[TopologySpread], Field(max_length=20)] | None = None

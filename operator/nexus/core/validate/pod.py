@@ -107,6 +107,9 @@ def _volumes(path: Path, volumes: list[Volume]) -> Iterator[Problem]:
         if len(sources) != 1:
             has = f"has {' and '.join(sources)}" if sources else "has no source"
             yield Problem(at, f"volume {volume.name} {has}: give exactly one of {', '.join(VOLUME_SOURCES.values())}")
+        size = volume.empty_dir.size_limit if volume.empty_dir is not None else None
+        if size is not None and "${{" not in str(size) and amount(size) is None:
+            yield Problem((*at, "emptyDir", "sizeLimit"), f"{size!r} is no amount: write it as 64Mi or 1Gi")
         for index, source in enumerate(volume.projected.sources if volume.projected is not None else ()):
             if (source.config_map is None) == (source.secret is None):
                 yield Problem((*at, "projected", "sources", index), "give exactly one of configMap and secret")
