@@ -49,13 +49,11 @@ def _after_all(board: Board, node: Node) -> bool:
 
 def _passed(board: Board) -> set[str]:
     """Tasks that others behind them did not wait for. They had ended, without a Job, in a decision that made those
-    others' Jobs and whose status was never written: its operator died in between."""
+    others' Jobs and whose status was never written: its operator died in between. (`finally` waits for the record.)"""
     passed: set[str] = set()
     for node in board.definition.nodes.values():
         if board.tasks[node.name].start_time is not None:
             passed.update(node.depends_on)
-            if node.final:
-                passed.update(name for name, other in board.definition.nodes.items() if not other.final)
     return passed
 
 
