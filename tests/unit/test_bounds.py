@@ -19,6 +19,13 @@ def test_the_more_tasks_a_run_has_the_shorter_are_their_messages(tasks: int, lim
 
 
 @pytest.mark.parametrize(
+    ("tasks", "limit"), [(1, 65_536), (100, 65_536), (101, 65_440), (500, 27_136), (1_000, 17_536)]
+)
+def test_the_more_tasks_a_run_has_the_fewer_outputs_stand_in_its_status(tasks: int, limit: int) -> None:
+    assert bounds.inline_outputs_limit(tasks) == limit
+
+
+@pytest.mark.parametrize(
     ("text", "limit", "kept"),
     [("short", 10, "short"), ("exactly ten", 11, "exactly ten"), ("abcdefghij", 9, "abcdef…"), ("ääääää", 10, "äää…")],
 )

@@ -12,14 +12,14 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import OutputRef, TaskStatus
 from nexus.core import scope
 from nexus.core.allow_failure import counted
-from nexus.core.bounds import cut, message_limit
+from nexus.core.bounds import cut, inline_outputs_limit, message_limit
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import ChildFact, Facts, JobFact
 from nexus.core.fanout.tally import Tally
 from nexus.core.names import output_name
 from nexus.core.outcome import STOP_REASONS, Stopped, outcome
-from nexus.core.outputs import INLINE_LIMIT, INLINE_TOTAL_LIMIT, dump
+from nexus.core.outputs import INLINE_LIMIT, dump
 from nexus.core.params import resolve
 from nexus.core.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start, Store, StoreOutput
 from nexus.core.render import Renderer
@@ -149,7 +149,7 @@ class Board:
 
     def fits_inline(self, size: int) -> bool:
         """Whether an output of so many bytes may stand in the status; its room is taken then."""
-        fits = size <= INLINE_LIMIT and self.inline_size + size <= INLINE_TOTAL_LIMIT
+        fits = size <= INLINE_LIMIT and self.inline_size + size <= inline_outputs_limit(len(self.tasks))
         self.inline_size += size if fits else 0
         return fits
 

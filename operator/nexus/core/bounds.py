@@ -13,12 +13,22 @@ RECORDS_PER_ABSENT_TASK = 256
 # Bytes of each text of one record.
 RECORD_TEXT_LIMIT = 256
 LARGEST = 500
+# Bytes of all outputs together that stand in the status: above, each lies in a ConfigMap of its own. Every task over a
+# hundred takes some of the room for its entry.
+INLINE_OUTPUTS_LIMIT = 64 * 1024
+INLINE_OUTPUTS_PER_TASK = 96
+INLINE_OUTPUTS_FROM = 100
 
 
 def message_limit(tasks: int) -> int:
     """Bytes of one task's message in a run of so many tasks. A function of the definition alone: what is known of a
     task that has ended never changes again."""
     return max(LEAST_MESSAGE_LIMIT, min(MESSAGE_LIMIT, MESSAGES_LIMIT // max(tasks, 1)))
+
+
+def inline_outputs_limit(tasks: int) -> int:
+    """Bytes of the outputs that the status of a run of so many tasks may hold."""
+    return INLINE_OUTPUTS_LIMIT - INLINE_OUTPUTS_PER_TASK * min(max(tasks - INLINE_OUTPUTS_FROM, 0), LARGEST)
 
 
 def cut(text: str, limit: int) -> str:

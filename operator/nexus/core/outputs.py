@@ -21,7 +21,6 @@ from nexus.api.reasons import Reason
 MESSAGE_LIMIT = 4_096
 OUTPUT_LIMIT = 512 * 1024
 INLINE_LIMIT = 1_024
-INLINE_TOTAL_LIMIT = 64 * 1024
 FRAME_PREFIX = "NEXUS-OUTPUT "
 # The exit code of a bootstrap that refuses an output: the same code would write the same again, so no retry.
 OUTPUT_REFUSED = 240
