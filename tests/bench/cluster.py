@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +55,29 @@ def run_body(name: str, dag: Dag, command: Sequence[str] = ("/bin/true",)) -> di
         | ({"dependsOn": list(dependencies)} if dependencies else {})
         for task, dependencies in dag.items()
     ]
+    return run_of(name, {"tasks": tasks, "maxParallelTasks": FAN})
+
+
+def run_of(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A WorkflowRun with this definition inline."""
     return {
         "apiVersion": "nexus.dev/v1alpha1",
         "kind": "WorkflowRun",
         "metadata": {"name": name},
-        "spec": {"workflowSpec": {"tasks": tasks, "maxParallelTasks": FAN}},
+        "spec": {"workflowSpec": dict(spec)},
     }
 
 
 async def drive(api: KubeApi, name: str, dag: Dag) -> float:
     """Seconds from the POST of a run until its status says that it succeeded."""
+    return await finished(api, name, run_body(name, dag))
+
+
+async def finished(api: KubeApi, name: str, body: dict[str, Any]) -> float:
+    """The same of any run."""
     listing = await api.list(WORKFLOW_RUNS, NAMESPACE)
     began = time.monotonic()
-    await api.create(WORKFLOW_RUNS, NAMESPACE, run_body(name, dag))
+    await api.create(WORKFLOW_RUNS, NAMESPACE, body)
     async for event in api.watch(WORKFLOW_RUNS, NAMESPACE, "", listing.resource_version):
         phase = event.object.get("status", {}).get("phase")
         if event.object["metadata"]["name"] == name and phase in ("Succeeded", "Failed"):
@@ -79,11 +89,12 @@ async def drive(api: KubeApi, name: str, dag: Dag) -> float:
 class OperatorProcess:
     """The operator as a process of its own, told apart in the audit log by its user agent."""
 
-    def __init__(self, log: Path, namespace: str = NAMESPACE) -> None:
+    def __init__(self, log: Path, namespace: str = NAMESPACE, level: str = "INFO") -> None:
         self.log = log
         self._file = log.open("wb")
         command = [sys.executable, "-m", "nexus.cli", "operator", "--namespace", namespace]
-        self._child = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT)
+        environment = os.environ | {"NEXUS_LOG_LEVEL": level}
+        self._child = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT, env=environment)
 
     def tree(self) -> list[int]:
         """The operator and its children (the expression workers)."""
@@ -109,6 +120,11 @@ class OperatorProcess:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def reconciles_ms(self) -> list[float]:
+        """How long each look at a run took; the log has them at level DEBUG."""
+        found = re.findall(r" reconciled in ([\d.]+) ms", self.log.read_text(encoding="utf-8"))
+        return [float(text) for text in found]
+
     def reactions_ms(self) -> list[float]:
         """Event seen → Job posted, for each task that a termination started."""
         found = re.findall(r"react_ms=([\d.]+) cause=termination", self.log.read_text(encoding="utf-8"))
@@ -130,21 +146,27 @@ class AuditLog:
 
     def writes(self) -> Counter[str]:
         """Writes since the point, by the first word of the user agent, those of this benchmark aside."""
-        counted: Counter[str] = Counter()
+        return Counter(agent for agent, _ in self._entries())
+
+    def stores(self) -> int:
+        """How often the operator stored an output, or outputs of a fan-out's items, in a ConfigMap since the point."""
+        return sum(agent == AGENT and name.endswith("-output") for agent, name in self._entries())
+
+    def _entries(self) -> Iterator[tuple[str, str]]:
+        """Agent, and name of the object, of each write that succeeded."""
         with self._path.open("rb") as log:
             log.seek(self._start)
             for line in log:
                 entry = json.loads(line)
                 agent = str(entry.get("userAgent", "")).partition("/")[0]
-                namespace = entry.get("objectRef", {}).get("namespace")
+                written = entry.get("objectRef", {})
                 ours = entry.get("user", {}).get("username") == "admin" and agent != AGENT
-                if namespace == NAMESPACE and not ours and entry["responseStatus"]["code"] < 300:
-                    counted[agent] += 1
-        return counted
+                if written.get("namespace") == NAMESPACE and not ours and entry["responseStatus"]["code"] < 300:
+                    yield agent, str(written.get("name", ""))
 
 
-async def measure(audit: Path) -> list[Row]:
-    """All rows that need the cluster."""
+async def measure(audit: Path, *more: Callable[[KubeApi, Path], Awaitable[list[Row]]]) -> list[Row]:
+    """All rows that need the cluster; `more` are measured with the same operator at work."""
     async with KubeClient(find_access()) as api:
         await fresh_namespace(api, NAMESPACE)
         with tempfile.TemporaryDirectory() as folder:
@@ -153,6 +175,8 @@ async def measure(audit: Path) -> list[Row]:
                 await drive(api, "warm-up", {"t": []})
                 rows = await _latency(api)
                 rows += await _writes(api, audit)
+                for each in more:
+                    rows += await each(api, audit)
                 rows += await _footprint(api, operator, audit)
                 return rows + _reactions(operator)
             finally:
@@ -184,15 +208,15 @@ async def _latency(api: KubeApi) -> list[Row]:
         for number in range(ROUNDS):
             shape = f"{name.replace('_', '-')}-{number}"
             floors.append(await floor.drive(api, NAMESPACE, f"floor-{shape}", dag, IMAGE))
-            await _settled(api)
+            await settled(api)
             ours.append(await drive(api, shape, dag))
-            await _settled(api)
+            await settled(api)
         value, base = statistics.median(ours) / divisor, statistics.median(floors) / divisor
         rows.append(Row(name, value, unit, floor=base, target=target, by_ratio=True))
     return rows
 
 
-async def _settled(api: KubeApi) -> None:
+async def settled(api: KubeApi) -> None:
     """Wait until every Job is finished, so that one measurement's tail is not the next one's start."""
     while True:
         jobs = await api.list(JOBS, NAMESPACE)
@@ -204,11 +228,11 @@ async def _settled(api: KubeApi) -> None:
 async def _writes(api: KubeApi, audit: Path) -> list[Row]:
     bare = AuditLog(audit)
     await floor.drive(api, NAMESPACE, "floor-writes", chain(), IMAGE)
-    await _settled(api)
+    await settled(api)
     base = sum(bare.writes().values()) / CHAIN
     ours = AuditLog(audit)
     await drive(api, "writes", chain())
-    await _settled(api)
+    await settled(api)
     counted = ours.writes()
     own = counted[AGENT]
     budget = 3 + 4 / CHAIN

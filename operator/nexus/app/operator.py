@@ -145,7 +145,9 @@ class Operator:
         try:
             if isinstance(key, WorkflowKey):
                 return seconds_until(await self.workflow_reconciler.reconcile(key.key), wall_clock())
+            began = time.monotonic()
             wake_at = await self.reconciler.reconcile(key)
+            log.debug("%s: reconciled in %.1f ms", key, (time.monotonic() - began) * 1000)
             return seconds_until(wake_at, wall_clock())
         except Stale as error:
             log.debug("%s: %s", key, error)
