@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +73,19 @@ async def drive(api: KubeApi, name: str, dag: Dag) -> float:
     return await finished(api, name, run_body(name, dag))
 
 
-async def finished(api: KubeApi, name: str, body: dict[str, Any]) -> float:
-    """The same of any run."""
+async def finished(
+    api: KubeApi, name: str, body: dict[str, Any], see: Callable[[Mapping[str, Any]], None] = lambda _: None
+) -> float:
+    """The same of any run; `see` is called with each status of it."""
     listing = await api.list(WORKFLOW_RUNS, NAMESPACE)
     began = time.monotonic()
     await api.create(WORKFLOW_RUNS, NAMESPACE, body)
     async for event in api.watch(WORKFLOW_RUNS, NAMESPACE, "", listing.resource_version):
+        if event.object["metadata"]["name"] != name:
+            continue
+        see(event.object.get("status", {}))
         phase = event.object.get("status", {}).get("phase")
-        if event.object["metadata"]["name"] == name and phase in ("Succeeded", "Failed"):
+        if phase in ("Succeeded", "Failed"):
             assert phase == "Succeeded", event.object["status"]
             return time.monotonic() - began
     raise RuntimeError("the watch ended before the run did")
@@ -146,23 +151,17 @@ class AuditLog:
 
     def writes(self) -> Counter[str]:
         """Writes since the point, by the first word of the user agent, those of this benchmark aside."""
-        return Counter(agent for agent, _ in self._entries())
-
-    def stores(self) -> int:
-        """How often the operator stored an output, or outputs of a fan-out's items, in a ConfigMap since the point."""
-        return sum(agent == AGENT and name.endswith("-output") for agent, name in self._entries())
-
-    def _entries(self) -> Iterator[tuple[str, str]]:
-        """Agent, and name of the object, of each write that succeeded."""
+        counted: Counter[str] = Counter()
         with self._path.open("rb") as log:
             log.seek(self._start)
             for line in log:
                 entry = json.loads(line)
                 agent = str(entry.get("userAgent", "")).partition("/")[0]
-                written = entry.get("objectRef", {})
+                namespace = entry.get("objectRef", {}).get("namespace")
                 ours = entry.get("user", {}).get("username") == "admin" and agent != AGENT
-                if written.get("namespace") == NAMESPACE and not ours and entry["responseStatus"]["code"] < 300:
-                    yield agent, str(written.get("name", ""))
+                if namespace == NAMESPACE and not ours and entry["responseStatus"]["code"] < 300:
+                    counted[agent] += 1
+        return counted
 
 
 async def measure(audit: Path, *more: Callable[[KubeApi, Path], Awaitable[list[Row]]]) -> list[Row]:

@@ -11,7 +11,7 @@ from tests.builders import at, definition, ended, pod, task, waiting
 from nexus.api.fanout import ForEach
 from nexus.core.definition import Node
 from nexus.core.evidence import Waiting
-from nexus.core.facts import Checkpoint, JobFact
+from nexus.core.facts import JobFact
 from nexus.core.fanout import indexes
 from nexus.core.fanout.items import ItemsInvalid, combine, resolve
 from nexus.core.fanout.mechanism import is_indexed
@@ -181,7 +181,7 @@ def test_an_item_without_a_pod_that_proves_it_is_looked_for_before_it_is_lost() 
     found = tally(job)
     assert (found.unproven, found.due) == ({"whole-uid"}, {})
     assert tally(job, listed=frozenset({"whole-uid"})).due == {0: Due(2, None)}
-    stored = Checkpoint([{"n": 1}, None, None], "1")
+    stored = [{"n": 1}, None, None]
     found = tally(job, stored=stored)
     assert (found.done[0], found.unproven, found.over) == (None, set(), True)
 

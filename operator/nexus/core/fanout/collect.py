@@ -1,14 +1,16 @@
 """Collect: the outputs of finished items into one object, at most every ten seconds while others run and at the end.
 
-What is stored cannot be lost any more, whatever becomes of the pods. The same ConfigMap is the checkpoint and, in the
-end, the task's output. It is read before it is written, and written only in place of what was read: an operator that
-died between that write and the status left more in it than the status knows, and none of it is dropped.
+What is stored cannot be lost any more, whatever becomes of the pods. Small outputs are stored in the status, with the
+numbers, in one write; others in a ConfigMap, which in the end is the task's output. It is read before it is written,
+and written only in place of what was read: an operator that died between that write and the status left more in it
+than the status knows, and none of it is dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 from nexus.api.fanout import FAILURES_SHOWN, ItemFailure, ItemsStatus
@@ -52,7 +54,7 @@ def tally_of(board: Board, node: Node) -> Tally | None:
         total=total,
         jobs=jobs,
         recorded=status.job.name if status.job else None,
-        stored=board.facts.checkpoints.get(node.name),
+        stored=_stored(board, node),
         listed=board.facts.listed,
         frames=board.facts.frames,
         whose=f"{board.facts.run.uid}/{node.name}",
@@ -67,6 +69,16 @@ def tally_of(board: Board, node: Node) -> Tally | None:
             board.reads += [ListPods(node.name, uid) for uid in sorted(tally.unproven)]
         return None
     return tally
+
+
+def _stored(board: Board, node: Node) -> Items | None:
+    """The outputs that are stored, as far as they are known: in the ConfigMap, and in the status of a running task."""
+    inline = board.tasks[node.name].output
+    stored = board.facts.checkpoints.get(node.name)
+    items: Items = list(inline["items"]) if inline is not None else []
+    if stored is not None:
+        items = [one if one is not None else other for one, other in zip_longest(stored.items, items)]
+    return items or None
 
 
 def checkpoint(board: Board, node: Node, tally: Tally) -> None:
@@ -88,10 +100,9 @@ def checkpoint(board: Board, node: Node, tally: Tally) -> None:
     if size > outputs.OUTPUT_LIMIT:
         refuse_size(board, node, tally, size)
         return
-    if any(item is not None for item in items):
-        _store(board, node, items, text)
-        board.move(node.name, output_ref=OutputRef(config_map=config_map(board, node), size=size))
-    board.move(node.name, items=_numbers(board, node, tally, board.now))
+    placed = _placed(board, node, items, text, size) if any(item is not None for item in items) else {}
+    if placed is not None:
+        board.move(node.name, items=_numbers(board, node, tally, board.now), **placed)
 
 
 def close(
@@ -113,14 +124,11 @@ def close(
     if size > outputs.OUTPUT_LIMIT:
         refuse_size(board, node, tally, size)
         return
-    changes: dict[str, Any] = {"items": _numbers(board, node, tally)}
-    if board.tasks[node.name].output_ref is None and board.fits_inline(size):
-        changes["output"] = output
-    else:
-        _store(board, node, items, text)
-        changes["output_ref"] = OutputRef(config_map=config_map(board, node), size=size)
+    placed = _placed(board, node, items, text, size)
+    if placed is None:
+        return
     board.keep(node.name, output)
-    board.end(node.name, phase, reason, message, **changes)
+    board.end(node.name, phase, reason, message, items=_numbers(board, node, tally), **placed)
 
 
 def refuse_size(board: Board, node: Node, tally: Tally, size: int) -> None:
@@ -138,11 +146,10 @@ def gather(board: Board, node: Node, tally: Tally) -> Items | None:
 
     An item whose output is none is moved to the failed ones; one whose output the log has lost has none here.
     """
-    if node.name not in board.facts.checkpoints:
+    if board.tasks[node.name].output_ref is not None and node.name not in board.facts.checkpoints:
         board.reads.append(LoadItems(node.name, config_map(board, node)))
         return None
-    stored = board.facts.checkpoints[node.name]
-    items: Items = list(stored.items) if stored is not None else [None] * tally.total
+    items: Items = _stored(board, node) or [None] * tally.total
     reads: dict[Read, int] = {}
     for index, proof in list(tally.done.items()):
         if proof is None or items[index] is not None:
@@ -188,11 +195,21 @@ def _of_pod(board: Board, node: Node, pod: PodFact, reads: dict[Read, int]) -> o
     return outputs.of_frame(read, text) if text is not None else None
 
 
-def _store(board: Board, node: Node, items: Items, text: str) -> None:
+def _placed(board: Board, node: Node, items: Items, text: str, size: int) -> dict[str, Any] | None:
+    """What the status says of where the outputs are; None where it must be read first what is there."""
+    status = board.tasks[node.name]
+    if status.output is not None:
+        board.inline_size -= len(outputs.dump(status.output).encode())
+    if status.output_ref is None and board.fits_inline(size):
+        return {"output": {"items": items}}
+    if node.name not in board.facts.checkpoints:
+        board.reads.append(LoadItems(node.name, config_map(board, node)))
+        return None
     stored = board.facts.checkpoints[node.name]
     if stored is None or list(stored.items) != items:
         version = stored.version if stored is not None else None
         board.stores.append(StoreItems(node.name, config_map(board, node), text, version))
+    return {"output": None, "output_ref": OutputRef(config_map=config_map(board, node), size=size)}
 
 
 def _numbers(board: Board, node: Node, tally: Tally, checkpoint_time: datetime | None = None) -> ItemsStatus:

@@ -7,15 +7,16 @@ the Jobs, which stay until the run goes; the status has no entry for an item.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from nexus.api.reasons import Reason
 from nexus.core import evidence
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed, Waiting
-from nexus.core.facts import Checkpoint, ChildFact, JobFact, PodFact
+from nexus.core.facts import ChildFact, JobFact, PodFact
 from nexus.core.fanout import indexes
 from nexus.core.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
 
@@ -69,7 +70,8 @@ class Evidence:
     total: int
     jobs: tuple[JobFact, ...]
     recorded: str | None
-    stored: Checkpoint | None
+    stored: Sequence[Any] | None
+    """The outputs that are stored, one an item, None where there is none yet."""
     listed: frozenset[str]
     frames: Mapping[str, str | None]
     whose: str = ""
@@ -89,7 +91,7 @@ def take(known: Evidence) -> Tally:
     completed = indexes.parse(whole.completed_indexes) if whole else frozenset()
     given_up = indexes.parse(whole.failed_indexes) if whole else frozenset()
     for index in range(known.total):
-        if known.stored is not None and index < known.total and known.stored.items[index] is not None:
+        if known.stored is not None and known.stored[index] is not None:
             tally.done[index] = None
         elif index in own:
             _own(tally, known, index, sorted(own[index], key=lambda job: job.ordinal), index in completed)
