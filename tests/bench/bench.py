@@ -23,7 +23,7 @@ CLUSTER = [sys.executable, str(ROOT / "tests/cluster/cluster.py")]
 
 
 # Played nodes for what needs many pods. The Job controller's own rates would be all that is measured there.
-PLAYED = {"KWOK": "1", "NEXUS_KCM_ARGS": "--kube-api-qps=300 --kube-api-burst=500"}
+PLAYED = {"KWOK": "1", "NEXUS_KCM_ARGS": "--kube-api-qps=100 --kube-api-burst=150"}
 
 
 def _cluster(verb: str, **settings: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from dataclasses import dataclass, field
@@ -62,6 +63,8 @@ class Operator:
     last_event: float = field(default_factory=time.monotonic)
     _seen_at: dict[RunKey, float] = field(default_factory=dict)
     _working_on: dict[RunKey, float] = field(default_factory=dict)
+    _deciding: dict[RunKey, float] = field(default_factory=dict)
+    """CPU seconds that the decisions of a reconcile under way have taken."""
 
     def __post_init__(self) -> None:
         self.recorder = BackgroundRecorder(self.api)
@@ -77,7 +80,7 @@ class Operator:
             workflows=self.workflows,
             pod_policy=policy,
         )
-        self.reconciler = Reconciler(place, self.evaluator, started=self._started)
+        self.reconciler = Reconciler(place, self.evaluator, started=self._started, decided=self._decided)
         workflows = KubeWorkflows(self.api, self.workflows, self.evaluator, wall_clock, self._queue, self.recorder)
         self.workflow_reconciler = WorkflowReconciler(workflows, self.stats)
 
@@ -147,7 +150,8 @@ class Operator:
                 return seconds_until(await self.workflow_reconciler.reconcile(key.key), wall_clock())
             began = time.monotonic()
             wake_at = await self.reconciler.reconcile(key)
-            log.debug("%s: reconciled in %.1f ms", key, (time.monotonic() - began) * 1000)
+            taken, deciding = (time.monotonic() - began) * 1000, self._deciding.get(key, 0.0) * 1000
+            log.debug("%s: reconciled in %.1f ms, %.1f ms of CPU to decide", key, taken, deciding)
             return seconds_until(wake_at, wall_clock())
         except Stale as error:
             log.debug("%s: %s", key, error)
@@ -158,6 +162,10 @@ class Operator:
         finally:
             if isinstance(key, RunKey):
                 self._working_on.pop(key, None)
+                self._deciding.pop(key, None)
+
+    def _decided(self, key: RunKey, seconds: float) -> None:
+        self._deciding[key] = self._deciding.get(key, 0.0) + seconds
 
     def _started(self, view: View, start: Start) -> None:
         """Tell how long the first event of this reconcile had waited when the Job is posted."""
@@ -226,4 +234,7 @@ def main(settings: Settings, access: Access) -> None:
     """Run an operator in this process; it ends on SIGTERM or SIGINT. Raises StartRefused."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kopf").setLevel(max(logging.getLevelName(settings.log_level), logging.WARNING))
+    # What the imports left is there for good. Looked through with each full collection, it held up decisions by 80 ms.
+    gc.collect()
+    gc.freeze()
     asyncio.run(serve(settings, access))

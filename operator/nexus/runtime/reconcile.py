@@ -7,6 +7,7 @@ Jobs). Then the status. After it: what only carries out what the status already 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -49,13 +50,15 @@ class Reconciler:
     """Brings runs one step further, as often as it is called.
 
     `in_thread` runs a decision that evaluates away from the event loop: an expression may take its whole budget, and
-    other runs must not wait for it. `started` is told of each task start, for latency figures.
+    other runs must not wait for it. For figures, `started` is told of each task start, and `decided` of the CPU seconds
+    of each decision, in the thread that made it.
     """
 
     place: Place
     evaluator: Evaluator
     in_thread: bool = True
     started: Callable[[View, Start], None] | None = None
+    decided: Callable[[RunKey, float], None] | None = None
 
     async def reconcile(self, key: RunKey) -> datetime | None:
         """Work on one run; returns when to work on it again though nothing happened, None for never.
@@ -131,9 +134,16 @@ class Reconciler:
 
     async def _decide(self, view: View, now: datetime, *, may_start: bool) -> Plan:
         assert isinstance(view.definition, Definition)
-        decision = partial(decide, view.definition, view.facts, now, self.evaluator, may_start=may_start)
+        decision = partial(self._timed, view.key, view.definition, view.facts, now, may_start=may_start)
         # A decision without expressions takes milliseconds, and so would the way to a thread on a busy machine.
         return await asyncio.to_thread(decision) if self.in_thread and view.definition.evaluates else decision()
+
+    def _timed(self, key: RunKey, definition: Definition, facts: Facts, now: datetime, *, may_start: bool) -> Plan:
+        began = time.thread_time()
+        plan = decide(definition, facts, now, self.evaluator, may_start=may_start)
+        if self.decided is not None:
+            self.decided(key, time.thread_time() - began)
+        return plan
 
     async def _read(self, view: View, plan: Plan) -> Facts:
         outputs, frames, logs = dict(view.facts.outputs), dict(view.facts.frames), dict(view.facts.logs)
