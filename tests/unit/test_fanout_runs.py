@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -308,3 +312,35 @@ def test_an_operator_may_die_at_any_write(cel: Evaluator, mechanism: dict[str, A
         assert status.phase == "Succeeded"
         assert [item["n"] for item in _items(subject, entry)] == [0, 1, 2]
     assert len([name for name, _ in subject.witness.order if name == "fan"]) in (1, 3)
+
+
+def framed(pod: Object) -> Outcome:
+    """A large output, as the bootstraps tell it: one line of the log, its size and hash in the message."""
+    text = json.dumps({"n": index_of(pod), "text": "x" * 5_000}).encode()
+    frame = {"frame": {"size": len(text), "sha256": hashlib.sha256(text).hexdigest(), "format": "json"}}
+    log = b"\nNEXUS-OUTPUT " + base64.b64encode(zlib.compress(text)) + b"\n"
+    return Outcome(message=json.dumps(frame), log=log)
+
+
+def test_large_outputs_of_items_are_read_from_their_logs(cel: Evaluator, mechanism: dict[str, Any]) -> None:
+    with story(spec(fan(3, python={"code": "1"}, **mechanism)), cel) as subject:
+        subject.cluster.script("fan", framed)
+        subject.operator()
+        entry = entry_of(subject.run(), "fan")
+    assert [(item["n"], len(item["text"])) for item in _items(subject, entry)] == [(n, 5_000) for n in range(3)]
+
+
+def test_an_output_that_a_log_has_lost_is_made_again(cel: Evaluator, mechanism: dict[str, Any]) -> None:
+    begun: list[int] = []
+
+    def first_log_lost(pod: Object) -> Outcome:
+        begun.append(index_of(pod))
+        whole = framed(pod)
+        return replace(whole, log=b"") if begun.count(1) == 1 and index_of(pod) == 1 else whole
+
+    with story(spec(fan(3, python={"code": "1"}, **mechanism)), cel) as subject:
+        subject.cluster.script("fan", first_log_lost)
+        subject.operator()
+        entry = entry_of(subject.run(), "fan")
+    assert (entry.phase, sorted(begun)) == ("Succeeded", [0, 1, 1, 2])
+    assert [item["n"] for item in _items(subject, entry)] == [0, 1, 2]
