@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import operator_for
+from tests.e2e.conftest import REPOSITORY, operator_for
 from tests.e2e.operator_process import OperatorProcess
-from tests.e2e.space import Object, Space, container
+from tests.e2e.space import Object, Space, bash, container
 
 from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.api.base import parse_time
@@ -99,3 +102,30 @@ def _stop(space: Space, operator: OperatorProcess) -> None:
     while (left := [len(space.list(kind)) for kind in kinds]) != [0] * len(kinds):
         assert time.monotonic() < deadline, f"left after a minute: {left}"
         time.sleep(1)
+
+
+def test_a_backfill_makes_the_runs_that_are_missing(new_space: Callable[[str], Space], tmp_path: Path) -> None:
+    space = new_space("backfill")
+    with operator_for(tmp_path, space):
+        daily = {"name": "daily", "cron": "30 2 * * *", "params": {"day": "${{ date(run.scheduledTime) }}"}}
+        tell = bash("tell", 'echo "day=$PARAM_DAY" >> "$NEXUS_OUTPUT"')
+        space.workflow("sales", tell, schedules=[daily], params=[{"name": "day"}], history={"succeeded": 1})
+        words = ["sales", "--from", "2026-01-10T00:00:00Z", "--to", "2026-01-13T00:00:00Z", "--parallel", "2", "--yes"]
+        out = _nexus(space, "backfill", *words)
+        assert out.count("to be made") == 3
+        assert out.count(" Succeeded") == 3
+        # All of them are there: runs of a tick are kept for two minutes, whatever `history` says.
+        made = space.list(WORKFLOW_RUNS, "nexus.dev/workflow=sales")
+        assert len(made) == 3
+        for run in made:
+            assert space.output(run, "tell") == {"day": run["spec"]["scheduledTime"][:10]}
+        assert "has a run, Succeeded" in _nexus(space, "backfill", *words, "--dry-run")
+
+
+def _nexus(space: Space, command: str, *words: str) -> str:
+    options = ["--namespace", space.namespace, "--kubeconfig", str(space.kubeconfig)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "operator")}
+    arguments = [sys.executable, "-m", "nexus.cli", command, *words, *options]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

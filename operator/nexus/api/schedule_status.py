@@ -35,7 +35,7 @@ class ScheduleStatus(Model):
     is started (again)."""
     last_successful_time: Time | None = None
     """When a run of the schedule last succeeded."""
-    next_schedule_times: Annotated[list[NextTick], Field(max_length=20)] | None = None
-    """The next five ticks, and between them what is skipped. Absent while it is suspended."""
+    next_schedule_times: Annotated[list[NextTick], Field(max_length=10)] | None = None
+    """The next five ticks and between them what is skipped, ten entries at most. Absent while it is suspended."""
     failing: Annotated[str, StringConstraints(max_length=512)] | None = None
     """Why its last tick has no run though it should; the condition DidNotRun is True then."""

@@ -23,7 +23,7 @@ from nexus.core.workflow.facts import ScheduleFact, Sibling, WorkflowFacts
 from nexus.core.workflow.history import LOCK_TIME
 
 UPCOMING = 5
-SHOWN = 20
+SHOWN = 10
 # A run that was refused is tried again so much later.
 TRY_AGAIN = timedelta(seconds=30)
 # A tick that is later than this may have had its run, and that may be gone (see history.LOCK_TIME): who acts on it has
