@@ -242,3 +242,16 @@ def test_one_at_a_time_though_operators_die_and_two_are_at_work(cel: Evaluator, 
             told.run(until=lambda line=line: line.all_ended)
             assert sorted(line.began) == sorted([KEY.name, "aa", "zz", "second"])
             assert told.deaths == 1
+
+
+def test_a_child_run_of_a_suspended_workflow_waits_and_goes_on(cel: Evaluator) -> None:
+    parent, child = spec(task("call", workflow={"name": "below"})), spec(task("a"), suspend=True)
+    with story(parent, cel, workflows={"below": child}) as told:
+        told.operator()
+        told.quiet(60)
+        (name,) = [name for name in names(told) if name != KEY.name]
+        assert told.status_of(name).reason is Reason.SUSPENDED
+
+        told.cluster.store.patch(WORKFLOWS, KEY.namespace, "below", {"spec": {"suspend": None}})
+
+        assert told.run().phase is RunPhase.SUCCEEDED

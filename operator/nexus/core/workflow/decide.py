@@ -66,7 +66,7 @@ def decide_workflow(facts: WorkflowFacts, verdict: Verdict | None, now: datetime
     if verdict is not None:
         status = status.model_copy(update=_judged(recorded, verdict, facts.generation, now))
     status = status.model_copy(update=_scheduled(status, planned.schedules, facts.generation, now))
-    waiting = [run for run in live if run.waits and not run.child]
+    waiting = [run for run in live if run.waits]
     wakes = [*planned.wakes, *([pruned.next_at] if pruned.next_at is not None else [])]
     return WorkflowPlan(
         status,
