@@ -57,7 +57,7 @@ def started(space: Space, operator: OperatorProcess) -> None:
     for name, (tasks, _) in INVALID.items():
         space.workflow(name, *tasks, params=PARAMS)
         space.run_of(name, f"of-{name}", {"day": "2026-01-01"})
-    space.workflow("valid", container("a"), params=PARAMS)
+    space.workflow("valid", container("a"), params=PARAMS, history={"failed": 10})
     space.workflow("comes-later", container("a"))
     for name, params in {
         "wrong-type": {"day": "2026-01-01", "count": "many"},

@@ -14,7 +14,7 @@ from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger
 from nexus.core.expressions import Evaluator
 from nexus.core.workflow.facts import RunPolicy, Sibling
-from nexus.core.workflow.history import BACKFILL_PATIENCE, LOCK_TIME, Prune, Revision, outdated, prune
+from nexus.core.workflow.history import BACKFILL_PATIENCE, LOCK_TIME, SEEN_TIME, Prune, Revision, outdated, prune
 
 NOW = at(10_000)
 POLICY = RunPolicy(succeeded=2, failed=1)
@@ -73,12 +73,20 @@ def test_a_stay_ends_with_its_time() -> None:
 
 
 def test_the_run_of_a_tick_stays_while_somebody_may_be_about_to_make_it() -> None:
-    policy = RunPolicy(succeeded=0)
+    policy = RunPolicy(ttl_seconds=0)
     runs = [over("tick", 5, **TICK), over("by-hand", 5)]
     free = START + LOCK_TIME
 
     assert prune(runs, policy, at(6)) == Prune((runs[1],), free)
     assert prune(runs[:1], policy, free) == Prune((runs[0],))
+
+
+def test_a_run_stays_long_enough_for_those_who_wait_for_its_end() -> None:
+    runs, free = [over("a", 5)], at(5) + SEEN_TIME
+
+    assert prune(runs, RunPolicy(succeeded=0), at(6)) == Prune((), free)
+    assert prune(runs, RunPolicy(succeeded=0), free) == Prune((runs[0],))
+    assert prune(runs, RunPolicy(succeeded=0, ttl_seconds=10), at(15)) == Prune((runs[0],))
 
 
 def test_a_backfill_that_nobody_goes_on_with_is_given_up() -> None:
@@ -104,7 +112,7 @@ def again(told: Story, name: str) -> None:
     """One run after the other, as an hourly schedule would."""
     told.cluster.add(WORKFLOW_RUNS, {"metadata": {"name": name}, "spec": {"workflowRef": {"name": "sales"}}})
     told.run(until=lambda: told.cluster.find(WORKFLOW_RUNS, KEY.namespace, name) is None or ended(told, name))
-    told.quiet(60)
+    told.quiet(180)
 
 
 def ended(told: Story, name: str) -> bool:

@@ -178,9 +178,9 @@ class WorkflowStatus(Model):
     task_count: Annotated[int, Field(ge=0)] | None = None
     """How many tasks the definition has."""
     active: Annotated[list[ActiveRun], Field(max_length=10)] | None = None
-    """Runs that have not ended, the oldest ten of them."""
+    """Runs that have not ended, the oldest ten of them; of a Workflow with schedules."""
     active_count: Annotated[int, Field(ge=0)] | None = None
-    """How many runs have not ended."""
+    """How many runs have not ended; of a Workflow with schedules."""
     schedules: Annotated[list[ScheduleStatus], Field(max_length=50)] | None = None
     """Where each schedule stands."""
     last_schedule_time: Time | None = None

@@ -62,7 +62,8 @@ def decide_workflow(facts: WorkflowFacts, verdict: Verdict | None, now: datetime
         return WorkflowPlan(recorded, planned.confirm, () if planned.confirm else tuple(planned.creates))
     live = sorted((run for run in facts.runs if not run.ended), key=lambda run: run.place)
     pruned = prune(facts.runs, facts.policy, now)
-    status = recorded.model_copy(update=_active(live))
+    # Of Workflows with schedules only: of the others, whose runs people make and list, it would be two writes a run.
+    status = recorded.model_copy(update=_active(live) if facts.schedules else {"active": None, "active_count": None})
     if verdict is not None:
         status = status.model_copy(update=_judged(recorded, verdict, facts.generation, now))
     status = status.model_copy(update=_scheduled(status, planned.schedules, facts.generation, now))

@@ -18,6 +18,8 @@ from nexus.core.workflow.facts import RunPolicy, Sibling
 # The name of a tick's run is the lock on the tick. An operator that looked before another one made the run, and is
 # slow, may still be about to make it: longer than any call may take, the run stays as the answer to that.
 LOCK_TIME = timedelta(minutes=2)
+# Who waits for a run, as `nexus run --watch` and `kubectl wait` do, is to see how it ended before `history` takes it.
+SEEN_TIME = timedelta(minutes=2)
 # A backfill that nobody has gone on with for so long counts as given up.
 BACKFILL_PATIENCE = timedelta(days=7)
 
@@ -50,12 +52,14 @@ def prune(runs: Iterable[Sibling], policy: RunPolicy, now: datetime) -> Prune:
             continue
         succeeded = run.phase is RunPhase.SUCCEEDED
         kept[run.trigger, succeeded] += 1
+        stays = []
         if kept[run.trigger, succeeded] > (policy.succeeded if succeeded else policy.failed):
-            leaves = _ended_at(run)[0]
-        elif policy.ttl_seconds is not None:
-            leaves = _ended_at(run)[0] + timedelta(seconds=policy.ttl_seconds)
-        else:
+            stays.append(SEEN_TIME)
+        if policy.ttl_seconds is not None:
+            stays.append(timedelta(seconds=policy.ttl_seconds))
+        if not stays:
             continue
+        leaves = _ended_at(run)[0] + min(stays)
         if run.trigger in (Trigger.SCHEDULE, Trigger.BACKFILL):
             leaves = max(leaves, run.created_at + LOCK_TIME)
         due.append((leaves, run))
