@@ -156,6 +156,9 @@ LIVE, DONE, AGAIN = job("t", pod()), job("t", pod(ended(0))), job("t", pod(ended
         (TaskPhase.SUCCEEDED, DONE, False),
         (TaskPhase.SUCCEEDED, AGAIN, True),
         (TaskPhase.SUCCEEDED, job("t", pod(ended(0)), complete=True), False),
+        (TaskPhase.SUCCEEDED, job("t", pod(ended(0)), suspended=True), True),
+        (TaskPhase.SUCCEEDED, job("t", suspended=True), True),
+        (TaskPhase.RUNNING, job("t", suspended=True), False),
     ],
 )
 def test_which_jobs_are_deleted(phase: TaskPhase, fact: JobFact, stopped: bool) -> None:

@@ -68,8 +68,8 @@ def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str, *, 
 def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ...]]) -> tuple[StopJob, ...]:
     """Jobs that still run, or may, though their task has ended.
 
-    Of a success only a Job that shows a live pod again (its node was lost after the container had ended) is one:
-    the others finish by themselves within seconds.
+    Of a success only a Job that shows a live pod again (its node was lost after the container had ended) is one, or
+    that somebody holds back (let go, it would make another pod): the others finish by themselves within seconds.
     """
     stops = []
     for task in tasks:
@@ -78,6 +78,6 @@ def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ..
         for job in jobs.get(task.name, ()):
             current = task.phase is TaskPhase.SUCCEEDED and task.job is not None and task.job.name == job.name
             idle = current and not any(pod.live for pod in job.pods) if job.items is None else is_idle(job)
-            if not (job.finished or job.deleting or idle):
+            if not (job.finished or job.deleting) and (job.suspended or not idle):
                 stops.append(StopJob(task.name, job.name, job.uid))
     return tuple(stops)
