@@ -31,6 +31,7 @@ def pytest_report_header() -> str:
     return f"state machine: NEXUS_SEED={os.environ['NEXUS_SEED']}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """There is one cluster: where tests are spread over processes, those that need it stay in one of them."""
     for item in items:
