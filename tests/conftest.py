@@ -4,10 +4,12 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from tests.cluster_session import kubeconfig
+from xdist.scheduler import LoadScopeScheduling
 
 from nexus.adapters.cel.pool import CelEvaluator
 
@@ -31,12 +33,16 @@ def pytest_report_header() -> str:
     return f"state machine: NEXUS_SEED={os.environ['NEXUS_SEED']}"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """There is one cluster: where tests are spread over processes, those that need it stay in one of them."""
-    for item in items:
-        if item.get_closest_marker("cluster") is not None:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+class TwoRooms(LoadScopeScheduling):  # type: ignore[misc]
+    """There is one cluster: what may need it stays, in its order, in one process, and the others share all else."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "cluster" if nodeid.startswith(("tests/e2e/", "tests/contract/")) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoRooms:
+    """How pytest-xdist spreads the tests: its loadgroup cannot name groups to pytest 9.2."""
+    return TwoRooms(config, log)
 
 
 @pytest.fixture(scope="session")
