@@ -60,8 +60,14 @@ calls = st.fixed_dictionaries(
     optional={"timeoutSeconds": st.just(3), "retry": st.just({"limit": 1, "delaySeconds": 3})},
 )
 fan_outs = st.fixed_dictionaries(
-    {"items": st.lists(st.sampled_from([1, "eu", None]), max_size=4)},
-    optional={"parallelism": st.integers(1, 3), "maxFailedItems": st.integers(0, 2)},
+    {
+        "forEach": st.fixed_dictionaries(
+            {"items": st.lists(st.sampled_from([1, "eu", None]), max_size=4)},
+            optional={"parallelism": st.integers(1, 3), "maxFailedItems": st.integers(0, 2)},
+        )
+    },
+    # Only numbers have a value for it.
+    optional={"env": st.just([{"name": "NEXT", "value": "${{ item + 1 }}"}])},
 )
 
 
@@ -101,7 +107,7 @@ def dags(draw: st.DrawFn, *, timed: bool, names: Sequence[str] = NAMES, least: i
             tasks.append(task(name, *depends_on, **fields, **draw(calls)))
             continue
         if draw(st.integers(0, 4)) == 0:
-            fields["forEach"] = draw(fan_outs)
+            fields |= draw(fan_outs)
         if draw(st.booleans()):
             fields["retry"] = draw(retries)
         if "forEach" not in fields and draw(st.integers(0, 4)) == 0:
@@ -155,8 +161,10 @@ def holds(subject: Story, case: Case) -> None:
         if entry.approval is not None or entry.wait is not None or entry.workflow is not None:
             continue
         if entry.name not in made:
-            empty = entry.for_each is not None and entry.for_each.items == []
-            assert phases[entry.name] is not TaskPhase.SUCCEEDED or empty
+            # Items that have no value for `env` fail unstarted, and all of them may.
+            items = entry.for_each.items if entry.for_each is not None else [1]
+            idle = not [item for item in items if entry.env is None or isinstance(item, int)]
+            assert phases[entry.name] is not TaskPhase.SUCCEEDED or idle
             assert phases[entry.name] is not TaskPhase.CANCELLED
             continue
         rule = entry.trigger_rule or TriggerRule.ALL_SUCCEEDED

@@ -744,3 +744,17 @@ def test_two_operators_at_once_make_one_child_an_item(cel: Evaluator) -> None:
         subject.operator()
         subject.run()
         assert_many_are_well(subject)
+
+
+def test_an_item_whose_params_cannot_be_rendered_fails_alone(cel: Evaluator) -> None:
+    call = {"name": "price", "params": {"n": "${{ item.n }}"}}
+    items = [{"n": 1}, {}, {"n": 3}]
+    definition = spec(task("fan", workflow=call, forEach={"items": items, "maxFailedItems": 1}))
+    with story(definition, cel, workflows={"price": price()}) as subject:
+        script(subject)
+        subject.operator()
+        subject.run()
+    found = entry(subject, "fan")
+    assert (found.phase, len(subject.witness.children)) == ("Succeeded", 2)
+    assert found.items is not None
+    assert [(one.index, one.reason.value) for one in found.items.failures or ()] == [(1, "ExpressionError")]

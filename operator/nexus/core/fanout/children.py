@@ -6,7 +6,7 @@ other fan-outs do, so that the status needs no entry for an item.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexus.api.reasons import RunPhase
@@ -21,9 +21,9 @@ from nexus.core.plan import StartChild
 from nexus.core.scope import Item
 
 
-def take(board: Board, node: Node, total: int) -> Tally:
-    """The tally of a fan-out over child runs. Notes on the board which of them are past their time, and when others
-    will be."""
+def take(board: Board, node: Node, total: int, refused: Mapping[int, Failed]) -> Tally:
+    """The tally of a fan-out over child runs; `refused` are the items on record as failed. Notes on the board which
+    children are past their time, and when others will be."""
     by_index: dict[int, list[ChildFact]] = {}
     for child in board.facts.children.get(node.name, ()):
         if child.index is not None:
@@ -35,6 +35,8 @@ def take(board: Board, node: Node, total: int) -> Tally:
         board.abandoned.update(child.name for child in children[:-1])
         if stored is not None and index < len(stored.items) and stored.items[index] is not None:
             tally.done[index] = None
+        elif not children and index in refused:
+            tally.failed[index] = refused[index]
         elif not children:
             # Also where somebody deleted it: nothing tells that from one that was never made.
             tally.due[index] = Due(1, None)

@@ -47,7 +47,7 @@ def tally_of(board: Board, node: Node) -> Tally | None:
     jobs = board.facts.jobs.get(node.name, ())
     total = status.items.total if status.items else next((job.items for job in jobs if job.items is not None), 0)
     if node.type == "workflow":
-        board.tallies[node.name] = take_children(board, node, total)
+        board.tallies[node.name] = take_children(board, node, total, _on_record(status.items))
         return board.tallies[node.name]
     known = Evidence(
         node=node,
@@ -58,6 +58,7 @@ def tally_of(board: Board, node: Node) -> Tally | None:
         listed=board.facts.listed,
         frames=board.facts.frames,
         whose=f"{board.facts.run.uid}/{node.name}",
+        refused=_on_record(status.items),
     )
     tally = take(known)
     board.tallies[node.name] = tally
@@ -69,6 +70,18 @@ def tally_of(board: Board, node: Node) -> Tally | None:
             board.reads += [ListPods(node.name, uid) for uid in sorted(tally.unproven)]
         return None
     return tally
+
+
+def _on_record(items: ItemsStatus | None) -> dict[int, Failed]:
+    """The failed items that the status names, and why where it tells."""
+    if items is None or items.failed_indexes is None:
+        return {}
+    told = {
+        failure.index: Failed(failure.reason, failure.message or "", failure.exit_code, final=True)
+        for failure in items.failures or ()
+    }
+    unknown = Failed(Reason.EXPRESSION_ERROR, "its own values cannot be rendered", final=True)
+    return {index: told.get(index, unknown) for index in indexes.shown(items.failed_indexes)}
 
 
 def _stored(board: Board, node: Node) -> Items | None:
@@ -210,6 +223,16 @@ def _placed(board: Board, node: Node, items: Items, text: str, size: int) -> dic
         version = stored.version if stored is not None else None
         board.stores.append(StoreItems(node.name, config_map(board, node), text, version))
     return {"output": None, "output_ref": OutputRef(config_map=config_map(board, node), size=size)}
+
+
+def note_failed(board: Board, node: Node, tally: Tally) -> bool:
+    """Put items that failed before they were started on record; returns whether there was room for all of them."""
+    before = board.tasks[node.name].items
+    assert before is not None
+    # Of the others what is stored counts: they are to be stored in their time.
+    noted = _numbers(board, node, tally).model_copy(update={"succeeded": before.succeeded})
+    board.move(node.name, items=noted)
+    return not (noted.failed_indexes or "").endswith(indexes.CUT)
 
 
 def _numbers(board: Board, node: Node, tally: Tally, checkpoint_time: datetime | None = None) -> ItemsStatus:

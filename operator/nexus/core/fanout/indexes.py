@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+CUT = "…"
+
 
 @lru_cache(maxsize=1_024)
 def parse(text: str) -> frozenset[int]:
@@ -16,6 +18,11 @@ def parse(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
+def shown(text: str) -> frozenset[int]:
+    """The indexes that are left in a text that `text` may have cut."""
+    return parse(text.removesuffix(CUT).removesuffix(","))
+
+
 def text(indexes: Iterable[int], limit: int = 1_000) -> str:
     """The notation for some indexes, cut with … after `limit` characters."""
     parts: list[str] = []
@@ -25,7 +32,7 @@ def text(indexes: Iterable[int], limit: int = 1_000) -> str:
         part = str(first) if first == last else f"{first}{',' if last == first + 1 else '-'}{last}"
         room -= len(part) + 1
         if room < 0:
-            parts.append("…")
+            parts.append(CUT)
             break
         parts.append(part)
     return ",".join(parts)

@@ -12,13 +12,14 @@ from nexus.api.run import JobRef
 from nexus.core.board import Board, Unread
 from nexus.core.child_run import too_deep
 from nexus.core.definition import Node
+from nexus.core.evidence import Failed
 from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.fanout import payload
 from nexus.core.fanout.children import start_of
-from nexus.core.fanout.collect import close
+from nexus.core.fanout.collect import close, note_failed
 from nexus.core.fanout.items import ItemsInvalid, resolve
 from nexus.core.fanout.mechanism import is_indexed
-from nexus.core.fanout.observe import max_failed
+from nexus.core.fanout.observe import conclude, max_failed, stops_early
 from nexus.core.fanout.tally import Due, Tally
 from nexus.core.launch import refused, remaining
 from nexus.core.names import item_child_name, item_job_name, job_name
@@ -42,11 +43,16 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
         _nothing_to_do(board, node)
         return
     before = board.tasks[node.name]
-    if is_indexed(node, board.facts.native_backoff):
-        started = _launch_whole(board, node, slots, items)
-    else:
-        started = _launch_items(board, node, slots, items, {index: Due(1, None) for index in range(len(items))})
+    tally = Tally(len(items), due={index: Due(1, None) for index in range(len(items))})
+    try:
+        indexed = is_indexed(node, board.facts.native_backoff)
+        started = (_launch_whole if indexed else _launch_items)(board, node, slots, items, tally)
+    except payload.ItemUnrendered:
+        # One Indexed Job runs all its items or none.
+        started = _launch_items(board, node, slots, items, tally)
     if not started:
+        if not (tally.due or board.tasks[node.name].phase.ended):
+            _all_failed(board, node, tally)
         return
     board.planned[node.name] = before
     board.move(
@@ -58,6 +64,8 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
         start_time=board.now,
         items=ItemsStatus(total=len(items)),
     )
+    if tally.failed:
+        _note(board, node, tally)
 
 
 def proceed(board: Board, node: Node, slots: Slots) -> None:
@@ -71,7 +79,10 @@ def proceed(board: Board, node: Node, slots: Slots) -> None:
     if now and not held_back(board, node):
         items = _items(board, node)
         if items is not None:
-            _launch_items(board, node, slots, items, dict(sorted(now.items())[:room]))
+            failed = len(tally.failed)
+            _launch_items(board, node, slots, items, tally, dict(sorted(now.items())))
+            if len(tally.failed) > failed and not board.tasks[node.name].phase.ended:
+                _note(board, node, tally)
     elif not now and not board.facts.run.suspended:
         _raise(board, node, slots, tally)
 
@@ -83,6 +94,28 @@ def _room(board: Board, node: Node, slots: Slots, tally: Tally) -> int:
         assert node.task.for_each is not None
         return (node.task.for_each.parallelism or board.definition.max_parallel_tasks) - len(tally.running)
     return min(slots.free, _parallelism(node, tally.total) - tally.held)
+
+
+def _note(board: Board, node: Node, tally: Tally) -> None:
+    """Items failed that were never started. They are put on record, and only what is on record ends the task: how many
+    are found depends on the slots there are, and a decision that ends the task may have to be made once more, by an
+    operator that finds fewer."""
+    noted = note_failed(board, node, tally)
+    if stops_early(board, node, tally):
+        _drop_starts(board, node)
+    if noted:
+        board.wakes.append(board.now)
+    elif tally.over or stops_early(board, node, tally):
+        # More than the record has room for are found again each time.
+        board.tallies[node.name] = tally
+        conclude(board, node, tally)
+
+
+def _all_failed(board: Board, node: Node, tally: Tally) -> None:
+    """No item can be started, however many slots there are."""
+    board.tallies[node.name] = tally
+    board.move(node.name, start_time=board.now, items=ItemsStatus(total=tally.total))
+    conclude(board, node, tally)
 
 
 def _nothing_to_do(board: Board, node: Node) -> None:
@@ -112,7 +145,8 @@ def _parallelism(node: Node, total: int) -> int:
     return min(node.task.for_each.parallelism or total, total)
 
 
-def _launch_whole(board: Board, node: Node, slots: Slots, items: list[Any]) -> bool:
+def _launch_whole(board: Board, node: Node, slots: Slots, items: list[Any], _: Tally) -> bool:
+    """Whether the Indexed Job is on its way. Raises ItemUnrendered."""
     run = board.facts.run
     name = job_name(run.name, run.uid, node.name, 1)
     if refused(board, node.name, name):
@@ -140,16 +174,21 @@ def _launch_whole(board: Board, node: Node, slots: Slots, items: list[Any]) -> b
     return True
 
 
-def _launch_items(board: Board, node: Node, slots: Slots, items: list[Any], due: dict[int, Due]) -> bool:
-    """Whether any Job, or child run, is on its way, be it planned or refused for now."""
+def _launch_items(
+    board: Board, node: Node, slots: Slots, items: list[Any], tally: Tally, due: dict[int, Due] | None = None
+) -> bool:
+    """Whether any Job, or child run, is planned, of as many of the items that are due (all, where it is not said which)
+    as there is room for. Items whose own values cannot be rendered are moved to the failed ones, and take no room."""
     run, status = board.facts.run, board.tasks[node.name]
     children = node.type == "workflow"
-    room = _room(board, node, slots, Tally(len(items)))
-    started = False
-    for index, attempt in list(due.items())[:room]:
+    room = _room(board, node, slots, tally)
+    started = 0
+    for index, attempt in list((tally.due if due is None else due).items()):
+        if started and started >= room:
+            break
         name = (item_child_name if children else item_job_name)(run.name, run.uid, node.name, index, attempt.ordinal)
         if refused(board, node.name, name):
-            return started
+            return started > 0
         start: Start
         try:
             if children:
@@ -158,15 +197,32 @@ def _launch_items(board: Board, node: Node, slots: Slots, items: list[Any], due:
                 began = status.start_time or board.now
                 start = _start_of(board, node, name, Item(index, items[index]), attempt.ordinal, len(items), began)
         except _IMPOSSIBLE as error:
-            _end(board, node, error)
-            return False
+            to_blame = _to_blame(board, node, error, attempt)
+            if to_blame is not None:
+                _end(board, node, to_blame)
+                return False
+            del tally.due[index]
+            tally.failed[index] = Failed(Reason.EXPRESSION_ERROR, str(error), final=True)
+            continue
         if not board.may_start:
             board.wakes.append(board.now)
-            return started
+        if not board.may_start or started >= room:
+            break
         board.starts.append(start)
         slots.free -= 0 if children else 1
-        started = True
-    return started
+        started += 1
+    return started > 0
+
+
+def _to_blame(board: Board, node: Node, error: Exception, attempt: Due) -> Exception | None:
+    """What keeps all items from being rendered, None where it is the one item's own values. Those of one that ran
+    before could be had: what they were made of is gone."""
+    if attempt.ordinal > 1 or not isinstance(error, ExpressionError | TemplateError):
+        return error
+    try:
+        return payload.shared_fault(board, node)
+    except Unread as unread:
+        return unread
 
 
 def _start_of(board: Board, node: Node, name: str, item: Item, ordinal: int, total: int, began: datetime) -> StartTask:
@@ -178,7 +234,7 @@ def _end(board: Board, node: Node, error: Exception) -> None:
     """Items or a payload that cannot be had end the task; those that wait for a read do not."""
     if isinstance(error, Unread):
         return
-    board.starts[:] = [start for start in board.starts if start.task != node.name]
+    _drop_starts(board, node)
     reason, message = Reason.EXPRESSION_ERROR, str(error)
     if isinstance(error, PayloadError | ItemsInvalid):
         reason, message = error.reason, error.message
@@ -186,6 +242,10 @@ def _end(board: Board, node: Node, error: Exception) -> None:
         board.end(node.name, TaskPhase.FAILED, reason, message)
     else:
         close(board, node, TaskPhase.FAILED, reason, message)
+
+
+def _drop_starts(board: Board, node: Node) -> None:
+    board.starts[:] = [start for start in board.starts if start.task != node.name]
 
 
 def _common(board: Board, node: Node, name: str, rendered: Payload, total: int, started_at: datetime) -> dict[str, Any]:

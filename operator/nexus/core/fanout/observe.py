@@ -32,8 +32,8 @@ def observe(board: Board, node: Node) -> None:
     _record_job(board, node, tally)
     if _is_late(board, node, tally) or _cannot_start(board, node, tally):
         return
-    if tally.over or _stops_early(board, node, tally):
-        _conclude(board, node, tally)
+    if tally.over or stops_early(board, node, tally):
+        conclude(board, node, tally)
     else:
         checkpoint(board, node, tally)
 
@@ -116,11 +116,13 @@ def _say(board: Board, node: Node, waiting: Waiting | None) -> None:
     board.wait(node.name, waiting.reason, message)
 
 
-def _stops_early(board: Board, node: Node, tally: Tally) -> bool:
+def stops_early(board: Board, node: Node, tally: Tally) -> bool:
+    """Whether FailFast does not wait for the remaining items."""
     return board.definition.fail_fast and len(tally.failed) > max_failed(node)
 
 
-def _conclude(board: Board, node: Node, tally: Tally) -> None:
+def conclude(board: Board, node: Node, tally: Tally) -> None:
+    """End a fan-out as its items did."""
     items = gather(board, node, tally)
     if items is None:
         return

@@ -14,14 +14,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from nexus.core import fields
 from nexus.core.board import Board
 from nexus.core.definition import Node
-from nexus.core.expressions import Expression, as_text
+from nexus.core.expressions import Expression, ExpressionError, TemplateError, as_text
 from nexus.core.fanout.mechanism import uses_item
 from nexus.core.launch import context_of
 from nexus.core.outputs import dump
 from nexus.core.payload import build, check_item_text, check_total, task_values
 from nexus.core.plan import Payload
+from nexus.core.problem import Path
 from nexus.core.render import Renderer
 from nexus.core.scope import Item
 
@@ -82,13 +84,36 @@ class _PerItem(Renderer):
 _ABSENT = object()
 
 
+class ItemUnrendered(Exception):
+    """An item's own values cannot be rendered."""
+
+
 def for_item(board: Board, node: Node, item: Item) -> Payload:
     """The payload of one item's own Job. Raises Unread, ExpressionError, TemplateError, PayloadError."""
     return build(node, board.renderer(node, item), context_of(board, node, item))
 
 
+def shared_fault(board: Board, node: Node) -> ExpressionError | TemplateError | None:
+    """Why no item can be rendered: an expression that does not name it fails for all of them. Raises Unread."""
+    renderer = board.renderer(node)
+    for path, text in fields.templated(node.task):
+        if not uses_item(text):
+            try:
+                renderer.text(text, _where(node, path))
+            except (ExpressionError, TemplateError) as error:
+                return error
+    return None
+
+
+def _where(node: Node, path: Path) -> str:
+    if path[0] == "env":
+        return f"env {(node.task.env or [])[int(path[1])].name}"
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
 def for_all(board: Board, node: Node, items: list[Any]) -> Payload:
-    """The payload of the Indexed Job. Raises Unread, ExpressionError, TemplateError, PayloadError."""
+    """The payload of the Indexed Job. Raises Unread, ExpressionError, TemplateError, PayloadError, and ItemUnrendered
+    where one item is to blame."""
     shared = board.renderer(node)
     renderer = _Shared.like(shared)
     payload = build(node, renderer, context_of(board, node))
@@ -112,7 +137,10 @@ def _value_lines(board: Board, node: Node, items: list[Any], holes: list[tuple[P
     item = Item(0, None)
     renderer = _PerItem.like(board.renderer(node, item))
     for item.index, item.value in enumerate(items):
-        values = [_value(renderer, hole) for _, hole in holes]
+        try:
+            values = [_value(renderer, hole) for _, hole in holes]
+        except (ExpressionError, TemplateError) as error:
+            raise ItemUnrendered from error
         yield f"{dump(item.value)}\t{dump(values) if holes else ''}"
 
 

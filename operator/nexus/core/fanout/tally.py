@@ -75,6 +75,9 @@ class Evidence:
     listed: frozenset[str]
     frames: Mapping[str, str | None]
     whose: str = ""
+    refused: Mapping[int, Failed] = field(default_factory=dict)
+    """Items that are on record as failed: those that never had a Job, since their own values cannot be had, are known
+    from there alone."""
 
 
 def take(known: Evidence) -> Tally:
@@ -100,6 +103,8 @@ def take(known: Evidence) -> Tally:
         elif known.recorded is not None:
             gone = Failed(Reason.JOB_DELETED, f"the Job {known.recorded} was deleted")
             _again(tally, known, index, gone, 1, 2)
+        elif index in known.refused:
+            tally.failed[index] = known.refused[index]
         else:
             tally.due[index] = Due(1, None)
     if whole is not None and not whole.finished:
