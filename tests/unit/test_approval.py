@@ -42,6 +42,13 @@ def test_it_waits_for_a_person_and_shows_the_command(cel: Evaluator) -> None:
     assert (entry.phase, entry.reason, entry.start_time) == ("Running", Reason.AWAITING_APPROVAL, START)
     assert entry.message == "waits for a person: nexus approve sales-x7k2p release [--reject]: Load 1200 rows?"
     assert (plan.starts, plan.wake_at) == ((), None)
+    assert plan.status is not None
+    assert (plan.status.phase, plan.status.reason) == ("Running", Reason.AWAITING_APPROVAL)
+    assert plan.status.message == f"task release: {entry.message}"
+    told = [event.message for event in plan.events if event.reason == "ApprovalRequested"]
+    assert told == [f"task release {entry.message}"]
+    again = decide(subject, facts(succeeded("count", '{"rows":1200}'), status=plan.status), at(5), cel)
+    assert (again.status, again.events) == (plan.status, ())
 
 
 @pytest.mark.parametrize(
@@ -84,6 +91,10 @@ def test_a_decision_ends_it_whenever_it_came(
     assert states(plan.status) == then
     entry = entry_of(plan.status, "release")
     assert (entry.message, entry.output) == (message, output)
+    asked = entry.reason is Reason.AWAITING_APPROVAL
+    assert plan.status is not None
+    assert (plan.status.reason is Reason.AWAITING_APPROVAL) is asked
+    assert ("ApprovalRequested" in [event.reason for event in plan.events]) is (asked and early)
     again = decide(release(), facts(status=plan.status, run=decided(given)), at(8), cel)
     assert entry_of(again.status, "release") == entry
 

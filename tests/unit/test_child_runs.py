@@ -758,3 +758,22 @@ def test_an_item_whose_params_cannot_be_rendered_fails_alone(cel: Evaluator) -> 
     assert (found.phase, len(subject.witness.children)) == ("Succeeded", 2)
     assert found.items is not None
     assert [(one.index, one.reason.value) for one in found.items.failures or ()] == [(1, "ExpressionError")]
+
+
+@pytest.mark.parametrize("for_each", [{}, {"forEach": {"items": [1]}}])
+def test_a_child_run_that_waits_for_a_person_shows_in_its_parent(cel: Evaluator, for_each: dict[str, Any]) -> None:
+    definition = spec(task("call", workflow={"name": "release"}, **for_each))
+    release = spec(task("ask", approval={"message": "Go?"}))
+    with story(definition, cel, workflows={"release": release}) as subject:
+        subject.operator()
+        subject.quiet(5)
+        name = child_name(subject)
+        words = f"child run {name}: task ask: waits for a person: nexus approve {name} ask [--reject]: Go?"
+        words = f"item 0: {words}" if for_each else words
+        found = entry(subject, "call")
+        assert (found.phase, found.reason, found.message) == ("Running", "AwaitingApproval", words)
+        assert (subject.status.reason, subject.status.message) == ("AwaitingApproval", f"task call: {words}")
+        change = {"spec": {"approvals": [{"task": "ask", "decision": "Approved", "by": "ann"}]}}
+        subject.cluster.store.change(WORKFLOW_RUNS, KEY.namespace, name, lambda run: run["spec"].update(change["spec"]))
+        status = subject.run()
+    assert (status.phase, status.reason, entry(subject, "call").phase) == ("Succeeded", None, "Succeeded")

@@ -15,12 +15,12 @@ from nexus.adapters.kube.api import (
     NotFound,
     Object,
 )
-from nexus.api.reasons import Reason
 from nexus.api.run import Approval, Cancel, Decision, TaskStatus
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.follow import has_ended, status_of
 from nexus.cli.words import why
+from nexus.core.approval import asks, command
 
 # The operator writes the status of a run that is under way again and again, and each write is a conflict.
 _TRIES = 20
@@ -100,7 +100,13 @@ def _waiting(run: Object, name: str) -> None:
     of_run = f"run {run['metadata']['name']}"
     tasks = status_of(run).tasks or []
     task = next((task for task in tasks if task.name == name), None)
-    waiting = [task.name for task in tasks if task.reason is Reason.AWAITING_APPROVAL]
+    waiting = [task.name for task in tasks if asks(task)]
+    below = [words for task in tasks if not asks(task) and (words := command(task)) is not None]
+    if task is None and any(words.endswith(f" {name}") for words in below):
+        words = next(words for words in below if words.endswith(f" {name}"))
+        raise Refused(f"task {name} is one of a child run of {run['metadata']['name']}: {words}")
+    if task is not None and not asks(task) and (words := command(task)):
+        raise Refused(f"task {name} of {of_run} waits for no approval itself, a child run of it does: {words}")
     if task is None:
         close = difflib.get_close_matches(name, waiting or [task.name for task in tasks], n=1)
         hint = f"did you mean {close[0]}?" if close else _known(tasks, waiting)

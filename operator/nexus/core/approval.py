@@ -6,6 +6,7 @@ over: what a person did is never overruled by how late an operator looks.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from nexus.api import run
@@ -15,9 +16,11 @@ from nexus.core.board import Board, Unread
 from nexus.core.definition import Node
 from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.names import job_name
+from nexus.core.plan import RunEvent
 from nexus.core.slots import Slots
 
 _ASKS = " [--reject]: "
+_COMMAND = re.compile(r"nexus approve \S+ [^\s:]+")
 
 
 def question(message: str) -> str:
@@ -25,11 +28,22 @@ def question(message: str) -> str:
     return message.partition(_ASKS)[2]
 
 
+def asks(task: run.TaskStatus) -> bool:
+    """Whether a task waits for a decision of its own, and not for one in a child run."""
+    return task.reason is Reason.AWAITING_APPROVAL and task.child_run is None and task.items is None
+
+
+def command(task: run.TaskStatus) -> str | None:
+    """What to type, where a task waits for a decision, be it in a child run."""
+    found = _COMMAND.search(task.message or "") if task.reason is Reason.AWAITING_APPROVAL else None
+    return found[0] if found else None
+
+
 def launch(board: Board, node: Node, _: Slots) -> None:
     """Begin to wait for the decision."""
     assert node.task.approval is not None
     try:
-        asks = board.renderer(node).text(node.task.approval.message or "", "approval.message")
+        asked = board.renderer(node).text(node.task.approval.message or "", "approval.message")
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
@@ -37,9 +51,12 @@ def launch(board: Board, node: Node, _: Slots) -> None:
         return
     board.move(node.name, phase=TaskPhase.RUNNING, start_time=board.now)
     # What is asked comes last: it may be long, and is cut.
-    words = f"waits for a person: nexus approve {board.facts.run.name} {node.name}{_ASKS}{asks}"
-    board.wait(node.name, Reason.AWAITING_APPROVAL, words if asks else words.removesuffix(": "))
+    words = f"waits for a person: nexus approve {board.facts.run.name} {node.name}{_ASKS}{asked}"
+    words = words if asked else words.removesuffix(": ")
+    board.wait(node.name, Reason.AWAITING_APPROVAL, words)
     observe(board, node)
+    if not board.tasks[node.name].phase.ended:
+        board.events.append(RunEvent("ApprovalRequested", f"task {node.name} {words}"[:1_000], task=node.name))
 
 
 def observe(board: Board, node: Node) -> None:

@@ -15,6 +15,7 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, RunRef, TaskStatus
 from nexus.core import attempts as records
 from nexus.core.board import Board, Unread
+from nexus.core.bounds import cut
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed
 from nexus.core.expressions import ExpressionError, TemplateError
@@ -111,17 +112,24 @@ def _apply(board: Board, node: Node, child: ChildFact) -> None:
         case RunPhase.FAILED | RunPhase.CANCELLED:
             _failed(board, node, failure_of(child))
         case _:
-            suspended = child.phase is RunPhase.SUSPENDED
-            reason = Reason.SUSPENDED if suspended else None
-            message = f"child run {child.name}" + (" is suspended" if suspended else "")
+            reason, words = stands(child)
             board.move(
                 node.name,
                 phase=TaskPhase.RUNNING,
                 reason=reason,
-                message=message,
+                message=cut(f"child run {child.name}{words}", board.message_limit),
                 child_run=RunRef(name=child.name, uid=child.uid),
             )
             _timeout(board, node, child)
+
+
+def stands(child: ChildFact) -> tuple[Reason | None, str]:
+    """What a child that is under way waits for, and the same in words behind its name."""
+    if child.phase is RunPhase.SUSPENDED:
+        return Reason.SUSPENDED, " is suspended"
+    if child.reason is Reason.AWAITING_APPROVAL:
+        return child.reason, f": {child.message}"
+    return None, ""
 
 
 def failure_of(child: ChildFact) -> Failed:

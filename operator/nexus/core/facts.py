@@ -108,6 +108,7 @@ class ChildFact:
     """When an operator first saw it."""
     phase: RunPhase = RunPhase.PENDING
     reason: Reason | None = None
+    """Of one under way, only that it waits for a person."""
     message: str = ""
     outputs: Mapping[str, Any] | None = None
     """What it came to, where that is small."""

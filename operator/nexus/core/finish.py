@@ -48,7 +48,8 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
 
 def _under_way(board: Board, status: WorkflowRunStatus) -> WorkflowRunStatus:
     run = board.facts.run
-    why = board.stopped or ((Reason.SUSPENDED, suspend.WORDS) if run.suspended else (None, None))
+    suspended = (Reason.SUSPENDED, suspend.WORDS) if run.suspended else None
+    why = board.stopped or suspended or _awaits(board) or (None, None)
     if run.suspended != (status.phase is RunPhase.SUSPENDED):
         word = "Suspended" if run.suspended else "Resumed"
         board.events.append(RunEvent(f"Run{word}", f"run {run.name} {word.lower()}"))
@@ -60,6 +61,15 @@ def _under_way(board: Board, status: WorkflowRunStatus) -> WorkflowRunStatus:
             "conditions": suspend.conditions(status.conditions or (), run, board.now) or None,
         }
     )
+
+
+def _awaits(board: Board) -> tuple[Reason, str] | None:
+    """Whom the run waits for, while other tasks may go on: nobody looks for it in the tasks of a run."""
+    asking = [task for task in board.tasks.values() if task.reason is Reason.AWAITING_APPROVAL]
+    if not asking:
+        return None
+    others = f" (and {len(asking) - 1} more)" if len(asking) > 1 else ""
+    return Reason.AWAITING_APPROVAL, f"task {asking[0].name}{others}: {asking[0].message}"[:4_096]
 
 
 def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:

@@ -10,6 +10,7 @@ from nexus.adapters.kube.observe import number
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION
 from nexus.api.fanout import MAX_ITEMS
+from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, Trigger, WorkflowRunStatus
 from nexus.core.facts import ChildFact, RunFact
 from nexus.core.names import (
@@ -73,6 +74,8 @@ def child_fact(
     if LABEL_TASK not in labels or ordinal is None:
         return None
     status = status or WorkflowRunStatus()
+    # Of a run under way they change with every task, and the parent need not look each time.
+    told = status.phase.ended or status.reason is Reason.AWAITING_APPROVAL
     return ChildFact(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -81,9 +84,8 @@ def child_fact(
         created_at=created_at,
         started_at=status.start_time,
         phase=status.phase,
-        # Of a run under way it changes with every task, and the parent need not look each time.
-        reason=status.reason if status.phase.ended else None,
-        message=status.message or "" if status.phase.ended else "",
+        reason=status.reason if told else None,
+        message=status.message or "" if told else "",
         outputs=status.outputs,
         outputs_ref=status.outputs_ref,
         ended_at=status.completion_time,

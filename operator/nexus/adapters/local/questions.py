@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nexus.api.reasons import Reason
 from nexus.api.run import Approval, TaskStatus
+from nexus.core.approval import asks
 
 if TYPE_CHECKING:
     from nexus.adapters.local.place import LocalPlace
@@ -32,7 +32,7 @@ class Questions:
         """Ask what is to be asked now. Raises what asking raised."""
         answered = {approval.task for approval in self._place.run.approvals}
         status = self._place.recorded
-        waiting = [task for task in (status.tasks or () if status else ()) if task.reason is Reason.AWAITING_APPROVAL]
+        waiting = [task for task in (status.tasks or () if status else ()) if asks(task)]
         if self._asking is not None and not self._asking.done():
             if self._task not in {task.name for task in waiting}:
                 self._asking.cancel()  # its end has this looked at again

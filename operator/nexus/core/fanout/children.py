@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nexus.api.reasons import RunPhase
+from nexus.api.reasons import Reason, RunPhase
 from nexus.core.board import Board
-from nexus.core.child_run import failure_of, timeout_of
+from nexus.core.child_run import failure_of, stands, timeout_of
 from nexus.core.definition import Node
-from nexus.core.evidence import Failed
+from nexus.core.evidence import Failed, Waiting
 from nexus.core.facts import ChildFact
 from nexus.core.fanout.tally import Due, Tally
 from nexus.core.names import item_child_name
@@ -52,6 +52,9 @@ def _last(board: Board, node: Node, tally: Tally, index: int, child: ChildFact) 
     failure = _failure(board, node, child)
     if failure is None:
         tally.running.add(index)
+        reason, words = stands(child)
+        if reason is Reason.AWAITING_APPROVAL:
+            tally.waiting.append(Waiting(reason, f"item {index}: child run {child.name}{words}", since=None))
     elif failure.final or not node.retry.allows(child.ordinal, None):
         tally.failed[index] = failure
     else:

@@ -96,8 +96,9 @@ def _cannot_start(board: Board, node: Node, tally: Tally) -> bool:
             return True
         if waiting.since is not None:
             board.wakes.append(waiting.since + limit)
-    # One that is held back says so at any time: nothing of it runs.
-    told = [one for one in tally.waiting if not tally.started or one.reason is Reason.QUEUED]
+    # One that is held back says so at any time: nothing of it runs. So does a child run that waits for a person.
+    at_any_time = (Reason.QUEUED, Reason.AWAITING_APPROVAL)
+    told = [one for one in tally.waiting if not tally.started or one.reason in at_any_time]
     _say(board, node, told[0] if told else None)
     return False
 
@@ -112,7 +113,8 @@ def _say(board: Board, node: Node, waiting: Waiting | None) -> None:
     if waiting.reason is Reason.IMAGE_PULL and status.reason is Reason.IMAGE_PULL:
         # ErrImagePull and ImagePullBackOff take turns; the first message is the one with the cause.
         message = status.message or message
-    board.move(node.name, phase=TaskPhase.PENDING)
+    asks = waiting.reason is Reason.AWAITING_APPROVAL
+    board.move(node.name, phase=TaskPhase.RUNNING if asks else TaskPhase.PENDING)
     board.wait(node.name, waiting.reason, message)
 
 
