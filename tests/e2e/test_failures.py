@@ -51,7 +51,10 @@ def starts() -> list[Object]:
     """Tasks whose container cannot start."""
     missing = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "nowhere", "key": "token"}}}]
     present = [{"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "kube-root-ca.crt", "key": "nokey"}}}]
+    volume = {"volumes": [{"name": "d", "configMap": {"name": "nope"}}]}
+    mounted = {**volume, "volumeMounts": [{"name": "d", "mountPath": "/d"}]}
     return [
+        {**bash("volume", "true", startTimeoutSeconds=20), "pod": mounted},
         {"name": "image", "container": {"image": "nexus/not-there:1"}, "startTimeoutSeconds": 20},
         {"name": "bad-image", "container": {"image": "NOT AN IMAGE"}, "startTimeoutSeconds": 300},
         {**bash("secret", "true", startTimeoutSeconds=20, retry=ONE_RETRY), "env": missing},
@@ -210,6 +213,7 @@ def test_what_cannot_start_fails_in_time_with_its_own_reason(space: Space) -> No
         "secret": "MissingConfig",
         "key": "MissingConfig",
         "from": "MissingConfig",
+        "volume": "MissingConfig",
         "not-found": "CommandNotFound",
         "no-program": "CommandNotFound",
         "directory": "CommandNotFound",
@@ -220,6 +224,7 @@ def test_what_cannot_start_fails_in_time_with_its_own_reason(space: Space) -> No
         "secret": 'secret "nowhere" not found',
         "key": "nokey",
         "from": 'secret "nowhere" not found',
+        "volume": 'configmap "nope" not found',
         "no-program": "no-such-program",
     }.items():
         assert words in task(run, name)["message"], task(run, name)

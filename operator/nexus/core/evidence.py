@@ -75,6 +75,8 @@ NO_COMMAND = ("executable file not found", "no such file or directory", "permiss
 NO_COMMAND_CODES = (126, 127)
 # What Pod Security's admission says of a pod that may run as root.
 ROOT_REFUSED = re.compile(r"violates PodSecurity .*(runAsNonRoot|runAsUser)")
+# What the kubelet says where a volume's ConfigMap, Secret or a key of it is missing.
+NO_CONFIG = re.compile(r"(configmap|secret) \"[^\"]*\" not found|references non-existent (config|secret) key")
 # Killed by SIGKILL, ended by SIGTERM.
 STOPPED = (137, 143)
 
@@ -147,6 +149,9 @@ def liveness(pod: PodFact) -> Active | Waiting:
                 hopeless=True,
             )
         return Waiting(Reason.MISSING_CONFIG, pod.waiting_message, since)
+    if pod.unmounted:
+        missing = NO_CONFIG.search(pod.unmounted) is not None
+        return Waiting(Reason.MISSING_CONFIG if missing else Reason.STARTING, pod.unmounted, since)
     return Waiting(Reason.STARTING, pod.waiting_message or pod.waiting_reason or "the pod is being started", since)
 
 

@@ -39,6 +39,8 @@ class PodFact:
     unschedulable: str = ""
     waiting_reason: str = ""
     waiting_message: str = ""
+    unmounted: str = ""
+    """Why a volume of it cannot be mounted, in the kubelet's words."""
     running: bool = False
     terminated: Terminated | None = None
     deleted_at: datetime | None = None

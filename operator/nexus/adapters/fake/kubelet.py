@@ -18,7 +18,7 @@ from nexus.adapters.fake.jobs import TERMINAL, going, phase
 from nexus.adapters.fake.objects import containers, owners, timestamp
 from nexus.adapters.fake.outcome import Behaviour, Outcome
 from nexus.adapters.fake.store import Store
-from nexus.adapters.kube.api import JOBS, PODS, Object, error_from
+from nexus.adapters.kube.api import EVENTS, JOBS, PODS, Object, error_from
 
 SCHEDULE = 0.02
 """Seconds from a pod's creation to its node."""
@@ -162,7 +162,23 @@ class Kubelet:
 
     def _wait(self, key: _Key) -> None:
         outcome = self._lives[key].outcome
+        if outcome.held == "ContainerCreating":
+            self._say_unmounted(key, outcome.held_message)
+            return
         self._state(key, {"waiting": {"reason": outcome.held, "message": outcome.held_message}})
+
+    def _say_unmounted(self, key: _Key, message: str) -> None:
+        """The pod's status stays as it is (kubelet.go, syncPod: WaitForAttachAndMount)."""
+        metadata = self.store.get(PODS, *key)["metadata"]
+        event = {
+            "metadata": {"generateName": f"{metadata['name']}."},
+            "involvedObject": {"kind": "Pod", **{field: metadata[field] for field in ("namespace", "name", "uid")}},
+            "type": "Warning",
+            "reason": "FailedMount",
+            "message": message,
+            "source": {"component": "kubelet"},
+        }
+        self.store.create(EVENTS, key[0], event)
 
     def _start(self, key: _Key) -> None:
         life, outcome = self._lives[key], self._lives[key].outcome

@@ -27,7 +27,7 @@ class Outcome:
     """Asked to stop it goes on: killed after the grace period with 137. So does any PID 1 without a handler."""
     sigterm_exit_code: int = 143
     """The code with which it obeys SIGTERM, at once. 0 is what graceful servers do."""
-    held: Literal["", "Unschedulable", "ImagePullBackOff", "CreateContainerConfigError"] = ""
+    held: Literal["", "Unschedulable", "ImagePullBackOff", "CreateContainerConfigError", "ContainerCreating"] = ""
     """Why it never starts, where it does not."""
     held_message: str = ""
     disrupted: Literal["", "Evicted", "Drained"] = ""
@@ -62,6 +62,11 @@ class Outcome:
     def config_error(cls, message: str = 'secret "nope" not found') -> Outcome:
         """A Secret, ConfigMap or key is missing, or the image would run as root though runAsNonRoot forbids it."""
         return cls(held="CreateContainerConfigError", held_message=message)
+
+    @classmethod
+    def unmounted(cls, message: str = 'MountVolume.SetUp failed for volume "v" : secret "nope" not found') -> Outcome:
+        """A volume cannot be mounted: the pod shows nothing of it, an Event FailedMount does."""
+        return cls(held="ContainerCreating", held_message=message)
 
     @classmethod
     def evicted(cls, seconds: float = 1.0) -> Outcome:

@@ -224,7 +224,7 @@ class Cache:
         if known is not None and known.terminated is not None and fact.terminated is None:
             return ()  # older news than the answer to a question of ours: no container runs twice
         if known is not None:
-            fact = _asked_first(known, fact)
+            fact = _with_known(known, fact)
         self._joined.pop(job_uid, None)
         if gone:
             # A pod that ended is kept as evidence of how its Job's attempt went, until its run is gone: that the pod
@@ -268,6 +268,13 @@ class Cache:
         if job is not None:
             self._jobs[run_uid][name] = replace(job, pods_refused=why)
             self._joined.pop(job.uid, None)
+
+    def note_unmounted(self, job_uid: str, pod_uid: str, why: str) -> None:
+        """Remember why a volume of a pod cannot be mounted."""
+        pod = self._pods.get(job_uid, {}).get(pod_uid)
+        if pod is not None:
+            self._pods[job_uid][pod_uid] = replace(pod, unmounted=why)
+            self._joined.pop(job_uid, None)
 
     def note_creation(self, run_uid: str, name: str, at: datetime) -> JobFact | None:
         """Remember when we made a Job, by our clock."""
@@ -342,9 +349,11 @@ class Cache:
         return sorted(touched, key=str)
 
 
-def _asked_first(known: PodFact, fact: PodFact) -> PodFact:
-    """The pod with the deletion that counts: one asked for after its container had ended proves nothing against it,
-    and of two the first one stopped it. What was withdrawn once stays so."""
+def _with_known(known: PodFact, fact: PodFact) -> PodFact:
+    """The pod with what its status does not say, and with the deletion that counts: one asked for after its container
+    had ended proves nothing against it, and of two the first one stopped it. What was withdrawn once stays so."""
+    if fact.waiting_reason == known.waiting_reason:
+        fact = replace(fact, unmounted=known.unmounted)
     if known.withdrawn:
         fact = replace(fact, withdrawn=True)
     if known.terminated is not None or known.deleted_at is not None:

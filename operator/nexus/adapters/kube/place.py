@@ -35,6 +35,7 @@ from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
 from nexus.adapters.kube.observe import job_fact, owner_uid
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.podless import PodlessJobs
+from nexus.adapters.kube.unmounted import UnmountedPods
 from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
@@ -102,6 +103,7 @@ class KubePlace:
         self._pod_policy = pod_policy
         self._definitions = Definitions(api, evaluator)
         self._podless = PodlessJobs(api, cache)
+        self._unmounted = UnmountedPods(api, cache)
         self._items = StoredItems(api)
         self._recorder = recorder or Recorder(api)
         self._wake = wake
@@ -121,6 +123,7 @@ class KubePlace:
             view = View(key, self._facts(record, record.status), None, record.status)
             self._cache.compact(record.uid)
             self._podless.forget(record.uid)
+            self._unmounted.forget(record.uid)
             self._items.forget(record.uid)
             return view
         now = self.now()
@@ -138,7 +141,8 @@ class KubePlace:
             status = (status or WorkflowRunStatus()).model_copy(update={"revision": revision})
         await self._confirm_gone(record)
         await self._confirm_pods(record)
-        wake_at = await self._podless.ask(record, now)
+        wakes = [await self._podless.ask(record, now), await self._unmounted.ask(record, now)]
+        wake_at = min((wake for wake in wakes if wake is not None), default=None)
         return View(key, self._facts(record, status), definition, record.status, wake_at)
 
     def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:

@@ -1,0 +1,65 @@
+"""Pods whose volumes cannot be mounted: why, in the words of the kubelet's Events, the only place that says so. The
+pod itself is in ContainerCreating as any that pulls an image."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from nexus.adapters.kube.api import EVENTS, KubeApi
+from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.core.evidence import NO_CONFIG
+from nexus.core.facts import PodFact
+
+# Most containers run a second or two after their pod has a node; a volume that is not there is told in the first.
+UNMOUNTED_AFTER = timedelta(seconds=5)
+ASK_AGAIN_AFTER = timedelta(seconds=10)
+# What the kubelet says of a container until its volumes are mounted and its image is there.
+CREATING = "ContainerCreating"
+
+
+class UnmountedPods:
+    """Asks for the reasons of a run's pods that do not start, all with one LIST and at most every ten seconds."""
+
+    def __init__(self, api: KubeApi, cache: Cache) -> None:
+        self._api = api
+        self._cache = cache
+        self._next: dict[str, datetime] = {}
+
+    async def ask(self, record: RunRecord, now: datetime) -> datetime | None:
+        """Note in the cache what pods wait for; returns when to look again, None where none of them waits."""
+        jobs = [job for jobs in self._cache.jobs(record.uid).values() for job in jobs]
+        waiting = {pod.uid: (job.uid, since) for job in jobs for pod in job.pods if (since := _since(pod)) is not None}
+        if not waiting:
+            self._next.pop(record.uid, None)
+            return None
+        due = max(min(since for _, since in waiting.values()) + UNMOUNTED_AFTER, self._next.get(record.uid, now))
+        if now < due:
+            return due
+        self._next[record.uid] = now + ASK_AGAIN_AFTER
+        reasons = await self._reasons(record.key.namespace)
+        for uid, (job, _) in waiting.items():
+            self._cache.note_unmounted(job, uid, reasons.get(uid, ""))
+        return now + ASK_AGAIN_AFTER
+
+    def forget(self, run_uid: str) -> None:
+        """The run has ended."""
+        self._next.pop(run_uid, None)
+
+    async def _reasons(self, namespace: str) -> dict[str, str]:
+        found = await self._api.list(EVENTS, namespace, field_selector="involvedObject.kind=Pod,reason=FailedMount")
+        reasons: dict[str, str] = {}
+        # A pod may have several. What is missing says most, else the first one stays: a status that went to and fro
+        # between them would be written again and again.
+        for item in sorted(found, key=lambda item: str(item["metadata"].get("name"))):
+            uid, message = str(item["involvedObject"].get("uid")), str(item.get("message") or "")
+            if uid not in reasons or (NO_CONFIG.search(message) and not NO_CONFIG.search(reasons[uid])):
+                reasons[uid] = re.sub(r"/pods/[0-9a-f-]{36}/", "/pods/…/", message)[:900]
+        return reasons
+
+
+def _since(pod: PodFact) -> datetime | None:
+    """Since when a pod has been on a node without starting; None where it has none, or has started."""
+    if not pod.live or pod.running or pod.deleted_at is not None or pod.waiting_reason != CREATING:
+        return None
+    return pod.scheduled_at
