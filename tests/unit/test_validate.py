@@ -203,6 +203,27 @@ def test_when_may_be_of_a_type_that_shows_only_at_run_time(cel: Evaluator) -> No
     assert found(cel, task("a"), task("b", "a", when="${{ tasks.a.output.go }}")) == []
 
 
+@pytest.mark.parametrize(
+    ("for_each", "problem"),
+    [
+        ({"items": "${{ 5 }}"}, "forEach.items: items wants a list, this gives int"),
+        ({"items": "${{ 'abc' }}"}, "forEach.items: items wants a list, this gives string"),
+        ({"items": "${{ params.word }}"}, "forEach.items: items wants a list, this gives string"),
+        ({"matrix": {"a": [1], "b": "${{ {'x': 1} }}"}}, "forEach.matrix.b: b wants a list, this gives map"),
+        ({"items": "${{ params.many }}"}, None),
+        ({"items": "${{ tasks.a.output.list }}"}, None),
+        ({"items": "${{ range(3) }}"}, None),
+        ({"items": ["${{ 5 }}", {"x": "${{ 'abc' }}"}]}, None),
+        ({"matrix": {"a": ["${{ 5 }}"]}}, None),
+    ],
+)
+def test_what_gives_items_is_a_list(cel: Evaluator, for_each: dict[str, Any], problem: str | None) -> None:
+    params = [{"name": "word"}, {"name": "many", "type": "array"}]
+    told = found(cel, task("a"), task("b", "a", forEach=for_each), params=params)
+
+    assert told == ([] if problem is None else [f"task b, {problem}: write a list, or an expression that gives one"])
+
+
 def test_result_sees_the_response_alone(cel: Evaluator) -> None:
     problem = one(cel, task("t", http={"url": "http://h", "result": "${{ params.n }}"}), params=[{"name": "n"}])
 

@@ -36,7 +36,8 @@ def expressions(
         if task.when is not None:
             yield from _when((*path, "when"), task, variables, evaluator, names)
         for field, text in sources:
-            yield from template((*path, *field), text, variables, evaluator, task.name, names)
+            found = list(template((*path, *field), text, variables, evaluator, task.name, names))
+            yield from found or _no_list(path, field, text, task, variables, evaluator)
         if task.for_each is not None:
             variables = {**variables, **ITEM_VARIABLES}
         for field, text in texts:
@@ -62,6 +63,19 @@ def _when(
         yield Problem(
             path, f"when wants true or false, this gives {kind}: compare it with something", task.name, whole.offset
         )
+
+
+def _no_list(
+    path: Path, field: Path, text: str, task: Task, variables: Mapping[str, str], evaluator: Evaluator
+) -> Iterator[Problem]:
+    """A source of items that is known to be no list. Strings within a literal list of items may give anything."""
+    whole = parse(text).whole
+    if whole is None or len(field) > (2 if field[1] == "items" else 3):
+        return
+    kind = evaluator.check(whole.source, {name: variables[name] for name in variables_of(whole)})
+    if kind not in ("list", "dyn"):
+        message = f"{field[-1]} wants a list, this gives {kind}: write a list, or an expression that gives one"
+        yield Problem((*path, *field), message, task.name, whole.offset)
 
 
 def _result(path: Path, task: Task, evaluator: Evaluator) -> Iterator[Problem]:
