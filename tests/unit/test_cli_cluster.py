@@ -55,6 +55,17 @@ def report(fake: FakeCluster, name: str, phase: str, *tasks: Object, **fields: A
     fake.store.change(WORKFLOW_RUNS, "default", name, edit)
 
 
+def test_all_that_is_wrong_with_params_is_told_at_once(fake: FakeCluster) -> None:
+    for given, problems in (
+        (["count=x", "cuont=1"], 2),
+        (["count=1", "count=2"], 1),
+    ):
+        with pytest.raises(Refused) as caught:
+            start(fake, *given)
+        assert len(caught.value.problems) == problems
+    assert fake.objects(WORKFLOW_RUNS) == []
+
+
 def made(fake: FakeCluster) -> Object:
     (body,) = fake.objects(WORKFLOW_RUNS)
     return body

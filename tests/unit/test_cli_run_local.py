@@ -148,6 +148,22 @@ def test_what_is_missing_for_the_run_is_named_all_at_once(tmp_path: Path) -> Non
     assert not started.exists()
 
 
+def test_a_param_that_cannot_be_read_hides_no_other_and_none_is_given_twice(tmp_path: Path) -> None:
+    params = [*COUNTED["params"], {"name": "day"}, {"name": "stage", "enum": ["test"]}, {"name": "all", "default": ""}]
+    file = write(tmp_path, workflow(bash("one"), params=params))
+    given = ["count=x", "stage=prod", "all=a", "all=b", "nosuch=1", "alone"]
+    answer = nexus("run", "-f", file, "--local", *[part for text in given for part in ("-p", text)])
+    refused(answer)
+    assert [line.partition("params.")[2] or line for line in answer.stderr.splitlines()] == [
+        "--param count: 'x' is no integer in JSON: write it as count=3",
+        "--param all: it is given twice: keep one of them",
+        "--param alone: write it as NAME=VALUE",
+        "nosuch: there is no such param: the workflow has count, day, stage, all",
+        "day: no value and no default: give one with --param day=... or in spec.params",
+        'stage: "prod" is none of ["test"]',
+    ]
+
+
 def test_each_problem_is_a_line_with_its_place(tmp_path: Path) -> None:
     text = f"""\
 apiVersion: {API_VERSION}

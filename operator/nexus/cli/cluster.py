@@ -64,9 +64,9 @@ async def run_workflow(
     time = time_of(at, "--at") if at else None
     body = await found(api, WORKFLOWS, namespace, workflow)
     spec = _sound(body)
-    params = given.params(param_texts, spec.params or ())
+    read = given.params(param_texts, spec.params or ())
     as_of = of_time(spec.schedules or (), time) if time else None
-    params = _checked_params(spec, params, namespace, workflow, as_of)
+    params = _checked_params(spec, read, namespace, workflow, as_of)
     made = await api.create(WORKFLOW_RUNS, namespace, _run_of(body, params, as_of))
     name = made["metadata"]["name"]
     if spec.suspend:
@@ -100,17 +100,19 @@ async def schedules_of(api: KubeApi, namespace: str, workflow: str) -> Source:
 
 
 def _checked_params(
-    spec: WorkflowSpec, params: dict[str, Any], namespace: str, workflow: str, as_of: AsOf | None
+    spec: WorkflowSpec, read: given.Params, namespace: str, workflow: str, as_of: AsOf | None
 ) -> dict[str, Any]:
     """The params that the run is given: those of its tick's schedule too, unless they are given by hand."""
-    fact = RunFact(namespace, f"{workflow}-check", "check", datetime.now(UTC), workflow=workflow, params=params)
+    fact = RunFact(namespace, f"{workflow}-check", "check", datetime.now(UTC), workflow=workflow, params=read.values)
     try:
         with CelEvaluator() as evaluator:
             if as_of is not None:
                 fact = told(as_of, fact, evaluator)
             resolve(spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
-        raise Refused(*error.problems) from error
+        raise Refused(*read.problems, *read.others(error.problems)) from error
+    if read.problems:
+        raise Refused(*read.problems)
     return dict(fact.params)
 
 

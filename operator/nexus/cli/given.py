@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,31 +13,50 @@ from nexus.api.workflow import Param, ParamType
 from nexus.cli.ending import Refused
 
 
-def params(given: Iterable[str], declared: Sequence[Param]) -> dict[str, Any]:
-    """The values of `--param k=v`, read by the declared type: a string as it stands, every other as JSON.
+@dataclass(frozen=True)
+class Params:
+    """What `--param` gives. What cannot be read stays in `values` as text, so that the check of all params sees it."""
 
-    A name that is not declared is kept for the check of all params, which knows the names that are. Raises Refused.
-    """
+    values: dict[str, Any]
+    problems: tuple[str, ...]
+    wrong: frozenset[str]
+    """The params of which `problems` says what there is to say."""
+
+    def others(self, problems: Iterable[str]) -> tuple[str, ...]:
+        """Of the problems that the check of all params found those that are news."""
+        return tuple(text for text in problems if text.partition(":")[0].removeprefix("params.") not in self.wrong)
+
+
+def params(given: Iterable[str], declared: Sequence[Param]) -> Params:
+    """The values of `--param k=v`, read by the declared type: a string as it stands, every other as JSON. A name that
+    is not declared is left to the check of all params."""
     types = {param.name: param.type or ParamType.STRING for param in declared}
     values: dict[str, Any] = {}
-    problems = []
+    problems, wrong = [], set()
     for text in given:
         name, separator, value = text.partition("=")
         if not separator or not name:
             problems.append(f"--param {text}: write it as NAME=VALUE")
+            wrong.add(name)
             continue
-        kind = types.get(name, ParamType.STRING)
-        if kind is ParamType.STRING:
-            values[name] = value
-            continue
-        try:
-            values[name] = json.loads(value, parse_constant=_no_json)
-        except ValueError:
-            example = {"array": """'["eu","us"]'""", "object": """'{"a":1}'""", "boolean": "true"}.get(kind.value, "3")
-            problems.append(f"--param {name}: {value!r} is no {kind.value} in JSON: write it as {name}={example}")
-    if problems:
-        raise Refused(*problems)
-    return values
+        problem: str | None = f"--param {name}: it is given twice: keep one of them"
+        if name not in values:
+            values[name], problem = _value(name, value, types.get(name, ParamType.STRING))
+        if problem:
+            problems.append(problem)
+            wrong.add(name)
+    return Params(values, tuple(problems), frozenset(wrong))
+
+
+def _value(name: str, text: str, kind: ParamType) -> tuple[Any, str | None]:
+    """The value of a param, and what is wrong with its text."""
+    if kind is ParamType.STRING:
+        return text, None
+    try:
+        return json.loads(text, parse_constant=_no_json), None
+    except ValueError:
+        example = {"array": """'["eu","us"]'""", "object": """'{"a":1}'""", "boolean": "true"}.get(kind.value, "3")
+        return text, f"--param {name}: {text!r} is no {kind.value} in JSON: write it as {name}={example}"
 
 
 def _no_json(text: str) -> NoReturn:

@@ -66,4 +66,4 @@ def _params(manifest: Manifest, evaluator: Evaluator) -> Iterator[Located]:
         try:
             resolve(definition.params or (), fact.params, fact, evaluator)
         except ParamsInvalid as error:
-            yield from (manifest.locate(problem, run.document, "spec") for problem in of_params(error))
+            yield from (manifest.locate(problem, run.document, "spec") for problem in of_params(error.problems))

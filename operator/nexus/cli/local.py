@@ -113,7 +113,8 @@ def prepare_run(
         raise Refused(*map(str, manifest.problems))
     asked, spec, document, name = _what_runs(manifest)
     params = dict(asked.spec.params or {}) if asked is not None and asked.spec is not None else {}
-    params |= given.params(param_texts, spec.params or ())
+    read = given.params(param_texts, spec.params or ())
+    params |= read.values
     fact = _fact(asked, name, params, manifest)
     notes = _notes(file, name, spec, manifest)
     as_of = of_time(spec.schedules or (), time) if time is not None else None
@@ -124,7 +125,7 @@ def prepare_run(
     approvals = _approvals(asked, asking.beforehand(definition, answers.approve, answers.reject))
     fact = replace(fact, approvals=approvals)
     bindings = Bindings(_merged(manifest.secrets, secrets), manifest.config_maps)
-    problems = _params_problems(manifest, asked, document, fact, spec, evaluator)
+    problems = [*read.problems, *_params_problems(manifest, asked, document, fact, spec, evaluator, read)]
     problems += [str(manifest.locate(problem, asked.document, "spec")) for problem in _steered(asked)] if asked else []
     below = ("spec", "workflowSpec") if document.body["kind"] == "WorkflowRun" else ("spec",)
     problems += _unready(manifest, document, below, definition, bindings)
@@ -245,12 +246,13 @@ def _params_problems(
     fact: RunFact,
     spec: WorkflowSpec,
     evaluator: Evaluator,
+    read: given.Params,
 ) -> list[str]:
     try:
         resolve(spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
         place = asked.document if asked is not None else document
-        return [str(manifest.locate(problem, place, "spec")) for problem in of_params(error)]
+        return [str(manifest.locate(problem, place, "spec")) for problem in of_params(read.others(error.problems))]
     return []
 
 

@@ -22,7 +22,6 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import Refused
 from nexus.cli.located import Located, locate
 from nexus.core.expressions import Evaluator
-from nexus.core.params import ParamsInvalid
 from nexus.core.problem import Problem
 from nexus.core.shape import misfits
 from nexus.core.validate import problems
@@ -233,10 +232,10 @@ def checked(body: Any, model: type[Spec]) -> tuple[Spec | None, list[Problem]]:
         return None, misfits(error.errors(include_url=False), body, model)
 
 
-def of_params(error: ParamsInvalid) -> list[Problem]:
-    """The problems with the values of a run, each at its place in the run's spec."""
+def of_params(texts: Iterable[str]) -> list[Problem]:
+    """The problems with the values of a run (of ParamsInvalid), each at its place in the run's spec."""
     found = []
-    for text in error.problems:
+    for text in texts:
         name = text.partition(":")[0].removeprefix("params.")
         found.append(Problem(("params", name), text.partition(": ")[2], None))
     return found
