@@ -79,8 +79,8 @@ def test_a_workflow_that_is_not_there_gets_the_closest_name() -> None:
     [
         ({"n": 1, "day": "x"}, None),
         ({"n": "${{ params.what }}", "day": "${{ 'x' }}"}, None),
-        ({"n": 1, "dya": "x"}, "params.dya: Workflow price: params.dya: there is no such param: did you mean day?"),
-        ({"n": "1", "day": "x"}, 'params.n: Workflow price: params.n: "1" is no integer: write it without quotes'),
+        ({"n": 1, "dya": "x"}, "params.dya: there is no such param: did you mean day? (Workflow price)"),
+        ({"n": "1", "day": "x"}, 'params.n: "1" is no integer: write it without quotes (Workflow price)'),
         ({"n": 1}, ": Workflow price needs day, without a default: give it in params"),
     ],
 )

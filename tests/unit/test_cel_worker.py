@@ -257,7 +257,8 @@ def test_a_source_that_does_not_compile_is_refused_in_words(
     [
         ("item.total", {}, 'there is no key "total": get(map, "total", default)'),
         ("item['total']", {}, 'there is no key "total"'),
-        ("item.total", None, "the output of a task that did not succeed is null"),
+        ("item.total", None, "a value that has none (the item is null, or no object): get(value"),
+        ("string(item)", {}, "string does not take map: json(...) makes text of a list or an object"),
         ("item[7]", [1], "there is no element [7]: the list has 1, counted from 0"),
         ("item + 1", 1.5, "+ does not take double and int: write the number with a point"),
         ("item + 1", None, "+ does not take null and int: one of them is null"),

@@ -186,8 +186,8 @@ def test_expressions_are_checked_with_their_place(cel: Evaluator) -> None:
             {"volumes": [{"name": "a", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]},
             "there is no field serviceAccountToken here",
         ),
-        ({"volumes": [{"name": "a", "configMap": {"name": "${{ params.pool }}"}}]}, "lower-case letters, digits and -"),
-        ({"serviceAccountName": "${{ params.pool }}"}, "does not fit"),
+        ({"volumes": [{"name": "a", "configMap": {"name": "${{ params.pool }}"}}]}, "${{ }} is not allowed here"),
+        ({"serviceAccountName": "${{ params.pool }}"}, "is not rendered: ${{ }} is not allowed here, write it out"),
         ({"runAsUser": -1}, "-1 is out of range: at least 0"),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_time_that_has_passed_is_due_at_once(cel: Evaluator, wait: dict[str, A
     [
         ({"seconds": "${{ 31536001 }}"}, Reason.INVALID_WAIT, "a wait takes at most 31,536,000 seconds, a year"),
         ({"seconds": "${{ 3153600000 }}"}, Reason.INVALID_WAIT, "wait.seconds gives 3,153,600,000"),
-        ({"seconds": "${{ -1 }}"}, Reason.INVALID_WAIT, "-1, which is no whole number of seconds"),
+        ({"seconds": "${{ -1 }}"}, Reason.INVALID_WAIT, "-1, which is below 0: a wait takes 0 seconds or more"),
         ({"seconds": "${{ 1.5 }}"}, Reason.INVALID_WAIT, "1.5, which is no whole number of seconds"),
         ({"seconds": "${{ true }}"}, Reason.INVALID_WAIT, "True, which is no whole number of seconds"),
         ({"seconds": "${{ '60' }}"}, Reason.INVALID_WAIT, "'60', which is no whole number of seconds"),

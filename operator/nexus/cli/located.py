@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from nexus.api.manifest import JSON, Document
 from nexus.core.problem import Path, Problem
+
+# A value that follows its key, or an entry of a list, which YAML 1.1 takes for true or false.
+_YES_OR_NO = re.compile(r"(?:[^:,{}\[\]]+:\s+)?(y|n|yes|no|on|off)(?=\s*(?:[,\]}]|#|$))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,6 +33,13 @@ def locate(problem: Problem, document: Document, text: str, below: Path = ("spec
     """The place of a problem in the file's `text`; the problem's path starts at `below`, counted from the document."""
     path = (*below, *problem.path)
     line, column = document.line(path), document.column(path)
+    if problem.message in ("true is no text: put it in quotes", "false is no text: put it in quotes"):
+        # Who wrote `name: n` never wrote false.
+        lines = text.splitlines()
+        written = _YES_OR_NO.match(lines[line - 1], column - 1) if line <= len(lines) else None
+        if written is not None:
+            value = problem.message.partition(" ")[0]
+            problem = replace(problem, message=f"{written[1]} is {value} in YAML, and no text: put it in quotes")
     if problem.offset is not None:
         line, column = _within(_value(document.body, path), problem.offset, text.splitlines(), line, column)
     return Located(document.source, line, column, str(problem))

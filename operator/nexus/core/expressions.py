@@ -219,6 +219,8 @@ def unknown_name(name: str, known: Collection[str]) -> str:
         return f"{name} is not known here: did you mean {varying[close[0]]}?"
     if not alike and (close := difflib.get_close_matches(root, {other.partition(".")[0] for other in known}, n=1)):
         return f"{name} is not known here: did you mean {close[0]}?"
+    if root == "params" and alike == ["params"] and rest:
+        return f"{name} is not known here: the workflow has no params: add it to spec.params"
     listed = sorted(alike or known)
     if not listed:
         return f"{name} is not known here, and no other variable is"

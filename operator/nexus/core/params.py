@@ -35,7 +35,7 @@ def resolve(params: Sequence[Param], given: Mapping[str, Any], run: RunFact, eva
     Raises ParamsInvalid, naming every param that is unknown, missing or of a wrong value.
     """
     known = {param.name for param in params}
-    problems = [unknown(name, params) for name in given if name not in known]
+    problems = [f"params.{name}: {unknown(name, params)}" for name in given if name not in known]
     values: dict[str, Any] = {}
     for param in params:
         where = f"params.{param.name}"
@@ -56,7 +56,7 @@ def resolve(params: Sequence[Param], given: Mapping[str, Any], run: RunFact, eva
         values[param.name] = value
         problem = mismatch(param, value, evaluator)
         if problem:
-            problems.append(problem)
+            problems.append(f"{where}: {problem}")
     if not problems:
         problems += _unfit(values)
     if problems:
@@ -82,17 +82,17 @@ def _unfit(values: Mapping[str, Any]) -> Iterator[str]:
 
 def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
     """What is wrong with a value, or None."""
-    where, kind = f"params.{param.name}", param.type or ParamType.STRING
+    kind = param.type or ParamType.STRING
     if value is None and param.nullable:
         return None
     if not _is(kind, value):
-        return f"{where}: {dump(value)[:80]} is no {kind.value}" + _type_hint(kind, value)
+        return f"{dump(value)[:80]} is no {kind.value}" + _type_hint(kind, value)
     if param.enum is not None and value not in param.enum:
-        return f"{where}: {dump(value)[:80]} is none of {dump(param.enum)[:200]}"
+        return f"{dump(value)[:80]} is none of {dump(param.enum)[:200]}"
     if param.minimum is not None and value < param.minimum:
-        return f"{where}: {dump(value)} is below the minimum, {number_text(param.minimum)}"
+        return f"{dump(value)} is below the minimum, {number_text(param.minimum)}"
     if param.maximum is not None and value > param.maximum:
-        return f"{where}: {dump(value)} is above the maximum, {number_text(param.maximum)}"
+        return f"{dump(value)} is above the maximum, {number_text(param.maximum)}"
     if param.pattern is not None and isinstance(value, str):
         try:
             found = evaluator.evaluate(
@@ -101,9 +101,9 @@ def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
                 {"value": value, "pattern": param.pattern},
             )
         except ExpressionError as error:
-            return f"{where}: cannot be held against the pattern {param.pattern}: {error}"
+            return f"cannot be held against the pattern {param.pattern}: {error}"
         if not found:
-            return f"{where}: {dump(value)[:80]} does not match the pattern {param.pattern}"
+            return f"{dump(value)[:80]} does not match the pattern {param.pattern}"
     return None
 
 
@@ -144,4 +144,4 @@ def unknown(name: str, params: Sequence[Param]) -> str:
     known = [param.name for param in params]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"the workflow has {', '.join(known) if known else 'no params'}"
-    return f"params.{name}: there is no such param: {hint}"
+    return f"there is no such param: {hint}"

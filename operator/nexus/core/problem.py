@@ -18,11 +18,14 @@ class Problem:
     message: str
     task: str | None = None
     offset: int | None = None
+    subject: str | None = None
+    """What else than a task the field belongs to, as `schedule nightly` or `param day`: named like one."""
 
     def __str__(self) -> str:
-        """`task price, python.code: …`, or the path where it is in no task."""
-        field = field_name(self.path[2:] if self.task else self.path)
-        where = ", ".join(part for part in (f"task {self.task}" if self.task else "", field) if part)
+        """`task price, python.code: …`, or the path where it belongs to nothing with a name."""
+        subject = f"task {self.task}" if self.task else self.subject
+        field = field_name(self.path[2:] if subject else self.path)
+        where = ", ".join(part for part in (subject, field) if part)
         return f"{where}: {self.message}" if where else self.message
 
 

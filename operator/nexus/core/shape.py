@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from nexus.core import forms
 from nexus.core.outputs import dump
 from nexus.core.problem import Path, Problem
 
@@ -39,7 +40,7 @@ def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Pr
     deeper = {path[:length] for path in found for length in range(len(path))}
     return [
         # What is missing has no place of its own.
-        Problem(path[:-1] if error["type"] == "missing" else path, _message(path, error, model), _task(path, body))
+        Problem(path[:-1] if error["type"] == "missing" else path, _message(path, error, model), *_owner(path, body))
         for path, error in found.items()
         if path not in deeper or _knowledge(error) == 2
     ]
@@ -72,33 +73,42 @@ def _has(value: Any, step: str | int) -> bool:
     return isinstance(value, dict) and step in value
 
 
-def _task(path: Path, body: Any) -> str | None:
-    if len(path) < 2 or path[0] not in ("tasks", "finally") or not isinstance(path[1], int):
-        return None
+_NAMED = {"schedules": "schedule", "params": "param"}
+
+
+def _owner(path: Path, body: Any) -> tuple[str | None, None, str | None]:
+    """The named thing that a field belongs to, as a Problem's task, offset and subject."""
+    if len(path) < 2 or path[0] not in ("tasks", "finally", *_NAMED) or not isinstance(path[1], int):
+        return None, None, None
     named = body[path[0]][path[1]]
     name = named.get("name") if isinstance(named, dict) else None
-    return name if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return None, None, None
+    kind = _NAMED.get(str(path[0]))
+    return (None, None, f"{kind} {name}") if kind else (name, None, None)
 
 
 def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel]) -> str:
     kind, given, limits = str(error["type"]), error.get("input"), error.get("ctx") or {}
-    shown = dump(given)[:80]
+    shown, field = dump(given)[:80], _field(path)
     if kind == "extra_forbidden":
-        return _no_field(str(path[-1]), fields_at(model, path[:-1]))
+        return _no_field(path, fields_at(model, path[:-1]), model)
     if kind == "missing":
         return f"{path[-1]} is missing"
     if kind in ("enum", "literal_error"):
         return _not_among(path, given, re.findall(r"'([^']*)'", str(limits.get("expected", ""))))
     if kind == "string_pattern_mismatch":
-        return f"{shown} does not fit: {_rule(path, str(limits.get('pattern')))}"
+        return _no_match(path, given, shown, str(limits.get("pattern")))
     if kind == "string_type":
         scalar = isinstance(given, bool | int | float)
         return f"{shown} is no text: put it in quotes" if scalar else f"{shown} is no text"
     if kind in _TYPES:
-        return f"{shown} is no {_TYPES[kind]}" + (": remove the quotes" if _quoted(kind, given) else "")
+        return f"{shown} is no {_TYPES[kind]}" + _form(field, _TYPES[kind], given)
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits['le']}"
         return f"{shown} is out of range: {bound}"
+    if kind == "string_too_long" and field == "country":
+        return f"{shown} is no country: {forms.of_country(str(given))}"
     if kind in ("too_long", "string_too_long"):
         what = "characters" if kind == "string_too_long" else "entries"
         return f"has {len(given or ()):,} {what}, at most {limits['max_length']:,} are allowed"
@@ -114,8 +124,34 @@ _TYPES = {
 }  # fmt: skip
 
 
-def _quoted(kind: str, given: Any) -> bool:
-    return isinstance(given, str) and kind.startswith(("int", "float", "bool")) and not kind.endswith("_parsing")
+def _field(path: Path) -> str:
+    """The name of the field at a path, or of the list that the entry at it is of."""
+    return next((step for step in reversed(path) if isinstance(step, str)), "")
+
+
+def _form(field: str, kind: str, given: Any) -> str:
+    """How it is written instead, where that is clear."""
+    match kind:
+        case "object":
+            return forms.of_object(field, given)
+        case "list":
+            return forms.of_list(field, given)
+        case "true or false":
+            return forms.of_boolean(given)
+    return forms.of_number(field, given)
+
+
+def _no_match(path: Path, given: Any, shown: str, pattern: str) -> str:
+    if pattern.startswith(r"^\$\{\{"):  # a number, or one whole expression for it
+        form = forms.of_number(_field(path), given)
+        return f"{shown} is no whole number{form or ', and no whole ${{ }} that gives one'}"
+    if "${{" in str(given):
+        return f"{shown} is not rendered: ${{{{ }}}} is not allowed here, write it out"
+    if _field(path) == "dates":
+        return f"{shown} is no date: {forms.of_day(str(given))}"
+    if path[-1] == "country":
+        return f"{shown} is no country: {forms.of_country(str(given))}"
+    return f"{shown} does not fit: {_rule(path, pattern)}"
 
 
 def _rule(path: Path, pattern: str) -> str:
@@ -134,15 +170,45 @@ def _not_among(path: Path, given: Any, allowed: list[str]) -> str:
     return f"{dump(given)[:80]} is not allowed here: {hint}"
 
 
-def _no_field(name: str, known: list[str]) -> str:
+def _no_field(path: Path, known: list[str], model: type[BaseModel]) -> str:
+    name = str(path[-1])
     by_plain = {_plain(other): other for other in known}
     close = difflib.get_close_matches(_plain(name), list(by_plain), n=1)
+    if close and _plain(name) == close[0]:
+        return f"there is no field {name} here: did you mean {by_plain[close[0]]}?"
+    elsewhere = _elsewhere(path, name, model)
+    if elsewhere is not None:
+        return f"there is no field {name} here: it belongs to {elsewhere}"
     if close:
         return f"there is no field {name} here: did you mean {by_plain[close[0]]}?"
     if not known:
         return f"there is no field {name} here"
     more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
     return f"there is no field {name} here: fields are {', '.join(known[:_MOST_NAMES])}{more}"
+
+
+def _elsewhere(path: Path, name: str, model: type[BaseModel]) -> str | None:
+    """Where a field is at home that was written one level too high or too low."""
+    for length in range(len(path) - 2, -1, -1):
+        if isinstance(path[length], str) and name in fields_at(model, path[:length]):
+            return _place(path[:length])
+    for within in fields_at(model, path[:-1]):
+        # Only a part that tells one task type from another could be meant by many names: pod is the one that holds
+        # what Kubernetes' users look for at the task.
+        if within in _HOLDERS and name in fields_at(model, (*path[:-1], within)):
+            return f"{within}: write {within}: {{{name}: ...}}"
+    return None
+
+
+_HOLDERS = ("pod", "retry", "forEach", "concurrency", "history", "exclude", "defaults")
+
+
+def _place(path: Path) -> str:
+    if not path:
+        return "spec"
+    if len(path) == 2 and path[0] in ("tasks", "finally"):
+        return "the task"
+    return str(_field(path))
 
 
 def _plain(name: str) -> str:

@@ -57,7 +57,9 @@ def _due(wait: Wait, renderer: Renderer, now: datetime) -> datetime:
     if wait.until is not None:
         return instant(renderer.field(wait.until, "wait.until"), now)
     value = renderer.field(wait.seconds, "wait.seconds") if isinstance(wait.seconds, str) else wait.seconds
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        raise WaitInvalid(f"wait.seconds gives {value}, which is below 0: a wait takes 0 seconds or more")
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         raise WaitInvalid(f"wait.seconds gives {value!r}, which is no whole number of seconds")
     if value > MOST_SECONDS:
         raise WaitInvalid(f"wait.seconds gives {value:,}: {_TOO_LONG}")

@@ -86,7 +86,7 @@ def run_error(text: str, source: str) -> ExpressionError:
         return ExpressionError(message, _at(source, key))
     if "SELECT to non-message" in text:
         return ExpressionError(
-            "a field is read from a value that has none (the output of a task that did not succeed is null): "
+            f"a field is read from a value that has none ({_why_none(source)}): "
             'get(value, "field", default) gives a default instead'
         )
     if (index := re.fullmatch(r"Index error: index=(-?\d+) size=(\d+)", text)) is not None:
@@ -100,6 +100,12 @@ def run_error(text: str, source: str) -> ExpressionError:
     if "to Duration conversion" in text:
         return ExpressionError("duration() takes text such as 90s, 1h30m or 1.5h")
     return ExpressionError(text)
+
+
+def _why_none(source: str) -> str:
+    if re.search(r"\bitem\b", source) and "tasks" not in source:
+        return "the item is null, or no object"
+    return "the output of a task that did not succeed is null"
 
 
 def overrun(death: Died, seconds: float) -> ExpressionError:
@@ -176,6 +182,8 @@ def _no_overload(operation: str, types: str) -> str:
 def _conversion(symbol: str, types: set[str]) -> str:
     if symbol in ("date", "strftime"):
         return ": convert the text with timestamp(...)" if "timestamp" not in types else ""
+    if symbol == "string" and any(name.startswith(("map", "list")) for name in types):
+        return ": json(...) makes text of a list or an object"
     if symbol[:1].isalpha():
         return ""
     if {"int", "double"} <= types:

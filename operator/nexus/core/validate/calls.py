@@ -79,7 +79,7 @@ def unfit(spec: WorkflowSpec, workflows: Mapping[str, WorkflowSpec], evaluator: 
         for name, value in given.items():
             wrong = _wrong(name, value, declared, evaluator)
             if wrong:
-                yield Problem((*path, "params", name), f"Workflow {task.workflow.name}: {wrong}", task.name)
+                yield Problem((*path, "params", name), f"{wrong} (Workflow {task.workflow.name})", task.name)
         lacking = [param.name for param in declared.values() if param.name not in given and _must_be_given(param)]
         if lacking:
             words = f"Workflow {task.workflow.name} needs {', '.join(lacking)}, without a default: give it in params"

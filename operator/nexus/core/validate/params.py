@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from nexus.api.workflow import Param, ParamType, WorkflowSpec
 from nexus.core import fields, scope
@@ -19,49 +20,50 @@ def params(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
     """What is wrong with the declared params."""
     yield from duplicates(("params",), [param.name for param in spec.params or ()], "param")
     for position, param in enumerate(spec.params or ()):
-        path: Path = ("params", position)
-        if param.pattern is not None:
-            if param.type not in (None, ParamType.STRING):
-                yield Problem((*path, "pattern"), f"params.{param.name} is no string: remove the pattern or the type")
-            try:
-                evaluator.evaluate("''.matches(pattern)", {"pattern": "string"}, {"pattern": param.pattern})
-            except ExpressionError as error:
-                yield Problem((*path, "pattern"), f"params.{param.name}: no RE2 expression: {error}")
-                continue
-        unbound = list(_bounds(path, param))
-        yield from unbound
-        if unbound:
-            continue
-        for index, value in enumerate(param.enum or ()):
-            wrong = mismatch(param.model_copy(update={"enum": None}), value, evaluator)
-            if wrong:
-                yield Problem((*path, "enum", index), wrong)
-        if param.has_default and param.required:
-            message = f"params.{param.name}: a default is never used where each run must give a value: "
-            yield Problem((*path, "default"), message + "remove the default, or required")
-        if param.has_default:
-            yield from _default(path, param, evaluator)
+        for problem in _of_param(("params", position), param, evaluator):
+            yield replace(problem, subject=f"param {param.name}")
+
+
+def _of_param(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
+    if param.pattern is not None:
+        if param.type not in (None, ParamType.STRING):
+            yield Problem((*path, "pattern"), "the param is no string: remove the pattern or the type")
+        try:
+            evaluator.evaluate("''.matches(pattern)", {"pattern": "string"}, {"pattern": param.pattern})
+        except ExpressionError as error:
+            yield Problem((*path, "pattern"), f"no RE2 expression: {error}")
+            return
+    unbound = list(_bounds(path, param))
+    yield from unbound
+    if unbound:
+        return
+    for index, value in enumerate(param.enum or ()):
+        wrong = mismatch(param.model_copy(update={"enum": None}), value, evaluator)
+        if wrong:
+            yield Problem((*path, "enum", index), wrong)
+    if param.has_default and param.required:
+        message = "a default is never used where each run must give a value: remove the default, or required"
+        yield Problem((*path, "default"), message)
+    if param.has_default:
+        yield from _default(path, param, evaluator)
 
 
 def _bounds(path: Path, param: Param) -> Iterator[Problem]:
     for field in ("minimum", "maximum"):
         if getattr(param, field) is not None and param.type not in (ParamType.INTEGER, ParamType.NUMBER):
             kind = (param.type or ParamType.STRING).value
-            message = f"params.{param.name} is of type {kind}, and only an integer or a number has a {field}: "
+            message = f"the param is of type {kind}, and only an integer or a number has a {field}: "
             yield Problem((*path, field), message + f"give it that type, or remove the {field}")
     if param.minimum is not None and param.maximum is not None and param.minimum > param.maximum:
         bounds = f"{number_text(param.minimum)} is above the maximum, {number_text(param.maximum)}"
-        yield Problem(
-            (*path, "minimum"), f"params.{param.name}: the minimum {bounds}, so that no value fits: swap them"
-        )
+        yield Problem((*path, "minimum"), f"the minimum {bounds}, so that no value fits: swap them")
 
 
 def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
     """A default that is rendered is only known at run time; its expressions are checked for what they name."""
     texts = [(at, text) for at, text in fields.deep((*path, "default"), param.default) if "${{" in text]
     for at, text in texts:
-        for problem in template(at, text, scope.RUN_VARIABLES, evaluator, None, ()):
-            yield Problem(at, f"params.{param.name}: {problem.message}", offset=problem.offset)
+        yield from template(at, text, scope.RUN_VARIABLES, evaluator, None, ())
     if not texts:
         wrong = mismatch(param, param.default, evaluator)
         if wrong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from nexus.api.schedule import CatchUp, Schedule
@@ -24,30 +25,30 @@ def schedules(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
     yield from duplicates(("schedules",), [schedule.name for schedule in spec.schedules or ()], "schedule")
     for position, schedule in enumerate(spec.schedules or ()):
         path: Path = ("schedules", position)
-        yield from _times(path, schedule)
+        found = [*_times(path, schedule)]
         if schedule.exclude is not None:
-            yield from exclusion.problems((*path, "exclude"), schedule.exclude)
-        yield from _params((*path, "params"), schedule, spec, evaluator)
+            found += exclusion.problems((*path, "exclude"), schedule.exclude)
+        found += _params((*path, "params"), schedule, spec, evaluator)
+        yield from (replace(problem, subject=f"schedule {schedule.name}") for problem in found)
 
 
 def _times(path: Path, schedule: Schedule) -> Iterator[Problem]:
-    name = schedule.name
     try:
         rule = parse(schedule.cron)
         if isinstance(rule, Cron) and rule.after(_SOME_DAY) is None:
-            yield Problem((*path, "cron"), f"schedule {name}: {schedule.cron} is never: no month has such a day")
+            yield Problem((*path, "cron"), f"{schedule.cron} is never: no month has such a day")
     except CronInvalid as error:
-        yield Problem((*path, "cron"), f"schedule {name}: {error.message}", offset=error.offset)
+        yield Problem((*path, "cron"), error.message, offset=error.offset)
     if schedule.time_zone is not None:
         try:
             zone.find(schedule.time_zone)
         except zone.ZoneUnknown as error:
-            yield Problem((*path, "timeZone"), f"schedule {name}: {error}")
+            yield Problem((*path, "timeZone"), str(error))
     if schedule.from_ is not None and schedule.until is not None and schedule.from_ >= schedule.until:
-        yield Problem((*path, "until"), f"schedule {name}: until is not after from, so there is no tick: swap them")
+        yield Problem((*path, "until"), "until is not after from, so there is no tick: swap them")
     if schedule.catch_up_limit is not None and schedule.catch_up is not CatchUp.ALL:
         message = "catchUpLimit is for catchUp: All: add that, or take the limit out"
-        yield Problem((*path, "catchUpLimit"), f"schedule {name}: {message}")
+        yield Problem((*path, "catchUpLimit"), message)
 
 
 def _params(path: Path, schedule: Schedule, spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
@@ -56,16 +57,16 @@ def _params(path: Path, schedule: Schedule, spec: WorkflowSpec, evaluator: Evalu
     given = schedule.params or {}
     for name, value in given.items():
         if name not in declared:
-            yield Problem((*path, name), f"schedule {schedule.name}: {unknown(name, spec.params or ())}")
+            yield Problem((*path, name), unknown(name, spec.params or ()))
             continue
         texts = [(at, text) for at, text in fields.deep((*path, name), value) if "${{" in text]
         for at, text in texts:
             for problem in template(at, text, scope.RUN_VARIABLES, evaluator, None, ()):
-                yield Problem(at, f"schedule {schedule.name}: {problem.message}", offset=problem.offset)
+                yield Problem(at, problem.message, offset=problem.offset)
         wrong = None if texts else mismatch(declared[name], value, evaluator)
         if wrong:
-            yield Problem((*path, name), f"schedule {schedule.name}: {wrong}")
+            yield Problem((*path, name), wrong)
     for name, param in declared.items():
         if name not in given and not param.nullable and (param.required or not param.has_default):
             message = f"params.{name}: each run must have a value, and there is no default: give one here"
-            yield Problem(path if schedule.params is not None else path[:-1], f"schedule {schedule.name}: {message}")
+            yield Problem(path if schedule.params is not None else path[:-1], message)
