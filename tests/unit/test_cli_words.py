@@ -14,7 +14,7 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli import summary, words
 from nexus.cli.detail import table_of_runs
-from nexus.cli.view import LiveView, levels
+from nexus.cli.view import LiveView, PlainView, levels
 
 
 def ran(name: str, start: float, end: float) -> TaskStatus:
@@ -36,6 +36,27 @@ def test_the_critical_path_passes_by_what_never_ran() -> None:
     tasks = [ran("a", 0, 2), TaskStatus(name="b", phase=TaskPhase.SKIPPED), ran("c", 2, 3)]
     assert [task.name for task in summary.critical_path(tasks, {"c": ("a", "b"), "b": ("a",)})] == ["a", "c"]
     assert summary.critical_path([TaskStatus(name="b", phase=TaskPhase.OMITTED)], {}) == []
+
+
+def test_the_critical_path_goes_on_behind_what_never_ran() -> None:
+    omitted = [TaskStatus(name=name, phase=TaskPhase.OMITTED) for name in ("c", "d")]
+    tasks = [ran("a", 0, 2), ran("b", 2, 3), *omitted, ran("tell", 4, 5)]
+    depends_on = {"b": ("a",), "c": ("b",), "d": ("c", "b"), "tell": ("d", "c")}
+    assert [task.name for task in summary.critical_path(tasks, depends_on)] == ["a", "b", "tell"]
+
+
+def test_columns_make_room_for_the_tasks_of_child_runs() -> None:
+    stream = io.StringIO()
+    shown = PlainView("sales", stream, width=4)
+    shown.status(WorkflowRunStatus(tasks=[ran("call", 0, 2)]))
+    shown.child("call", WorkflowRunStatus(tasks=[ran("count", 0, 2), ran("sum", 0, 1)]))
+    shown.line("call", "text")
+    assert [line[9:] for line in stream.getvalue().splitlines()] == [
+        "call  Succeeded    2.0s",
+        "call/count  Succeeded    2.0s",
+        "call/sum    Succeeded    1.0s",
+        "call       | text",
+    ]
 
 
 def test_a_long_critical_path_and_a_large_output_are_shortened() -> None:

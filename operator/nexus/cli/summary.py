@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,12 +22,23 @@ def critical_path(tasks: Sequence[TaskStatus], depends_on: Mapping[str, tuple[st
     """
     ran = {task.name: task for task in tasks if task.start_time is not None and task.completion_time is not None}
     path: list[TaskStatus] = []
-    names: Sequence[str] = list(ran)
-    while candidates := [ran[name] for name in names if name in ran]:
+    names: Iterable[str] = list(ran)
+    while candidates := [ran[name] for name in names]:
         last = max(candidates, key=lambda task: task.completion_time or datetime.min.replace(tzinfo=UTC))
         path.append(last)
-        names = depends_on.get(last.name, ())
+        names = _that_ran(depends_on.get(last.name, ()), ran, depends_on)
     return path[::-1]
+
+
+def _that_ran(
+    names: Iterable[str], ran: Mapping[str, TaskStatus], depends_on: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """These tasks, and for one that never ran those that it waited for."""
+    waited = list(dict.fromkeys(names))
+    for name in waited:  # grows while it is walked
+        if name not in ran:
+            waited += [other for other in depends_on.get(name, ()) if other not in waited]
+    return [name for name in waited if name in ran]
 
 
 def lines(

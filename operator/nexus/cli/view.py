@@ -18,6 +18,8 @@ from nexus.api.reasons import TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, plain, seconds_of, seconds_text, why
 
+WIDEST = 40
+"""Characters of the longest name that columns are made for."""
 _DEEPEST = 8
 _REFRESHES_PER_SECOND = 8
 
@@ -98,6 +100,8 @@ class PlainView(View):
 
     def changed(self, news: list[TaskStatus]) -> None:
         """See View."""
+        # Those of child runs come to light only when these begin.
+        self._width = max(self._width, min(max((len(task.name) for task in news), default=0), WIDEST))
         for task in news:
             seconds = seconds_text(seconds_of(task, datetime.now(UTC))) if task.phase.ended else ""
             parts = [f"{task.name:{self._width}}", f"{task.phase.value:9}", f"{seconds:>6}", why(task)]
@@ -236,7 +240,7 @@ def choose(title: str, stream: IO[str], depends_on: Mapping[str, tuple[str, ...]
     """
     if stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb"):
         return LiveView(title, stream, levels(depends_on))
-    return PlainView(title, stream, min(max((len(name) for name in depends_on), default=0), 40))
+    return PlainView(title, stream, min(max((len(name) for name in depends_on), default=0), WIDEST))
 
 
 def levels(depends_on: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
