@@ -402,7 +402,65 @@ def test_logs_of_a_task_with_a_child_run_are_those_of_the_child(
     run(print_logs(fake, "default", name, "call", following=False, tail=None, item=item))
 
     out, err = capsys.readouterr()
-    assert (out, err) == ("below\n", "task call is the child run child-2\n")
+    what = "task call" if item is None else "item 1 of task call"
+    assert (out, err) == ("below\n", f"{what} is the child run child-2\n")
+
+    run(print_logs(fake, "default", name, None, following=False, tail=None))
+
+    assert capsys.readouterr().out == "call[1]/extract | below\n"
+
+
+PARENT = {"apiVersion": "nexus.dev/v1alpha1", "kind": "WorkflowRun", "name": "sales-x7k2p"}
+
+
+def test_json_is_without_managed_fields_and_a_child_names_its_parent(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = {
+        "name": "child",
+        "labels": {"nexus.dev/task": "call", "nexus.dev/index": "3"},
+        "managedFields": [{"manager": "nexus"}],
+        "ownerReferences": [{**PARENT, "uid": "u", "controller": True}],
+    }
+    fake.add(WORKFLOW_RUNS, {"metadata": metadata, "spec": {"workflowRef": {"name": "price"}}})
+    run(commands.show_run(fake, "default", "child", as_json=True))
+    run(commands.list_runs(fake, "default", as_json=True))
+    assert "managedFields" not in capsys.readouterr().out
+    run(commands.show_run(fake, "default", "child", as_json=False))
+    assert "Parent:       sales-x7k2p (task call, item 3)" in capsys.readouterr().out
+
+
+def test_following_a_run_names_its_child_runs(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    start(fake)
+    name = capsys.readouterr().out.strip()
+    parent = {"name": name, "uid": made(fake)["metadata"]["uid"], "apiVersion": "nexus.dev/v1alpha1"}
+    labels = {"nexus.dev/parent-run": name, "nexus.dev/task": "call", "nexus.dev/attempt": "1"}
+    owner = {**parent, "kind": "WorkflowRun", "controller": True}
+    metadata = {"name": "child", "labels": labels, "ownerReferences": [owner]}
+    fake.add(WORKFLOW_RUNS, {"metadata": metadata, "spec": {"workflowRef": {"name": "price"}}})
+    report(fake, name, "Succeeded", task("call", "Succeeded"), completionTime=NOW)
+    run(print_logs(fake, "default", name, None, following=True, tail=None))
+    assert capsys.readouterr().err == "call is the child run child: nexus logs child -f\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"phase": "Omitted", "reason": "RuleNotMet", "message": "none failed"}, "Omitted, RuleNotMet: none failed"),
+        ({"phase": "Running", "reason": "AwaitingApproval"}, "Running, AwaitingApproval"),
+        ({"phase": "Succeeded", "attempts": 1}, "no pod of it is there: not started yet, or removed since"),
+    ],
+)
+def test_of_a_task_without_a_pod_the_status_knows_better(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str], entry: dict[str, Any], words: str
+) -> None:
+    start(fake)
+    name = capsys.readouterr().out.strip()
+    report(fake, name, "Running", {"name": "ask", **entry})
+    run(print_logs(fake, "default", name, "ask", following=False, tail=None))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
 
 
 def test_following_takes_in_tasks_that_start_later_and_ends_with_the_run(

@@ -177,6 +177,15 @@ def test_a_run_is_cancelled(
     assert says in capsys.readouterr().out
 
 
+def test_of_a_run_before_its_turn_nothing_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = FakeCluster()
+    fake.add(WORKFLOW_RUNS, {"metadata": {"name": NAME}, "spec": {"workflowRef": {"name": "sales"}}})
+
+    run(control.cancel(fake, "default", NAME, now=False))
+
+    assert "it has not begun, and nothing of it will run" in capsys.readouterr().out
+
+
 def test_a_run_that_has_ended_is_not_cancelled() -> None:
     words = refused(lambda: run(control.cancel(cluster(phase="Succeeded"), "default", NAME, now=False)))
 

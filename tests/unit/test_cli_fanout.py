@@ -62,7 +62,7 @@ def test_the_log_of_one_item_can_be_asked_for(
     ("name", "item", "words"),
     [
         (None, 0, "--item wants the task too"),
-        ("alone", 0, "task alone of run .* has no items"),
+        ("alone", 0, "task alone of run .* has no items: it has no forEach$"),
         ("fan", 3, "has 3 items: the last one is --item 2"),
     ],
 )

@@ -72,7 +72,7 @@ async def run_workflow(
     if spec.suspend:
         print(f"the Workflow {workflow} is suspended: the run waits until its spec.suspend is false", file=sys.stderr)
     if not (watch and output == "json"):
-        shown = {"json": json.dumps(made, ensure_ascii=False, indent=2), "name": f"workflowrun.nexus.dev/{name}"}
+        shown = {"json": follow.as_json_text(made), "name": f"workflowrun.nexus.dev/{name}"}
         print(shown.get(output or "", name), flush=True)
     if not watch:
         return Exit.SUCCEEDED
@@ -140,7 +140,12 @@ async def list_runs(api: KubeApi, namespace: str, *, as_json: bool) -> Exit:
     """Print the runs of a namespace, oldest first."""
     runs = sorted(await api.list(WORKFLOW_RUNS, namespace), key=lambda run: str(run["metadata"]["creationTimestamp"]))
     if as_json:
-        listing = {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": runs}
+        listing = {
+            "apiVersion": "v1",
+            "kind": "List",
+            "metadata": {},
+            "items": [*map(follow.printed, runs)],
+        }
         print(json.dumps(listing, ensure_ascii=False, indent=2))
     elif runs:
         print("\n".join(detail.table_of_runs(runs, datetime.now(UTC))))
@@ -153,7 +158,7 @@ async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool, no
     """Print one run as of `now`: what it is, its tasks, its outputs."""
     run = await found(api, WORKFLOW_RUNS, namespace, name)
     if as_json:
-        print(json.dumps(run, ensure_ascii=False, indent=2))
+        print(follow.as_json_text(run))
     else:
         now = now or datetime.now(UTC)
         print("\n".join(detail.of_run(run, now)), flush=True)

@@ -68,6 +68,8 @@ async def cancel(api: KubeApi, namespace: str, name: str, *, now: bool) -> Exit:
 
     await _patch(api, namespace, name, change, "there is nothing left to cancel")
     words = "everything is stopped" if now else "its tasks are stopped, then finally runs (--now stops that too)"
+    if status_of(run).start_time is None:
+        words = "it has not begun, and nothing of it will run"
     print(f"run {name} is being cancelled: {words}")
     return Exit.SUCCEEDED
 

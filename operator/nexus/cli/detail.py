@@ -12,6 +12,7 @@ from nexus.cli import attempts, summary
 from nexus.cli.summary import compact
 from nexus.cli.words import plain, seconds_of, seconds_text, why
 from nexus.core.finish import duration
+from nexus.core.names import LABEL_INDEX, LABEL_TASK
 
 _COLUMNS = ("NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE")
 
@@ -64,6 +65,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
         "Message": plain(status.message or ""),
         "Started": format_time(status.start_time) if status.start_time else "not yet",
         "Duration": duration(status, now) or "",
+        "Parent": _parent(metadata),
         "Triggered by": spec.get("triggeredBy", "manual"),
         "As of": _as_of(spec),
     }
@@ -84,6 +86,17 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
         yield "Outputs"
         yield from (f"  {name:{width}}  {text}" for name, text in outputs if text)
     yield from summary.of_workflow(status)
+
+
+def _parent(metadata: dict[str, Any]) -> str:
+    """The run, and the task of it, that a child run is for."""
+    owners = metadata.get("ownerReferences") or ()
+    run = next(
+        (owner["name"] for owner in owners if owner.get("kind") == "WorkflowRun" and owner.get("controller")), ""
+    )
+    labels = metadata.get("labels") or {}
+    index = f", item {labels[LABEL_INDEX]}" if LABEL_INDEX in labels else ""
+    return f"{run} (task {labels.get(LABEL_TASK, '')}{index})" if run else ""
 
 
 def _as_of(spec: dict[str, Any]) -> str:

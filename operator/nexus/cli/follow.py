@@ -121,8 +121,18 @@ async def to_the_end(
     for line in summary.lines(name, status, outputs, depends_on):
         print(line, file=stream)
     if as_json:
-        print(json.dumps(run, ensure_ascii=False, indent=2))
+        print(as_json_text(run))
     return of_phase(status.phase)
+
+
+def printed(run: Object) -> Object:
+    """A run for `-o json`: as with kubectl without who wrote which of its fields, which is longer than the run."""
+    return {**run, "metadata": {name: value for name, value in run["metadata"].items() if name != "managedFields"}}
+
+
+def as_json_text(run: Object) -> str:
+    """A run as `-o json` prints it."""
+    return json.dumps(printed(run), ensure_ascii=False, indent=2)
 
 
 def dependencies(spec: WorkflowSpec) -> Mapping[str, tuple[str, ...]]:

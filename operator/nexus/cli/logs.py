@@ -14,6 +14,7 @@ from nexus.api.run import TaskStatus
 from nexus.cli import follow
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
+from nexus.cli.words import why
 from nexus.core.log_lines import LogLines
 from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
 
@@ -32,8 +33,8 @@ async def print_logs(
     tail: int | None,
     item: int | None = None,
 ) -> Exit:
-    """Print the logs of a run's tasks, of one, or of one item of a fan-out; with `following`, until the run or the
-    task has ended. The logs of a task with a child run are those of the child."""
+    """Print the logs of a run's tasks, those of child runs among them, of one task, or of one item of a fan-out; with
+    `following`, until the run or the task has ended: that names the child runs, and leaves them to be followed."""
     run = await found(api, WORKFLOW_RUNS, namespace, run_name)
     entries = follow.status_of(run).tasks or ()
     names = [entry.name for entry in entries]
@@ -52,15 +53,63 @@ async def print_logs(
         _check_item(run_name, entry, item)
     child = await _child_of(api, run, entry, item) if entry is not None else None
     if child is not None:
-        print(f"task {task} is the child run {child}", file=sys.stderr)
+        what = f"task {task}" if item is None else f"item {item} of task {task}"
+        print(f"{what} is the child run {child}", file=sys.stderr)
         return await print_logs(api, namespace, child, None, following=following, tail=tail)
     prefixed = item is None and (len(names) != 1 if task is None else _is_fan_out(entries, task))
     logs = _Logs(api, namespace, _selector(run_name, task), prefixed=prefixed, tail=tail, item=item)
+    children = await _children(api, run, task) if item is None else []
     if following:
+        for place, name in children:
+            print(f"{place} is the child run {name}: nexus logs {name} -f", file=sys.stderr)
         await logs.follow(run_name, task)
+    elif not await logs.print(names) and not children:
+        print(_why_none(entry), file=sys.stderr)
     else:
-        await logs.print(names)
+        await _print_children(api, namespace, children, "", tail)
     return Exit.SUCCEEDED
+
+
+async def _print_children(
+    api: KubeApi, namespace: str, children: Sequence[tuple[str, str]], above: str, tail: int | None
+) -> None:
+    """The logs of child runs and of those below them, each line behind the path to its task."""
+    for place, name in children:
+        path = f"{above}{place}/"
+        print(f"{path[:-1]} is the child run {name}", file=sys.stderr)
+        try:
+            run = await api.get(WORKFLOW_RUNS, namespace, name)
+        except NotFound:
+            continue  # deleted meanwhile
+        logs = _Logs(api, namespace, _selector(name, None), prefixed=True, tail=tail, item=None, above=path)
+        await logs.print([entry.name for entry in follow.status_of(run).tasks or ()])
+        await _print_children(api, namespace, await _children(api, run, None), path, tail)
+
+
+async def _children(api: KubeApi, run: Object, task: str | None) -> list[tuple[str, str]]:
+    """(task, or task[index]; name) of the child runs of a run or of one of its tasks, in the order of the tasks."""
+    metadata = run["metadata"]
+    order = {entry.name: place for place, entry in enumerate(follow.status_of(run).tasks or ())}
+    found = []
+    for child in await api.list(
+        WORKFLOW_RUNS, metadata["namespace"], f"{LABEL_PARENT}={label_value(metadata['name'])}"
+    ):
+        labels = child["metadata"]["labels"]
+        name, index = labels[LABEL_TASK], labels.get(LABEL_INDEX)
+        if owner_uid(child, "WorkflowRun") == metadata["uid"] and task in (None, name):
+            key = (order.get(name, len(order)), int(index or 0), int(labels[LABEL_ORDINAL]))
+            found.append((key, name if index is None else f"{name}[{index}]", child["metadata"]["name"]))
+    return [(place, child) for _, place, child in sorted(found)]
+
+
+def _why_none(entry: TaskStatus | None) -> str:
+    """Why there is no log: the status knows of a task that never has a pod."""
+    if entry is None or entry.attempts or entry.items is not None:
+        return "no pod of it is there: not started yet, or removed since"
+    explained = why(entry, attempts=False)
+    return f"task {entry.name} has no log, for no pod of it ran: {entry.phase.value}" + (
+        f", {explained}" if explained else ""
+    )
 
 
 async def _child_of(api: KubeApi, run: Object, entry: TaskStatus, item: int | None) -> str | None:
@@ -90,7 +139,9 @@ def _check_item(run: str, entry: TaskStatus | None, item: int) -> None:
     if entry is None:
         raise Refused("--item wants the task too: nexus logs RUN TASK --item N")
     if entry.items is None:
-        raise Refused(f"task {entry.name} of run {run} has no items: it has no forEach, or has not started yet")
+        never = "never started" if entry.phase.ended else "has not started yet"
+        because = "it has no forEach" if entry.start_time is not None else f"it {never} ({entry.phase.value})"
+        raise Refused(f"task {entry.name} of run {run} has no items: {because}")
     if item >= entry.items.total:
         last = entry.items.total - 1
         raise Refused(f"task {entry.name} of run {run} has {entry.items.total} items: the last one is --item {last}")
@@ -98,7 +149,15 @@ def _check_item(run: str, entry: TaskStatus | None, item: int) -> None:
 
 class _Logs:
     def __init__(
-        self, api: KubeApi, namespace: str, selector: str, *, prefixed: bool, tail: int | None, item: int | None
+        self,
+        api: KubeApi,
+        namespace: str,
+        selector: str,
+        *,
+        prefixed: bool,
+        tail: int | None,
+        item: int | None,
+        above: str = "",
     ) -> None:
         self._api = api
         self._namespace = namespace
@@ -106,10 +165,12 @@ class _Logs:
         self._prefixed = prefixed
         self._tail = tail
         self._item = item
+        self._above = above
         self._followed: dict[str, asyncio.Task[None]] = {}
 
-    async def print(self, order: list[str]) -> None:
-        """What is there now: tasks in the order of the definition, attempts in the order of their start."""
+    async def print(self, order: list[str]) -> bool:
+        """What is there now: tasks in the order of the definition, attempts in the order of their start. False where
+        there is no pod."""
         pods = [pod for pod in await self._api.list(PODS, self._namespace, self._selector) if self._is_wanted(pod)]
         place = {name: index for index, name in enumerate(order)}
 
@@ -117,16 +178,15 @@ class _Logs:
             made = str(pod["metadata"]["creationTimestamp"])
             return place.get(_task(pod), len(place)), -1 if (index := _index(pod)) is None else index, made
 
-        if not pods:
-            print("no pod of it is there: not started yet, or removed since", file=sys.stderr)
         for pod in sorted(pods, key=key):
             name, lines = pod["metadata"]["name"], LogLines()
             try:
                 text = await self._api.logs(self._namespace, name, tail_lines=self._tail)
             except (BadRequest, NotFound):
-                print(f"{_label(pod)}: {_why_silent(pod)}", file=sys.stderr)
+                print(f"{self._above}{_label(pod)}: {_why_silent(pod)}", file=sys.stderr)
                 continue
             self._show(pod, [*lines.feed(text), *lines.end()])
+        return bool(pods)
 
     async def follow(self, run: str, task: str | None) -> None:
         """Follow every pod from its start, those too that are made later."""
@@ -181,7 +241,7 @@ class _Logs:
         return self._item is None or self._item == _index(pod)
 
     def _show(self, pod: Object, lines: list[str]) -> None:
-        prefix = f"{_label(pod)} | " if self._prefixed else ""
+        prefix = f"{self._above}{_label(pod)} | " if self._prefixed else ""
         for line in lines:
             print(f"{prefix}{line}")
         sys.stdout.flush()
