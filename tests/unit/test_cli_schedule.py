@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ def test_what_is_skipped_is_shown_between_and_is_not_counted(tmp_path: Path) -> 
     file = write(tmp_path, sales())
     assert rows(file, "-n", "2", "--from", "2026-12-24T00:00:00+01:00")[1:] == [
         "Thu 2026-12-24 02:30 CET 2026-12-24 01:30",
-        "Fri 2026-12-25 02:30 2026-12-25 01:30 skipped: Christmas Day (DE)",
-        "Sat 2026-12-26 02:30 2026-12-26 01:30 skipped: Second Day of Christmas (DE)",
+        "Fri 2026-12-25 02:30 CET 2026-12-25 01:30 skipped: Christmas Day (DE)",
+        "Sat 2026-12-26 02:30 CET 2026-12-26 01:30 skipped: Second Day of Christmas (DE)",
         "Sun 2026-12-27 02:30 CET 2026-12-27 01:30",
     ]
 
@@ -89,6 +90,27 @@ def test_json_has_each_tick_with_its_interval(tmp_path: Path) -> None:
 def test_a_schedule_that_is_over_says_so(tmp_path: Path) -> None:
     file = write(tmp_path, sales({**NIGHTLY, "until": "2020-01-01T00:00:00Z"}))
     assert rows(file) == ["sales/nightly: no tick is left: it ended at 2020-01-01T00:00:00Z (until)"]
+
+
+def test_of_much_that_is_skipped_the_first_lines_and_a_number_are_shown(tmp_path: Path) -> None:
+    weekly = {**NIGHTLY, "cron": "0 2 * * SAT", "exclude": {"weekends": True}}
+    found = rows(write(tmp_path, sales(weekly)), "--from", "2026-11-24T00:30:00Z")
+    assert found[1] == "Sat 2026-11-28 02:00 CET 2026-11-28 01:00 skipped: a Saturday"
+    assert re.fullmatch(r"\d\d more skipped", found[5])
+    assert found[6:] == ["sales/nightly: no tick is left: all days that fit cron are excluded"]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        ("prod", "'prod' is no number of ticks; a namespace is given with --namespace prod"),
+        ("0", "0 is out of range: from 1 to 1000"),
+    ],
+)
+def test_a_count_is_a_number_and_no_namespace(count: str, words: str, tmp_path: Path) -> None:
+    answer = nexus("schedule", "next", write(tmp_path, sales()), "-n", count)
+    assert (answer.code, answer.stdout) == (2, "")
+    assert words in answer.stderr
 
 
 @pytest.mark.parametrize(

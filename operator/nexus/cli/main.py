@@ -41,6 +41,7 @@ class RunOutput(StrEnum):
     NAME = "name"
 
 
+_MOST_TICKS = 1_000
 AsJson = Annotated[Output | None, typer.Option("-o", "--output", help="Print JSON instead.")]
 Namespace = Annotated[str | None, typer.Option("-n", "--namespace", help="Namespace; default: the kubeconfig's.")]
 Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; default: its current one.")]
@@ -136,10 +137,22 @@ def lint(
     _end(lambda: check(files, as_json=output is Output.JSON))
 
 
+def _count(given: str | int) -> int:
+    """A number of ticks (typer hands in the default too). To all other commands -n is the namespace."""
+    text = str(given)
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is no number of ticks; a namespace is given with --namespace {text}")
+    if not 1 <= int(text) <= _MOST_TICKS:
+        raise typer.BadParameter(f"{text} is out of range: from 1 to {_MOST_TICKS}")
+    return int(text)
+
+
 @schedules.command("next")
 def schedule_next(
     target: Annotated[str, typer.Argument(metavar="WORKFLOW|FILE", help="A Workflow in the cluster, a file, or -.")],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, max=1_000, help="How many ticks.")] = 20,
+    count: Annotated[
+        int, typer.Option("-n", "--count", parser=_count, metavar="NUMBER", help="How many ticks, up to 1000.")
+    ] = 20,
     from_time: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Those after this time; default: now.")
     ] = None,

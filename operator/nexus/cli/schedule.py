@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 from rich import box
@@ -25,6 +26,8 @@ from nexus.core.schedule.as_of import AsOf
 from nexus.core.schedule.timetable import Skipped, Tick, Timetable
 from nexus.core.schedule.zone import wall
 
+# Of what is skipped one after the other so many lines are shown.
+_MOST_SKIPPED = 5
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -154,23 +157,42 @@ def _print(rows: Sequence[Row], *, several: bool, workflows: bool) -> None:
     if several:
         table.add_column("SCHEDULE", no_wrap=True)
     table.add_column("NOTE")
-    for row in rows:
+    for row in _shortened(rows):
+        if isinstance(row, int):
+            table.add_row(f"{row} more skipped", *[""] * (len(table.columns) - 1), style="dim")
+            continue
         name = row.timetable.schedule.name
         cells = [_local(row), f"{row.entry.time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")]
         cells += [f"{row.workflow}/{name}" if workflows else name] if several else []
         table.add_row(*cells, row.note, style=None if row.runs else "dim")
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 160  # what reads a pipe wants one line a tick
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    console.width = 160  # what reads a pipe wants one line a tick
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _shortened(rows: Sequence[Row]) -> Iterator[Row | int]:
+    """The rows, with a number in place of most of what is skipped one after the other."""
+    for runs, group in groupby(rows, key=lambda row: row.runs):
+        found = list(group)
+        if runs or len(found) <= _MOST_SKIPPED:
+            yield from found
+        else:
+            yield from found[: _MOST_SKIPPED - 1]
+            yield len(found) - _MOST_SKIPPED + 1
 
 
 def _local(row: Row) -> str:
     aware = row.entry.time.astimezone(row.timetable.zone)
-    # What is skipped never shows on a clock: the time that was meant is printed.
-    shown = wall(row.entry.time, row.timetable.zone) if row.runs else row.entry.local
+    # What is skipped may never show on a clock, which then has no zone: the time that was meant is printed.
+    on_the_clock = wall(row.entry.time, row.timetable.zone)
+    shown = on_the_clock if row.runs else row.entry.local
     abbreviation = aware.tzname() or ""
-    return f"{shown:%a %Y-%m-%d %H:%M:%S}".removesuffix(":00") + (f" {abbreviation}" if row.runs else "")
+    return f"{shown:%a %Y-%m-%d %H:%M:%S}".removesuffix(":00") + (f" {abbreviation}" if shown == on_the_clock else "")
 
 
 def _remarks(tables: Sequence[tuple[str, Timetable]], rows: Sequence[Row]) -> Iterator[str]:
