@@ -92,7 +92,7 @@ def test_the_place_of_the_output_is_private_to_the_user(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [
-        ("exit 3", 3, "exit status 3: the last lines of its log say more"),
+        ("exit 3", 3, "exit status 3: what it wrote to its log, if anything, says why"),
         ("false; echo not reached >&2", 1, "exit status 1"),
         ("false | true", 1, "exit status 1"),
         ('echo "$UNSET"', 1, "exit status 1"),

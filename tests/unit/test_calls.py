@@ -105,7 +105,9 @@ def test_params_of_a_call_are_held_against_the_called_workflow(
 def test_fields_of_a_pod_are_refused(cel: Evaluator, fields: dict[str, Any]) -> None:
     (problem,) = problems(spec(task("call", workflow={"name": "price"}, **fields)), cel)
 
-    assert "a workflow task has no pod" in problem.message
+    (field,) = fields
+    assert problem.message.startswith(f"a workflow task has no pod, so that {field} means nothing")
+    assert problem.path[-1] == field
 
 
 def test_an_expression_in_the_params_of_a_call_is_checked(cel: Evaluator) -> None:

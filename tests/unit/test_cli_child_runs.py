@@ -78,7 +78,7 @@ def test_a_circle_and_params_that_do_not_fit_are_found_by_lint_and_refused_local
         workflow(call("z", "own"), name="own"),
     )
     words = (
-        "task call, workflow.params.m: Workflow price: params.m: there is no such param: the workflow has n",
+        "task call, workflow.params.m: there is no such param: the workflow has n (Workflow price)",
         "task call, workflow: Workflow price needs n, without a default: give it in params",
         "the Workflows call each other in a circle: p",
         "task z, workflow.name: own calls itself",

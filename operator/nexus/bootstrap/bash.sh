@@ -62,7 +62,7 @@ explain() {
     *) if (($1 > 128)) && kill -l "$(($1 - 128))" >/dev/null 2>&1; then
         echo "killed by SIG$(kill -l "$(($1 - 128))")"
     else
-        echo 'the last lines of its log say more'
+        echo 'what it wrote to its log, if anything, says why'
     fi ;;
     esac
 }

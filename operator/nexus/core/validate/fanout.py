@@ -27,7 +27,7 @@ def fan_out(path: Path, task: Task) -> Iterator[Problem]:
 
     podless = next((kind for kind in ("approval", "wait") if getattr(task, kind, None) is not None), None)
     if podless is not None:
-        yield wrong(("forEach",), f"a {podless} task has no forEach: it has no pods to run for items")
+        yield wrong(("forEach",), f"{podless} runs no pod, and so has no forEach: take it out")
     if ("items" in spec.model_fields_set) == (spec.matrix is not None):
         yield wrong(("forEach",), "give exactly one of items and matrix")
         return

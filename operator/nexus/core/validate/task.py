@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nexus.api.rules import NO_POD_FIELDS
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
 from nexus.core import fields
 from nexus.core.problem import Path, Problem, duplicates
@@ -49,8 +48,7 @@ def shape(path: Path, task: Task) -> Iterator[Problem]:
             advice = _INSTEAD.get((str(field[0]), str(field[1])), "write the name itself")
             message = f"${{{{ }}}} is refused here, since a value would become code: {advice}"
             yield Problem((*path, *field), message, task.name, text.index("${{"))
-    if task.workflow is not None and (task.env or task.env_from or task.start_timeout_seconds or task.pod):
-        yield wrong((), NO_POD_FIELDS.message)
+    yield from _of_pods(path, task)
     yield from _missing_parameters(path, task)
     if task.http is not None and not task.http.url.lower().startswith(("http://", "https://", "${{", "$(")):
         yield wrong(
@@ -58,6 +56,19 @@ def shape(path: Path, task: Task) -> Iterator[Problem]:
         )
     yield from env_problems(path, task.env, task.env_from, task.name)
     yield from pod_problems((*path, "pod"), task.pod, task.name)
+
+
+def _of_pods(path: Path, task: Task) -> Iterator[Problem]:
+    """Fields that mean nothing for a task with a child run."""
+    if task.workflow is None:
+        return
+    advice = "give values in workflow.params, and write the rest in that Workflow"
+    for name in ("env", "env_from", "pod", "start_timeout_seconds"):
+        if getattr(task, name):
+            field = str(Task.model_fields[name].alias)
+            yield Problem(
+                (*path, field), f"a workflow task has no pod, so that {field} means nothing: {advice}", task.name
+            )
 
 
 # Text, quoted names and comments come first in it, so that no placeholder is seen inside them. SQLAlchemy sees those
