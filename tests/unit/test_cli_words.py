@@ -45,6 +45,21 @@ def test_the_critical_path_goes_on_behind_what_never_ran() -> None:
     assert [task.name for task in summary.critical_path(tasks, depends_on)] == ["a", "b", "tell"]
 
 
+@pytest.mark.parametrize(
+    ("here", "words"),
+    [(False, "AwaitingApproval: waits for a person: nexus approve x ask [--reject]: Ship?"), (True, "Ship?")],
+)
+def test_where_a_terminal_asks_no_command_is_named(here: bool, words: str) -> None:
+    stream = io.StringIO()
+    shown = PlainView("sales", stream, width=4)
+    shown.asks_here = here
+    message = "waits for a person: nexus approve x ask [--reject]: Ship?"
+    task = TaskStatus(name="ask", phase=TaskPhase.RUNNING, reason=Reason.AWAITING_APPROVAL, message=message)
+    shown.status(WorkflowRunStatus(tasks=[task]))
+    assert stream.getvalue().endswith(f"{words}\n")
+    assert here != ("nexus approve" in stream.getvalue())
+
+
 def test_columns_make_room_for_the_tasks_of_child_runs() -> None:
     stream = io.StringIO()
     shown = PlainView("sales", stream, width=4)

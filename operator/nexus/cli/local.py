@@ -80,6 +80,7 @@ async def run_local(
             for note in prepared.notes:
                 shown.note(note)
             ask = asking.Terminal(shown, sys.stdin.fileno()) if answers.terminal else None
+            shown.asks_here = ask is not None
             finished = await run(
                 prepared.fact,
                 prepared.definition,

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, Any, Self
 
-from nexus.api.reasons import TaskPhase
+from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, plain, seconds_of, seconds_text, why
+from nexus.core.approval import question
 
 WIDEST = 40
 """Characters of the longest name that columns are made for."""
@@ -33,6 +34,8 @@ class View:
         self.current = WorkflowRunStatus()
         self.children: dict[str, WorkflowRunStatus] = {}
         self.tasks: dict[str, TaskStatus] = {}
+        self.asks_here = False
+        """Whether approvals are asked for on this terminal: then no command decides about them."""
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +63,10 @@ class View:
         """Each task, and below one with a child run those of that, with the path to them in their names."""
         for task in status.tasks or ():
             path = above + task.name
-            yield task.model_copy(update={"name": path}) if above else task
+            update: dict[str, Any] = {"name": path} if above else {}
+            if self.asks_here and task.reason is Reason.AWAITING_APPROVAL:
+                update["message"] = question(task.message or "") or None
+            yield task.model_copy(update=update) if update else task
             for below in (path, *(f"{path}[{index}]" for index in range(task.items.total if task.items else 0))):
                 if below in self.children:
                     yield from self._tasks(f"{below}/", self.children[below])
