@@ -530,7 +530,7 @@ def test_no_items_succeed_at_once_and_items_that_are_no_list_fail(cel: Evaluator
         subject.operator()
         assert subject.run().phase == "Succeeded"
         assert (entry(subject, "fan").output, subject.witness.children) == ({"items": []}, [])
-    with story(fan("${{ {'a': 1} }}"), cel, workflows={"price": price()}) as subject:
+    with story(fan("${{ dyn({'a': 1}) }}"), cel, workflows={"price": price()}) as subject:
         subject.operator()
         subject.run()
         assert (entry(subject, "fan").reason, subject.witness.children) == ("InvalidItems", [])

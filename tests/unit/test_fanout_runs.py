@@ -256,7 +256,7 @@ def test_an_output_that_was_lost_before_it_was_stored_is_made_again(cel: Evaluat
 @pytest.mark.parametrize(
     ("for_each", "reason", "words"),
     [
-        ({"items": "${{ run.name }}"}, "InvalidItems", 'forEach.items is "sales-x7k2p", which is no list'),
+        ({"items": "${{ dyn(run.name) }}"}, "InvalidItems", 'forEach.items is "sales-x7k2p", which is no list'),
         ({"items": "${{ range(1001) }}"}, "InvalidItems", "forEach.items gives 1,001 items, at most 1,000 are allowed"),
         (
             {"matrix": {"a": "${{ range(1000) }}", "b": "${{ range(100) }}"}},
