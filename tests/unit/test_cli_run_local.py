@@ -436,3 +436,14 @@ def test_a_suspended_workflow_runs_here_all_the_same_with_a_note(tmp_path: Path)
     answer = nexus("run", "-f", file, "--local")
     assert answer.code == 0, answer.stderr
     assert "the Workflow sales is suspended: in a cluster this run would wait" in answer.stdout + answer.stderr
+
+
+def test_the_items_that_failed_are_told_at_the_end_of_a_run_that_succeeded(tmp_path: Path) -> None:
+    fan = bash("fan", "exit $ITEM", forEach={"items": [0, 3], "maxFailedItems": 1})
+
+    answer = nexus("run", "-f", write(tmp_path, workflow(fan)), "--local")
+
+    assert answer.code == 0
+    assert re.search(
+        r"^Failed items\n  fan  1  TaskError: exit status 3.* \(exit code 3\)$", answer.stdout, re.MULTILINE
+    )

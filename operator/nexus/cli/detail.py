@@ -77,7 +77,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
     if tasks:
         yield ""
         yield from table(("TASK", "PHASE", "ATTEMPTS", "DURATION", "WHY"), [_task(task, now) for task in tasks])
-    yield from _failed_items(tasks)
+    yield from summary.failed_items(tasks, "nexus logs RUN TASK --item N has more")
     yield from attempts.lines(tasks)
     outputs = [(task.name, _output(task)) for task in tasks]
     if any(text for _, text in outputs):
@@ -108,19 +108,6 @@ def _as_of(spec: dict[str, Any]) -> str:
 def _task(task: TaskStatus, now: datetime) -> list[str]:
     attempts = str(task.attempts) if task.attempts else ""
     return [task.name, task.phase.value, attempts, seconds_text(seconds_of(task, now)), why(task, attempts=False)]
-
-
-def _failed_items(tasks: Iterable[TaskStatus]) -> Iterator[str]:
-    """How the first failed items of fan-outs failed, and how to see more."""
-    failures = [(task.name, failure) for task in tasks if task.items for failure in task.items.failures or ()]
-    if failures:
-        yield ""
-        yield "Failed items (nexus logs RUN TASK --item N has more)"
-    for name, failure in failures:
-        code = "" if failure.exit_code is None else f" (exit code {failure.exit_code})"
-        message = " ".join(plain(failure.message or "").split())
-        words = "" if message == f"exit code {failure.exit_code}" else f": {message}"
-        yield f"  {name}  {failure.index}  {failure.reason.value}{words}{code}"
 
 
 def _output(task: TaskStatus) -> str:

@@ -91,7 +91,7 @@ async def run_local(
                 prepared.workflows,
                 ask,
             )
-    for line in summary.lines(prepared.fact.name, finished.status, finished.outputs, depends_on):
+    for line in summary.lines(prepared.fact.name, finished.status, finished.outputs, depends_on, local=True):
         print(line, file=stream)
     if as_json:
         print(json.dumps(_object(prepared, finished), ensure_ascii=False, indent=2))

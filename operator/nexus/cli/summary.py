@@ -46,8 +46,10 @@ def lines(
     status: WorkflowRunStatus,
     outputs: Mapping[str, Mapping[str, Any]],
     depends_on: Mapping[str, tuple[str, ...]],
+    *,
+    local: bool = False,
 ) -> Iterator[str]:
-    """The summary, a line at a time; the last one is the verdict."""
+    """The summary, a line at a time; the last one is the verdict. The logs of a `local` run cannot be asked for."""
     tasks = status.tasks or []
     shown = {task: value for task, value in outputs.items() if value}
     if shown:
@@ -56,6 +58,7 @@ def lines(
         yield "Outputs"
         yield from (f"  {task:{width}}  {compact(value)}" for task, value in shown.items())
     yield from of_workflow(status)
+    yield from failed_items(tasks, "" if local else f"nexus logs {name} TASK --item N has more")
     path = critical_path(tasks, depends_on)
     if path:
         now = datetime.now(UTC)
@@ -66,6 +69,19 @@ def lines(
         yield f"Critical path  {' → '.join(steps)}"
     yield ""
     yield verdict(name, status)
+
+
+def failed_items(tasks: Sequence[TaskStatus], more: str) -> Iterator[str]:
+    """How the first failed items of fan-outs failed; `more` says where there is more."""
+    failures = [(task.name, failure) for task in tasks if task.items for failure in task.items.failures or ()]
+    if failures:
+        yield ""
+        yield f"Failed items ({more})" if more else "Failed items"
+    for name, failure in failures:
+        code = "" if failure.exit_code is None else f" (exit code {failure.exit_code})"
+        message = " ".join(plain(failure.message or "").split())
+        words = "" if message == f"exit code {failure.exit_code}" else f": {message}"
+        yield f"  {name}  {failure.index}  {failure.reason.value}{words}{code}"
 
 
 def of_workflow(status: WorkflowRunStatus) -> Iterator[str]:
