@@ -88,3 +88,23 @@ def test_a_circle_and_params_that_do_not_fit_are_found_by_lint_and_refused_local
     for word in words:
         assert word in found.stdout, found.stdout
     refused(nexus("run", "-f", file, "--local"), *words)
+
+
+ASK = {"name": "ask", "approval": {"message": "Go?"}}
+LOWEST = workflow(ASK, bash("after", "echo done"), name="lowest")
+MIDDLE = workflow(call("low", "lowest"), name="middle")
+
+
+def test_approvals_of_child_runs_are_answered_beforehand_by_their_paths(tmp_path: Path) -> None:
+    each = {**call("each", "lowest"), "forEach": {"items": [1, 2]}}
+    file = write(tmp_path, workflow(ASK, call("mid", "middle"), each), MIDDLE, LOWEST)
+    own = ["run", "-f", file, "--local", "--approve", "ask"]
+
+    refused(nexus(*own), "answer with --approve mid/low/ask or", "answer with --approve each/ask or --reject each/ask")
+    refused(nexus(*own, "--approve", "low/ask"), "--approve low/ask: there is no such task: did you mean mid/low/ask?")
+
+    answer = nexus(*own, "--approve", "each/ask", "--reject", "mid/low/ask")
+    assert answer.code == 1
+    for line in (r"each\[0\]/ask +Succeeded", r"each\[1\]/ask +Succeeded", r"mid/low/ask +Failed"):
+        assert re.search(line, answer.stdout), answer.stdout
+    assert nexus(*own, "--approve", "each/ask", "--approve", "mid/low/ask").code == 0

@@ -6,25 +6,67 @@ import asyncio
 import difflib
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from nexus.api.run import Approval, Decision, TaskStatus
 from nexus.cli.ending import Refused
 from nexus.cli.view import View
 from nexus.cli.words import plain
 from nexus.core.approval import question
+from nexus.core.child_run import MAX_DEPTH
 from nexus.core.definition import Definition
 from nexus.core.problem import Problem
+from nexus.core.validate.calls import reachable
 
 _WORDS = {"y": Decision.APPROVED, "yes": Decision.APPROVED, "n": Decision.REJECTED, "no": Decision.REJECTED}
 _LONGEST_COMMENT = 500
+# Of workflows that call each other many times over.
+_MOST_PATHS = 1_000
 
 
-def beforehand(definition: Definition, approve: Sequence[str], reject: Sequence[str]) -> tuple[Approval, ...]:
-    """The answers that the command line gives. Raises Refused."""
-    waiting = [name for name, node in definition.nodes.items() if node.type == "approval"]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An approval task of a child run. `path` is its name behind those of the tasks that make the runs above it."""
+
+    path: str
+    workflow: str
+    task: str
+
+
+def below(definition: Definition, workflows: Mapping[str, Definition]) -> list[Asked]:
+    """The approval tasks of the runs below one: those of `workflows` that it calls, and that they call."""
+    specs = {name: workflow.spec for name, workflow in workflows.items()}
+    asking = {
+        name: workflow
+        for name, workflow in workflows.items()
+        if any(_approvals(workflows[other]) for other in reachable(name, specs))
+    }
+    return list(islice(_walk("", definition, asking, MAX_DEPTH), _MOST_PATHS))
+
+
+def _walk(above: str, definition: Definition, asking: Mapping[str, Definition], depth: int) -> Iterator[Asked]:
+    for name, node in definition.nodes.items():
+        callee = node.task.workflow.name if node.task.workflow is not None else ""
+        if callee in asking and depth > 0:
+            path, called = f"{above}{name}/", asking[callee]
+            yield from (Asked(path + own, callee, own) for own in _approvals(called))
+            yield from _walk(path, called, asking, depth - 1)
+
+
+def _approvals(definition: Definition) -> list[str]:
+    return [name for name, node in definition.nodes.items() if node.type == "approval"]
+
+
+def beforehand(
+    definition: Definition, workflows: Mapping[str, Definition], approve: Sequence[str], reject: Sequence[str]
+) -> dict[str, Approval]:
+    """The answers that the command line gives, by the paths of the tasks. Raises Refused."""
+    own = _approvals(definition)
+    paths = [asked.path for asked in below(definition, workflows)]
+    waiting = [*own, *paths]
     problems = []
     given: Mapping[str, tuple[Decision, Sequence[str]]] = {
         "--approve": (Decision.APPROVED, approve),
@@ -32,37 +74,49 @@ def beforehand(definition: Definition, approve: Sequence[str], reject: Sequence[
     }
     for flag, (_, names) in given.items():
         problems += [
-            f"{flag} {name}: {_not_waiting(name, waiting, definition)}" for name in names if name not in waiting
+            f"{flag} {name}: {_not_waiting(name, own, paths, definition)}" for name in names if name not in waiting
         ]
     problems += [f"--approve {name}: and --reject {name}, give one of them" for name in approve if name in reject]
     if problems:
         raise Refused(*problems)
-    return tuple(
-        Approval(task=name, decision=decision, by=user(), time=datetime.now(UTC))
+    return {
+        name: Approval(task=name.rpartition("/")[2], decision=decision, by=user(), time=datetime.now(UTC))
         for decision, names in given.values()
-        for name in dict.fromkeys(names)
-    )
+        for name in names
+    }
 
 
-def _not_waiting(name: str, waiting: Sequence[str], definition: Definition) -> str:
+def _not_waiting(name: str, own: Sequence[str], paths: Sequence[str], definition: Definition) -> str:
+    waiting = [*own, *paths]
     if name in definition.nodes:
-        known = f": those that do are {', '.join(waiting)}" if waiting else ""
+        known = f": those that do are {', '.join(waiting[:10])}" if waiting else ""
         return f"the task waits for no approval{known}"
-    close = difflib.get_close_matches(name, waiting or definition.nodes, n=1)
+    ends = [path for path in paths if path.endswith(f"/{name}")]
+    close = ends or difflib.get_close_matches(name, waiting or definition.nodes, n=1)
     return f"there is no such task: {f'did you mean {close[0]}?' if close else 'it has ' + ', '.join(definition.nodes)}"
 
 
-def unanswered(definition: Definition, approvals: Sequence[Approval], *, child: bool) -> list[Problem]:
-    """The approval tasks that nobody will answer where there is no terminal; those of a `child` run have no flags."""
+def unanswered(definition: Definition, approvals: Sequence[Approval]) -> list[Problem]:
+    """The approval tasks that nobody will answer where there is no terminal."""
     answered = {approval.task for approval in approvals}
-    places = {task.name: place for place, task in definition.spec.every_task()}
-    words = "a person is asked for approval, and there is no terminal to ask on: "
-    words += "start it on one" if child else "answer with --approve {0} or --reject {0}"
+    return [_nobody(definition, name, name) for name in _approvals(definition) if name not in answered]
+
+
+def unanswered_below(
+    definition: Definition, workflows: Mapping[str, Definition], answered: Collection[str]
+) -> list[tuple[str, Problem]]:
+    """The same of child runs, each with the Workflow that it is in; `answered` are paths."""
     return [
-        Problem((*places[name], "approval"), words.format(name), name)
-        for name, node in definition.nodes.items()
-        if node.type == "approval" and name not in answered
+        (asked.workflow, _nobody(workflows[asked.workflow], asked.task, asked.path))
+        for asked in below(definition, workflows)
+        if asked.path not in answered
     ]
+
+
+def _nobody(definition: Definition, name: str, path: str) -> Problem:
+    place = next(place for place, task in definition.spec.every_task() if task.name == name)
+    words = "a person is asked for approval, and there is no terminal to ask on: "
+    return Problem((*place, "approval"), f"{words}answer with --approve {path} or --reject {path}", name)
 
 
 def user() -> str:

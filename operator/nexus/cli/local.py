@@ -49,6 +49,8 @@ class Prepared:
     notes: Sequence[str]
     workflows: Mapping[str, Definition]
     """The Workflows that child runs execute."""
+    answers: Mapping[str, Approval]
+    """What is said beforehand to approval tasks of child runs, by their paths."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ async def run_local(
                 evaluator,
                 prepared.workflows,
                 ask,
+                prepared.answers,
             )
     for line in summary.lines(prepared.fact.name, finished.status, finished.outputs, depends_on, local=True):
         print(line, file=stream)
@@ -123,7 +126,9 @@ def prepare_run(
         fact = told(as_of, fact, evaluator)
         notes += filter(None, [remark(as_of, spec.schedules or ())])
     definition = prepare(spec)
-    approvals = _approvals(asked, asking.beforehand(definition, answers.approve, answers.reject))
+    workflows = _below(manifest, spec)
+    beforehand = asking.beforehand(definition, workflows, answers.approve, answers.reject)
+    approvals = _approvals(asked, [approval for path, approval in beforehand.items() if "/" not in path])
     fact = replace(fact, approvals=approvals)
     bindings = Bindings(_merged(manifest.secrets, secrets), manifest.config_maps)
     problems = [*read.problems, *_params_problems(manifest, asked, document, fact, spec, evaluator, read)]
@@ -131,17 +136,14 @@ def prepare_run(
     below = ("spec", "workflowSpec") if document.body["kind"] == "WorkflowRun" else ("spec",)
     problems += _unready(manifest, document, below, definition, bindings)
     if not answers.terminal:
-        unasked = asking.unanswered(definition, approvals, child=False)
+        unasked = asking.unanswered(definition, approvals)
         problems += [str(manifest.locate(problem, document, *below)) for problem in unasked]
-    workflows = _below(manifest, spec)
     for child, prepared in workflows.items():
         if child != name:
-            below_it = manifest.workflow(child)
-            assert below_it is not None
-            problems += _unready(manifest, below_it.document, ("spec",), prepared, bindings)
-            if not answers.terminal:
-                unasked = asking.unanswered(prepared, (), child=True)
-                problems += [str(manifest.locate(problem, below_it.document, "spec")) for problem in unasked]
+            problems += _unready(manifest, _document(manifest, child), ("spec",), prepared, bindings)
+    if not answers.terminal:
+        for child, problem in asking.unanswered_below(definition, workflows, beforehand):
+            problems.append(str(manifest.locate(problem, _document(manifest, child), "spec")))
     if problems:
         raise Refused(*problems)
     recorded = asked.spec if asked is not None and asked.spec is not None else WorkflowRunSpec()
@@ -153,6 +155,7 @@ def prepare_run(
         bindings=bindings,
         search_path=Path.cwd() if file == "-" else Path(file).resolve().parent,
         workflows=workflows,
+        answers=beforehand,
         notes=notes,
     )
 
@@ -185,6 +188,12 @@ def _below(manifest: Manifest, spec: WorkflowSpec) -> dict[str, Definition]:
     specs = manifest.specs()
     found = {child: None for _, _, callee in callees(spec) for child in reachable(callee, specs)}
     return {child: prepare(specs[child]) for child in found}
+
+
+def _document(manifest: Manifest, workflow: str) -> Document:
+    found = manifest.workflow(workflow)
+    assert found is not None
+    return found.document
 
 
 def _unready(

@@ -86,6 +86,7 @@ class LocalPlace:
         observer: Observer,
         changed: Callable[[], None],
         family: Family,
+        path: str = "",
     ) -> None:
         self.run = run
         self.key = RunKey(run.namespace, run.name)
@@ -101,13 +102,17 @@ class LocalPlace:
         self.children = ChildRuns(family, self._child, changed)
         self._stopping: list[asyncio.Task[None]] = []
         self._now = datetime.now(UTC)
+        self._path = path
 
     def _child(
         self, run: RunFact, definition: Definition | Unstartable, task: str, changed: Callable[[], None]
     ) -> LocalPlace:
         observer = Below(self._observer, task, self._changed)
+        name, _, _ = task.partition("[")  # an answer is for all items of a fan-out
+        path = f"{self._path}/{name}".removeprefix("/")
+        run = replace(run, approvals=self._family.answered(path))
         return LocalPlace(
-            run, definition, self._bindings, self._folder, self._search_path, observer, changed, self._family
+            run, definition, self._bindings, self._folder, self._search_path, observer, changed, self._family, path
         )
 
     def now(self) -> datetime:

@@ -14,7 +14,7 @@ from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.child_runs import Family, until_ended
 from nexus.adapters.local.place import LocalPlace, Observer, fork_server
 from nexus.adapters.local.questions import Ask
-from nexus.api.run import Cancel, WorkflowRunStatus
+from nexus.api.run import Approval, Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
@@ -38,14 +38,19 @@ async def run(
     evaluator: Evaluator,
     workflows: Mapping[str, Definition] | None = None,
     ask: Ask | None = None,
+    answers: Mapping[str, Approval] | None = None,
 ) -> Finished:
     """Execute a run on this machine. Ctrl-C once cancels it, twice kills what still runs. `workflows` are those that
-    child runs may execute; `ask` answers approval tasks, where `fact` does not."""
+    child runs may execute.
+
+    `ask` answers approval tasks, where neither `fact` nor, in child runs, `answers` does: by the task's name behind
+    those of the tasks that make the runs above it, as release/go-ahead, for all items of a fan-out.
+    """
     changed = asyncio.Event()
     interrupts = 0
     with tempfile.TemporaryDirectory(prefix="nexus-", ignore_cleanup_errors=True) as folder:
         server = fork_server(Path(folder), search_path, (definition, *(workflows or {}).values()))
-        family = Family(evaluator, workflows or {}, server, ask=ask)
+        family = Family(evaluator, workflows or {}, server, ask=ask, answers=answers or {})
         place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
 
         def interrupt() -> None:
