@@ -60,6 +60,18 @@ def test_where_a_terminal_asks_no_command_is_named(here: bool, words: str) -> No
     assert here != ("nexus approve" in stream.getvalue())
 
 
+def test_a_line_that_is_quicker_than_the_status_comes_after_it() -> None:
+    stream = io.StringIO()
+    with PlainView("sales", stream, width=3) as shown:
+        shown.status(WorkflowRunStatus(tasks=[TaskStatus(name="fan"), TaskStatus(name="a")]))
+        shown.line("fan[1]", "early")
+        shown.line("a", "never told")
+        shown.status(WorkflowRunStatus(tasks=[TaskStatus(name="fan", phase=TaskPhase.RUNNING), TaskStatus(name="a")]))
+        shown.line("fan[1]", "late")
+    told = [" ".join(line[9:].split()) for line in stream.getvalue().splitlines()]
+    assert told == ["fan Running", "fan[1] | early", "fan[1] | late", "a | never told"]
+
+
 def test_columns_make_room_for_the_tasks_of_child_runs() -> None:
     stream = io.StringIO()
     shown = PlainView("sales", stream, width=4)

@@ -6,6 +6,7 @@ Both are observers of a local run (nexus.adapters.local.place.Observer); a watch
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from nexus.core.approval import question
 WIDEST = 40
 """Characters of the longest name that columns are made for."""
 _DEEPEST = 8
+_ITEM = re.compile(r"\[\d+\]$")
 _REFRESHES_PER_SECOND = 8
 
 
@@ -103,6 +105,14 @@ class PlainView(View):
     def __init__(self, title: str, stream: IO[str], width: int) -> None:
         super().__init__(title, stream)
         self._width = width
+        self._held: dict[str, list[str]] = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Show what was held back."""
+        for task in list(self._held):
+            self._release(task)
 
     def changed(self, news: list[TaskStatus]) -> None:
         """See View."""
@@ -112,10 +122,20 @@ class PlainView(View):
             seconds = seconds_text(seconds_of(task, datetime.now(UTC))) if task.phase.ended else ""
             parts = [f"{task.name:{self._width}}", f"{task.phase.value:9}", f"{seconds:>6}", why(task)]
             self.note("  ".join(parts).rstrip())
+            self._release(task.name)
 
     def line(self, task: str, line: str) -> None:
-        """See View."""
-        self.note(f"{task:{self._width}} | {plain(line)}".rstrip())
+        """See View. A task may write before its status says that it runs: that is held back until then."""
+        name = _ITEM.sub("", task)
+        shown = f"{task:{self._width}} | {plain(line)}".rstrip()
+        if name in self.tasks and self.tasks[name].phase is TaskPhase.PENDING:
+            self._held.setdefault(name, []).append(shown)
+        else:
+            self.note(shown)
+
+    def _release(self, task: str) -> None:
+        for line in self._held.pop(task, ()):
+            self.note(line)
 
     def note(self, text: str) -> None:
         """See View."""
