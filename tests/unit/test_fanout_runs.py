@@ -144,6 +144,14 @@ def test_a_run_that_is_out_of_time_keeps_what_has_finished(cel: Evaluator, mecha
     assert _items(subject, entry) == [{}, {}, None, None]
 
 
+def test_an_item_over_its_timeout_says_how_long_it_had(cel: Evaluator, mechanism: dict[str, Any]) -> None:
+    with story(spec(fan(2, timeoutSeconds=5, **mechanism)), cel) as subject:
+        subject.cluster.script("fan", lambda pod: Outcome() if index_of(pod) else Outcome.hangs())
+        subject.operator()
+        entry = entry_of(subject.run(), "fan")
+    assert (entry.message or "").endswith("item 0: Timeout: the attempt took longer than timeoutSeconds (5)")
+
+
 def test_the_deadline_of_the_task_is_that_of_the_whole_fan_out(cel: Evaluator, mechanism: dict[str, Any]) -> None:
     with story(spec(fan(4, deadlineSeconds=15, **mechanism)), cel) as subject:
         subject.cluster.script("fan", lambda pod: Outcome() if index_of(pod) < 2 else Outcome.hangs())

@@ -246,6 +246,13 @@ def of_pod(pod: PodFact) -> Failed:
     return Failed(reason, sentence or f"exit code {code}", code, at)
 
 
+def with_number(failure: Failed, timeout_seconds: int | None) -> Failed:
+    """A failure in the words of its task: a pod does not say how long it might have taken."""
+    if failure.reason is not Reason.TIMEOUT:
+        return failure
+    return replace(failure, message=f"{failure.message} ({timeout_seconds})")
+
+
 def _end_of(text: str) -> str:
     """The kubelet's own words come last in a chain of wrapped errors; 300 characters are enough of them."""
     return text.strip()[-300:]

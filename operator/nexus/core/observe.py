@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from nexus.api.base import format_time
@@ -13,7 +12,7 @@ from nexus.core import attempts as records
 from nexus.core import outputs
 from nexus.core.board import Board
 from nexus.core.definition import Node
-from nexus.core.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge
+from nexus.core.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, with_number
 from nexus.core.facts import JobFact, PodFact
 from nexus.core.plan import ReadFrame, RunEvent
 from nexus.core.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
@@ -78,7 +77,7 @@ def _apply(board: Board, node: Node, job: JobFact) -> None:
             _count(board, node, job, 1)
             _succeeded(board, node, job, pod)
         case Failed() as failure:
-            _failed(board, node, job, _with_number(failure, node))
+            _failed(board, node, job, with_number(failure, node.task.timeout_seconds))
 
 
 def _attempts(node: Node, status: TaskStatus, job: JobFact, current: int) -> int:
@@ -189,12 +188,6 @@ def _failed(board: Board, node: Node, job: JobFact | None, failure: Failed) -> N
         if failure.reason is Reason.DEADLINE_EXCEEDED:
             message = _deadline_words(node)
         board.end(node.name, TaskPhase.FAILED, failure.reason, message, attempts=attempts, exit_code=failure.exit_code)
-
-
-def _with_number(failure: Failed, node: Node) -> Failed:
-    if failure.reason is not Reason.TIMEOUT:
-        return failure
-    return replace(failure, message=f"{failure.message} ({node.task.timeout_seconds})")
 
 
 def _free(failure: Failed, node: Node, status: TaskStatus) -> bool:

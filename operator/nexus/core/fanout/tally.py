@@ -159,7 +159,8 @@ def _in_whole(
     elif index in given_up:
         ended = [pod for pod in pods if not (pod.live or pod.withdrawn)]
         unknown = Failed(Reason.POD_DELETED, "the pod is gone that would say why")
-        tally.failed[index] = evidence.of_pod(max(ended, key=evidence.end_of)) if ended else unknown
+        why = evidence.of_pod(max(ended, key=evidence.end_of)) if ended else unknown
+        tally.failed[index] = evidence.with_number(why, timeout)
     else:
         tally.running.add(index)
         for pod in pods:
@@ -194,6 +195,7 @@ def _own(tally: Tally, known: Evidence, index: int, jobs: list[JobFact], was_los
             _unproven(tally, known, job, index, replaced + 1, following)
         else:
             before = jobs[0].ordinal - 1 - was_lost
+            seen = evidence.with_number(seen, known.node.task.timeout_seconds)
             _again(tally, known, index, seen, sum(bool(one.failure) for one in jobs) + before, following)
         return
     tally.running.add(index)
