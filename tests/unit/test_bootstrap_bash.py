@@ -145,6 +145,16 @@ def test_a_command_without_a_trap_ends_at_sigterm_and_nothing_stays_behind(bench
     assert list(bench.tmp.iterdir()) == []
 
 
+def test_where_the_whole_group_gets_sigterm_the_exit_code_is_the_same(bench: Bench) -> None:
+    """Locally all of it is signalled at once: the command may end while the bootstrap's bash answers the signal."""
+    for _ in range(10):
+        process = bench.start(bench.command("bash", "echo up; exec sleep 60"), bench.env(), start_new_session=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGTERM)
+        assert bench.ended(process).exit_code == 143
+
+
 def test_a_command_that_ignores_sigterm_is_waited_for(bench: Bench) -> None:
     command = 'trap \'\' TERM; echo up; for i in 1 2 3; do sleep 0.1; done; echo "a=1" >> "$NEXUS_OUTPUT"'
     process = bench.start(bench.command("bash", command), bench.env())

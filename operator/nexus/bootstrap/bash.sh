@@ -116,6 +116,8 @@ while :; do
     nexus_status=$?
     [[ -n $nexus_interrupted ]] || break
 done
+# Bash (5.2) forgets the status of a command that ends while it answers a signal itself; wait gives -1 then.
+((nexus_status >= 0)) || nexus_status=143
 if ((nexus_status == 0)); then
     publish "$NEXUS_OUTPUT"
 else
