@@ -139,10 +139,11 @@ class Reconciler:
         return await asyncio.to_thread(decision) if self.in_thread and view.definition.evaluates else decision()
 
     def _timed(self, key: RunKey, definition: Definition, facts: Facts, now: datetime, *, may_start: bool) -> Plan:
+        if self.decided is None:
+            return decide(definition, facts, now, self.evaluator, may_start=may_start)
         began = time.thread_time()
         plan = decide(definition, facts, now, self.evaluator, may_start=may_start)
-        if self.decided is not None:
-            self.decided(key, time.thread_time() - began)
+        self.decided(key, time.thread_time() - began)
         return plan
 
     async def _read(self, view: View, plan: Plan) -> Facts:
