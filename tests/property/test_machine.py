@@ -24,7 +24,7 @@ from nexus.core.expressions import Evaluator
 RUNS = 10_000 if os.environ.get("CI") else 200
 # Hypothesis remembers all it has tried: in one search of ten thousand that is a gigabyte, and slow.
 PARTS = 20
-STEPS = 20
+STEPS = 12
 
 
 class Life(RuleBasedStateMachine):
