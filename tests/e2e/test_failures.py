@@ -54,12 +54,12 @@ def starts() -> list[Object]:
     volume = {"volumes": [{"name": "d", "configMap": {"name": "nope"}}]}
     mounted = {**volume, "volumeMounts": [{"name": "d", "mountPath": "/d"}]}
     return [
-        {**bash("volume", "true", startTimeoutSeconds=20), "pod": mounted},
-        {"name": "image", "container": {"image": "nexus/not-there:1"}, "startTimeoutSeconds": 20},
+        {**bash("volume", "true", startTimeoutSeconds=40), "pod": mounted},
+        {"name": "image", "container": {"image": "nexus/not-there:1"}, "startTimeoutSeconds": 40},
         {"name": "bad-image", "container": {"image": "NOT AN IMAGE"}, "startTimeoutSeconds": 300},
-        {**bash("secret", "true", startTimeoutSeconds=20, retry=ONE_RETRY), "env": missing},
-        {**bash("key", "true", startTimeoutSeconds=20), "env": present},
-        {**bash("from", "true", startTimeoutSeconds=20), "envFrom": [{"secretRef": {"name": "nowhere"}}]},
+        {**bash("secret", "true", startTimeoutSeconds=40, retry=ONE_RETRY), "env": missing},
+        {**bash("key", "true", startTimeoutSeconds=40), "env": present},
+        {**bash("from", "true", startTimeoutSeconds=40), "envFrom": [{"secretRef": {"name": "nowhere"}}]},
         bash("not-found", "no-such-command --now"),
         container("no-program", "no-such-program"),
         {"name": "directory", "container": {"image": IMAGE, "command": ["/tmp"]}},
@@ -98,7 +98,7 @@ def started(space: Space, operator: OperatorProcess, server: str) -> None:
     space.run("retries", *retries(server))
     space.run("limits", *limits())
     space.run(
-        "deadline", container("long", *SLEEP), bash("never", "true", "long"), container("quick"), deadlineSeconds=8
+        "deadline", container("long", *SLEEP), bash("never", "true", "long"), container("quick"), deadlineSeconds=20
     )
     space.run("starts", *starts())
     space.run("rules", *rules(), maxParallelTasks=20)
@@ -232,7 +232,7 @@ def test_what_cannot_start_fails_in_time_with_its_own_reason(space: Space) -> No
         assert words in task(run, name)["message"], task(run, name)
     assert task(run, "not-found")["exitCode"] == 127
     for name in ("image", "secret", "key", "from"):
-        assert seconds_between(run, name) < 60
+        assert seconds_between(run, name) < 80
     # Their pods would wait for ever: the Jobs are gone.
     assert space.without_jobs("starts", "image")
 
