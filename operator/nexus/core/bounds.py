@@ -42,3 +42,9 @@ def cut(text: str, limit: int) -> str:
 def records_limit(tasks: int) -> int:
     """Bytes of the attempt records of a run of so many tasks."""
     return RECORDS_LIMIT + RECORDS_PER_ABSENT_TASK * max(LARGEST - tasks, 0)
+
+
+def listed(names: list[str]) -> str:
+    """At most five names, so that a status stays small whatever the width of the DAG."""
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core import kinds, pod_policy, trigger_rule
 from nexus.core.board import Board, Unread
+from nexus.core.bounds import listed
 from nexus.core.definition import Node
 from nexus.core.expressions import ExpressionError, TemplateError, parse
 from nexus.core.slots import Slots, has_slot
@@ -40,7 +41,7 @@ def _after_all(board: Board, node: Node) -> bool:
         return True
     nodes = board.definition.nodes
     waits_for = [name for name in nodes if not (nodes[name].final or board.tasks[name].phase.ended)]
-    words = f": waits for {', '.join(waits_for[:5])}{_more(waits_for)}" if waits_for else ""
+    words = f": waits for {listed(waits_for)}" if waits_for else ""
     board.wait(node.name, Reason.DEPENDENCIES, f"runs when all tasks have ended{words}")
     if not waits_for:
         board.wakes.append(board.now)
@@ -60,7 +61,7 @@ def _passed(board: Board) -> set[str]:
 def _first(board: Board, node: Node, slots: Slots, passed: bool) -> None:
     waits_for = [name for name in node.depends_on if not board.tasks[name].phase.ended]
     if waits_for:
-        board.wait(node.name, Reason.DEPENDENCIES, f"waits for {', '.join(waits_for[:5])}{_more(waits_for)}")
+        board.wait(node.name, Reason.DEPENDENCIES, f"waits for {listed(waits_for)}")
         return
     unmet = trigger_rule.judge(node.rule, [(name, board.counted(name)) for name in node.depends_on])
     if unmet is not None:
@@ -125,7 +126,3 @@ def _end_without_job(board: Board, node: Node) -> None:
 def _may_start(board: Board, node: Node, slots: Slots) -> bool:
     """Whether anything keeps a task from starting that is not its own; where so, its status says what."""
     return not held_back(board, node) and (not kinds.of(node).takes_slot or has_slot(board, node, slots))
-
-
-def _more(names: list[str]) -> str:
-    return f" and {len(names) - 5} more" if len(names) > 5 else ""

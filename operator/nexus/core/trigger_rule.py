@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.tasks import TriggerRule
+from nexus.core.bounds import listed
 
 SUCCEEDED = frozenset({TaskPhase.SUCCEEDED})
 SKIPPED = frozenset({TaskPhase.SKIPPED})
@@ -53,24 +54,18 @@ def judge(rule: TriggerRule, endings: Sequence[tuple[str, TaskPhase]]) -> NotMet
         case TriggerRule.ALL_FAILED:
             if len(broken) == len(endings):
                 return None
-            return _unmet(rule, f"{_names(succeeded + skipped)} did not fail")
+            return _unmet(rule, f"{listed(succeeded + skipped)} did not fail")
 
 
 def _omitted(broken: list[str]) -> NotMet | None:
     if not broken:
         return None
-    return NotMet(TaskPhase.OMITTED, Reason.DEPENDENCY_FAILED, f"{_names(broken)} failed or did not run")
+    return NotMet(TaskPhase.OMITTED, Reason.DEPENDENCY_FAILED, f"{listed(broken)} failed or did not run")
 
 
 def _skipped(skipped: list[str]) -> NotMet:
-    return NotMet(TaskPhase.SKIPPED, Reason.DEPENDENCY_SKIPPED, f"{_names(skipped)} was skipped")
+    return NotMet(TaskPhase.SKIPPED, Reason.DEPENDENCY_SKIPPED, f"{listed(skipped)} was skipped")
 
 
 def _unmet(rule: TriggerRule, why: str) -> NotMet:
     return NotMet(TaskPhase.SKIPPED, Reason.RULE_NOT_MET, f"triggerRule {rule} is not met: {why}")
-
-
-def _names(names: list[str]) -> str:
-    """At most five names, so that a status stays small whatever the width of the DAG."""
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
