@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from nexus.adapters.kube.api import EVENTS, KubeApi
 from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace
 from nexus.core.facts import JobFact
 
 # The Job controller makes about ten pods a second on its default rates, so that on a busy cluster a Job is without
 # one for seconds with nothing wrong.
 PODLESS_AFTER = timedelta(seconds=3)
-ASK_AGAIN_AFTER = timedelta(seconds=10)
 
 
 class PodlessJobs:
@@ -21,18 +21,16 @@ class PodlessJobs:
     def __init__(self, api: KubeApi, cache: Cache) -> None:
         self._api = api
         self._cache = cache
-        self._next: dict[str, datetime] = {}
+        self._pace = Pace(PODLESS_AFTER)
 
     async def ask(self, record: RunRecord, now: datetime) -> datetime | None:
         """Note in the cache why Jobs have no pod; returns when to look again, None where all have one."""
         podless = [job for jobs in self._cache.jobs(record.uid).values() for job in jobs if _podless(job)]
         if not podless:
-            self._next.pop(record.uid, None)
+            self._pace.forget(record.uid)
             return None
-        due = max(min(job.created_at for job in podless) + PODLESS_AFTER, self._next.get(record.uid, now))
-        if now < due:
+        if (due := self._pace.wait(record.uid, (job.created_at for job in podless), now)) is not None:
             return due
-        self._next[record.uid] = now + ASK_AGAIN_AFTER
         reasons = await self._reasons(record.key.namespace)
         for job in podless:
             self._cache.note_refused_pods(record.uid, job.name, reasons.get(job.uid, ""))
@@ -40,7 +38,7 @@ class PodlessJobs:
 
     def forget(self, run_uid: str) -> None:
         """The run has ended."""
-        self._next.pop(run_uid, None)
+        self._pace.forget(run_uid)
 
     async def _reasons(self, namespace: str) -> dict[str, str]:
         found = await self._api.list(EVENTS, namespace, field_selector="involvedObject.kind=Job,reason=FailedCreate")

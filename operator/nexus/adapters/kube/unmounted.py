@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 
 from nexus.adapters.kube.api import EVENTS, KubeApi
 from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace
 from nexus.core.evidence import NO_CONFIG
 from nexus.core.facts import PodFact
 
 # Most containers run a second or two after their pod has a node; a volume that is not there is told in the first.
 UNMOUNTED_AFTER = timedelta(seconds=5)
-ASK_AGAIN_AFTER = timedelta(seconds=10)
 # What the kubelet says of a container until its volumes are mounted and its image is there.
 CREATING = "ContainerCreating"
 
@@ -24,19 +24,17 @@ class UnmountedPods:
     def __init__(self, api: KubeApi, cache: Cache) -> None:
         self._api = api
         self._cache = cache
-        self._next: dict[str, datetime] = {}
+        self._pace = Pace(UNMOUNTED_AFTER)
 
     async def ask(self, record: RunRecord, now: datetime) -> datetime | None:
         """Note in the cache what pods wait for; returns when to look again, None where none of them waits."""
         jobs = [job for jobs in self._cache.jobs(record.uid).values() for job in jobs]
         waiting = {pod.uid: (job.uid, since) for job in jobs for pod in job.pods if (since := _since(pod)) is not None}
         if not waiting:
-            self._next.pop(record.uid, None)
+            self._pace.forget(record.uid)
             return None
-        due = max(min(since for _, since in waiting.values()) + UNMOUNTED_AFTER, self._next.get(record.uid, now))
-        if now < due:
+        if (due := self._pace.wait(record.uid, (since for _, since in waiting.values()), now)) is not None:
             return due
-        self._next[record.uid] = now + ASK_AGAIN_AFTER
         reasons = await self._reasons(record.key.namespace)
         for uid, (job, _) in waiting.items():
             self._cache.note_unmounted(job, uid, reasons.get(uid, ""))
@@ -44,7 +42,7 @@ class UnmountedPods:
 
     def forget(self, run_uid: str) -> None:
         """The run has ended."""
-        self._next.pop(run_uid, None)
+        self._pace.forget(run_uid)
 
     async def _reasons(self, namespace: str) -> dict[str, str]:
         found = await self._api.list(EVENTS, namespace, field_selector="involvedObject.kind=Pod,reason=FailedMount")
