@@ -18,7 +18,7 @@ demo: $(VENV)/.runtime ## run examples/sales.yaml on this machine: no cluster, n
 	@$(BIN)/python examples/orders/serve.py $(BIN)/nexus run -f examples/sales.yaml --local --param 'orders={url}'
 
 test: $(VENV)/.dev ## every test, the ones on a real cluster (it comes up and goes down by itself) too
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --max-worker-restart 0
 
 test-fast: $(VENV)/.dev ## the tests that need no cluster
 	@$(BIN)/python -m pytest -m 'not cluster'

@@ -3,6 +3,7 @@
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,22 @@ class TwoRooms(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return "cluster" if nodeid.startswith(("tests/e2e/", "tests/contract/")) else nodeid
+
+
+# Of a session that something ends from outside nothing else would tell why its tests failed.
+TOLD_AT_ONCE = 5
+told: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print the first failures when they happen, too, each text once: many tests can fail for one reason."""
+    if "PYTEST_XDIST_WORKER" in os.environ or not report.failed or len(told) >= TOLD_AT_ONCE:
+        return
+    text = report.longreprtext
+    if text not in told:
+        told.add(text)
+        captured = "".join(f"\n--- {title} ---\n{content}" for title, content in report.sections)
+        print(f"\n{report.nodeid}, {report.when}:\n{text}{captured}", file=sys.__stdout__, flush=True)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoRooms:
