@@ -10,10 +10,10 @@ import kopf
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.workflow_cache import WorkflowCache
+from nexus.app.watch_ages import WATCH_SECONDS, WatchAges
 from nexus.core.names import LABEL_RUN
 from nexus.runtime.ports import RunKey
 
-Seen = Callable[[], None]
 See = Callable[..., tuple[RunKey, ...]]
 
 
@@ -23,14 +23,18 @@ def register(
     queue: Callable[[RunKey], None],
     workflows: WorkflowCache,
     queue_workflow: Callable[[RunKey], None],
-    seen: Seen,
+    ages: WatchAges,
 ) -> None:
-    """Watch runs, their Jobs and pods, and workflows. `seen` is told of every event, for the liveness probe."""
+    """Watch runs, their Jobs and pods, and workflows. `ages` is told of every event.
+
+    The handlers are coroutines though they wait for nothing: kopf calls plain functions in threads, beside the
+    reconciles that read the same caches.
+    """
 
     def watch(kind: Kind, *listeners: tuple[See, Callable[[RunKey], None]]) -> None:
         @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)
-        def on_event(event: Any, **_: Any) -> None:
-            seen()
+        async def on_event(event: Any, **_: Any) -> None:
+            ages.saw(kind, event["object"]["metadata"]["namespace"], listed=event["type"] is None)
             for see, add in listeners:
                 for key in see(event["object"], gone=event["type"] == "DELETED"):
                     add(key)
@@ -46,7 +50,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.enabled = False
     # Watching the lists of CRDs and namespaces takes rights over the whole cluster, and nothing depends on it.
     settings.scanning.disabled = True
-    settings.watching.server_timeout = 300
+    settings.watching.server_timeout = WATCH_SECONDS
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = [0.2, 0.5, 1, 2, 5]

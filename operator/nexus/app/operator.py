@@ -12,6 +12,7 @@ from itertools import product
 
 import aiohttp
 import kopf
+from prometheus_client import CollectorRegistry
 
 from nexus import __version__
 from nexus.adapters.cel.pool import CelEvaluator
@@ -26,6 +27,8 @@ from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.app.handlers import configure, register
 from nexus.app.settings import Settings
+from nexus.app.watch_ages import WatchAges
+from nexus.app.web import WebServer
 from nexus.core.definition import Definition
 from nexus.core.names import LABEL_RUN
 from nexus.core.plan import Start, StartTask
@@ -60,13 +63,16 @@ class Operator:
     workflows: WorkflowCache = field(default_factory=WorkflowCache)
     stats: Counters = field(default_factory=Counters)
     queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=WorkQueue)
-    last_event: float = field(default_factory=time.monotonic)
+    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    """What /metrics shows."""
     _seen_at: dict[RunKey, float] = field(default_factory=dict)
     _working_on: dict[RunKey, float] = field(default_factory=dict)
     _deciding: dict[RunKey, float] = field(default_factory=dict)
     """CPU seconds that the decisions of a reconcile under way have taken."""
 
     def __post_init__(self) -> None:
+        self.ages = WatchAges(self.access.server, self.settings.namespaces)
+        self.web = WebServer(self.ages, self.metrics)
         self.recorder = BackgroundRecorder(self.api)
         images = Images(self.settings.task_images)
         policy = PodPolicy(self.settings.pod_forbidden, baseline=self.settings.pod_security == "baseline")
@@ -85,13 +91,15 @@ class Operator:
         self.workflow_reconciler = WorkflowReconciler(workflows, self.stats)
 
     async def run(self) -> None:
-        """Work until a signal comes; what is under way is finished, nothing new is begun."""
+        """Work until a signal comes. Raises StartRefused."""
+        await self._listen()
         working = asyncio.create_task(self.queue.run(self._work, self.settings.workers))
         sweeping = asyncio.create_task(self._sweep())
         recording = asyncio.create_task(self.recorder.run())
         try:
             await self._watch()
         finally:
+            await self.web.stop()
             for task in (working, sweeping):
                 task.cancel()
             await asyncio.gather(working, sweeping, return_exceptions=True)
@@ -100,20 +108,26 @@ class Operator:
             recording.cancel()
             await asyncio.gather(recording, return_exceptions=True)
 
+    async def _listen(self) -> None:
+        port = self.settings.http_port
+        if not port:
+            return
+        try:
+            await self.web.start(port)
+        except OSError as error:
+            raise StartRefused(f"NEXUS_HTTP_PORT={port}: {error.strerror}") from error
+
     async def _watch(self) -> None:
         registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
         configure(settings)
-        register(registry, self.cache, self._queue, self.workflows, self._queue_workflow, self._saw)
+        register(registry, self.cache, self._queue, self.workflows, self._queue_workflow, self.ages)
         kopf.on.login(registry=registry)(self._login)
-        kopf.on.probe(registry=registry, id="seconds_since_event")(self._age)
-        port = self.settings.liveness_port
         await kopf.operator(
             registry=registry,
             settings=settings,
             standalone=True,
             clusterwide=not self.settings.namespaces,
             namespaces=self.settings.namespaces,
-            liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
         )
 
     async def _login(self, **_: object) -> kopf.AiohttpSession:
@@ -124,16 +138,11 @@ class Operator:
             connector=connector,
             headers={**headers, "User-Agent": f"{AGENT}/{__version__}"},
             proxy=self.access.proxy,
+            trace_configs=[self.ages.trace()],
         )
         return kopf.AiohttpSession(
             server=self.access.server, default_namespace=self.access.namespace, aiohttp_session=session
         )
-
-    def _age(self, **_: object) -> float:
-        return round(time.monotonic() - self.last_event, 1)
-
-    def _saw(self) -> None:
-        self.last_event = time.monotonic()
 
     def _queue(self, key: RunKey) -> None:
         self._seen_at.setdefault(key, time.monotonic())

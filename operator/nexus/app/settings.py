@@ -27,8 +27,8 @@ class Settings:
     """NEXUS_EXPRESSION_WORKERS: processes that evaluate expressions."""
     sweep_seconds: int = 300
     """NEXUS_SWEEP_SECONDS: how often everything is listed anew, for what the watches have missed."""
-    liveness_port: int = 0
-    """NEXUS_LIVENESS_PORT: port of /healthz; 0 for none."""
+    http_port: int = 0
+    """NEXUS_HTTP_PORT: port of /healthz, /readyz and /metrics; 0 for none."""
     pod_forbidden: frozenset[str] = frozenset()
     """NEXUS_POD_FORBIDDEN: fields of `pod` that no task may have, separated by commas; also sources of volumes, as
     volumes.csi."""
@@ -56,7 +56,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         workers=_number(environ, "NEXUS_WORKERS", base.workers, 1, 256),
         expression_workers=_number(environ, "NEXUS_EXPRESSION_WORKERS", base.expression_workers, 1, 16),
         sweep_seconds=_number(environ, "NEXUS_SWEEP_SECONDS", base.sweep_seconds, 10, 86_400),
-        liveness_port=_number(environ, "NEXUS_LIVENESS_PORT", base.liveness_port, 0, 65_535),
+        http_port=_number(environ, "NEXUS_HTTP_PORT", base.http_port, 0, 65_535),
         pod_forbidden=_pod_fields(environ),
         pod_security=security,
         log_level=level,

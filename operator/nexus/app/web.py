@@ -1,0 +1,70 @@
+"""The operator's HTTP port: /healthz and /readyz for the kubelet, /metrics for Prometheus."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from nexus.app.watch_ages import WatchAges
+
+SHUTDOWN_SECONDS = 0.5
+"""For requests under way when the operator stops: a probe or a scrape takes milliseconds."""
+
+
+class WebServer:
+    """Answers on one port. Both a leader and a standby are ready as soon as their caches are filled."""
+
+    def __init__(self, watches: WatchAges, registry: CollectorRegistry) -> None:
+        self._watches = watches
+        self._registry = registry
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, port: int) -> None:
+        """Listen on all addresses. Raises OSError, where the port is taken for one."""
+        application = web.Application()
+        routes = (("/healthz", self._healthz), ("/readyz", self._readyz), ("/metrics", self._metrics))
+        application.add_routes([web.get(path, handler) for path, handler in routes])
+        # Neither the log nor the signals are its business; a probe every few seconds is no news.
+        self._runner = web.AppRunner(
+            application, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, _socket(port)).start()
+
+    async def stop(self) -> None:
+        """Close the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        """Fails where a restart would help: a watch is stale. However long the backlog is, it is no reason."""
+        return _verdict(self._watches.stale())
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _verdict(self._watches.unread() or self._watches.stale())
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        # Header and not argument: aiohttp takes no charset in `content_type`, which Prometheus wants there.
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+
+
+def _verdict(troubles: list[str]) -> web.Response:
+    text = "".join(f"{trouble}\n" for trouble in troubles) or "ok\n"
+    return web.Response(status=503 if troubles else 200, text=text)
+
+
+def _socket(port: int) -> socket.socket:
+    """One that takes IPv4 and IPv6, or IPv4 alone where the machine has no other."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+    return socket.create_server(("", port))
+
