@@ -103,8 +103,11 @@ def environment(settings: Settings) -> list[str]:
 
 
 def refuse_if_foreign(settings: Settings) -> None:
-    """Raise Refused where the cluster belongs to another checkout that still exists."""
-    if not settings.owner.exists():
+    """Raise Refused where the cluster runs and belongs to another checkout that still exists.
+
+    One whose processes were killed with its session is nobody's, and in nobody's way.
+    """
+    if not settings.owner.exists() or not _alive(settings):
         return
     owner = Path(settings.owner.read_text())
     if owner != settings.repository and (owner / "tests" / "cluster").exists():

@@ -91,8 +91,26 @@ def _refuse_if_taken(settings: Settings) -> None:
         raise Refused(
             f"the interface {settings.network.link} exists: another test cluster (other user or state directory?) is up"
         )
-    if any((hierarchy / PODS).exists() for hierarchy in _hierarchies()):
+    groups = [hierarchy / PODS for hierarchy in _hierarchies() if (hierarchy / PODS).exists()]
+    if groups and (_kubelet_runs() or any(_holds_processes(group) for group in groups)):
         raise Refused(f"a control group {PODS} exists: this machine is a Kubernetes node already")
+    # Without a kubelet and without a process they are what a node left that was killed together with its session.
+    for group in groups:
+        _remove_cgroup(group)
+
+
+def _kubelet_runs() -> bool:
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text().strip() == "kubelet":
+                return True
+        except OSError:
+            continue  # it has just ended
+    return False
+
+
+def _holds_processes(group: Path) -> bool:
+    return any(path.read_text().strip() for path in group.rglob("cgroup.procs"))
 
 
 def _connect(settings: Settings, enter: list[str]) -> None:
