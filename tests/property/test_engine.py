@@ -94,12 +94,13 @@ def test_nothing_is_written_between_two_changes(cel: Evaluator, case: Case) -> N
         case.told_on(subject)
         subject.operator()
         clock = subject.cluster.clock
+        subject.settle()
         while not subject.ended:
-            subject.settle()
             # What is due at this very instant, as the start of a retry, is a change that the test has not made yet.
             if clock.next_due() != clock.now():
                 assert_idle(subject)
-            clock.step()
+            assert clock.step(), f"nothing will ever happen again: {subject.status.to_json()}"
+            subject.settle()
 
 
 def mortal(chance: random.Random, every: int) -> Callable[[Story], None]:

@@ -484,14 +484,15 @@ def test_between_two_changes_nothing_is_written(cel: Evaluator) -> None:
         family_script(subject)
         operator = subject.operator()
         clock = subject.cluster.clock
+        subject.settle()
         while not subject.ended:
-            subject.settle()
             if clock.next_due() != clock.now():
                 before = subject.writes()
                 operator.mark(KEY)
                 subject.settle()
                 assert subject.writes() == before
-            clock.step()
+            assert clock.step()
+            subject.settle()
 
 
 # -- fan-outs of child runs -------------------------------------------------------------------------------------------
