@@ -44,6 +44,7 @@ CASES: dict[str, tuple[str, Object]] = {
     "child-runs": ("child-runs", {"days": 2}),
     "turn-one": ("one-at-a-time", {}),
     "turn-two": ("one-at-a-time", {}),
+    "turn-other": ("one-at-a-time", {"database": "customers"}),
     "sales": ("sales", {}),
     "sales-two": ("sales", {"regions": ["us", "none"], "target": 1}),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,7 +66,7 @@ CHILD = {"trigger": Trigger.WORKFLOW}
 def test_a_run_waits_for_those_before_it(
     policy: RunPolicy, others: list[Sibling], holder: str, waits_for: str | None
 ) -> None:
-    answer = admit(ME, others, policy, "sales", holder)
+    answer = admit(ME, others, policy, "sales", [holder])
 
     if waits_for is None:
         assert answer == Admit(exclusive=True)
@@ -83,7 +85,7 @@ def test_under_allow_nobody_waits_and_a_child_never_does() -> None:
 
 @pytest.mark.parametrize("who", [ME, run("child", **CHILD), run("tick", **TICK)])
 def test_in_a_suspended_workflow_nobody_begins(who: Sibling) -> None:
-    answer = admit(who, [], RunPolicy(suspend=True), "sales", who.uid)
+    answer = admit(who, [], RunPolicy(suspend=True), "sales", [who.uid])
 
     assert isinstance(answer, Wait)
     assert answer.reason is Reason.SUSPENDED
@@ -118,6 +120,52 @@ def test_a_tick_replaces_the_ticks_before_it_and_nothing_else(
     assert [other.name for other in answer.replaces] == replaced
 
 
+@pytest.mark.parametrize(
+    ("limit", "others", "beginning", "waits_for"),
+    [
+        (2, [going("a")], [], None),
+        (2, [going("a"), going("b")], [], "b, which is under way"),
+        (2, [going("a"), run("b")], [], "b, which is before it in line"),
+        (3, [going("a"), run("b")], [], None),
+        (2, [going("a"), run("z", 20)], ["uid-of-z"], "z, which is under way"),
+        (2, [ended("a"), ended("b"), going("c")], ["uid-of-a", "uid-of-b"], None),
+    ],
+)
+def test_as_many_go_together_as_the_limit_says(
+    limit: int, others: list[Sibling], beginning: list[str], waits_for: str | None
+) -> None:
+    answer = admit(ME, others, replace(QUEUE, limit=limit), "sales", beginning)
+
+    if waits_for is None:
+        assert answer == Admit(exclusive=True)
+    else:
+        assert isinstance(answer, Wait)
+        assert answer.message == f"waits for run {waits_for}; concurrency of Workflow sales is Queue, limit {limit}"
+
+
+def test_each_key_has_a_line_of_its_own() -> None:
+    me = replace(ME, key="eu")
+
+    assert admit(me, [going("a", key="us"), going("b")], QUEUE, "sales") == Admit(exclusive=True)
+    answer = admit(me, [going("a", key="eu"), going("b", key="us")], QUEUE, "sales")
+    assert isinstance(answer, Wait)
+    assert answer.message.startswith("waits for run a, which is under way;")
+    assert answer.message.endswith(", for key eu")
+
+
+@pytest.mark.parametrize(("limit", "replaced"), [(1, ["a", "b", "c"]), (2, ["a", "b"]), (3, ["a"])])
+def test_a_tick_replaces_no_more_ticks_than_it_needs_room_for(limit: int, replaced: list[str]) -> None:
+    others = [going(name, created, **TICK) for created, name in enumerate("abc")]
+    answer = admit(run("me", 10, **TICK), others, replace(REPLACE, limit=limit), "sales")
+
+    assert isinstance(answer, Wait)
+    assert [other.name for other in answer.replaces] == replaced
+    stopped = [replace(others[0], cancelled=True), *others[1:]]
+    answer = admit(run("me", 10, **TICK), stopped, replace(REPLACE, limit=limit), "sales")
+    assert isinstance(answer, Wait)
+    assert [other.name for other in answer.replaces] == replaced[1:] if limit > 1 else ["b", "c"]
+
+
 # -- with operators on the fake cluster -------------------------------------------------------------------------------
 
 
@@ -131,10 +179,12 @@ def one_at_a_time(cel: Evaluator, policy: str = "Queue", **fields: Any) -> Any:
 
 
 class Line:
-    """Looks at every change of the runs: never are two under way."""
+    """Looks at every change of the runs: never are more under way, for any key, than may be."""
 
-    def __init__(self, told: Story) -> None:
+    def __init__(self, told: Story, limit: int = 1) -> None:
         self.told = told
+        self.limit = limit
+        self.most = 0
         self.began: list[str] = []
         told.cluster.subscribe(WORKFLOW_RUNS, self._see)
 
@@ -143,7 +193,9 @@ class Line:
         if type_ == "MODIFIED" and body.get("status", {}).get("startTime") and name not in self.began:
             self.began.append(name)
         live = [body for body in self.told.cluster.objects(WORKFLOW_RUNS) if under_way(body)]
-        assert len(live) <= 1, [body["metadata"]["name"] for body in live]
+        keys = Counter(body["status"].get("concurrencyKey") for body in live)
+        self.most = max(self.most, *keys.values(), 0)
+        assert self.most <= self.limit, [body["metadata"]["name"] for body in live]
 
     @property
     def all_ended(self) -> bool:
@@ -255,3 +307,90 @@ def test_a_child_run_of_a_suspended_workflow_waits_and_goes_on(cel: Evaluator) -
         told.cluster.store.patch(WORKFLOWS, KEY.namespace, "below", {"spec": {"suspend": None}})
 
         assert told.run().phase is RunPhase.SUCCEEDED
+
+
+@pytest.mark.parametrize("die", ["before", "after"])
+def test_the_limit_holds_though_operators_die_and_two_are_at_work(cel: Evaluator, die: str) -> None:
+    most = 0
+    for write in range(1, 20, 2):
+        concurrency = {"policy": "Queue", "limit": 2}
+        with story(spec(task("a"), task("b", "a"), concurrency=concurrency), cel, by_reference=True) as told:
+            line = Line(told, 2)
+            for name in ("aa", "bb", "cc", "zz"):
+                add(told, name)
+            first: Operator = told.operator()
+            told.operator()
+            (first.api.crash_before if die == "before" else first.api.crash_after)(write)
+            told.run(until=lambda line=line: line.all_ended)
+            assert len(line.began) == 5
+            assert told.deaths == 1
+            most = max(most, line.most)
+    assert most == 2
+
+
+ENV = {"name": "env", "default": "prod"}
+
+
+def keyed(cel: Evaluator, policy: str = "Queue", **fields: Any) -> Any:
+    concurrency = {"policy": policy, "key": "${{ params.env }}"}
+    return story(spec(task("a"), concurrency=concurrency, params=[ENV], **fields), cel, by_reference=True)
+
+
+@pytest.mark.parametrize("operators", [1, 2])
+def test_runs_of_different_keys_go_side_by_side_and_those_of_one_in_turn(cel: Evaluator, operators: int) -> None:
+    with keyed(cel) as told:
+        told.cluster.script("a", Outcome(seconds=20))
+        line = Line(told)
+        for name, env in (("z", "prod"), ("s1", "staging"), ("s2", "staging"), ("t1", "test")):
+            add(told, name, params={"env": env})
+        for _ in range(operators):
+            told.operator()
+        told.quiet(5)
+
+        assert sorted(line.began) == ["s1", KEY.name, "t1"]
+        waiting = told.status_of("z")
+        assert (waiting.reason, waiting.concurrency_key) == (Reason.CONCURRENCY, "prod")
+        assert f"waits for run {KEY.name}" in (waiting.message or "")
+        told.run(until=lambda: line.all_ended)
+        assert len(line.began) == 5
+
+
+def test_a_run_under_way_keeps_its_key_when_the_workflow_gets_another_default(cel: Evaluator) -> None:
+    with keyed(cel) as told:
+        told.cluster.script("a", Outcome(seconds=50))
+        told.operator()
+        told.quiet(2)
+        changed = {"spec": {"params": [{"name": "env", "default": "test"}]}}
+        told.cluster.store.patch(WORKFLOWS, KEY.namespace, "sales", changed)
+        add(told, "prod", params={"env": "prod"})
+        add(told, "test")
+        told.quiet(5)
+
+        assert told.status_of("prod").reason is Reason.CONCURRENCY
+        assert told.status_of("test").phase is RunPhase.RUNNING
+
+
+def test_a_run_whose_key_cannot_be_told_is_refused_and_in_nobodys_way(cel: Evaluator) -> None:
+    with keyed(cel) as told:
+        told.cluster.script("a", Outcome(seconds=50))
+        add(told, "bad", params={"enf": "prod"})
+        told.operator()
+        told.quiet(5)
+
+        bad = told.status_of("bad")
+        assert (bad.phase, bad.reason) == (RunPhase.FAILED, Reason.PARAMS_INVALID)
+        assert "did you mean env?" in (bad.message or "")
+        assert told.status.phase is RunPhase.RUNNING
+
+
+def test_under_forbid_a_tick_is_dropped_for_a_run_of_its_own_key_only(cel: Evaluator) -> None:
+    schedules = [
+        {"name": name, "cron": "* * * * *", "params": {"env": env}} for name, env in (("p", "prod"), ("t", "test"))
+    ]
+    with keyed(cel, "Forbid", schedules=schedules) as told:
+        told.cluster.script("a", Outcome(seconds=80))
+        told.operator()
+        told.quiet(75)
+
+        ticks = [name for name in names(told) if name != KEY.name]
+        assert [told.status_of(name).concurrency_key for name in ticks] == ["test"]

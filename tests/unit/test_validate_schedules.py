@@ -78,3 +78,23 @@ def test_a_mistake_is_told_with_its_field_and_what_to_write(
 
 def test_names_are_unique(cel: Evaluator) -> None:
     assert found(cel, FINE, FINE) == ["schedules[1].name: 2 schedules are named nightly: names are unique"]
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "message"),
+    [
+        ({"policy": "Allow", "limit": 2}, "concurrency.limit: under Allow no run waits, so that limit means nothing"),
+        ({"policy": "Queue", "key": "env"}, "concurrency.key: key is the same for every run"),
+        ({"policy": "Queue", "key": "${{ params.dey }}"}, "params.dey"),
+        ({"policy": "Queue", "key": "${{ tasks.t.phase }}"}, "tasks.t"),
+        ({"policy": "Queue", "key": "${{ params.count + 'a' }}"}, "concurrency.key: "),
+    ],
+)
+def test_a_concurrency_that_cannot_be_meant(cel: Evaluator, concurrency: dict[str, Any], message: str) -> None:
+    (problem,) = found(cel, concurrency=concurrency)
+    assert message in problem
+
+
+def test_a_key_may_be_text_around_params_and_run(cel: Evaluator) -> None:
+    key = "${{ params.day }}-${{ run.trigger }}"
+    assert found(cel, concurrency={"policy": "Queue", "limit": 3, "key": key}) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from nexus.api.base import Model
 
@@ -13,6 +13,7 @@ HistoryCount = Annotated[int, Field(ge=0, le=1_000)]
 # Ten years.
 TtlSeconds = Annotated[int, Field(ge=0, le=315_360_000)]
 RevisionCount = Annotated[int, Field(ge=0, le=100)]
+KeyText = Annotated[str, StringConstraints(min_length=1, max_length=1_100)]
 
 
 class ConcurrencyPolicy(StrEnum):
@@ -24,7 +25,7 @@ class ConcurrencyPolicy(StrEnum):
     QUEUE = "Queue"
 
     @property
-    def one_at_a_time(self) -> bool:
+    def takes_turns(self) -> bool:
         """Whether runs wait for one another."""
         return self is not ConcurrencyPolicy.ALLOW
 
@@ -33,9 +34,14 @@ class Concurrency(Model):
     """Whether runs of the Workflow may be under way at the same time."""
 
     policy: ConcurrencyPolicy
-    """Allow (default): any number at once. The others: one at a time, and a run made by hand or by a backfill waits its
-    turn. A tick of a schedule that comes too early is dropped under Forbid, cancels the scheduled run that is under way
-    and takes its place under Replace, and waits its turn under Queue."""
+    """Allow (default): any number at once. The others: `limit` at a time, and a run made by hand or by a backfill waits
+    its turn. A tick of a schedule that comes too early is dropped under Forbid, cancels the scheduled run that is under
+    way and takes its place under Replace, and waits its turn under Queue."""
+    limit: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    """How many runs may be under way at a time. Default 1."""
+    key: KeyText | None = None
+    """Text with `${{ }}` over params and run: the limit holds for each value apart. `${{ params.env }}` lets a run for
+    staging begin while one for production is under way."""
 
 
 class History(Model):

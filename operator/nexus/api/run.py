@@ -208,6 +208,8 @@ class WorkflowRunStatus(Model):
     """Why, in words a user can act on."""
     revision: ObjectName | None = None
     """The ControllerRevision that holds the definition the run executes."""
+    concurrency_key: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """The value of the Workflow's concurrency.key that the run counts for."""
     start_time: Time | None = None
     """When the operator first saw the run."""
     completion_time: Time | None = None

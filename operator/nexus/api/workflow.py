@@ -167,6 +167,13 @@ class ActiveRun(Model):
     """Its UID."""
 
 
+class BeginningRun(ActiveRun):
+    """A run whose turn has come."""
+
+    key: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """The value of concurrency.key that it counts for."""
+
+
 class WorkflowStatus(Model):
     """What the operator found out about a definition, and its runs."""
 
@@ -187,8 +194,9 @@ class WorkflowStatus(Model):
     """The last tick of any schedule that was decided."""
     next_schedule_time: Time | None = None
     """The next tick of any schedule."""
-    admitted: ActiveRun | None = None
-    """The run whose turn came last, where runs go one at a time: what the operators agree on, not what runs now."""
+    beginning: Annotated[list[BeginningRun], Field(max_length=100)] | None = None
+    """Runs whose turn has come and whose own status did not say so when this was written, where runs take turns: what
+    the operators agree on, not what runs now."""
 
 
 class Workflow(Model):

@@ -6,8 +6,10 @@ ticks. After it: what only follows (deletions of what is over its stay, Events).
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from nexus.api.workflow import WorkflowStatus
@@ -100,7 +102,9 @@ class WorkflowReconciler:
         runs were made, and their record can wait until it is this Workflow's turn again. Hundreds may be due at the
         same minute, and of all of them the runs come first."""
         while True:
-            plan = decide_workflow(facts, verdict, self.place.now())
+            decision = partial(decide_workflow, facts, verdict, self.place.now())
+            # With a key the value for a tick may have to be told, and an expression may take its whole budget.
+            plan = await asyncio.to_thread(decision) if facts.policy.key is not None else decision()
             if plan.confirm:
                 facts = await self.place.confirm(facts)
             elif plan.creates:

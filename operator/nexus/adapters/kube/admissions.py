@@ -1,32 +1,40 @@
 """Admissions: has a run's turn come? Asked of the cache first, and of the API server before the answer is yes.
 
-Two operators, or two workers of one, never admit two runs where one may be under way: whoever admits one writes it into
-the Workflow's status, conditional on the version that was read before the runs were listed. Of two who do so at once
-the second meets a conflict, and whoever comes later reads who was admitted.
+Two operators, or two workers of one, never admit more runs than may be under way: whoever admits one writes it into the
+Workflow's status, conditional on the version that was read before the runs were listed. Of two who do so at once the
+second meets a conflict, and whoever comes later reads who was admitted. There a run stays until a list shows it begun.
 """
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Conflict, Forbidden, Invalid, KubeApi, NotFound, Object
 from nexus.adapters.kube.cache import RunRecord
-from nexus.adapters.kube.siblings import sibling
+from nexus.adapters.kube.keys import Keys
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord, workflow_record
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, Trigger
+from nexus.api.workflow import BeginningRun
+from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
 from nexus.core.names import LABEL_WORKFLOW, label_value
+from nexus.core.params import ParamsInvalid
 from nexus.core.workflow.admission import Admit, Wait, admit
 from nexus.core.workflow.facts import Sibling
 from nexus.runtime.ports import RunKey, Stale, Unstartable, Waiting
+
+# Entries for runs that are about to begin: each leaves with the next admission after the run has begun.
+MOST_BEGINNING = 100
 
 
 class Admissions:
     """The lines of runs before their Workflows."""
 
-    def __init__(self, api: KubeApi, workflows: WorkflowCache) -> None:
+    def __init__(self, api: KubeApi, workflows: WorkflowCache, evaluator: Evaluator) -> None:
         self._api = api
         self._workflows = workflows
+        self._keys = Keys(evaluator)
 
     async def workflow(self, record: RunRecord) -> WorkflowRecord | None:
         """The Workflow of a run that has not begun and may have to wait; None where there is nothing to wait for."""
@@ -43,9 +51,20 @@ class Admissions:
         except NotFound:
             return None
 
-    async def ask(self, record: RunRecord, workflow: WorkflowRecord) -> Waiting | Unstartable | None:
+    async def key(self, record: RunRecord, workflow: WorkflowRecord) -> str | Unstartable:
+        """The value of concurrency.key that a run counts for."""
+        if record.status is not None and record.status.concurrency_key is not None:
+            return record.status.concurrency_key
+        try:
+            return await self._keys.of(record.fact(), workflow)
+        except ParamsInvalid as error:
+            return Unstartable(Reason.PARAMS_INVALID, str(error))
+        except (ExpressionError, TemplateError) as error:
+            return Unstartable(Reason.EXPRESSION_ERROR, str(error))
+
+    async def ask(self, record: RunRecord, workflow: WorkflowRecord, key: str) -> Waiting | Unstartable | None:
         """None where the run may begin. Raises Stale where others were at it at the same time."""
-        run = _in_line(record)
+        run = replace(_in_line(record), key=key)
         if run.cancelled:
             return Unstartable(Reason.CANCELLED, "the run was cancelled before its turn came")
         answer = _ask(run, workflow, self._workflows.runs(workflow.key, workflow.uid))
@@ -61,20 +80,27 @@ class Admissions:
         if workflow is None:
             raise Stale(f"Workflow {key} is gone")
         listed = await self._api.list(WORKFLOW_RUNS, key.namespace, f"{LABEL_WORKFLOW}={label_value(key.name)}")
-        answer = _ask(run, workflow, [sibling(body) for body in listed])
+        others = await self._keys.siblings(listed, workflow)
+        answer = _ask(run, workflow, others)
         if isinstance(answer, Admit) and answer.exclusive:
-            await self._agree(run, workflow)
+            await self._agree(run, workflow, others)
         elif isinstance(answer, Wait):
             for other in answer.replaces:
                 await self._cancel(key.namespace, other)
         return answer
 
-    async def _agree(self, run: Sibling, workflow: WorkflowRecord) -> None:
-        if _holder(workflow) == run.uid:
+    async def _agree(self, run: Sibling, workflow: WorkflowRecord, others: list[Sibling]) -> None:
+        if run.uid in _beginning(workflow):
             return  # by an operator that died before it could begin
+        # The list is newer than the Workflow that was read: who has begun, ended or gone by it needs no entry.
+        waits = {other.uid for other in others if other.waits}
+        entries = [entry for entry in _entries(workflow) if entry.uid in waits]
+        if len(entries) >= MOST_BEGINNING:
+            raise Stale(f"{MOST_BEGINNING} runs of Workflow {workflow.key} are about to begin")
+        entries.append(BeginningRun(name=run.name, uid=run.uid, key=run.key or None))
         patch: Object = {
             "metadata": {"resourceVersion": str(workflow.resource_version)},
-            "status": {"admitted": {"name": run.name, "uid": run.uid}},
+            "status": {"beginning": [entry.to_json() for entry in entries]},
         }
         try:
             await self._api.patch_status(WORKFLOWS, workflow.key.namespace, workflow.key.name, patch)
@@ -99,10 +125,15 @@ def _in_line(record: RunRecord) -> Sibling:
     )
 
 
-def _holder(workflow: WorkflowRecord) -> str:
-    admitted = workflow.status.admitted if workflow.status is not None else None
-    return admitted.uid if admitted is not None else ""
+def _entries(workflow: WorkflowRecord) -> list[BeginningRun]:
+    return (workflow.status.beginning if workflow.status is not None else None) or []
+
+
+def _beginning(workflow: WorkflowRecord) -> frozenset[str]:
+    return frozenset(entry.uid for entry in _entries(workflow))
 
 
 def _ask(run: Sibling, workflow: WorkflowRecord, others: list[Sibling] | tuple[Sibling, ...]) -> Admit | Wait:
-    return admit(run, others, workflow.policy, workflow.key.name, _holder(workflow))
+    keys = {entry.uid: entry.key for entry in _entries(workflow)}
+    others = [replace(other, key=keys[other.uid]) if other.uid in keys else other for other in others]
+    return admit(run, others, workflow.policy, workflow.key.name, keys.keys())

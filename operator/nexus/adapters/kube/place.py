@@ -36,7 +36,7 @@ from nexus.adapters.kube.observe import job_fact, owner_uid
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.podless import PodlessJobs
 from nexus.adapters.kube.unmounted import UnmountedPods
-from nexus.adapters.kube.workflow_cache import WorkflowCache
+from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
@@ -60,7 +60,7 @@ from nexus.core.plan import (
     StoreOutput,
 )
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
-from nexus.runtime.ports import RunKey, Stale, Unstartable, View
+from nexus.runtime.ports import RunKey, Stale, Unstartable, View, Waiting
 
 # A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
 # were still under way may follow it.
@@ -107,7 +107,7 @@ class KubePlace:
         self._items = StoredItems(api)
         self._recorder = recorder or Recorder(api)
         self._wake = wake
-        self._admissions = Admissions(api, workflows or WorkflowCache())
+        self._admissions = Admissions(api, workflows or WorkflowCache(), evaluator)
 
     def now(self) -> datetime:
         """The time."""
@@ -126,17 +126,17 @@ class KubePlace:
             self._unmounted.forget(record.uid)
             self._items.forget(record.uid)
             return view
-        now = self.now()
+        now, known = self.now(), record.status
         gate = await self._admissions.workflow(record)
         if gate is not None:
             # First: the others find it in line by the label of its Workflow.
             record = await self._adopt(record, None)
-            hold = await self._admissions.ask(record, gate)
+            hold, known = await self._admitted(record, gate)
             if hold is not None:
-                return View(key, self._facts(record, record.status), hold, record.status)
+                return View(key, self._facts(record, known), hold, record.status)
         definition, revision = await self._definitions.of(record, now)
         record = await self._adopt(record, definition)
-        status = record.status
+        status = record.status if gate is None else _with_key(record.status, known.concurrency_key if known else None)
         if revision is not None and (status is None or status.revision != revision):
             status = (status or WorkflowRunStatus()).model_copy(update={"revision": revision})
         await self._confirm_gone(record)
@@ -144,6 +144,15 @@ class KubePlace:
         wakes = [await self._podless.ask(record, now), await self._unmounted.ask(record, now)]
         wake_at = min((wake for wake in wakes if wake is not None), default=None)
         return View(key, self._facts(record, status), definition, record.status, wake_at)
+
+    async def _admitted(
+        self, record: RunRecord, workflow: WorkflowRecord
+    ) -> tuple[Waiting | Unstartable | None, WorkflowRunStatus | None]:
+        """Why a run may not begin yet, None where it may; and its status, which names the key that it counts for."""
+        line = await self._admissions.key(record, workflow)
+        if isinstance(line, Unstartable):
+            return line, record.status
+        return await self._admissions.ask(record, workflow, line), _with_key(record.status, line)
 
     def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:
         jobs, children = self._cache.jobs(record.uid), self._cache.children(record.uid)
@@ -377,6 +386,12 @@ class KubePlace:
         """Publish Events about the run."""
         entries = [(view.key.namespace, event(view.facts.run, entry, self.now())) for entry in events]
         await self._recorder.record(entries)
+
+
+def _with_key(status: WorkflowRunStatus | None, key: str | None) -> WorkflowRunStatus | None:
+    if not key:
+        return status
+    return (status or WorkflowRunStatus()).model_copy(update={"concurrency_key": key})
 
 
 def _has_started(view: View, task: str) -> bool:

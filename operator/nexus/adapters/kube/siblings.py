@@ -43,6 +43,7 @@ def sibling(body: Mapping[str, Any]) -> Sibling:
         revision=str(status.get("revision") or ""),
         backfill=(metadata.get("labels") or {}).get(LABEL_BACKFILL, ""),
         backfill_ends=(metadata.get("annotations") or {}).get(BACKFILL_ENDS, ""),
+        key=status.get("concurrencyKey"),
     )
 
 

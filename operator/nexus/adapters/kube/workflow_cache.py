@@ -17,7 +17,7 @@ from nexus.adapters.kube.siblings import sibling, workflow_of
 from nexus.api.base import parse_time
 from nexus.api.policies import Concurrency, History
 from nexus.api.schedule import Schedule
-from nexus.api.workflow import WorkflowStatus
+from nexus.api.workflow import Param, WorkflowStatus
 from nexus.core.workflow.facts import RunPolicy, ScheduleFact, Sibling, WorkflowFacts, run_policy, schedule_fact
 from nexus.runtime.ports import RunKey
 
@@ -77,9 +77,12 @@ def workflow_record(body: Object, known: WorkflowRecord | None = None) -> Workfl
 
 def _policy(spec: Object) -> RunPolicy:
     try:
+        concurrency = Concurrency.model_validate(spec["concurrency"]) if "concurrency" in spec else None
+        keyed = concurrency is not None and concurrency.key is not None
         return run_policy(
+            params=tuple(Param.model_validate(entry) for entry in spec.get("params") or ()) if keyed else (),
             suspend=spec.get("suspend"),
-            concurrency=Concurrency.model_validate(spec["concurrency"]) if "concurrency" in spec else None,
+            concurrency=concurrency,
             history=History.model_validate(spec["history"]) if "history" in spec else None,
             ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
             revision_history_limit=spec.get("revisionHistoryLimit"),

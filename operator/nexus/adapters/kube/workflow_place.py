@@ -25,6 +25,7 @@ from nexus.adapters.kube.api import (
 )
 from nexus.adapters.kube.definitions import checked
 from nexus.adapters.kube.events import Recorder, event
+from nexus.adapters.kube.keys import Keys
 from nexus.adapters.kube.observe import owner_uid
 from nexus.adapters.kube.siblings import scheduled_run, sibling
 from nexus.adapters.kube.workflow_cache import WorkflowCache, workflow_record
@@ -61,6 +62,7 @@ class KubeWorkflows:
         self._clock = clock
         self._wake = wake
         self._recorder = recorder or Recorder(api)
+        self._keys = Keys(evaluator)
 
     def now(self) -> datetime:
         """The time."""
@@ -94,9 +96,10 @@ class KubeWorkflows:
             raise Stale(str(error)) from error
         if record.uid != facts.uid or record.generation != facts.generation:
             raise Stale(f"Workflow {facts.name} was changed")
-        listed = [sibling(body) for body in await self._list_runs(facts)]
+        listed = await self._keys.siblings(await self._list_runs(facts), record)
         mine = tuple(run for run in listed if run.workflow_uid in ("", facts.uid) or run.child)
-        return replace(record.facts(mine), confirmed=True, made=facts.made, refused=facts.refused)
+        tick_key = self._keys.of_tick(record)
+        return replace(record.facts(mine), confirmed=True, made=facts.made, refused=facts.refused, tick_key=tick_key)
 
     async def _list_runs(self, facts: WorkflowFacts) -> Listing:
         return await self._api.list(WORKFLOW_RUNS, facts.namespace, f"{LABEL_WORKFLOW}={label_value(facts.name)}")

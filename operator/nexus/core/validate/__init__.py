@@ -20,6 +20,7 @@ from nexus.core.expressions import Evaluator
 from nexus.core.pod_merge import merged
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.validate.calls import calls_itself
+from nexus.core.validate.concurrency import concurrency
 from nexus.core.validate.dependencies import cycle, dependencies
 from nexus.core.validate.expressions import expressions, template
 from nexus.core.validate.fanout import fan_out
@@ -43,6 +44,7 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: date
     found = [
         *params(spec, evaluator),
         *schedules(spec, evaluator),
+        *concurrency(spec, evaluator),
         *_labels(spec),
         *_names(spec),
     ]

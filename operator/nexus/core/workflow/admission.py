@@ -1,13 +1,14 @@
-"""Admission: whose turn it is, where the runs of a Workflow go one at a time.
+"""Admission: whose turn it is, where the runs of a Workflow take turns.
 
 In line stand all runs that have not ended, by creation, then name; child runs are part of their parent and stand in no
-line. A run begins when none is before it. Under Replace a scheduled run first cancels the scheduled ones before it. In
-a suspended Workflow nobody begins.
+line. With a key each of its values has a line. A run begins when fewer than `limit` are under way or before it. Under
+Replace a scheduled run first cancels as many of the scheduled ones before it as its place takes, the oldest first. In a
+suspended Workflow nobody begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from nexus.api.policies import ConcurrencyPolicy
@@ -18,7 +19,7 @@ from nexus.core.workflow.facts import RunPolicy, Sibling
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """It may begin. `exclusive` where no other may begin with it, so that the operators have to agree."""
+    """It may begin. `exclusive` where not all others may begin with it, so that the operators have to agree."""
 
     exclusive: bool
 
@@ -32,32 +33,42 @@ class Wait:
     replaces: tuple[Sibling, ...] = ()
 
 
-def admit(run: Sibling, others: Iterable[Sibling], policy: RunPolicy, workflow: str, holder: str = "") -> Admit | Wait:
-    """Whether a run that has not begun may. `holder` is the UID of the run that was admitted last: though its own
-    status may not say so yet, it has begun, if it has not ended."""
+def admit(
+    run: Sibling, others: Iterable[Sibling], policy: RunPolicy, workflow: str, beginning: Collection[str] = ()
+) -> Admit | Wait:
+    """Whether a run that has not begun may. `beginning` are the UIDs of runs that were let in: though their own
+    statuses may not say so yet, they have begun, those that have ended aside."""
     if policy.suspend:
         return Wait(Reason.SUSPENDED, f"the Workflow {workflow} is suspended: its spec.suspend has to be false first")
-    if not policy.concurrency.one_at_a_time or run.child:
+    if not policy.concurrency.takes_turns or run.child:
         return Admit(exclusive=False)
-    if holder == run.uid:
+    if run.uid in beginning:
         return Admit(exclusive=True)
     ahead = [
         other
         for other in others
         if other.uid != run.uid
         and not (other.ended or other.child)
-        and (not other.waits or other.uid == holder or other.place < run.place)
+        and (other.key or "") == (run.key or "")
+        and (not other.waits or other.uid in beginning or other.place < run.place)
     ]
-    if not ahead:
+    if len(ahead) < policy.limit:
         return Admit(exclusive=True)
     # The one right before it: its place in the line, and so this message, then changes once.
-    last = max(ahead, key=lambda other: (other.waits and other.uid != holder, other.place))
-    does = "is before it in line" if last.waits and last.uid != holder else "is under way"
-    message = f"waits for run {last.name}, which {does}; concurrency of Workflow {workflow} is {policy.concurrency}"
-    return Wait(Reason.CONCURRENCY, message, _replaced(run, ahead, policy.concurrency))
+    last = max(ahead, key=lambda other: (other.waits and other.uid not in beginning, other.place))
+    does = "is before it in line" if last.waits and last.uid not in beginning else "is under way"
+    limit = f", limit {policy.limit}" if policy.limit > 1 else ""
+    key = f", for key {run.key}" if run.key else ""
+    message = (
+        f"waits for run {last.name}, which {does}; "
+        f"concurrency of Workflow {workflow} is {policy.concurrency}{limit}{key}"
+    )
+    return Wait(Reason.CONCURRENCY, message, _replaced(run, ahead, policy))
 
 
-def _replaced(run: Sibling, ahead: list[Sibling], policy: ConcurrencyPolicy) -> tuple[Sibling, ...]:
-    if policy is not ConcurrencyPolicy.REPLACE or run.trigger is not Trigger.SCHEDULE:
+def _replaced(run: Sibling, ahead: list[Sibling], policy: RunPolicy) -> tuple[Sibling, ...]:
+    if policy.concurrency is not ConcurrencyPolicy.REPLACE or run.trigger is not Trigger.SCHEDULE:
         return ()
-    return tuple(other for other in ahead if other.trigger is Trigger.SCHEDULE and not other.cancelled)
+    too_many = len(ahead) - policy.limit + 1 - sum(other.cancelled for other in ahead)
+    scheduled = [other for other in ahead if other.trigger is Trigger.SCHEDULE and not other.cancelled]
+    return tuple(sorted(scheduled, key=lambda other: other.place)[: max(too_many, 0)])

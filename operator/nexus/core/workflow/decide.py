@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,16 +68,29 @@ def decide_workflow(facts: WorkflowFacts, verdict: Verdict | None, now: datetime
     if verdict is not None:
         status = status.model_copy(update=_judged(recorded, verdict, facts.generation, now))
     status = status.model_copy(update=_scheduled(status, planned.schedules, facts.generation, now))
-    waiting = [run for run in live if run.waits]
     wakes = [*planned.wakes, *([pruned.next_at] if pruned.next_at is not None else [])]
     return WorkflowPlan(
         status,
         events=tuple(planned.events),
         counts=tuple(planned.counts),
         deletes=pruned.runs,
-        wakes=tuple(waiting[:WOKEN]),
+        wakes=_woken(live, facts),
         wake_at=min(wakes, default=None),
     )
+
+
+def _woken(live: Sequence[Sibling], facts: WorkflowFacts) -> tuple[Sibling, ...]:
+    """Waiting runs whose turn may have come: those for whose key there is room, and the first of all."""
+    room: dict[str, int] = defaultdict(lambda: facts.policy.limit)
+    for run in live:
+        room[run.key or ""] -= not (run.waits or run.child)
+    waiting = [run for run in live if run.waits]
+    woken = waiting[:WOKEN]
+    for run in waiting:
+        if room[run.key or ""] > 0:
+            room[run.key or ""] -= 1
+            woken.append(run)
+    return tuple(dict.fromkeys(woken))
 
 
 def _holds(status: WorkflowStatus, condition: str) -> bool:

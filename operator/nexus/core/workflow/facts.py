@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,9 +10,10 @@ from nexus.api.policies import Concurrency, ConcurrencyPolicy, History
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Trigger
 from nexus.api.schedule import Schedule
-from nexus.api.workflow import WorkflowStatus
+from nexus.api.workflow import Param, WorkflowStatus
 from nexus.core.names import digest
 from nexus.core.outputs import dump
+from nexus.core.schedule.as_of import AsOf
 from nexus.core.schedule.timetable import Timetable
 
 HISTORY = 3
@@ -41,6 +42,8 @@ class Sibling:
     """Which backfill it belongs to."""
     backfill_ends: str = ""
     """Name of the last run of that backfill."""
+    key: str | None = None
+    """The value of concurrency.key that it counts for; None where its status does not say yet."""
 
     @property
     def ended(self) -> bool:
@@ -69,6 +72,11 @@ class RunPolicy:
 
     suspend: bool = False
     concurrency: ConcurrencyPolicy = ConcurrencyPolicy.ALLOW
+    limit: int = 1
+    key: str | None = None
+    """The text whose values each have a line of their own."""
+    params: tuple[Param, ...] = ()
+    """What the key may name; only where there is one."""
     succeeded: int = HISTORY
     failed: int = HISTORY
     ttl_seconds: int | None = None
@@ -77,7 +85,7 @@ class RunPolicy:
     @property
     def gated(self) -> bool:
         """Whether a run may have to wait before it begins."""
-        return self.suspend or self.concurrency.one_at_a_time
+        return self.suspend or self.concurrency.takes_turns
 
 
 def run_policy(
@@ -87,12 +95,16 @@ def run_policy(
     history: History | None = None,
     ttl_seconds_after_finished: int | None = None,
     revision_history_limit: int | None = None,
+    params: tuple[Param, ...] = (),
 ) -> RunPolicy:
     """The policy of these fields of a WorkflowSpec."""
     history = history or History()
     return RunPolicy(
         suspend=bool(suspend),
         concurrency=concurrency.policy if concurrency else ConcurrencyPolicy.ALLOW,
+        limit=(concurrency.limit if concurrency else None) or 1,
+        key=concurrency.key if concurrency else None,
+        params=params if concurrency and concurrency.key else (),
         succeeded=HISTORY if history.succeeded is None else history.succeeded,
         failed=HISTORY if history.failed is None else history.failed,
         ttl_seconds=ttl_seconds_after_finished,
@@ -153,3 +165,6 @@ class WorkflowFacts:
     confirmed: bool = False
     made: frozenset[str] = frozenset()
     refused: Mapping[str, RunRefused] = field(default_factory=dict)
+    tick_key: Callable[[AsOf], str | None] = lambda _: ""
+    """The value of concurrency.key that the run of a tick would count for, None where it has none that can be told; it
+    may take as long as an expression may."""

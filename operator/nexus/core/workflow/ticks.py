@@ -153,9 +153,10 @@ def _start(
             result.counts.append(Count("ticks_missed", schedule.name, refused.reason))
             return found.handled, refused.message
         there = name in facts.made or any(run.name == name for run in facts.runs)
-        before = next((run for run in others if run.name != name), None)
-        if facts.policy.concurrency is ConcurrencyPolicy.FORBID and before is not None and not there:
-            words = f"run {before.name} has not ended, and concurrency is Forbid"
+        forbid = facts.policy.concurrency is ConcurrencyPolicy.FORBID and not there
+        before = _in_the_way(facts, timetable, tick, [run for run in others if run.name != name]) if forbid else []
+        if len(before) >= facts.policy.limit and forbid:
+            words = f"run {before[0].name} has not ended, and concurrency is Forbid"
             result.events.append(
                 WorkflowEvent(Reason.TICK_DROPPED.value, f"schedule {schedule.name}, tick {_clock(tick)}: {words}")
             )
@@ -164,12 +165,27 @@ def _start(
             words = f"schedule {schedule.name}, tick {_clock(tick)}: made run {name}"
             result.events.append(WorkflowEvent("RunCreated", words))
             result.counts.append(Count("ticks_started", schedule.name))
-            others.append(Sibling(name, name, tick.time))
+            others.append(_made(facts, timetable, tick, name))
         else:
             result.creates.append(CreateRun(name, of_tick(timetable, tick), timetable.fire_at(tick)))
-            others.append(Sibling(name, name, tick.time))
+            others.append(_made(facts, timetable, tick, name))
         handled = tick.time
     return found.handled, None
+
+
+def _in_the_way(facts: WorkflowFacts, timetable: Timetable, tick: Tick, others: list[Sibling]) -> list[Sibling]:
+    """Those of the runs that have not ended that count for the same key as the tick's would."""
+    if facts.policy.key is None or not others:
+        return others
+    key = facts.tick_key(of_tick(timetable, tick))
+    return [run for run in others if key is not None and run.key == key]
+
+
+def _made(facts: WorkflowFacts, timetable: Timetable, tick: Tick, name: str) -> Sibling:
+    """The run of a tick, as the ticks after it see it."""
+    forbid = facts.policy.concurrency is ConcurrencyPolicy.FORBID
+    key = facts.tick_key(of_tick(timetable, tick)) if facts.policy.key is not None and forbid else None
+    return Sibling(name, name, tick.time, key=key)
 
 
 def _name(facts: WorkflowFacts, timetable: Timetable, tick: datetime) -> str:

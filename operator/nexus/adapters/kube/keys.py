@@ -1,0 +1,79 @@
+"""Keys: for which value of concurrency.key each run counts. A run's status says so from its first look on; until then,
+and for runs that began before their Workflow had a key, it is told from the run's params, which never change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from nexus.adapters.kube.api import Object
+from nexus.adapters.kube.cache import run_record
+from nexus.adapters.kube.siblings import sibling
+from nexus.adapters.kube.workflow_cache import WorkflowRecord
+from nexus.api.run import Trigger
+from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
+from nexus.core.facts import RunFact
+from nexus.core.params import ParamsInvalid
+from nexus.core.schedule.as_of import AsOf
+from nexus.core.workflow.concurrency_key import concurrency_key
+from nexus.core.workflow.facts import Sibling
+
+KEPT = 4_096
+
+
+class Keys:
+    """The values, by run and generation of its Workflow."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self._known: OrderedDict[tuple[str, str, int], str | None] = OrderedDict()
+
+    async def of(self, run: RunFact, workflow: WorkflowRecord) -> str:
+        """The value for a run that has none on record. Raises ParamsInvalid, ExpressionError and TemplateError."""
+        if workflow.policy.key is None:
+            return ""
+        known = (run.uid, workflow.uid, workflow.generation)
+        found = self._known.get(known)
+        if found is None:
+            found = await asyncio.to_thread(concurrency_key, workflow.policy, run, self._evaluator)
+            self._keep(known, found)
+        return found
+
+    async def siblings(self, bodies: Iterable[Object], workflow: WorkflowRecord) -> list[Sibling]:
+        """Runs as their Workflow sees them, each that has not ended with its value."""
+        return [await self._with_key(sibling(body), body, workflow) for body in bodies]
+
+    async def _with_key(self, run: Sibling, body: Object, workflow: WorkflowRecord) -> Sibling:
+        if workflow.policy.key is None or run.key is not None or run.ended or run.child:
+            return run
+        known = (run.uid, workflow.uid, workflow.generation)
+        if known in self._known:
+            return replace(run, key=self._known[known])
+        record = run_record(body)
+        try:
+            return replace(run, key=await self.of(record.fact(), workflow))
+        except (ParamsInvalid, ExpressionError, TemplateError):
+            # It will be refused for that, and is in nobody's way.
+            self._keep(known, None)
+            return run
+
+    def _keep(self, known: tuple[str, str, int], value: str | None) -> None:
+        self._known[known] = value
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
+
+    def of_tick(self, workflow: WorkflowRecord) -> Callable[[AsOf], str | None]:
+        """What tells the value for the run of a tick, None where it has none."""
+
+        def told(as_of: AsOf) -> str | None:
+            key = workflow.key
+            fact = RunFact(key.namespace, "", "", as_of.time, workflow=key.name, trigger=Trigger.SCHEDULE)
+            try:
+                params = as_of.rendered(fact, self._evaluator)
+                return concurrency_key(workflow.policy, replace(as_of.fact(fact), params=params), self._evaluator)
+            except (ParamsInvalid, ExpressionError, TemplateError):
+                return None
+
+        return told

@@ -1,0 +1,30 @@
+"""Checks of `concurrency`: a key that can be told, and fields that mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nexus.api.workflow import WorkflowSpec
+from nexus.core import scope
+from nexus.core.expressions import Evaluator
+from nexus.core.problem import Path, Problem
+from nexus.core.validate.expressions import template
+
+
+def concurrency(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
+    """What is wrong with how the runs of a definition take turns."""
+    given = spec.concurrency
+    if given is None:
+        return
+    path: Path = ("concurrency",)
+    for field in ("limit", "key"):
+        if getattr(given, field) is not None and not given.policy.takes_turns:
+            message = f"under Allow no run waits, so that {field} means nothing: write Forbid, Replace or Queue"
+            yield Problem((*path, field), message)
+    if given.key is None:
+        return
+    if "${{" not in given.key:
+        message = "key is the same for every run: write what tells them apart, as ${{ params.env }}, or take it out"
+        yield Problem((*path, "key"), message)
+    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
+    yield from template((*path, "key"), given.key, variables, evaluator, None, ())

@@ -1,0 +1,31 @@
+"""concurrency.key: its value for a run, which says whose line the run stands in."""
+
+from __future__ import annotations
+
+from nexus.core.expressions import Evaluator, as_text
+from nexus.core.facts import RunFact
+from nexus.core.names import digest
+from nexus.core.params import resolve
+from nexus.core.render import Renderer
+from nexus.core.scope import RUN_VARIABLES, param_variables, run_values
+from nexus.core.workflow.facts import RunPolicy
+
+LONGEST = 200
+"""Characters of a value as it stands; a longer one ends in a hash, so that values stay apart."""
+
+
+def concurrency_key(policy: RunPolicy, run: RunFact, evaluator: Evaluator) -> str:
+    """The value for a run, empty where the Workflow has no key. Raises ParamsInvalid, ExpressionError and
+    TemplateError."""
+    if policy.key is None:
+        return ""
+    params = resolve(policy.params, run.params, run, evaluator)
+    values = {
+        "params": params,
+        **{f"params.{name}": value for name, value in params.items()},
+        **{f"run.{name}": value for name, value in run_values(run, "Running").items()},
+    }
+    variables = {**param_variables(policy.params), **RUN_VARIABLES}
+    renderer = Renderer(evaluator, variables, values.__getitem__, run.time_zone)
+    text = as_text(renderer.field(policy.key, "concurrency.key"))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 20]}-{digest(text)}"
