@@ -48,7 +48,7 @@ class Operator:
         self.stats = Counters()
         now = self.now
         place = KubePlace(api, self.cache, evaluator, Images(), now, wake=self.mark, workflows=self.workflows)
-        self.reconciler = Reconciler(place, evaluator, in_thread=False)
+        self.reconciler = Reconciler(place, evaluator, in_thread=False, stats=self.stats)
         self.workflow_reconciler = WorkflowReconciler(
             KubeWorkflows(api, self.workflows, evaluator, now, self.mark), self.stats
         )

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
-from prometheus_client import CollectorRegistry, Counter
 from yarl import URL
 
+from nexus.adapters.prometheus import PrometheusStats
 from nexus.app.watch_ages import KINDS, SETTLED_SECONDS, STALE_SECONDS, WatchAges
 from nexus.app.web import WebServer
+from nexus.runtime.label_limit import LabelLimit
 
 
 def port() -> int:
@@ -27,12 +28,12 @@ class Served:
     def __init__(self) -> None:
         self.now = 0.0
         self.ages = WatchAges("https://cluster.example", (), lambda: self.now)
-        self.registry = CollectorRegistry()
+        self.stats = PrometheusStats(LabelLimit())
         self.port = port()
 
     def run(self, story: Callable[[Served], Awaitable[None]]) -> None:
         async def told() -> None:
-            server = WebServer(self.ages, self.registry)
+            server = WebServer(self.ages, self.stats.exposition)
             await server.start(self.port)
             try:
                 await story(self)
@@ -82,10 +83,10 @@ def test_stale_watches_fail_both_probes_and_are_named() -> None:
 
 def test_metrics_come_in_the_form_that_is_asked_for() -> None:
     async def story(served: Served) -> None:
-        Counter("nexus_things", "Things.", registry=served.registry).inc(3)
+        served.stats.count("task_failures", 3, namespace="default", reason="TaskError")
         _, kind, text = await served.get("/metrics")
         assert kind.startswith("text/plain; version=")
-        assert "nexus_things_total 3.0\n" in text
+        assert 'nexus_task_failures_total{namespace="default",reason="TaskError"} 3.0\n' in text
         _, kind, text = await served.get("/metrics", "application/openmetrics-text; version=1.0.0")
         assert kind.startswith("application/openmetrics-text")
         assert text.endswith("# EOF\n")
@@ -96,6 +97,6 @@ def test_metrics_come_in_the_form_that_is_asked_for() -> None:
 def test_a_port_that_is_taken_is_an_error_at_once() -> None:
     async def story(served: Served) -> None:
         with pytest.raises(OSError, match="in use"):
-            await WebServer(served.ages, served.registry).start(served.port)
+            await WebServer(served.ages, served.stats.exposition).start(served.port)
 
     Served().run(story)

@@ -7,17 +7,18 @@ import contextlib
 import gc
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 
 import aiohttp
 import kopf
-from prometheus_client import CollectorRegistry
 
 from nexus import __version__
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.access import Access
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Forbidden, KubeApi, NotFound
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Forbidden, Kind, KubeApi, NotFound
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.client import KubeClient
 from nexus.adapters.kube.events import BackgroundRecorder
@@ -25,6 +26,8 @@ from nexus.adapters.kube.job import Images
 from nexus.adapters.kube.place import KubePlace, wall_clock
 from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.adapters.kube.workflow_place import KubeWorkflows
+from nexus.adapters.prometheus import PrometheusStats
+from nexus.app.gauges import readings
 from nexus.app.handlers import configure, register
 from nexus.app.settings import Settings
 from nexus.app.watch_ages import WatchAges
@@ -33,10 +36,11 @@ from nexus.core.definition import Definition
 from nexus.core.names import LABEL_RUN
 from nexus.core.plan import Start, StartTask
 from nexus.core.pod_policy import PodPolicy
+from nexus.runtime.label_limit import LabelLimit
 from nexus.runtime.ports import RunKey, Stale, View
 from nexus.runtime.queue import WorkQueue, seconds_until
 from nexus.runtime.reconcile import Reconciler
-from nexus.runtime.stats import Counters
+from nexus.runtime.stats import Reading, Stats
 from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler
 
 log = logging.getLogger("nexus")
@@ -59,12 +63,10 @@ class Operator:
     access: Access
     api: KubeApi
     evaluator: CelEvaluator
+    stats: PrometheusStats
     cache: Cache = field(default_factory=Cache)
     workflows: WorkflowCache = field(default_factory=WorkflowCache)
-    stats: Counters = field(default_factory=Counters)
     queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=WorkQueue)
-    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
-    """What /metrics shows."""
     _seen_at: dict[RunKey, float] = field(default_factory=dict)
     _working_on: dict[RunKey, float] = field(default_factory=dict)
     _deciding: dict[RunKey, float] = field(default_factory=dict)
@@ -72,7 +74,8 @@ class Operator:
 
     def __post_init__(self) -> None:
         self.ages = WatchAges(self.access.server, self.settings.namespaces)
-        self.web = WebServer(self.ages, self.metrics)
+        self.web = WebServer(self.ages, self.stats.exposition)
+        self.stats.show(self._readings)
         self.recorder = BackgroundRecorder(self.api)
         images = Images(self.settings.task_images)
         policy = PodPolicy(self.settings.pod_forbidden, baseline=self.settings.pod_security == "baseline")
@@ -86,7 +89,9 @@ class Operator:
             workflows=self.workflows,
             pod_policy=policy,
         )
-        self.reconciler = Reconciler(place, self.evaluator, started=self._started, decided=self._decided)
+        self.reconciler = Reconciler(
+            place, self.evaluator, stats=self.stats, started=self._started, decided=self._decided
+        )
         workflows = KubeWorkflows(self.api, self.workflows, self.evaluator, wall_clock, self._queue, self.recorder)
         self.workflow_reconciler = WorkflowReconciler(workflows, self.stats)
 
@@ -144,6 +149,10 @@ class Operator:
             server=self.access.server, default_namespace=self.access.namespace, aiohttp_session=session
         )
 
+    def _readings(self) -> Iterable[Reading]:
+        ages = ((kind.plural, age) for (kind, _), age in self.ages.ages().items())
+        return readings(self.cache, self.workflows, self.queue, ages)
+
     def _queue(self, key: RunKey) -> None:
         self._seen_at.setdefault(key, time.monotonic())
         self.queue.add(key)
@@ -154,21 +163,27 @@ class Operator:
     async def _work(self, key: RunKey | WorkflowKey) -> float | None:
         if isinstance(key, RunKey) and key in self._seen_at:
             self._working_on[key] = self._seen_at.pop(key)
+        began, result = time.monotonic(), "error"
         try:
             if isinstance(key, WorkflowKey):
-                return seconds_until(await self.workflow_reconciler.reconcile(key.key), wall_clock())
-            began = time.monotonic()
+                wake_at = await self.workflow_reconciler.reconcile(key.key)
+                result = "ok"
+                return seconds_until(wake_at, wall_clock())
             wake_at = await self.reconciler.reconcile(key)
             taken, deciding = (time.monotonic() - began) * 1000, self._deciding.get(key, 0.0) * 1000
+            result = "ok"
             log.debug("%s: reconciled in %.1f ms, %.1f ms of CPU to decide", key, taken, deciding)
             return seconds_until(wake_at, wall_clock())
         except Stale as error:
+            result = "stale"
             log.debug("%s: %s", key, error)
             raise
         except Exception:
             log.exception("%s: failed, and will be tried again", key)
             raise
         finally:
+            kind = "run" if isinstance(key, RunKey) else "workflow"
+            self.stats.observe("reconcile_duration_seconds", time.monotonic() - began, kind=kind, result=result)
             if isinstance(key, RunKey):
                 self._working_on.pop(key, None)
                 self._deciding.pop(key, None)
@@ -178,8 +193,11 @@ class Operator:
 
     def _started(self, view: View, start: Start) -> None:
         """Tell how long the first event of this reconcile had waited when the Job is posted."""
-        seen = self._working_on.get(view.key)
-        react = f"{(time.monotonic() - seen) * 1000:.1f}" if seen is not None else "-"
+        seen, react = self._working_on.get(view.key), "-"
+        if seen is not None:
+            waited = time.monotonic() - seen
+            self.stats.observe("reaction_seconds", waited)
+            react = f"{waited * 1000:.1f}"
         assert isinstance(view.definition, Definition)
         name = start.job_name if isinstance(start, StartTask) else start.run_name
         cause = "termination" if view.definition.nodes[start.task].depends_on else "run"
@@ -234,9 +252,15 @@ async def check_start(api: KubeApi, settings: Settings) -> None:
 async def serve(settings: Settings, access: Access) -> None:
     """Run an operator until it is told to stop. Raises StartRefused."""
     with CelEvaluator(size=settings.expression_workers) as evaluator:
-        async with KubeClient(access, agent=AGENT) as api:
+        stats = PrometheusStats(LabelLimit(settings.metrics_workflows, settings.metrics_tasks))
+        async with KubeClient(access, counter=partial(_count_call, stats), agent=AGENT) as api:
             await check_start(api, settings)
-            await Operator(settings, access, api, evaluator).run()
+            await Operator(settings, access, api, evaluator, stats).run()
+
+
+def _count_call(stats: Stats, verb: str, kind: Kind, code: int, seconds: float) -> None:
+    stats.count("api_requests", verb=verb, resource=kind.plural, code=str(code))
+    stats.observe("api_request_duration_seconds", seconds, verb=verb)
 
 
 def main(settings: Settings, access: Access) -> None:

@@ -34,6 +34,10 @@ class Settings:
     volumes.csi."""
     pod_security: str = "restricted"
     """NEXUS_POD_SECURITY: restricted, or baseline, with which `pod.runAsUser: 0` gives root."""
+    metrics_workflows: int = 100
+    """NEXUS_METRICS_WORKFLOWS: Workflows (and namespaces) that metrics name; all further ones are `other`."""
+    metrics_tasks: int = 500
+    """NEXUS_METRICS_TASKS: tasks and schedules that metrics name, of all Workflows together."""
     log_level: str = "INFO"
     """NEXUS_LOG_LEVEL: DEBUG, INFO, WARNING or ERROR."""
 
@@ -59,6 +63,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         http_port=_number(environ, "NEXUS_HTTP_PORT", base.http_port, 0, 65_535),
         pod_forbidden=_pod_fields(environ),
         pod_security=security,
+        metrics_workflows=_number(environ, "NEXUS_METRICS_WORKFLOWS", base.metrics_workflows, 0, 10_000),
+        metrics_tasks=_number(environ, "NEXUS_METRICS_TASKS", base.metrics_tasks, 0, 100_000),
         log_level=level,
     )
 

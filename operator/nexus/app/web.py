@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from nexus.app.watch_ages import WatchAges
 
@@ -18,9 +17,10 @@ SHUTDOWN_SECONDS = 0.5
 class WebServer:
     """Answers on one port. Both a leader and a standby are ready as soon as their caches are filled."""
 
-    def __init__(self, watches: WatchAges, registry: CollectorRegistry) -> None:
+    def __init__(self, watches: WatchAges, exposition: Callable[[str], Awaitable[tuple[bytes, str]]]) -> None:
+        """`exposition` gives what /metrics answers to an Accept header: the text and its content type."""
         self._watches = watches
-        self._registry = registry
+        self._exposition = exposition
         self._runner: web.AppRunner | None = None
 
     async def start(self, port: int) -> None:
@@ -48,9 +48,9 @@ class WebServer:
         return _verdict(self._watches.unread() or self._watches.stale())
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        body, content_type = await self._exposition(request.headers.get("Accept", ""))
         # Header and not argument: aiohttp takes no charset in `content_type`, which Prometheus wants there.
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 def _verdict(troubles: list[str]) -> web.Response:

@@ -27,7 +27,8 @@ class WorkQueue(Generic[Key]):
 
     def __init__(self) -> None:
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._queued: set[Key] = set()
+        # With the time since which each is ready, in the order of the queue.
+        self._queued: dict[Key, float] = {}
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
@@ -45,7 +46,7 @@ class WorkQueue(Generic[Key]):
         if key in self._working:
             self._again.add(key)
         elif key not in self._queued:
-            self._queued.add(key)
+            self._queued[key] = asyncio.get_running_loop().time()
             self._ready.put_nowait(key)
 
     def _add_later(self, key: Key, delay: float) -> None:
@@ -65,6 +66,11 @@ class WorkQueue(Generic[Key]):
         """Keys that are ready to be worked on."""
         return len(self._queued)
 
+    def oldest(self) -> float:
+        """Seconds for which the first of them has been ready, 0 where there is none."""
+        since = next(iter(self._queued.values()), None)
+        return asyncio.get_running_loop().time() - since if since is not None else 0.0
+
     async def run(self, work: Callable[[Key], Awaitable[float | None]], workers: int) -> None:
         """Work until cancelled. `work` returns the seconds after which it wants its key back, or None."""
         async with asyncio.TaskGroup() as group:
@@ -75,7 +81,7 @@ class WorkQueue(Generic[Key]):
     async def _worker(self, work: Callable[[Key], Awaitable[float | None]]) -> None:
         while True:
             key = await self._ready.get()
-            self._queued.discard(key)
+            self._queued.pop(key, None)
             self._working.add(key)
             delay: float | None
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -33,7 +33,9 @@ from nexus.core.plan import (
     Store,
     StoreOutput,
 )
+from nexus.runtime.outcomes import count_write
 from nexus.runtime.ports import Place, RunKey, Unstartable, View, Waiting
+from nexus.runtime.stats import Counters, Stats
 
 # Each round of starts but the last makes Jobs, or learns that they are refused, upon which other tasks may be due at
 # once. So long a chain of refusals is continued at the next reconcile, after other runs had their turn.
@@ -50,13 +52,14 @@ class Reconciler:
     """Brings runs one step further, as often as it is called.
 
     `in_thread` runs a decision that evaluates away from the event loop: an expression may take its whole budget, and
-    other runs must not wait for it. For figures, `started` is told of each task start, and `decided` of the CPU seconds
-    of each decision, in the thread that made it.
+    other runs must not wait for it. `stats` counts what ends. For figures, `started` is told of each task start, and
+    `decided` of the CPU seconds of each decision, in the thread that made it.
     """
 
     place: Place
     evaluator: Evaluator
     in_thread: bool = True
+    stats: Stats = field(default_factory=Counters)
     started: Callable[[View, Start], None] | None = None
     decided: Callable[[RunKey, float], None] | None = None
 
@@ -89,6 +92,7 @@ class Reconciler:
             passed = duration(plan.status, self.place.now()) if plan.status.completion_time else None
             status = plan.status.model_copy(update={"duration": passed})
             await self.place.write_status(view, status)
+            count_write(self.stats, view, status)
         await self._clear(view, plan)
         if plan.events:
             await self.place.record(view, plan.events)

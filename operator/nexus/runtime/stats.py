@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from nexus.runtime.metrics import Kind, metric
 
 Labels = tuple[tuple[str, str], ...]
 
 
 class Stats(Protocol):
-    """Takes what happened. A name is always used with the same labels."""
+    """Takes what happened. Names and their labels are those of nexus.runtime.metrics."""
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
         """So many more of something."""
@@ -19,9 +22,18 @@ class Stats(Protocol):
         """One value of something that is measured, as a delay in seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a gauge shows at the moment."""
+
+    name: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Counters(Stats):
-    """Keeps the sums."""
+    """Keeps the sums. Raises UnknownMetric for what the catalogue does not know."""
 
     counts: dict[tuple[str, Labels], int] = field(default_factory=lambda: defaultdict(int))
     observed: dict[tuple[str, Labels], tuple[int, float, float]] = field(default_factory=dict)
@@ -29,10 +41,12 @@ class Counters(Stats):
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
         """See Stats."""
+        metric(name, Kind.COUNTER, tuple(labels))
         self.counts[name, _key(labels)] += amount
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """See Stats."""
+        metric(name, Kind.HISTOGRAM, tuple(labels))
         number, total, most = self.observed.get((name, _key(labels)), (0, 0.0, value))
         self.observed[name, _key(labels)] = number + 1, total + value, max(most, value)
 

@@ -123,7 +123,7 @@ class WorkflowReconciler:
             else:
                 made[run.name] = result
                 late = (self.place.now() - run.due).total_seconds()
-                self.stats.observe("tick_delay_seconds", late, namespace=facts.namespace)
+                self.stats.observe("schedule_lag_seconds", max(late, 0.0), namespace=facts.namespace)
         others = tuple(run for run in facts.runs if run.name not in made)
         return replace(facts, runs=(*others, *made.values()), made=facts.made | made.keys(), refused=refused)
 

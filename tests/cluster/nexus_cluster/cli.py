@@ -1,4 +1,4 @@
-"""The command line: up, down, env, status, load, postgres."""
+"""The command line: up, down, env, status, load, postgres, prometheus."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ def _dispatch(settings: Settings, options: argparse.Namespace) -> int:
             lifecycle.down(settings)
         elif options.command == "postgres":
             print(programs.postgres_programs(settings))
+        elif options.command == "prometheus":
+            print(programs.prometheus_programs(settings))
         else:
             lifecycle.refuse_if_foreign(settings)
             lifecycle.load(settings, [_image(word) for word in options.images] or images.task_images(settings))
@@ -71,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("env", help="print lines for a shell: KUBECONFIG, PATH (kubectl), the audit log, the logs")
     commands.add_parser("status", help="say which parts are healthy; exit code 1 if one is not")
     commands.add_parser("postgres", help="print the folder of PostgreSQL's programs, installing them if need be")
+    commands.add_parser("prometheus", help="print the folder of prometheus and promtool, installing them if need be")
     load = commands.add_parser("load", help="build images and load them: the task images, or those named")
     load.add_argument(
         "images",

@@ -171,6 +171,21 @@ def _postgres_folders() -> list[Path]:
     return [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]
 
 
+def prometheus_programs(settings: Settings) -> Path:
+    """Return the folder of `prometheus` and `promtool`, installing Debian's package if they are missing.
+
+    Raises Refused where that can't be done. No server runs after it that did not run before.
+    """
+    if shutil.which("prometheus") is None or shutil.which("promtool") is None:
+        if os.geteuid() != 0:
+            raise Refused("prometheus and promtool are not on the PATH: install them, or run this as root")
+        _install(settings, ["prometheus"])
+    found = shutil.which("prometheus")
+    if found is None or shutil.which("promtool") is None:
+        raise Refused("prometheus and promtool are not on the PATH: put them there")
+    return Path(found).parent
+
+
 def pip_is_missing() -> bool:
     """Tell whether this Python lacks pip, which fetches the wheels that go into the task images."""
     return find_spec("pip") is None

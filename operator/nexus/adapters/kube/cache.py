@@ -5,7 +5,7 @@ It is behind the truth by design. Nothing irreversible is decided from an absenc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 from nexus.adapters.kube.child_runs import child_fact, depth
 from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
 from nexus.api.base import parse_time
+from nexus.api.reasons import Reason
 from nexus.api.run import Trigger, WorkflowRunSpec, WorkflowRunStatus
+from nexus.core import evidence
 from nexus.core.facts import ChildFact, JobFact, PodFact, RunFact
 from nexus.core.shape import read
 from nexus.runtime.ports import RunKey
@@ -313,6 +315,19 @@ class Cache:
             for job in jobs.values():
                 self._forget_job(job.uid)
             self._jobs.pop(run_uid, None)
+
+    def waiting(self) -> Iterator[Reason]:
+        """Why pods do not run their containers yet, one for each; of Jobs without a pod, one for each Job."""
+        for pods in self._pods.values():
+            for pod in pods.values():
+                if not pod.running and pod.live and pod.deleted_at is None:
+                    found = evidence.liveness(pod)
+                    if isinstance(found, evidence.Waiting):
+                        yield found.reason
+        for jobs in self._jobs.values():
+            for job in jobs.values():
+                if not (job.finished or job.deleting or self._pods.get(job.uid)):
+                    yield evidence.no_pod(job).reason
 
     def known(self) -> frozenset[str]:
         """UIDs of all that is here now: to be taken before the LISTs of a sweep."""

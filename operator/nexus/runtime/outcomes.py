@@ -1,0 +1,66 @@
+"""Outcomes: what a status write adds to the metrics.
+
+Told of each write that went through, with the status before it: what had ended before is not counted again, however
+often a run is looked at, by however many operators, after however many restarts. One thing goes uncounted: a write
+whose answer was lost on the way, since nobody knows who made it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nexus.api.reasons import RunPhase, TaskPhase
+from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.core.definition import Definition
+from nexus.runtime.ports import View
+from nexus.runtime.stats import Stats
+
+
+def count_write(stats: Stats, view: View, written: WorkflowRunStatus) -> None:
+    """Count what ended, or was tried again, with this write."""
+    before = view.recorded
+    whose = {"workflow": view.facts.run.workflow, "namespace": view.key.namespace}
+    if written.start_time is not None and (before is None or before.start_time is None):
+        # A series that is born with its first count has no increase, which alerts ask for.
+        for phase in RunPhase:
+            if phase.ended:
+                stats.count("workflow_executions", 0, **whose, status=phase.value)
+    known = {task.name: task for task in before.tasks or ()} if before is not None else {}
+    for task in written.tasks or ():
+        # Most tasks of most writes: a decision takes over what does not change.
+        if (last := known.get(task.name)) is not task:
+            _count_task(stats, view, task, last, whose)
+    if written.phase.ended and not (before is not None and before.phase.ended):
+        status = {"status": written.phase.value}
+        stats.count("workflow_executions", 1, **whose, **status)
+        taken = _seconds(written.start_time, written.completion_time)
+        if taken is not None:
+            stats.observe("workflow_execution_duration_seconds", taken, **whose, **status)
+
+
+def _count_task(stats: Stats, view: View, task: TaskStatus, last: TaskStatus | None, whose: dict[str, str]) -> None:
+    labels = {**whose, "task": task.name, "type": _type(view, task.name)}
+    retries = _retries(task) - _retries(last)
+    if retries > 0:
+        stats.count("task_retries", retries, **labels)
+    if not task.phase.ended or (last is not None and last.phase.ended):
+        return
+    stats.count("task_executions", 1, **labels, status=task.phase.value)
+    taken = _seconds(task.start_time, task.completion_time)
+    if taken is not None:
+        stats.observe("task_execution_duration_seconds", taken, **labels)
+    if task.phase is TaskPhase.FAILED and task.reason is not None:
+        stats.count("task_failures", namespace=view.key.namespace, reason=task.reason.value)
+
+
+def _type(view: View, task: str) -> str:
+    node = view.definition.nodes.get(task) if isinstance(view.definition, Definition) else None
+    return node.type if node is not None else ""
+
+
+def _retries(task: TaskStatus | None) -> int:
+    return max((task.attempts or 1) - 1, 0) if task is not None else 0
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return max((end - start).total_seconds(), 0.0) if start is not None and end is not None else None
