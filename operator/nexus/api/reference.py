@@ -5,40 +5,62 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from nexus.api.field_reference import fields
 from nexus.api.reasons import Reason
+from nexus.api.remedies import SECTIONS, Remedy, without_remedy
 
 _INTRO = """# Reasons
 
-<!-- Made by `make crds` from operator/nexus/api/reasons.py. -->
+<!-- Made by `make crds` from operator/nexus/api/reasons.py and remedies.py. -->
 
     nexus get sales-x7k2p
     kubectl get workflowrun sales-x7k2p -o yaml
 
 A task or a run says in one word why it is where it is, and in `message` the same in a sentence with names. The words
-are a public contract: Events, logs and the CLI use the same ones.
-
-| reason | what it means |
-| --- | --- |
+are a public contract: Events, logs and the CLI use the same ones. Here is what each means, a message that comes with
+it, and what to do. [Troubleshooting](troubleshooting.md) begins with what you see instead.
 """
 
 
 def reasons() -> str:
-    """The text of docs/reasons.md."""
-    return _INTRO + "".join(f"| `{reason.value}` | {reason.describe} |\n" for reason in Reason)
+    """The text of docs/reasons.md.
+
+    Raises SystemExit where a reason has no entry: whoever adds one says what to do about it.
+    """
+    if missing := without_remedy():
+        names = ", ".join(missing)
+        raise SystemExit(f"{names}: say in nexus/api/remedies.py what it looks like and what to do about it")
+    sections = [
+        f"\n## {title}\n" + "".join(map(_entry, *zip(*entries.items(), strict=True)))
+        for title, entries in SECTIONS.items()
+    ]
+    return _INTRO + "".join(sections)
+
+
+def _entry(reason: Reason, remedy: Remedy) -> str:
+    looks = f"    {remedy.looks}\n\n" if remedy.looks else ""
+    return f"\n### {reason.value}\n\n{reason.describe}\n\n{looks}{remedy.todo}\n"
+
+
+def pages() -> dict[str, str]:
+    """Name and text of each page."""
+    return {"reasons.md": reasons(), "reference.md": fields()}
 
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check say whether they are up to date; returns the exit status."""
     check = "--check" in arguments
     folder = Path(next(argument for argument in arguments if not argument.startswith("--")))
-    page = folder / "reasons.md"
-    if not check:
-        page.write_text(reasons(), encoding="utf-8")
-        return 0
-    if page.exists() and page.read_text(encoding="utf-8") == reasons():
-        return 0
-    sys.stderr.write(f"{page} is not what the code says: run make crds\n")
-    return 1
+    stale = []
+    for name, text in pages().items():
+        page = folder / name
+        if not check:
+            page.write_text(text, encoding="utf-8")
+        elif not page.exists() or page.read_text(encoding="utf-8") != text:
+            stale.append(page)
+    for page in stale:
+        sys.stderr.write(f"{page} is not what the code says: run make crds\n")
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":
