@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,30 +32,45 @@ def _adopt_environment() -> None:
     os.environ |= {name: value for name, value in json.loads(done.stdout).items() if name in names}
 
 
+class SessionCluster:
+    """Ends the cluster that the session brought up; one that was up before stays up.
+
+    This is for the process that outlives the others: those that pytest-xdist starts end without their fixtures where
+    the session is interrupted.
+    """
+
+    def pytest_sessionstart(self) -> None:
+        """Note what is there, and let SIGTERM end the session as Ctrl-C does."""
+        runs = re.search("kube-apiserver +healthy", _cluster("status", check=False).stdout)
+        self.was_up = bool(os.environ.get("KUBECONFIG_E2E") or runs)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """After all processes of the session have ended."""
+        if not self.was_up and "not up" not in _cluster("status", check=False).stdout:
+            _cluster("down", check=False)
+
+
 @pytest.fixture(scope="session")
-def kubeconfig() -> Iterator[Path]:
+def kubeconfig() -> Path:
     """The kubeconfig of a cluster whose administrator the tests are, with this checkout's CRDs.
 
-    A cluster that was up before stays up; one that the session brought up goes down with it, on Ctrl-C too.
+    It goes down with the session, see `SessionCluster`.
     KUBECONFIG_E2E names another cluster, with kubectl on the PATH and the task images on its nodes.
     """
     given = os.environ.get("KUBECONFIG_E2E")
-    was_up = bool(given) or _cluster("env", check=False).returncode == 0
-    try:
-        if not given:
-            _cluster("up")
-            _adopt_environment()
-        path = Path(given or os.environ["KUBECONFIG"])
-        kubectl = ["kubectl", "--kubeconfig", str(path)]
-        apply = [*kubectl, "apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds")]
-        subprocess.run(apply, stdout=subprocess.DEVNULL, check=True)
-        wait = [*kubectl, "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in CRDS)]
-        subprocess.run(wait, stdout=subprocess.DEVNULL, check=True)
-        # Established comes before the storage is ready; kubectl waits out the 429 that is answered until then.
-        subprocess.run(
-            [*kubectl, "get", ",".join(CRDS), "-A"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
-        )
-        yield path
-    finally:
-        if not was_up:
-            _cluster("down")
+    if not given:
+        _cluster("up")
+        _adopt_environment()
+    path = Path(given or os.environ["KUBECONFIG"])
+    kubectl = ["kubectl", "--kubeconfig", str(path)]
+    apply = [*kubectl, "apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds")]
+    subprocess.run(apply, stdout=subprocess.DEVNULL, check=True)
+    wait = [*kubectl, "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in CRDS)]
+    subprocess.run(wait, stdout=subprocess.DEVNULL, check=True)
+    # Established comes before the storage is ready; kubectl waits out the 429 that is answered until then.
+    subprocess.run(
+        [*kubectl, "get", ",".join(CRDS), "-A"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+    )
+    return path

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from tests.cluster_session import kubeconfig
+from tests.cluster_session import SessionCluster, kubeconfig
 from xdist.scheduler import LoadScopeScheduling
 
 from nexus.adapters.cel.pool import CelEvaluator
@@ -32,6 +32,12 @@ os.environ.setdefault("NEXUS_SEED", str(secrets.randbelow(2**32)))
 def pytest_report_header() -> str:
     """The seed stands in the log of a good run too: what was searched can be searched again."""
     return f"state machine: NEXUS_SEED={os.environ['NEXUS_SEED']}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The session's own process looks after the cluster."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(SessionCluster())
 
 
 class TwoRooms(LoadScopeScheduling):  # type: ignore[misc]

@@ -36,7 +36,7 @@ def condition(run: Object, kind: str) -> str | None:
 
 
 def test_a_suspended_run_starts_nothing_new_until_it_is_resumed(space: Space, cli: Cli) -> None:
-    space.run("held", container("first", "sleep", "3"), container("second", after=("first",)))
+    space.run("held", container("first", "sleep", "12"), container("second", after=("first",)))
     space.running("held", "first")
 
     out, _ = cli("suspend", "held")

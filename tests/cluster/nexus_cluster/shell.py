@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from nexus_cluster.settings import Settings
 
@@ -19,6 +20,9 @@ MARK = "NEXUS_CLUSTER_STATE"
 
 COMPONENT = "NEXUS_CLUSTER_COMPONENT"
 """The environment variable that tells which part of the cluster a process is."""
+
+LOCK_SECONDS = 1800.0
+"""How long one command waits for another of the same cluster: a build on cold caches takes a third of this."""
 
 
 class Refused(Exception):
@@ -74,19 +78,35 @@ def wait_until(what: str, holds: Callable[[], bool], seconds: float, logs: Path)
         time.sleep(0.1)
 
 
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
 def locked(settings: Settings) -> Iterator[None]:
-    """Hold the cluster's lock, so that two calls of `up` or `down` cannot fight; the kernel frees it when we die."""
+    """Hold the cluster's lock, so that two calls of `up` or `down` cannot fight; the kernel frees it when we die.
+
+    Whoever comes second waits. Raises Refused after LOCK_SECONDS.
+    """
     settings.cache.mkdir(parents=True, exist_ok=True)
     path = settings.cache / f"{settings.flavor.value}.lock"
     with path.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        until, told = time.monotonic() + LOCK_SECONDS, False
+        while not _taken(lock):
             lock.seek(0)
-            raise Refused(
-                f"another up, down or load of this cluster is at work ({lock.read().strip()}): wait for it"
-            ) from None
+            holder = lock.read().strip()
+            if time.monotonic() > until:
+                raise Refused(
+                    f"another command has been at work on this cluster for {LOCK_SECONDS / 60:.0f} min ({holder})"
+                )
+            if not told:
+                say(f"waiting for another command that is at work on this cluster ({holder})")
+                told = True
+            time.sleep(0.2)
         lock.truncate(0)
         lock.write(f"pid {os.getpid()}, from {settings.repository}\n")
         lock.flush()
