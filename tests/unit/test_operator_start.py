@@ -8,7 +8,7 @@ import pytest
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.api import WORKFLOW_RUNS, Forbidden, NotFound, Unreachable
-from nexus.app.operator import StartRefused, check_start
+from nexus.app.serve import StartRefused, check_start
 from nexus.app.settings import Settings
 
 

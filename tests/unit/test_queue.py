@@ -265,3 +265,50 @@ def test_a_queue_that_is_stopped_ends_though_a_key_comes_at_the_same_moment(turn
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0.01))
         loop.close()
+
+
+def test_a_queue_that_is_stopped_ends_what_is_in_work_and_begins_nothing_new() -> None:
+    ended: list[str] = []
+
+    async def work(key: str) -> float | None:
+        await asyncio.sleep(2)
+        ended.append(key)
+        return 5.0
+
+    async def story() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        loop = asyncio.get_running_loop()
+        running = asyncio.create_task(queue.run(work, 2))
+        for key in ("a", "b", "c"):
+            queue.add(key)
+        queue.add("later", 1.0)
+        await asyncio.sleep(0.5)
+        queue.stop()
+        began = loop.time()
+        await running
+        assert loop.time() - began == pytest.approx(1.5)
+
+    loop = looptime.new_event_loop(start=0)
+    loop.run_until_complete(story())
+    loop.close()
+    assert sorted(ended) == ["a", "b"]
+
+
+def test_a_queue_that_is_stopped_while_idle_or_before_it_runs_ends_at_once() -> None:
+    async def work(_: str) -> None:
+        raise AssertionError("there is nothing to do")
+
+    async def story() -> None:
+        for early in (True, False):
+            queue: WorkQueue[str] = WorkQueue()
+            queue.add("later", 60.0)
+            if early:
+                queue.stop()
+            running = asyncio.create_task(queue.run(work, 3))
+            await asyncio.sleep(1)
+            queue.stop()
+            await asyncio.wait_for(running, 1)
+
+    loop = looptime.new_event_loop(start=0)
+    loop.run_until_complete(story())
+    loop.close()

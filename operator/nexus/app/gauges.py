@@ -20,9 +20,13 @@ def readings(
     workflows: WorkflowCache,
     queue: WorkQueue[RunKey | WorkflowKey],
     watch_ages: Iterable[tuple[str, float]],
+    *,
+    leading: bool = True,
 ) -> Iterator[Reading]:
-    """Every gauge. `watch_ages`: resources, and how many seconds ago a watch of each was heard of."""
+    """Every gauge. `watch_ages`: resources, and how many seconds ago a watch of each was heard of. Who is not `leading`
+    says only how it is itself: the runs are the same as the leader's, and a sum would count them twice."""
     yield Reading("build_info", 1, {"version": __version__})
+    yield Reading("leading", int(leading))
     yield Reading("queue_depth", len(queue))
     yield Reading("queue_oldest_seconds", queue.oldest())
     oldest: dict[str, float] = {}
@@ -30,6 +34,8 @@ def readings(
         oldest[resource] = max(age, oldest.get(resource, 0.0))
     for resource, age in oldest.items():
         yield Reading("watch_age_seconds", age, {"resource": resource})
+    if not leading:
+        return
     for (namespace, workflow, phase), amount in _active(cache).items():
         yield Reading("active_workflows", amount, {"namespace": namespace, "workflow": workflow, "phase": phase})
     for reason, amount in Counter(cache.waiting()).items():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nexus.api.pod import POD_FIELDS, VOLUME_SOURCES
+from nexus.core.lease import Terms
 
 
 class SettingsError(Exception):
@@ -29,6 +30,12 @@ class Settings:
     """NEXUS_SWEEP_SECONDS: how often everything is listed anew, for what the watches have missed."""
     http_port: int = 0
     """NEXUS_HTTP_PORT: port of /healthz, /readyz and /metrics; 0 for none."""
+    lease: str = ""
+    """NEXUS_LEASE: name of the Lease that says which of several operators works; empty: this one always does."""
+    lease_namespace: str = ""
+    """NEXUS_LEASE_NAMESPACE: namespace of the Lease; empty: the operator's own."""
+    lease_seconds: int = Terms().seconds
+    """NEXUS_LEASE_SECONDS: after so much silence of the one that works, another one takes over."""
     pod_forbidden: frozenset[str] = frozenset()
     """NEXUS_POD_FORBIDDEN: fields of `pod` that no task may have, separated by commas; also sources of volumes, as
     volumes.csi."""
@@ -61,6 +68,9 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         expression_workers=_number(environ, "NEXUS_EXPRESSION_WORKERS", base.expression_workers, 1, 16),
         sweep_seconds=_number(environ, "NEXUS_SWEEP_SECONDS", base.sweep_seconds, 10, 86_400),
         http_port=_number(environ, "NEXUS_HTTP_PORT", base.http_port, 0, 65_535),
+        lease=environ.get("NEXUS_LEASE", base.lease),
+        lease_namespace=environ.get("NEXUS_LEASE_NAMESPACE", base.lease_namespace),
+        lease_seconds=_number(environ, "NEXUS_LEASE_SECONDS", base.lease_seconds, 6, 600),
         pod_forbidden=_pod_fields(environ),
         pod_security=security,
         metrics_workflows=_number(environ, "NEXUS_METRICS_WORKFLOWS", base.metrics_workflows, 0, 10_000),

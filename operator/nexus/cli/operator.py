@@ -6,19 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nexus.adapters.kube.access import AccessError, find_access
-from nexus.app.operator import StartRefused, main
+from nexus.app.serve import StartRefused, main
 from nexus.app.settings import SettingsError, from_environment
 from nexus.cli.ending import Exit, Refused
+from nexus.runtime.election import LeaseLost
 
 
 def serve(
     namespaces: Sequence[str], *, context: str | None, kubeconfig: str | None, environ: Mapping[str, str]
 ) -> Exit:
-    """Run until a signal comes. Namespaces of the command line win over those of the environment."""
+    """Run until a signal comes or the lead is lost. Namespaces of the command line win over the environment's."""
     try:
         settings = from_environment(environ)
         access = find_access(kubeconfig, context=context, environ=environ)
         main(replace(settings, namespaces=tuple(namespaces)) if namespaces else settings, access)
+    except LeaseLost:
+        return Exit.FAILED  # said in the log, as all that an operator says
     except (AccessError, SettingsError, StartRefused) as error:
         raise Refused(str(error)) from error
     return Exit.SUCCEEDED

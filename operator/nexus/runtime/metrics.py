@@ -113,6 +113,7 @@ CATALOGUE = (
     _counter("runs_pruned", "Ended runs deleted by history limits and ttlSecondsAfterFinished.", *OF_WORKFLOW),
     # The operator itself.
     _gauge("build_info", "1, for the version of the operator.", "version"),
+    _gauge("leading", "1 where this operator works, 0 where it stands by and only watches."),
     _histogram(
         "reconcile_duration_seconds",
         "Looks at a run or a Workflow; result is ok, stale (looked again at once) or error.",

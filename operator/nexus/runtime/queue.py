@@ -26,7 +26,7 @@ class WorkQueue(Generic[Key]):
     """
 
     def __init__(self) -> None:
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._ready: asyncio.Queue[Key | None] = asyncio.Queue()
         # With the time since which each is ready, in the order of the queue.
         self._queued: dict[Key, float] = {}
         self._working: set[Key] = set()
@@ -36,6 +36,13 @@ class WorkQueue(Generic[Key]):
         self._heap: list[tuple[float, int, Key]] = []
         self._sequence = 0
         self._sooner = asyncio.Event()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Begin nothing new: `run` ends as soon as what is in work is done."""
+        self._stopped = True
+        self._sooner.set()
+        self._ready.put_nowait(None)
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Have a key worked on now, or in `delay` seconds unless it is due earlier already."""
@@ -72,7 +79,7 @@ class WorkQueue(Generic[Key]):
         return asyncio.get_running_loop().time() - since if since is not None else 0.0
 
     async def run(self, work: Callable[[Key], Awaitable[float | None]], workers: int) -> None:
-        """Work until cancelled. `work` returns the seconds after which it wants its key back, or None."""
+        """Work until cancelled or stopped. `work` returns the seconds after which it wants its key back, or None."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._clockwork())
             for _ in range(workers):
@@ -81,6 +88,9 @@ class WorkQueue(Generic[Key]):
     async def _worker(self, work: Callable[[Key], Awaitable[float | None]]) -> None:
         while True:
             key = await self._ready.get()
+            if key is None or self._stopped:
+                self._ready.put_nowait(None)  # for the next worker
+                return
             self._queued.pop(key, None)
             self._working.add(key)
             delay: float | None
@@ -101,7 +111,7 @@ class WorkQueue(Generic[Key]):
     async def _clockwork(self) -> None:
         """Move keys from the heap to the ready queue when they are due. Nothing polls while nothing is due."""
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._stopped:
             self._sooner.clear()
             timeout = self._heap[0][0] - loop.time() if self._heap else None
             if timeout is None or timeout > CLOCK_RESOLUTION:

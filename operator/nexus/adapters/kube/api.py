@@ -18,7 +18,8 @@ The errors (all carry `status`, `reason`, `message`, `kind`, `name`):
     ├── Invalid              422  validation refused the object; the message names the fields
     ├── Throttled            429  asked to come back after `retry_after` seconds, and the time of this call is up
     ├── ServerError          5xx  the server's own trouble
-    └── Unreachable           -   no answer: `outcome_unknown` says whether the call may have taken effect all the same
+    ├── Unreachable           -   no answer: `outcome_unknown` says whether the call may have taken effect all the same
+    └── NotLeading            -   never sent: another operator may be leading by now
 
 What is repeated, and what is not. A call is repeated where that cannot do anything twice: reads; deletes that name a
 UID; anything the server refused before looking at it (429, an expired token) and anything that never left (connection
@@ -30,7 +31,7 @@ UID tells ours from another's) and every status write carries the resourceVersio
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,6 +40,9 @@ Object = dict[str, Any]
 
 Counter = Callable[[str, "Kind", int, float], None]
 """Called once per HTTP exchange with (verb, kind, HTTP code or 0 where no answer came, seconds)."""
+
+Gate = Callable[[str, "Kind"], Awaitable[None]]
+"""Asked before each call with (verb, kind): it may wait, or refuse with an ApiError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ SECRETS = Kind("", "v1", "secrets", "Secret")
 EVENTS = Kind("", "v1", "events", "Event")
 SELF_SUBJECT_REVIEWS = Kind("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
 """Nothing is stored: who creates one is told who they are (Kubernetes 1.28)."""
+LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 CONTROLLER_REVISIONS = Kind("apps", "v1", "controllerrevisions", "ControllerRevision")
 
 
@@ -168,6 +173,10 @@ class Unreachable(ApiError):
         super().__init__(message, reason="Unreachable", kind=kind, name=name)
         self.outcome_unknown = outcome_unknown
         """True where the call may have taken effect although its answer never came."""
+
+
+class NotLeading(ApiError):
+    """A write that was not sent: another operator may be leading by now, and it is the other one's to do."""
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

@@ -27,6 +27,7 @@ from nexus.adapters.kube.api import (
     ApiError,
     Counter,
     Expired,
+    Gate,
     Kind,
     KubeApi,
     Listing,
@@ -76,13 +77,21 @@ class KubeClient(KubeApi):
     """An API server. Use it as an async context manager, or call close()."""
 
     def __init__(
-        self, access: Access, *, counter: Counter | None = None, budget: float = BUDGET, agent: str = "nexus"
+        self,
+        access: Access,
+        *,
+        counter: Counter | None = None,
+        gate: Gate | None = None,
+        budget: float = BUDGET,
+        agent: str = "nexus",
     ) -> None:
-        """`counter` is told of every HTTP exchange; `budget` is the time for all tries of one call, in seconds; `agent`
-        is how the API server's audit log knows the caller."""
+        """`counter` is told of every HTTP exchange; `gate` is asked before every call and may hold it up or refuse it;
+        `budget` is the time for all tries of one call, in seconds; `agent` is how the API server's audit log knows the
+        caller."""
         self.access = access
         self._agent = agent
         self._count = counter or (lambda _verb, _kind, _code, _seconds: None)
+        self._gate = gate
         self._budget = budget
         self._session: aiohttp.ClientSession | None = None
 
@@ -218,6 +227,8 @@ class KubeClient(KubeApi):
     # -- one call, as often as it takes ------------------------------------------------------------------------------
 
     async def _call(self, call: _Call) -> bytes:
+        if self._gate is not None:
+            await self._gate(call.verb, call.kind)
         end = time.monotonic() + self._budget
         delay, refused = _FIRST_DELAY, False
         while True:

@@ -1,0 +1,55 @@
+"""The sweep: everything is listed now and then, for a watch that broke off never tells of what was deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, KubeApi
+from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.workflow_cache import WorkflowCache
+from nexus.core.names import LABEL_RUN
+from nexus.runtime.ports import RunKey
+
+log = logging.getLogger("nexus")
+
+
+async def sweep(
+    api: KubeApi,
+    namespaces: Sequence[str],
+    seconds: float,
+    cache: Cache,
+    queue: Callable[[RunKey], None],
+    workflows: WorkflowCache,
+    queue_workflow: Callable[[RunKey], None],
+) -> None:
+    """Every so many seconds drop from the caches what is not there any more, and have looked at what that concerns."""
+    while True:
+        await asyncio.sleep(seconds)
+        known, known_workflows = cache.known(), workflows.known()
+        try:
+            listed = await _listed(api, namespaces)
+        except ApiError as error:
+            log.warning("the sweep could not list: %s", error)
+            continue
+        for key in cache.sweep(known, listed):
+            queue(key)
+        for key in workflows.sweep(known_workflows, listed["runs"], listed["workflows"]):
+            queue_workflow(key)
+
+
+async def _listed(api: KubeApi, namespaces: Sequence[str]) -> dict[str, set[str]]:
+    """UIDs of all there is."""
+    kinds = (
+        ("workflows", WORKFLOWS, ""),
+        ("runs", WORKFLOW_RUNS, ""),
+        ("jobs", JOBS, LABEL_RUN),
+        ("pods", PODS, LABEL_RUN),
+    )
+    return {
+        name: {
+            item["metadata"]["uid"] for space in namespaces or (None,) for item in await api.list(kind, space, label)
+        }
+        for name, kind, label in kinds
+    }

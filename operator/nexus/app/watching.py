@@ -1,0 +1,71 @@
+"""The watches: kopf keeps them, and the handlers are called from them, until they are told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import aiohttp
+import kopf
+
+from nexus import __version__
+from nexus.adapters.kube.access import Access
+from nexus.app.handlers import configure
+from nexus.app.watch_ages import WatchAges
+
+# How the API server's audit log tells the operator's calls apart from those of a person with the CLI.
+AGENT = "nexus-operator"
+
+
+class Watching:
+    """All watches of one operator."""
+
+    def __init__(self, access: Access, namespaces: Sequence[str], ages: WatchAges) -> None:
+        """`namespaces` empty: all of them."""
+        self._access = access
+        self._namespaces = tuple(namespaces)
+        self._ages = ages
+        self._stop = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self, register: Callable[[kopf.OperatorRegistry], None]) -> asyncio.Task[None]:
+        """Open them; `register` adds the handlers. The task that is returned ends only if something is wrong.
+
+        Kopf takes the signals of the process: whoever wants them takes them back after this.
+        """
+        registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
+        configure(settings)
+        register(registry)
+        kopf.on.login(registry=registry)(self._login)
+        # When kopf stops it waits for every task that is not among these: end those of later date before.
+        ours = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=registry,
+            settings=settings,
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=self._stop,
+        )
+        self._running = asyncio.create_task(kopf.run_tasks(tasks, ignored=ours))
+        return self._running
+
+    async def stop(self) -> None:
+        """Close them."""
+        self._stop.set()
+        if self._running is not None:
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _login(self, **_: object) -> kopf.AiohttpSession:
+        """Kopf's watches go by the same way as our own calls; kopf asks again after a 401."""
+        headers = dict(await self._access.credentials.headers(refused=False))
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._access.tls if self._access.tls is not None else True)
+        session = aiohttp.ClientSession(
+            connector=connector,
+            headers={**headers, "User-Agent": f"{AGENT}/{__version__}"},
+            proxy=self._access.proxy,
+            trace_configs=[self._ages.trace()],
+        )
+        return kopf.AiohttpSession(
+            server=self._access.server, default_namespace=self._access.namespace, aiohttp_session=session
+        )
