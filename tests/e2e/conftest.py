@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.e2e.operator_process import OperatorProcess
-from tests.e2e.rights import ACCOUNT, granted
+from tests.e2e.rights import ACCOUNT, granted, granted_lease
 from tests.e2e.space import Space
 
 from nexus.adapters.kube.api import PODS, Kind
@@ -52,6 +52,7 @@ def operator_for(
     roles = granted(space.namespace, None) if everywhere else []
     for each in () if everywhere else (space, *others):
         roles += granted(space.namespace, each.namespace)
+    roles += granted_lease(space.namespace)
     account = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",

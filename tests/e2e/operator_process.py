@@ -64,6 +64,27 @@ class OperatorProcess:
             process.wait()
             raise AssertionError(f"the operator did not end within {seconds} s of SIGTERM\n{self.tail()}") from None
 
+    def freeze(self) -> None:
+        """Stop it where it is: no clock of its own stands still, but it does nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def ended(self, seconds: float) -> int:
+        """The exit status of one that is to end by itself."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it goes on after {seconds} s\n{self.tail()}") from None
+        finally:
+            if self._process.returncode is not None:
+                self._process = None
+
     def restart(self) -> None:
         """Kill it and start it again."""
         self.kill()

@@ -31,6 +31,11 @@ RULES: list[Rule] = [
     {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["get", "list", "create", "delete"]},
 ]
 
+# In the operator's own namespace, wherever it works: who of several leads. Nobody deletes it.
+LEASE_RULES: list[Rule] = [
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
+]
+
 ACCOUNT = "nexus-operator"
 
 
@@ -39,10 +44,21 @@ def granted(account_namespace: str, namespace: str | None) -> list[dict[str, Any
     scope = "Role" if namespace else "ClusterRole"
     # Cluster-wide names are everybody's: the account's namespace keeps those of two test sessions apart.
     name = ACCOUNT if namespace else f"{ACCOUNT}-{account_namespace}"
+    return _role(scope, name, namespace, RULES, account_namespace)
+
+
+def granted_lease(account_namespace: str) -> list[dict[str, Any]]:
+    """The role and its binding for the Lease."""
+    return _role("Role", f"{ACCOUNT}-lease", account_namespace, LEASE_RULES, account_namespace)
+
+
+def _role(
+    scope: str, name: str, namespace: str | None, rules: list[Rule], account_namespace: str
+) -> list[dict[str, Any]]:
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
     group = "rbac.authorization.k8s.io"
     return [
-        {"apiVersion": f"{group}/v1", "kind": scope, "metadata": metadata, "rules": RULES},
+        {"apiVersion": f"{group}/v1", "kind": scope, "metadata": metadata, "rules": rules},
         {
             "apiVersion": f"{group}/v1",
             "kind": f"{scope}Binding",
