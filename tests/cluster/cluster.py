@@ -2,7 +2,7 @@
 
 Standard library only and no virtual environment, so that it is the first thing that works on a fresh checkout:
 
-    python3 tests/cluster/cluster.py up|down|env|status|load|postgres
+    python3 tests/cluster/cluster.py up|down|env|status|load|postgres|helm
 """
 
 import sys

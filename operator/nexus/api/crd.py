@@ -326,16 +326,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or check them; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m nexus.api.crd", description="Writes the CRDs from the models.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 where a file differs")
-    parser.add_argument("folder", type=Path, help="the folder of the files, crds/")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="folder", help="where the files are: crds/, and the chart"
+    )
     options = parser.parse_args(arguments)
-    stale = differing(options.folder)
     if options.check:
-        for name in stale:
-            sys.stderr.write(f"{options.folder / name} differs from the models: run `make crds`\n")
+        stale = [folder / name for folder in options.folders for name in differing(folder)]
+        for path in stale:
+            sys.stderr.write(f"{path} differs from the models: run `make crds`\n")
         return 1 if stale else 0
-    options.folder.mkdir(exist_ok=True)
-    for name, text in files().items():
-        (options.folder / name).write_text(text, encoding="utf-8")
+    for folder in options.folders:
+        folder.mkdir(exist_ok=True)
+        for name, text in files().items():
+            (folder / name).write_text(text, encoding="utf-8")
     return 0
 
 

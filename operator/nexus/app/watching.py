@@ -43,6 +43,8 @@ class Watching:
             registry=registry,
             settings=settings,
             standalone=True,
+            # Kopf would look for this user's name, and in a container there is none. The type is private to kopf.
+            identity=AGENT,  # type: ignore[arg-type]
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=self._stop,

@@ -1,4 +1,4 @@
-"""The command line: up, down, env, status, load, postgres, prometheus."""
+"""The command line: up, down, env, status, load, postgres, prometheus, helm."""
 
 from __future__ import annotations
 
@@ -58,9 +58,14 @@ def _dispatch(settings: Settings, options: argparse.Namespace) -> int:
             print(programs.postgres_programs(settings))
         elif options.command == "prometheus":
             print(programs.prometheus_programs(settings))
+        elif options.command == "helm":
+            print(programs.helm(settings))
         else:
-            lifecycle.refuse_if_foreign(settings)
-            lifecycle.load(settings, [_image(word) for word in options.images] or images.task_images(settings))
+            named = [_image(word) for word in options.images]
+            # Who names an image wants it there, whosever cluster it is.
+            if not named:
+                lifecycle.refuse_if_foreign(settings)
+            lifecycle.load(settings, named or images.task_images(settings))
     say(f"{options.command}: done in {time.monotonic() - began:.1f} s")
     return 0
 
@@ -74,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="say which parts are healthy; exit code 1 if one is not")
     commands.add_parser("postgres", help="print the folder of PostgreSQL's programs, installing them if need be")
     commands.add_parser("prometheus", help="print the folder of prometheus and promtool, installing them if need be")
+    commands.add_parser("helm", help="print the path of helm 3, building it if there is none")
     load = commands.add_parser("load", help="build images and load them: the task images, or those named")
     load.add_argument(
         "images",

@@ -22,6 +22,12 @@ from nexus_cluster.shell import Failed, Refused, run, say
 
 TASKS = ("python", "http", "bash", "sql")
 
+REQUIREMENTS = ("requirements.txt", "requirements/runtime.lock")
+"""Where a Dockerfile's folder has the packages that it installs; their wheels are fetched beforehand."""
+
+BYTE_CODE = "__pycache__"
+"""Is no part of any image's sources, and changes with each run of the tests."""
+
 DROPPED = (
     "./var/cache/apt/*",
     "./var/lib/apt/lists/*",
@@ -48,13 +54,18 @@ def task_images(settings: Settings) -> list[Image]:
     return [Image(f"docker.io/nexus/task-{task}:dev", folder / task) for task in TASKS]
 
 
+def operator_image(settings: Settings) -> Image:
+    """Return the operator's own image. It is no part of `up`: only what installs the chart needs it."""
+    return Image("docker.io/nexus/operator:dev", settings.repository / "operator")
+
+
 def archive(settings: Settings, image: Image) -> Path:
     """Return the image's archive, building it unless the cache holds it."""
     if not (image.context / "Dockerfile").exists():
         raise Refused(f"there is no Dockerfile in {image.context}")
     inputs = hashlib.sha256(f"{_base_key(settings)} {image.name}".encode())
     for path in sorted(image.context.rglob("*")):
-        if path.is_file():
+        if path.is_file() and BYTE_CODE not in path.parts:
             inputs.update(f"{path.relative_to(image.context)} {path.stat().st_mode:o} ".encode() + path.read_bytes())
     stem = image.name.split("/")[-1].replace(":", "-")
     target = settings.cache / "images" / f"{stem}-{inputs.hexdigest()[:12]}.tar"
@@ -66,10 +77,10 @@ def archive(settings: Settings, image: Image) -> Path:
     base = _base(settings)
     with tempfile.TemporaryDirectory(dir=_scratch(settings)) as scratch:
         context = Path(scratch) / "context"
-        shutil.copytree(image.context, context)
+        shutil.copytree(image.context, context, ignore=shutil.ignore_patterns(BYTE_CODE))
         arguments = [f"--build-arg=BASE={base}"]
-        if (context / "requirements.txt").exists():
-            _download_wheels(settings, context)
+        for locked in (context / name for name in REQUIREMENTS if (context / name).exists()):
+            _download_wheels(settings, context, locked)
             arguments += ["--build-arg=PIP_NO_INDEX=1", "--build-arg=PIP_FIND_LINKS=/context/wheels"]
         _build(settings, context, image.name, arguments)
         _push(settings, image.name, target)
@@ -155,7 +166,7 @@ def _mirror(settings: Settings) -> str:
     raise Refused(f"apt on this machine has no source for {_suite()}: add one, then run apt-get update")
 
 
-def _download_wheels(settings: Settings, context: Path) -> None:
+def _download_wheels(settings: Settings, context: Path, locked: Path) -> None:
     """Fetch the wheels for the base's Python, not for the one that runs this, checking them against their hashes."""
     version = _python_of_base(settings)
     machine = platform.machine()
@@ -163,7 +174,7 @@ def _download_wheels(settings: Settings, context: Path) -> None:
         f"--platform=manylinux2014_{machine}"
     ]
     target = ["--only-binary=:all:", "--no-deps", f"--python-version={version}", "--implementation=cp", *platforms]
-    files: list[str | Path] = ["--require-hashes", "-r", context / "requirements.txt", "--dest", context / "wheels"]
+    files: list[str | Path] = ["--require-hashes", "-r", locked, "--dest", context / "wheels"]
     run(settings, [sys.executable, "-m", "pip", "download", "--quiet", *target, *files])
 
 

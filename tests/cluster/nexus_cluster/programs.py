@@ -49,6 +49,23 @@ def _kubernetes() -> Module:
 
 
 CONTROL_PLANE = (_kubernetes(), Module("etcd", ("go.etcd.io/etcd/server/v3",), ("etcd",)))
+
+
+def _helm() -> Module:
+    # What `helm template` and `helm lint` take for the cluster. Unstamped, helm says 1.20 and refuses our chart.
+    major, minor, _ = KUBERNETES.removeprefix("v").split(".")
+    stamped = {
+        "internal/version.version": "v3.19.5",
+        "pkg/chartutil.k8sVersionMajor": major,
+        "pkg/chartutil.k8sVersionMinor": minor,
+        "pkg/lint/rules.k8sVersionMajor": major,
+        "pkg/lint/rules.k8sVersionMinor": minor,
+    }
+    stamps = " ".join(f"-X helm.sh/helm/v3/{name}={value}" for name, value in stamped.items())
+    return Module("helm", ("helm.sh/helm/v3/cmd/helm",), ("helm",), f"-s -w {stamps}")
+
+
+HELM = _helm()
 FAKE_KUBELET = Module("kwok", ("sigs.k8s.io/kwok/cmd/kwok",), ("kwok",))
 PAUSE = Module("pause", (".",), ("pause",))
 
@@ -184,6 +201,14 @@ def prometheus_programs(settings: Settings) -> Path:
     if found is None or shutil.which("promtool") is None:
         raise Refused("prometheus and promtool are not on the PATH: put them there")
     return Path(found).parent
+
+
+def helm(settings: Settings) -> Path:
+    """Return helm's program: the one on the PATH where it is helm 3, else one that is built into the cache, once."""
+    found = shutil.which("helm")
+    if found and run(settings, [found, "version", "--template", "{{.Version}}"]).startswith("v3."):
+        return Path(found)
+    return build(settings, HELM) / "helm"
 
 
 def pip_is_missing() -> bool:
