@@ -3,6 +3,7 @@
 VENV := .venv
 BIN  := $(VENV)/bin
 LOCKS := operator/requirements
+CHART := charts/nexus
 # The first Python that is new enough; say `make PYTHON=...` for another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
@@ -32,7 +33,7 @@ lint: $(VENV)/.dev ## style, types, layers, and generated files that match the m
 	@$(BIN)/ruff format --check --diff operator tests examples
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m nexus.api.crd --check crds
+	@$(BIN)/python -m nexus.api.crd --check crds $(CHART)/files/crds
 	@$(BIN)/python -m nexus.api.reference --check docs
 	@echo "lint: all clean"
 
@@ -46,7 +47,7 @@ bench: $(VENV)/.dev ## measure on the local cluster: a table, and build/bench.js
 	@$(BIN)/python tests/bench/bench.py
 
 crds: $(VENV)/.runtime ## write crds/ and the made pages of docs/ anew from the models
-	@$(BIN)/python -m nexus.api.crd crds
+	@$(BIN)/python -m nexus.api.crd crds $(CHART)/files/crds
 	@$(BIN)/python -m nexus.api.reference docs
 
 lock: $(VENV)/.runtime ## resolve the dependencies anew and write the lock files (UPGRADE=1: to their newest versions)
