@@ -10,6 +10,7 @@ import kopf
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.workflow_cache import WorkflowCache
+from nexus.app.storages import NoDiffBase, NoProgress
 from nexus.app.watch_ages import WATCH_SECONDS, WatchAges
 from nexus.core.names import LABEL_RUN
 from nexus.runtime.ports import RunKey
@@ -48,6 +49,8 @@ def register(
 def configure(settings: kopf.OperatorSettings) -> None:
     """Kopf's settings: watches that notice their death, nothing written by kopf itself."""
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     # Watching the lists of CRDs and namespaces takes rights over the whole cluster, and nothing depends on it.
     settings.scanning.disabled = True
     settings.watching.server_timeout = WATCH_SECONDS
