@@ -22,6 +22,7 @@ import yaml
 from tests.builders import START
 from tests.e2e import prometheus
 from tests.e2e.conftest import operator_for
+from tests.e2e.helm import CHART, Helm, cluster
 from tests.e2e.prometheus import ALERTS, LOOPBACK, Prometheus, running_prometheus
 from tests.e2e.space import Space, bash, container
 from tests.operators import Operator
@@ -185,3 +186,30 @@ def test_promtool_finds_nothing_wrong_and_each_alert_fires_when_it_should(watche
     run("test", "rules", str(tmp_path / "alerts.test.yaml"))
     text = httpx.get(f"http://{LOOPBACK}:{watched.port}/metrics").text
     assert "promtool" not in run("check", "metrics", text=text)
+
+
+def test_the_chart_installs_the_same_alerts_and_the_same_dashboard(tmp_path: Path) -> None:
+    helm = Helm(cluster("helm").strip())
+    assert not [
+        found for found in helm.template() if found["kind"] in ("PodMonitor", "ServiceMonitor", "PrometheusRule")
+    ]
+    values = CHART / "ci" / "monitoring-values.yaml"
+    found = {body["kind"]: body for body in helm.template("--values", str(values))}
+    assert found["PodMonitor"]["spec"]["podMetricsEndpoints"][0]["port"] == "http"
+    assert (
+        found["ServiceMonitor"]["spec"]["selector"]["matchLabels"].items()
+        <= found["Service"]["metadata"]["labels"].items()
+    )
+    assert json.loads(found["ConfigMap"]["data"]["nexus.json"]) == json.loads(DASHBOARD.read_text("utf-8"))
+
+    # The values leave one alert out, and add a label and a link to each.
+    ours = {rule["alert"]: rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]}
+    del ours["NexusSchedulesLate"]
+    spec = found["PrometheusRule"]["spec"]
+    theirs = {rule["alert"]: rule for group in spec["groups"] for rule in group["rules"]}
+    assert {name: rule["expr"] for name, rule in theirs.items()} == {name: rule["expr"] for name, rule in ours.items()}
+    assert {rule["labels"]["team"] for rule in theirs.values()} == {"platform"}
+    links = [rule["annotations"]["runbook_url"].rpartition("#")[2] for rule in theirs.values()]
+    assert links == [name.lower() for name in theirs]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec))
+    subprocess.run([prometheus.programs() / "promtool", "check", "rules", str(tmp_path / "rules.yaml")], check=True)
