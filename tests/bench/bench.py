@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import cluster, decide, foreach, local, schedules  # noqa: E402
+from tests.bench import cluster, decide, foreach, lint, local, schedules  # noqa: E402
 from tests.bench.results import table, write  # noqa: E402
 
 CLUSTER = [sys.executable, str(ROOT / "tests/cluster/cluster.py")]
@@ -60,7 +60,7 @@ def _environment(text: str) -> dict[str, str]:
 def main() -> int:
     """Run everything; the cluster is left as it was found."""
     was_up, was_played = _is_up(), _is_up(**PLAYED)
-    rows = [local.local_chain(), *decide.decide_500(), *schedules.next_fire()]
+    rows = [local.local_chain(), lint.lint_500(), *decide.decide_500(), *schedules.next_fire()]
     _cluster("up")
     try:
         environment = _prepared()

@@ -181,6 +181,7 @@ def parent_of_a_child(files: Path) -> Iterator[tuple[subprocess.Popen[str], int]
         "from nexus.adapters.cel.child import Child\n"
         "os.set_inheritable(os.open(sys.argv[1], os.O_CREAT | os.O_RDWR), True)\n"
         "child = Child(0.25)\n"
+        'child.ask(b\'{"source": "1", "variables": {}}\\n\')\n'
         "print(child.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )

@@ -75,7 +75,7 @@ def test_a_child_gets_its_params_with_their_types_and_is_one_deeper(cel: Evaluat
             "child run NAME: z",
         ),
         (ended(RunPhase.FAILED, Reason.PARAMS_INVALID, "z"), {"limit": 9}, "Failed ParamsInvalid", "child run NAME: z"),
-        (ended(RunPhase.FAILED, Reason.TOO_DEEP, "z"), {"limit": 9}, "Failed TooDeep", "child run NAME: z"),
+        (ended(RunPhase.FAILED, Reason.TOO_DEEP, "z"), {"limit": 9}, "Failed TooDeep", "z"),
         (child("call", deleting=True), {}, "Failed ChildDeleted", "the child run NAME was deleted"),
         (ended(RunPhase.SUCCEEDED, deleting=True), {}, "Succeeded", None),
         (None, {}, "Failed ChildDeleted", "the child run NAME was deleted"),

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.access import AccessError, find_access
 from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, KubeApi, NotFound, Object
@@ -28,6 +26,7 @@ from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.schedule.as_of import AsOf, of_time
+from nexus.core.shape import read
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ def _sound(body: Object) -> WorkflowSpec:
         if condition["type"] == "Ready" and condition["status"] == "False" and current:
             raise Refused(f"Workflow {name} cannot run: {condition.get('message')}")
     try:
-        return WorkflowSpec.model_validate(body["spec"])
-    except ValidationError as error:
+        return read(body["spec"], WorkflowSpec)
+    except ValueError as error:
         raise Refused(f"Workflow {name} was written for another version of nexus: {error}") from error
 
 

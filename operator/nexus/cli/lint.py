@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nexus.adapters.cel.pool import CelEvaluator
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.located import Located
 from nexus.cli.manifests import Manifest, load, of_params, read_text
@@ -18,17 +17,16 @@ from nexus.core.params import ParamsInvalid, resolve
 SUFFIXES = (".yaml", ".yml")
 
 
-def lint(names: Sequence[str], *, as_json: bool) -> Exit:
+def lint(names: Sequence[str], evaluator: Evaluator, *, as_json: bool) -> Exit:
     """Check files, folders and `-`; print what is wrong with them. Raises Refused for what cannot be read."""
     found: list[Located] = []
     workflows = 0
     files = list(_files(names))
     texts = [("<stdin>" if file == "-" else file, read_text(file)) for file in files]
-    with CelEvaluator() as evaluator:
-        for source, text in texts:
-            manifest = load(text, source, evaluator)
-            workflows += len(manifest.workflows) + sum(run.workflow_spec is not None for run in manifest.runs)
-            found += sorted([*manifest.problems, *_params(manifest, evaluator)])
+    for source, text in texts:
+        manifest = load(text, source, evaluator)
+        workflows += len(manifest.workflows) + sum(run.workflow_spec is not None for run in manifest.runs)
+        found += sorted([*manifest.problems, *_params(manifest, evaluator)])
     if as_json:
         result = {"files": len(files), "workflows": workflows, "problems": [problem.to_json() for problem in found]}
         print(json.dumps(result, ensure_ascii=False, indent=2))

@@ -132,9 +132,13 @@ def lint(
 
     Exit status: 0 no problems, 1 problems, 2 a file that cannot be read.
     """
-    from nexus.cli.lint import lint as check
+    from nexus.adapters.cel.pool import CelEvaluator
 
-    _end(lambda: check(files, as_json=output is Output.JSON))
+    with CelEvaluator() as evaluator:
+        evaluator.warm_up()  # while everything else is imported, which takes as long
+        from nexus.cli.lint import lint as check
+
+        _end(lambda: check(files, evaluator, as_json=output is Output.JSON))
 
 
 def _count(given: str | int) -> int:

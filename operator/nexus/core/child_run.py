@@ -64,7 +64,8 @@ def too_deep(board: Board, node: Node) -> bool:
     if board.facts.run.depth < MAX_DEPTH:
         return False
     assert node.task.workflow is not None
-    words = f"this run is a child run {MAX_DEPTH} deep, and {node.task.workflow.name} would be one more"
+    # It is told of every run above this one, as it stands: with its own name in it.
+    words = f"{board.facts.run.name} is a child run {MAX_DEPTH} deep, and {node.task.workflow.name} would be one more"
     board.end(node.name, TaskPhase.FAILED, Reason.TOO_DEEP, f"{words}: do workflows call each other in a circle?")
     return True
 
@@ -134,6 +135,8 @@ def stands(child: ChildFact) -> tuple[Reason | None, str]:
 
 def failure_of(child: ChildFact) -> Failed:
     """Why a child that has ended has failed: its own words, behind its name."""
+    if child.reason is Reason.TOO_DEEP:
+        return Failed(child.reason, child.message, at=child.ended_at, final=True)
     if child.reason in _FINAL:
         words = f"child run {child.name}: {child.message}"
         return Failed(child.reason, words, at=child.ended_at, final=True)

@@ -69,6 +69,9 @@ class Evaluator(Protocol):
     def check(self, source: str, variables: Mapping[str, str]) -> str:
         """The type of the result: one of the names above, or bytes, uint, type. Raises ExpressionError."""
 
+    def check_all(self, sources: Sequence[str], variables: Mapping[str, str]) -> list[str | ExpressionError]:
+        """For each source what `check` gives or raises, asked all at once: many times faster for many of them."""
+
     def evaluate(
         self, source: str, variables: Mapping[str, str], values: Mapping[str, Any], *, zone: str = "UTC"
     ) -> Any:

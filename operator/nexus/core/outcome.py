@@ -28,9 +28,12 @@ def outcome(
         task for task in tasks.values() if counted(definition.nodes[task.name].task, task.phase) is TaskPhase.FAILED
     ]
     if failed:
+        # Told apart from other failures, or every run above would try again what can only end the same; and in the words
+        # of the deepest run, to which none on the way up has anything to add.
+        deep = next((task for task in failed if task.reason is Reason.TOO_DEEP), None)
+        if deep is not None:
+            return RunPhase.FAILED, Reason.TOO_DEEP, deep.message or ""
         others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         words = f"task {failed[0].name}{others}: {failed[0].message or failed[0].reason}"
-        # Told apart from other failures, or every run above would try again what can only end the same.
-        deep = any(task.reason is Reason.TOO_DEEP for task in failed)
-        return RunPhase.FAILED, Reason.TOO_DEEP if deep else Reason.TASK_FAILED, words
+        return RunPhase.FAILED, Reason.TASK_FAILED, words
     return RunPhase.SUCCEEDED, None, ""

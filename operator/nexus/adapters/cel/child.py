@@ -45,7 +45,8 @@ class Died(Exception):
 class Child:
     """A started child. One request at a time; whoever uses it sees to that.
 
-    Raises RuntimeError where it does not start: a fault of the installation, not of an expression.
+    It gets ready by itself while its parent does other things; the first `ask` waits for that, and raises RuntimeError
+    where it does not start: a fault of the installation, not of an expression.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -61,13 +62,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C in a terminal is for the parent, which then closes us in its own order
             )
         self._received = bytearray()
-        try:
-            self._read_line(_START_SECONDS)
-        except Died as death:
-            raise RuntimeError(
-                f"the CEL worker does not start (exit status {death.status}): run "
-                f"`{sys.executable} -m nexus.adapters.cel.worker 1 {MEMORY_MIB}` to see why"
-            ) from None
+        self._ready = False
 
     @property
     def alive(self) -> bool:
@@ -82,6 +77,7 @@ class Child:
     def ask(self, line: bytes) -> dict[str, Any]:
         """The answer to one request. After any exception (Died, or Ctrl-C) the child is gone for good."""
         try:
+            self._get_ready()
             self._socket.settimeout(_ANSWER_SECONDS)
             self._socket.sendall(line)
             answer: dict[str, Any] = json.loads(self._read_line(_ANSWER_SECONDS))
@@ -100,6 +96,18 @@ class Child:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+
+    def _get_ready(self) -> None:
+        if self._ready:
+            return
+        try:
+            self._read_line(_START_SECONDS)
+        except Died as death:
+            raise RuntimeError(
+                f"the CEL worker does not start (exit status {death.status}): run "
+                f"`{sys.executable} -m nexus.adapters.cel.worker 1 {MEMORY_MIB}` to see why"
+            ) from None
+        self._ready = True
 
     def _read_line(self, seconds: float) -> bytes:
         deadline = time.monotonic() + seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,9 @@ from typing import Any, Self
 from nexus.adapters.cel import messages
 from nexus.adapters.cel.child import Child, Death, Died
 from nexus.core.expressions import ExpressionError
+
+# Sources of one request: their answer, and with it the time that it may take, stays small.
+_BATCH = 200
 
 # The escape, not a backslash that is itself escaped and the letters after it.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -44,6 +47,33 @@ class CelEvaluator:
         """See nexus.core.expressions.Evaluator."""
         request = {"source": source, "variables": dict(variables), "values": dict(values), "zone": zone}
         return self._ask(request, source, variables)["value"]
+
+    def check_all(self, sources: Sequence[str], variables: Mapping[str, str]) -> list[str | ExpressionError]:
+        """See nexus.core.expressions.Evaluator."""
+        found: list[str | ExpressionError] = []
+        for start in range(0, len(sources), _BATCH):
+            batch = sources[start : start + _BATCH]
+            try:
+                answers = self._ask({"sources": batch, "variables": dict(variables)}, "", variables)["answers"]
+            except ExpressionError:
+                # One of them went over its bounds, and took the others with it.
+                found += [self._checked(source, variables) for source in batch]
+                continue
+            for source, answer in zip(batch, answers, strict=True):
+                refused = answer.get("refused")
+                found.append(answer["type"] if refused is None else messages.compile_error(refused, source, variables))
+        return found
+
+    def _checked(self, source: str, variables: Mapping[str, str]) -> str | ExpressionError:
+        try:
+            return self.check(source, variables)
+        except ExpressionError as error:
+            return error
+
+    def warm_up(self) -> None:
+        """Start a child, and do not wait for it: it gets ready while the caller goes on."""
+        child = self._idle.get()
+        self._idle.put(child or Child(self._seconds))
 
     def close(self) -> None:
         """Ends the children after the calls under way; calls that come later raise RuntimeError."""

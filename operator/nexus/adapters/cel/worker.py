@@ -35,7 +35,7 @@ def main() -> None:
         while line := requests.readline():
             signal.setitimer(signal.ITIMER_PROF, seconds)
             try:
-                answer = _answer(programs, _decoded(line))
+                answer = _answer(programs, _decoded(line), seconds)
             except MemoryError:
                 # Whatever is half built here is of no use to a next request.
                 os._exit(os.EX_UNAVAILABLE)
@@ -45,17 +45,29 @@ def main() -> None:
             _send(answers, answer)
 
 
-def _answer(programs: Programs, request: dict[str, Any]) -> str:
-    source, variables = request["source"], request["variables"]
+def _answer(programs: Programs, request: dict[str, Any], seconds: float) -> str:
+    variables = request["variables"]
+    if "sources" in request:
+        return _text({"answers": [_checked(programs, source, variables, seconds) for source in request["sources"]]})
+    source = request["source"]
+    if "values" not in request:
+        return _text(_checked(programs, source, variables, seconds))
     try:
-        if "values" not in request:
-            return _text({"type": programs.check(source, variables)})
         value = programs.evaluate(source, variables, request["values"], request["zone"])
     except Refused as error:
         return _text({"failed" if error.compiled else "refused": error.text})
     text = _text(value)
     size = len(text.encode())
     return _text({"large": size}) if size > MAX_ANSWER else f'{{"value":{text}}}'
+
+
+def _checked(programs: Programs, source: str, variables: dict[str, str], seconds: float) -> dict[str, str]:
+    """The type of a source, or why it does not compile; each may take the whole time."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return {"type": programs.check(source, variables)}
+    except Refused as error:
+        return {"refused": error.text}
 
 
 def _text(value: Any) -> str:

@@ -79,7 +79,7 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
     invalid = ""
     try:
         spec = spec or read(body.get("spec") or {}, WorkflowRunSpec)
-        status = WorkflowRunStatus.model_validate(body["status"]) if body.get("status") else None
+        status = read(body["status"], WorkflowRunStatus) if body.get("status") else None
     except ValueError as error:
         invalid = str(error)[:1_000]
     owners = metadata.get("ownerReferences") or ()

@@ -15,10 +15,11 @@ from nexus.api.pod import Pod
 from nexus.api.tasks import EnvVar, Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core import pod_render, scope
-from nexus.core.definition import prepare
+from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
 from nexus.core.pod_merge import merged
 from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.validate.ahead import Answered, Noting
 from nexus.core.validate.calls import calls_itself
 from nexus.core.validate.concurrency import concurrency
 from nexus.core.validate.dependencies import cycle, dependencies
@@ -59,13 +60,22 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: date
             found += mounts((*place, "pod"), task.pod, merged(default, task.pod), task.name)
     readable = _readable(spec)
     if readable:
-        every = [task.name for _, task in spec.every_task()]
         lists = {key: [task for place, task in readable.items() if place[0] == key] for key in ("tasks", "finally")}
         definition = prepare(spec.model_copy(update={"tasks": lists["tasks"], "finally_": lists["finally"]}))
-        for place, task in readable.items():
-            found += expressions(place, task, definition, evaluator, every)
-        found += outputs(spec, definition, evaluator, every)
+        noting = Noting()
+        _of_expressions(spec, readable, definition, noting)
+        found += _of_expressions(spec, readable, definition, Answered(evaluator, noting.asked))
     return [*found, *dependencies(spec), *cycle(spec), *calls_itself(name, spec)]
+
+
+def _of_expressions(
+    spec: WorkflowSpec, readable: dict[tuple[str, int], Task], definition: Definition, evaluator: Evaluator
+) -> list[Problem]:
+    every = [task.name for _, task in spec.every_task()]
+    found: list[Problem] = []
+    for place, task in readable.items():
+        found += expressions(place, task, definition, evaluator, every)
+    return [*found, *outputs(spec, definition, evaluator, every)]
 
 
 def _names(spec: WorkflowSpec) -> Iterator[Problem]:
