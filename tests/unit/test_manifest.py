@@ -104,7 +104,7 @@ def test_a_merged_field_stands_where_it_was_written() -> None:
         ("yes: a\non: b\n", (2, 1), "'true' stands here twice"),
         ("x: [{b: 1, b: 2}]", (1, 12), "'b' stands here twice"),
         ("a: 1\n\tb: 2\n", (2, 1), "a tab cannot indent YAML"),
-        ("a:\n  b: [1, 2\nc: 3\n", (3, 2), "did not find expected"),
+        ("a:\n  b: [1, 2\nc: 3\n", (3, 2), "what opens in line 2, column 6, is not closed before this"),
         ("a: {b: ${{ params.b }}}\n", (1, 9), "an expression needs quotes"),
         ("tasks:\n- when: ${{ a ? b : c }}\n", (2, 19), "an expression needs quotes"),
         ("when: !x\n", (1, 7), "!x is a YAML tag and means nothing here"),

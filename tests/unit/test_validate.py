@@ -186,9 +186,9 @@ def test_the_place_within_the_field_is_known(cel: Evaluator) -> None:
     ("when", "message"),
     [
         ("${{ params.n }}", "when wants true or false, this gives int: compare it with something"),
-        ("params.n > 1", "write when as one whole ${{ }}"),
-        ("${{ params.n > 1 }} ", "write when as one whole ${{ }}"),
-        ("${{ params.n > 1 }}${{ true }}", "write when as one whole ${{ }}"),
+        ("params.n > 1", "when is one whole expression: "),
+        ("${{ params.n > 1 }} ", "when is one whole expression: "),
+        ("${{ params.n > 1 }}${{ true }}", "when is one whole expression: "),
         ("${{ item == 1 }}", "item is only known in the fields of a task with forEach"),
         ("${{ params.nn > 1 }}", "params.nn is not known here: did you mean params.n?"),
     ],

@@ -19,6 +19,8 @@ from decimal import Decimal
 
 import yaml
 
+from nexus.api.yaml_words import syntax
+
 MAX_CHARACTERS = 4 * 1024 * 1024
 """Of one file. The API server takes 1.5 MiB an object, a file may hold several."""
 
@@ -162,22 +164,10 @@ class _Reader:
         try:
             yield from yaml.parse(self.text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            raise ManifestError(self.source, line, column, self._syntax(error, line)) from None
+            line, column, message = syntax(error, self.text)
+            raise ManifestError(self.source, line, column, message) from None
         except (yaml.reader.ReaderError, UnicodeError):
             raise self._unreadable() from None
-
-    def _syntax(self, error: yaml.MarkedYAMLError, line: int) -> str:
-        lines = self.text.splitlines()[max(0, line - 2) : line]
-        if lines and re.match(" *\t", lines[-1]):
-            return "a tab cannot indent YAML: use spaces"
-        message = error.problem or "this is not YAML"
-        if error.context:
-            message += f" ({error.context})"
-        if any("${{" in written for written in lines):
-            message += "; an expression needs quotes around it within [ ] and { }, or where it holds ': ' or ' #'"
-        return message
 
     def _unreadable(self) -> ManifestError:
         """Points at the first character that YAML 1.1 does not allow (its section 5.1)."""
@@ -287,7 +277,8 @@ class _Mapping:
             case int() as number:
                 return str(number)
         what = {dict: "an object", list: "a list", float: "a number with a fraction"}.get(type(key.value), "null")
-        raise ManifestError(self._source, key.line, key.column, f"a key cannot be {what}: put text in quotes")
+        hint = "put text in quotes" + (", an expression too: '${{ }}'" if isinstance(key.value, dict) else "")
+        raise ManifestError(self._source, key.line, key.column, f"a key cannot be {what}: {hint}")
 
 
 def _place(event: yaml.Event) -> tuple[int, int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from nexus.api.manifest import JSON, Document
 from nexus.core.problem import Path, Problem
+
+_KEY = re.compile(r"(y|n|yes|no|on|off)(?=\s*:)", re.IGNORECASE)
 
 # A value that follows its key, or an entry of a list, which YAML 1.1 takes for true or false.
 _YES_OR_NO = re.compile(r"(?:[^:,{}\[\]]+:\s+)?(y|n|yes|no|on|off)(?=\s*(?:[,\]}]|#|$))", re.IGNORECASE)
@@ -43,6 +46,29 @@ def locate(problem: Problem, document: Document, text: str, below: Path = ("spec
     if problem.offset is not None:
         line, column = _within(_value(document.body, path), problem.offset, text.splitlines(), line, column)
     return Located(document.source, line, column, str(problem))
+
+
+def odd_keys(document: Document, text: str) -> Iterator[Located]:
+    """Keys that were meant as text and are true or false to YAML, as `n: 3`: the API server would see {"false": 3}."""
+    lines = text.splitlines()
+    for path in _keys(document.body, ()):
+        line, column = document.line(path), document.column(path)
+        written = _KEY.match(lines[line - 1], column - 1) if line <= len(lines) else None
+        if written is not None:
+            message = f"the key {written[1]} is {path[-1]} in YAML, and no text: put it in quotes"
+            yield Located(document.source, line, column, message)
+
+
+def _keys(value: JSON, path: Path) -> Iterator[Path]:
+    """The paths of all keys that read true or false."""
+    if isinstance(value, dict):
+        for name, child in value.items():
+            if name in ("true", "false"):
+                yield (*path, name)
+            yield from _keys(child, (*path, name))
+    elif isinstance(value, list):
+        for position, child in enumerate(value):
+            yield from _keys(child, (*path, position))
 
 
 def _value(body: JSON, path: Path) -> str:

@@ -20,7 +20,7 @@ from nexus.api.manifest import Document, ManifestError, read
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import Refused
-from nexus.cli.located import Located, locate
+from nexus.cli.located import Located, locate, odd_keys
 from nexus.core.expressions import Evaluator
 from nexus.core.problem import Problem
 from nexus.core.shape import misfits
@@ -104,6 +104,8 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
         version, kind = document.body.get("apiVersion"), document.body.get("kind")
         if envelope:
             continue
+        if version == API_VERSION:
+            manifest.problems += odd_keys(document, text)
         if version == API_VERSION and kind == "Workflow":
             _workflow(manifest, document, evaluator)
         elif version == API_VERSION:

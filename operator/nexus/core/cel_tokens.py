@@ -86,6 +86,19 @@ def next_token(text: str, position: int) -> Token | None:
     return None
 
 
+def tokens_of(source: str) -> list[Token]:
+    """All tokens of an expression; none where a string in it is not closed, which is told where it is read."""
+    tokens: list[Token] = []
+    position = 0
+    try:
+        while (token := next_token(source, position)) is not None:
+            tokens.append(token)
+            position = token.end
+    except UnclosedString:
+        return []
+    return tokens
+
+
 def is_identifier(name: str) -> bool:
     """True for a name that may follow a dot."""
     return _IDENTIFIER.fullmatch(name) is not None and name not in KEYWORDS

@@ -24,6 +24,7 @@ __all__ = [
     "Reference",
     "Template",
     "TemplateError",
+    "UnknownName",
     "as_text",
     "explain_hyphen",
     "parse",
@@ -57,6 +58,14 @@ class ExpressionError(Exception):
         self.offset = offset
         self.budget = budget
         super().__init__(message)
+
+
+class UnknownName(ExpressionError):
+    """An expression that names a variable which is not declared."""
+
+    def __init__(self, name: str, known: Collection[str], offset: int | None = None) -> None:
+        self.name = name
+        super().__init__(unknown_name(name, known), offset)
 
 
 class Evaluator(Protocol):

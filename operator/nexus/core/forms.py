@@ -62,6 +62,8 @@ def of_number(field: str, given: Any) -> str:
     """How a number that was given as text is written, after a colon; empty where the text is none."""
     if not isinstance(given, str):
         return ""
+    if "${{" in given:
+        return ": ${{ }} is not rendered here, write it out"
     if _NUMBER.fullmatch(given):
         return ": remove the quotes"
     seconds = in_seconds(given)

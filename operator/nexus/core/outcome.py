@@ -28,8 +28,8 @@ def outcome(
         task for task in tasks.values() if counted(definition.nodes[task.name].task, task.phase) is TaskPhase.FAILED
     ]
     if failed:
-        # Told apart from other failures, or every run above would try again what can only end the same; and in the words
-        # of the deepest run, to which none on the way up has anything to add.
+        # Told apart from other failures, or every run above would try again what can only end the same; and in the
+        # words of the deepest run, to which none on the way up has anything to add.
         deep = next((task for task in failed if task.reason is Reason.TOO_DEEP), None)
         if deep is not None:
             return RunPhase.FAILED, Reason.TOO_DEEP, deep.message or ""

@@ -107,6 +107,34 @@ def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
     return None
 
 
+_TYPES_IN_CEL = {
+    ParamType.STRING: ("string", "timestamp", "duration"),
+    ParamType.INTEGER: ("int", "uint", "double"),
+    ParamType.NUMBER: ("int", "uint", "double"),
+    ParamType.BOOLEAN: ("bool",),
+    ParamType.ARRAY: ("list",),
+    ParamType.OBJECT: ("map",),
+}
+_CONVERTED = {
+    ParamType.STRING: "string(...) makes text of it",
+    ParamType.INTEGER: "int(...) makes one of text",
+    ParamType.NUMBER: "double(...) makes one of text",
+    ParamType.BOOLEAN: "compare it with something",
+}
+
+
+def mistyped(param: Param, text: str, kind: str | None) -> str | None:
+    """What is wrong with a value that is rendered when the run is there: with the CEL type of one whole expression
+    (`kind`), or with text around expressions (None)."""
+    wanted = param.type or ParamType.STRING
+    found = "string" if kind is None else kind
+    if found in (*_TYPES_IN_CEL[wanted], "dyn") or (found == "null" and param.nullable):
+        return None
+    what = "text around an expression" if kind is None else found
+    hint = _CONVERTED.get(wanted)
+    return f"{text[:80]} gives {what}, and the param is of type {wanted.value}" + (f": {hint}" if hint else "")
+
+
 def number_text(value: float) -> str:
     """A bound as its author wrote it: 10, not 10.0."""
     return dump(int(value) if value.is_integer() else value)
@@ -136,6 +164,8 @@ def _type_hint(kind: ParamType, value: Any) -> str:
         return ": put it in quotes"
     if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?|true|false|\[.*\]|\{.*\}", value):
         return ": write it without quotes"
+    if kind is ParamType.ARRAY and isinstance(value, str) and re.fullmatch(r"[\w.-]+", value):
+        return f": write it as [{value}]"
     return ""
 
 

@@ -11,6 +11,12 @@ from nexus.core.cel_tokens import KEYWORDS, Kind, Token, is_identifier
 ROOTS = frozenset({"params", "tasks", "run", "item", "index", "response"})
 TASK_ATTRIBUTES = ("output", "phase")
 
+# What other engines call them.
+_MEANT = {
+    **dict.fromkeys(["outputs", "result", "results"], "output"),
+    **dict.fromkeys(["status", "state", "conclusion", "outcome"], "phase"),
+}
+
 # CEL's macros that bind a variable: inside their parentheses that name is no longer ours.
 _BINDING_MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
 _HYPHENATED = re.compile(r"tasks\.([a-z0-9]+(?:-[a-z0-9]+)+)")
@@ -206,7 +212,8 @@ def _task(tokens: Sequence[Token], root: int, chain: Sequence[_Selection]) -> tu
     wrong = chain[1].name if len(chain) > 1 else None
     if wrong not in TASK_ATTRIBUTES:
         written = f"tasks.{name}" if wrong is None else f"tasks.{name}.{wrong}"
-        instead = f"tasks.{name}.output" + (f".{wrong}" if wrong else "")
+        meant = _MEANT.get(wrong or "", f"output.{wrong}" if wrong else "output")
+        instead = f"tasks.{name}.{meant}"
         raise ReferenceInvalid(f"{written} is nothing: a task has .output and .phase: did you mean {instead}?", offset)
     _refuse_has(tokens, root, chain[1])
     renamed = _Selection(name, task.quoted, task.start, task.end, task.last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -40,10 +40,21 @@ def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Pr
     deeper = {path[:length] for path in found for length in range(len(path))}
     return [
         # What is missing has no place of its own.
-        Problem(path[:-1] if error["type"] == "missing" else path, _message(path, error, model), *_owner(path, body))
+        Problem(
+            path[:-1] if error["type"] == "missing" else path,
+            _message(path, error, model, _beside(path, body)),
+            *_owner(path, body),
+        )
         for path, error in found.items()
         if path not in deeper or _knowledge(error) == 2
     ]
+
+
+def _beside(path: Path, body: Any) -> list[str]:
+    """The names of the object that a field stands in."""
+    for step in path[:-1]:
+        body = body[step] if _has(body, step) else None
+    return list(body) if isinstance(body, dict) else []
 
 
 def _knowledge(error: Any) -> int:
@@ -88,17 +99,19 @@ def _owner(path: Path, body: Any) -> tuple[str | None, None, str | None]:
     return (None, None, f"{kind} {name}") if kind else (name, None, None)
 
 
-def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel]) -> str:
+def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel], beside: Collection[str] = ()) -> str:
     kind, given, limits = str(error["type"]), error.get("input"), error.get("ctx") or {}
     shown, field = dump(given)[:80], _field(path)
     if kind == "extra_forbidden":
-        return _no_field(path, fields_at(model, path[:-1]), model)
+        return _no_field(path, fields_at(model, path[:-1]), model, beside)
     if kind == "missing":
         return f"{path[-1]} is missing"
     if kind in ("enum", "literal_error"):
         return _not_among(path, given, re.findall(r"'([^']*)'", str(limits.get("expected", ""))))
     if kind == "string_pattern_mismatch":
         return _no_match(path, given, shown, str(limits.get("pattern")))
+    if kind == "string_type" and field in _EXPRESSIONS and isinstance(given, bool | int | float):
+        return f"{shown} is no expression: write it as ${{{{ {shown} }}}}"
     if kind == "string_type":
         scalar = isinstance(given, bool | int | float)
         return f"{shown} is no text: put it in quotes" if scalar else f"{shown} is no text"
@@ -117,6 +130,7 @@ def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel]) -> st
     return str(error["msg"]).removeprefix("Value error, ")
 
 
+_EXPRESSIONS = ("when", "result")
 _TYPES = {
     "int_type": "whole number", "int_parsing": "whole number", "int_from_float": "whole number", "float_type": "number",
     "float_parsing": "number", "bool_type": "true or false", "bool_parsing": "true or false", "list_type": "list",
@@ -147,11 +161,25 @@ def _no_match(path: Path, given: Any, shown: str, pattern: str) -> str:
         return f"{shown} is no whole number{form or ', and no whole ${{ }} that gives one'}"
     if "${{" in str(given):
         return f"{shown} is not rendered: ${{{{ }}}} is not allowed here, write it out"
+    if _field(path) == "call":
+        return f"{shown} names no function: write it as package.module:function"
     if _field(path) == "dates":
         return f"{shown} is no date: {forms.of_day(str(given))}"
     if path[-1] == "country":
         return f"{shown} is no country: {forms.of_country(str(given))}"
-    return f"{shown} does not fit: {_rule(path, pattern)}"
+    rule = _rule(path, pattern)
+    fitting = _fitting(str(given), pattern) if "letters" in rule else ""
+    return f"{shown} does not fit: {rule}" + (f": write {fitting}" if fitting else "")
+
+
+def _fitting(given: str, pattern: str) -> str:
+    """The name that was meant, in the characters that are allowed; empty where there is none."""
+    words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", given).lower())
+    for joint in ("-", "_"):
+        name = joint.join(words)
+        if re.fullmatch(pattern, name):
+            return name
+    return ""
 
 
 def _rule(path: Path, pattern: str) -> str:
@@ -165,18 +193,24 @@ def _rule(path: Path, pattern: str) -> str:
 def _not_among(path: Path, given: Any, allowed: list[str]) -> str:
     if path[-1] == "connection":
         return "write sqlite://, or {secretKeyRef: {name, key}}: every other database URL comes from a Secret"
-    close = difflib.get_close_matches(str(given), allowed, n=1) if isinstance(given, str) else []
+    alike = {_plain(value): value for value in allowed}
+    close = difflib.get_close_matches(_plain(given), alike, n=1) if isinstance(given, str) else []
+    close = [alike[word] for word in close]
     hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(allowed)}"
     return f"{dump(given)[:80]} is not allowed here: {hint}"
 
 
-def _no_field(path: Path, known: list[str], model: type[BaseModel]) -> str:
+def _no_field(path: Path, known: list[str], model: type[BaseModel], written: Collection[str]) -> str:
+    """Why there is no such field; `written` are the fields beside it."""
     name = str(path[-1])
     by_plain = {_plain(other): other for other in known}
     close = difflib.get_close_matches(_plain(name), list(by_plain), n=1)
     if close and _plain(name) == close[0]:
         return f"there is no field {name} here: did you mean {by_plain[close[0]]}?"
-    elsewhere = _elsewhere(path, name, model)
+    meant = _SYNONYMS.get(_plain(name))
+    if meant is not None and meant.partition(".")[0] in known:
+        return f"there is no field {name} here: did you mean {meant}?"
+    elsewhere = _elsewhere(path, name, model, written)
     if elsewhere is not None:
         return f"there is no field {name} here: it belongs to {elsewhere}"
     if close:
@@ -187,7 +221,7 @@ def _no_field(path: Path, known: list[str], model: type[BaseModel]) -> str:
     return f"there is no field {name} here: fields are {', '.join(known[:_MOST_NAMES])}{more}"
 
 
-def _elsewhere(path: Path, name: str, model: type[BaseModel]) -> str | None:
+def _elsewhere(path: Path, name: str, model: type[BaseModel], written: Collection[str]) -> str | None:
     """Where a field is at home that was written one level too high or too low."""
     for length in range(len(path) - 2, -1, -1):
         if isinstance(path[length], str) and name in fields_at(model, path[:length]):
@@ -195,11 +229,29 @@ def _elsewhere(path: Path, name: str, model: type[BaseModel]) -> str | None:
     for within in fields_at(model, path[:-1]):
         # Only a part that tells one task type from another could be meant by many names: pod is the one that holds
         # what Kubernetes' users look for at the task.
-        if within in _HOLDERS and name in fields_at(model, (*path[:-1], within)):
+        if (within in _HOLDERS or within in written) and name in fields_at(model, (*path[:-1], within)):
             return f"{within}: write {within}: {{{name}: ...}}"
     return None
 
 
+# What other engines call a field, without capitals and hyphens.
+_SYNONYMS = {
+    **dict.fromkeys(["needs", "dependencies", "depends", "after", "runafter", "upstream", "requires"], "dependsOn"),
+    **dict.fromkeys(["script", "shell", "run", "sh", "command", "cmd"], "bash.command"),
+    **dict.fromkeys(["if", "condition", "runif"], "when"),
+    **dict.fromkeys(["withitems", "withparam", "loop", "items", "matrix", "strategy"], "forEach"),
+    **dict.fromkeys(["parameters", "inputs", "arguments", "args"], "params"),
+    **dict.fromkeys(["steps", "jobs", "dag", "templates"], "tasks"),
+    **dict.fromkeys(["onexit", "exithandler", "teardown"], "finally"),
+    **dict.fromkeys(["retrystrategy", "backofflimit", "attempts", "maxretries"], "retry.limit"),
+    **dict.fromkeys(["timeout", "activedeadlineseconds"], "timeoutSeconds"),
+    **dict.fromkeys(["cron", "schedule", "on"], "schedules"),
+    **dict.fromkeys(["continueonerror", "continueon", "ignorefailure", "ignorefailed"], "allowFailure"),
+    **dict.fromkeys(["secretname", "secret"], "envFrom"),
+    **dict.fromkeys(["parallelism", "maxparallel", "concurrencylimit"], "maxParallelTasks"),
+    **dict.fromkeys(["timezone", "tz"], "timeZone"),
+    **dict.fromkeys(["successfuljobshistorylimit", "failedjobshistorylimit", "historylimit"], "history"),
+}
 _HOLDERS = ("pod", "retry", "forEach", "concurrency", "history", "exclude", "defaults")
 
 

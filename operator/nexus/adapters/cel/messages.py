@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from nexus.adapters.cel.child import MEMORY_MIB, Death, Died
-from nexus.core.expressions import ExpressionError, unknown_name
+from nexus.core.expressions import ExpressionError, UnknownName
 
 # One error of cel-cpp's list: `ERROR: <input>:LINE:COLUMN: text`, both counted from 1, then lines that draw the place.
 _PROBLEM = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?=\n \||\nERROR: |\s*\[[A-Z_]+\]$|$)", re.DOTALL)
@@ -128,7 +128,7 @@ def _undeclared(name: str, source: str, offset: int, variables: Mapping[str, str
     start = offset if start < 0 else start
     if name in _INSTEAD:
         return ExpressionError(_not_cel(name), start)
-    return ExpressionError(unknown_name(name, tuple(variables)), start)
+    return UnknownName(name, tuple(variables), start)
 
 
 def _not_cel(word: str) -> str:
@@ -182,6 +182,10 @@ def _no_overload(operation: str, types: str) -> str:
 def _conversion(symbol: str, types: set[str]) -> str:
     if symbol in ("date", "strftime"):
         return ": convert the text with timestamp(...)" if "timestamp" not in types else ""
+    if symbol == "in" and types == {"string"}:
+        return ": it looks into lists, and for keys of objects; text.contains(part) looks into text"
+    if symbol == "contains" and any(name.startswith("list") for name in types):
+        return ": it looks into text; value in list looks into lists"
     if symbol == "string" and any(name.startswith(("map", "list")) for name in types):
         return ": json(...) makes text of a list or an object"
     if symbol[:1].isalpha():

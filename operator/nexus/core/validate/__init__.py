@@ -23,8 +23,9 @@ from nexus.core.validate.ahead import Answered, Noting
 from nexus.core.validate.calls import calls_itself
 from nexus.core.validate.concurrency import concurrency
 from nexus.core.validate.dependencies import cycle, dependencies
-from nexus.core.validate.expressions import expressions, template
+from nexus.core.validate.expressions import Sight, expressions, template
 from nexus.core.validate.fanout import fan_out
+from nexus.core.validate.literals import of_params
 from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
 from nexus.core.validate.pod import mounts, pod_problems
@@ -137,12 +138,17 @@ def _labels(spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def _default_env(spec: WorkflowSpec, env: Iterable[EnvVar], evaluator: Evaluator) -> Iterator[Problem]:
-    """The defaults are for tasks anywhere in the DAG, so they see params and run alone."""
-    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
+    sight = _sight_of_defaults(spec)
     for position, variable in enumerate(env):
         if variable.value is not None:
             path: Path = ("defaults", "env", position, "value")
-            yield from template(path, variable.value, variables, evaluator, None, ())
+            yield from template(path, variable.value, sight, evaluator)
+
+
+def _sight_of_defaults(spec: WorkflowSpec) -> Sight:
+    """The defaults are for tasks anywhere in the DAG, so they see params and run alone."""
+    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
+    return Sight(variables, allowed=of_params(spec.params or ()))
 
 
 def _default_pod(spec: WorkflowSpec, pod: Pod | None, evaluator: Evaluator) -> Iterator[Problem]:
@@ -151,6 +157,5 @@ def _default_pod(spec: WorkflowSpec, pod: Pod | None, evaluator: Evaluator) -> I
     path: Path = ("defaults", "pod")
     yield from pod_problems(path, pod, None)
     yield from mounts(path, pod, pod, None)
-    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
     for field, text in pod_render.templated(pod):
-        yield from template((*path, *field), text, variables, evaluator, None, ())
+        yield from template((*path, *field), text, _sight_of_defaults(spec), evaluator)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from graphlib import CycleError
 
+from nexus.api.tasks import Task
 from nexus.api.workflow import Param, WorkflowSpec
 from nexus.core import fields
-from nexus.core.definition import ordered
+from nexus.core.definition import Definition, ordered, prepare
 from nexus.core.expressions import Evaluator
 from nexus.core.params import mismatch, unknown
 from nexus.core.problem import Path, Problem
+from nexus.core.validate.expressions import sight_of
+from nexus.core.validate.params import rendered
 
 
 def callees(spec: WorkflowSpec) -> Iterator[tuple[Path, str, str]]:
@@ -69,7 +73,8 @@ def missing(spec: WorkflowSpec, workflows: Mapping[str, object]) -> Iterator[Pro
 
 
 def unfit(spec: WorkflowSpec, workflows: Mapping[str, WorkflowSpec], evaluator: Evaluator) -> Iterator[Problem]:
-    """The params of calls that the called Workflow, where it is known, does not take."""
+    """The params of calls that the called Workflow, where it is known, does not take. Both definitions are sound."""
+    definition = prepare(spec)
     for place, task in spec.every_task():
         callee = workflows.get(task.workflow.name) if task.workflow is not None else None
         if task.workflow is None or callee is None:
@@ -77,9 +82,9 @@ def unfit(spec: WorkflowSpec, workflows: Mapping[str, WorkflowSpec], evaluator: 
         path: Path = (*place, "workflow")
         given, declared = task.workflow.params or {}, {param.name: param for param in callee.params or ()}
         for name, value in given.items():
-            wrong = _wrong(name, value, declared, evaluator)
-            if wrong:
-                yield Problem((*path, "params", name), f"{wrong} (Workflow {task.workflow.name})", task.name)
+            at: Path = (*path, "params", name)
+            for problem in _wrong(at, name, value, declared, definition, task, evaluator):
+                yield replace(problem, message=f"{problem.message} (Workflow {task.workflow.name})")
         lacking = [param.name for param in declared.values() if param.name not in given and _must_be_given(param)]
         if lacking:
             words = f"Workflow {task.workflow.name} needs {', '.join(lacking)}, without a default: give it in params"
@@ -90,9 +95,18 @@ def _must_be_given(param: Param) -> bool:
     return param.required is True or not (param.has_default or param.nullable)
 
 
-def _wrong(name: str, value: object, declared: Mapping[str, Param], evaluator: Evaluator) -> str | None:
+def _wrong(
+    path: Path,
+    name: str,
+    value: object,
+    declared: Mapping[str, Param],
+    definition: Definition,
+    task: Task,
+    evaluator: Evaluator,
+) -> Iterator[Problem]:
     if name not in declared:
-        return unknown(name, list(declared.values()))
-    if any("${{" in text for _, text in fields.deep((), value)):
-        return None  # known at run time
-    return mismatch(declared[name], value, evaluator)
+        yield Problem(path, unknown(name, list(declared.values())), task.name)
+    elif any("${{" in text for _, text in fields.deep((), value)):
+        yield from rendered(path, declared[name], value, sight_of(task, definition), evaluator)
+    elif wrong := mismatch(declared[name], value, evaluator):
+        yield Problem(path, wrong, task.name)

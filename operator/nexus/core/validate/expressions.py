@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from nexus.api.tasks import Task
 from nexus.core import fields
@@ -13,69 +14,114 @@ from nexus.core.expressions import (
     Expression,
     ExpressionError,
     TemplateError,
+    UnknownName,
     explain_hyphen,
     parse,
-    task_identifier,
-    unknown_name,
     variables_of,
 )
 from nexus.core.problem import Path, Problem
 from nexus.core.scope import ITEM_VARIABLES
-from nexus.core.validate.dependencies import no_task
+from nexus.core.validate.foreign import foreign
+from nexus.core.validate.items import ItemShape, item_shape
+from nexus.core.validate.literals import RUN_VALUES, Allowed, never, of_params
+from nexus.core.validate.names import why_unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the expressions of a field see: variables with their CEL types, what some of them may be, the shape of the
+    items. `task` is whose field it is, `names` are those of all tasks, for who names one that is not seen."""
+
+    variables: Mapping[str, str]
+    task: str | None = None
+    names: Sequence[str] = ()
+    allowed: Allowed = field(default_factory=lambda: RUN_VALUES)
+    items: ItemShape | None = None
+
+    def declared(self, expression: Expression) -> dict[str, str]:
+        """The variables of one expression."""
+        own = self.items.declared(expression) if self.items is not None else {}
+        return {name: self.variables[name] for name in variables_of(expression)} | own
+
+
+def sight_of(task: Task, definition: Definition, names: Sequence[str] = ()) -> Sight:
+    """What the fields of a task see, those of forEach and `when` aside; `names` are those of all tasks."""
+    variables = node_variables(definition, definition.nodes[task.name])
+    sight = Sight(variables, task.name, names, of_params(definition.spec.params or ()))
+    if task.for_each is None:
+        return sight
+    shape = item_shape(task.for_each)
+    return replace(sight, variables={**variables, **shape.variables}, items=shape)
 
 
 def expressions(
     path: Path, task: Task, definition: Definition, evaluator: Evaluator, names: Sequence[str]
 ) -> Iterator[Problem]:
     """What is wrong with the expressions of one task; `names` are those of all tasks."""
-    texts = [(field, text) for field, text in fields.templated(task) if "${{" in text]
-    sources = [(field, text) for field, text in fields.sources(task) if "${{" in text]
+    every = list(fields.templated(task))
+    texts = [(at, text) for at, text in every if "${{" in text]
+    sources = [(at, text) for at, text in fields.sources(task) if "${{" in text]
     if task.when is not None or texts or sources:
         # Up to a thousand names: not collected for the many tasks without any expression.
-        variables = node_variables(definition, definition.nodes[task.name])
-        if task.when is not None:
-            yield from _when((*path, "when"), task, variables, evaluator, names)
-        for field, text in sources:
-            found = list(template((*path, *field), text, variables, evaluator, task.name, names))
-            yield from found or _no_list(path, field, text, task, variables, evaluator)
+        of_fields = sight_of(task, definition, names)
+        sight = of_fields
         if task.for_each is not None:
-            variables = {**variables, **ITEM_VARIABLES}
-        for field, text in texts:
-            yield from template((*path, *field), text, variables, evaluator, task.name, names)
+            variables = {name: kind for name, kind in sight.variables.items() if name not in ITEM_VARIABLES}
+            sight = replace(sight, variables=variables, items=None)
+        if task.when is not None:
+            yield from _when((*path, "when"), task.when, sight, evaluator)
+        for at, text in sources:
+            # Strings within a literal list of items may give anything.
+            is_list = len(at) <= (2 if at[1] == "items" else 3)
+            wanted = Wanted(("list",), f"{at[-1]} wants a list", "write a list, or an expression that gives one")
+            yield from typed((*path, *at), text, wanted if is_list else None, sight, evaluator)
+        for at, text in texts:
+            yield from typed((*path, *at), text, _wanted(at), of_fields, evaluator)
+    for at, text in every:
+        if (told := foreign(text)) is not None:
+            yield Problem((*path, *at), told[0], task.name, told[1])
     if task.http is not None and task.http.result is not None:
         yield from _result((*path, "http", "result"), task, evaluator)
 
 
-def _when(
-    path: Path, task: Task, variables: Mapping[str, str], evaluator: Evaluator, names: Sequence[str]
-) -> Iterator[Problem]:
-    text = task.when or ""
-    found = list(template(path, text, variables, evaluator, task.name, names))
-    yield from found
-    if found:
-        return
-    whole = parse(text.strip()).whole
-    if whole is None or text != text.strip():
-        yield Problem(path, "write when as one whole ${{ }}, for instance ${{ params.day != '' }}", task.name)
-        return
-    kind = evaluator.check(whole.source, {name: variables[name] for name in variables_of(whole)})
-    if kind not in ("bool", "dyn"):
-        yield Problem(
-            path, f"when wants true or false, this gives {kind}: compare it with something", task.name, whole.offset
-        )
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """CEL types that a field takes, the same in words, and how they are had."""
+
+    types: Sequence[str]
+    words: str
+    advice: str
 
 
-def _no_list(
-    path: Path, field: Path, text: str, task: Task, variables: Mapping[str, str], evaluator: Evaluator
-) -> Iterator[Problem]:
-    """A source of items that is known to be no list. Strings within a literal list of items may give anything."""
-    whole = parse(text).whole
-    if whole is None or len(field) > (2 if field[1] == "items" else 3):
+_CONDITION = Wanted(("bool",), "when wants true or false", "compare it with something")
+_SECONDS = Wanted(("int", "uint", "double"), "seconds wants a whole number", "convert it with int(...)")
+_TIME = Wanted(("string", "timestamp"), "until wants a time", "write one such as ${{ run.scheduledTime }}")
+_AMOUNT = Wanted(("string", "int", "uint", "double"), "an amount is wanted", "write one such as 500m, 2 or 64Mi")
+
+
+def _wanted(at: Path) -> Wanted | None:
+    """What the field at a path below the task must be; None where it may be anything, or becomes text."""
+    match at:
+        case ("wait", "seconds"):
+            return _SECONDS
+        case ("wait", "until"):
+            return _TIME
+        case ("pod", "resources", *_):
+            return _AMOUNT
+    return None
+
+
+def _when(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
+    try:
+        whole = parse(text.strip()).whole is not None and text == text.strip()
+    except TemplateError:
+        whole = True  # told next
+    if not whole:
+        example = text.strip() if "{" not in text and text.strip() else "params.day != ''"
+        how = "write it as" if "{" not in text and text.strip() else "for instance"
+        yield Problem(path, f"when is one whole expression: {how} ${{{{ {example} }}}}", sight.task)
         return
-    kind = evaluator.check(whole.source, {name: variables[name] for name in variables_of(whole)})
-    if kind not in ("list", "dyn"):
-        message = f"{field[-1]} wants a list, this gives {kind}: write a list, or an expression that gives one"
-        yield Problem((*path, *field), message, task.name, whole.offset)
+    yield from typed(path, text, _CONDITION, sight, evaluator)
 
 
 def _result(path: Path, task: Task, evaluator: Evaluator) -> Iterator[Problem]:
@@ -83,69 +129,64 @@ def _result(path: Path, task: Task, evaluator: Evaluator) -> Iterator[Problem]:
     assert task.http is not None
     text = task.http.result or ""
     try:
-        whole = parse(text).whole
-        if whole is None:
+        if parse(text).whole is None:
             yield Problem(path, "write result as one whole ${{ }}, for instance ${{ response.json.total }}", task.name)
             return
-        evaluator.check(whole.source, {"response": "map"})
-    except TemplateError as error:
-        yield Problem(path, error.message, task.name, error.offset)
-    except ExpressionError as error:
-        yield Problem(path, error.message, task.name, error.offset)
+    except TemplateError:
+        pass  # told next
+    yield from template(path, text, Sight({"response": "map"}, task.name), evaluator)
 
 
-def template(
-    path: Path,
-    text: str,
-    variables: Mapping[str, str],
-    evaluator: Evaluator,
-    task: str | None,
-    names: Sequence[str],
-) -> Iterator[Problem]:
-    """What is wrong with the expressions in one text, of which only `variables` are known."""
+def typed(path: Path, text: str, wanted: Wanted | None, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
+    """What is wrong with a text whose value, where it is one whole expression, has to be of certain types."""
+    found = list(template(path, text, sight, evaluator))
+    yield from found
+    whole = None if found or wanted is None else parse(text).whole
+    if whole is None or wanted is None:
+        return
+    kind = evaluator.check(whole.source, sight.declared(whole))
+    if kind not in (*wanted.types, "dyn"):
+        yield Problem(path, f"{wanted.words}, this gives {kind}: {wanted.advice}", sight.task, whole.offset)
+
+
+def template(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
+    """What is wrong with the expressions in one text."""
     try:
         expressions = parse(text).expressions
     except TemplateError as error:
-        yield Problem(path, error.message, task, error.offset)
+        yield Problem(path, error.message, sight.task, error.offset)
         return
     for expression in expressions:
-        unknown = [name for name in variables_of(expression) if name not in variables]
-        hyphen = explain_hyphen(expression, names)
+        unknown = [name for name in variables_of(expression) if name not in sight.variables]
+        hyphen = explain_hyphen(expression, sight.names)
         if hyphen is not None:
-            yield Problem(path, hyphen, task, expression.offset)
+            yield Problem(path, hyphen, sight.task, expression.offset)
         elif unknown:
-            message = _why_unknown(unknown[0], variables, task, names)
-            yield Problem(path, message, task, _offset_of(expression, unknown[0]))
+            message = why_unknown(unknown[0], sight.variables, sight.task, sight.names)
+            yield Problem(path, message, sight.task, _offset_of(expression, unknown[0]))
         else:
-            yield from _type_error(path, expression, variables, evaluator, task)
+            yield from _of_values(path, expression, sight, evaluator)
 
 
-def _type_error(
-    path: Path, expression: Expression, variables: Mapping[str, str], evaluator: Evaluator, task: str | None
-) -> Iterator[Problem]:
+def _of_values(path: Path, expression: Expression, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
+    """What is wrong with an expression all of whose variables there are."""
+    if sight.items is not None:
+        missing = next(sight.items.missing(expression), None)
+        if missing is not None:
+            yield Problem(path, missing[0], sight.task, expression.offset + missing[1])
+            return
     try:
-        evaluator.check(expression.source, {name: variables[name] for name in variables_of(expression)})
+        evaluator.check(expression.source, sight.declared(expression))
+    except UnknownName as error:
+        message = why_unknown(error.name, sight.variables, sight.task, sight.names)
+        yield Problem(path, message, sight.task, expression.offset + (error.offset or 0))
     except ExpressionError as error:
-        yield Problem(path, error.message, task, expression.offset + (error.offset or 0))
+        yield Problem(path, error.message, sight.task, expression.offset + (error.offset or 0))
+    else:
+        for message, offset in never(expression, sight.allowed):
+            yield Problem(path, message, sight.task, expression.offset + offset)
 
 
 def _offset_of(expression: Expression, variable: str) -> int:
     found = [reference.offset for reference in expression.references if reference.variable == variable]
     return expression.offset + (found[0] if found else 0)
-
-
-def _why_unknown(name: str, variables: Mapping[str, str], task: str | None, names: Sequence[str]) -> str:
-    """A task that exists but is not an ancestor is the usual mistake: it wants a dependsOn."""
-    root, _, rest = name.partition(".")
-    if root == "tasks":
-        identifier = rest.partition(".")[0]
-        for other in names:
-            if task_identifier(other) == identifier and f"tasks.{identifier}.phase" not in variables:
-                if other == task:
-                    return f"{name}: a task cannot see its own output"
-                return f"{name}: {task} does not depend on {other}: add {other} to its dependsOn"
-        if identifier not in {task_identifier(other) for other in names} and names:
-            return no_task(identifier, names)
-    if root in ("item", "index"):
-        return f"{name} is only known in the fields of a task with forEach: not in forEach itself, and not in when"
-    return unknown_name(name, list(variables))

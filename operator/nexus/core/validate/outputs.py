@@ -11,7 +11,8 @@ from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.problem import Problem
 from nexus.core.run_outputs import variables
-from nexus.core.validate.expressions import template
+from nexus.core.validate.expressions import Sight, template
+from nexus.core.validate.literals import of_params
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -21,9 +22,13 @@ def outputs(
 ) -> Iterator[Problem]:
     """What is wrong with the outputs. `definition` has the tasks that could be read, `names` are those of all; the
     expressions are checked where both are the same."""
-    known = variables(definition) if len(definition.nodes) == len(names) else None
+    known = (
+        Sight(variables(definition), names=names, allowed=of_params(spec.params or ()))
+        if len(definition.nodes) == len(names)
+        else None
+    )
     for name, text in (spec.outputs or {}).items():
         if not _NAME.fullmatch(name):
             yield Problem(("outputs", name), OUTPUT_NAMES.message)
         if known is not None:
-            yield from template(("outputs", name), text, known, evaluator, None, names)
+            yield from template(("outputs", name), text, known, evaluator)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from nexus.api.workflow import Param, ParamType, WorkflowSpec
 from nexus.core import fields, scope
-from nexus.core.expressions import (
-    Evaluator,
-    ExpressionError,
-)
-from nexus.core.params import mismatch, number_text
+from nexus.core.expressions import Evaluator, ExpressionError, parse
+from nexus.core.params import mismatch, mistyped, number_text
 from nexus.core.problem import Path, Problem, duplicates
-from nexus.core.validate.expressions import template
+from nexus.core.validate.expressions import Sight, template
 
 
 def params(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
@@ -48,6 +46,22 @@ def _of_param(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Proble
         yield from _default(path, param, evaluator)
 
 
+def rendered(path: Path, param: Param, value: Any, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
+    """What is wrong with a value for a param that has expressions in it: they are checked for what they name, and,
+    where the value is one text, for its type."""
+    found: list[Problem] = []
+    for at, text in fields.deep(path, value):
+        if "${{" in text:
+            found += template(at, text, sight, evaluator)
+    yield from found
+    if not found and isinstance(value, str) and "${{" in value:
+        whole = parse(value).whole
+        kind = evaluator.check(whole.source, sight.declared(whole)) if whole is not None else None
+        wrong = mistyped(param, value, kind)
+        if wrong:
+            yield Problem(path, wrong, sight.task, whole.offset if whole is not None else None)
+
+
 def _bounds(path: Path, param: Param) -> Iterator[Problem]:
     for field in ("minimum", "maximum"):
         if getattr(param, field) is not None and param.type not in (ParamType.INTEGER, ParamType.NUMBER):
@@ -62,8 +76,7 @@ def _bounds(path: Path, param: Param) -> Iterator[Problem]:
 def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
     """A default that is rendered is only known at run time; its expressions are checked for what they name."""
     texts = [(at, text) for at, text in fields.deep((*path, "default"), param.default) if "${{" in text]
-    for at, text in texts:
-        yield from template(at, text, scope.RUN_VARIABLES, evaluator, None, ())
+    yield from rendered((*path, "default"), param, param.default, Sight(scope.RUN_VARIABLES), evaluator)
     if not texts:
         wrong = mismatch(param, param.default, evaluator)
         if wrong:

@@ -14,7 +14,8 @@ from nexus.core.params import mismatch, unknown
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.schedule import exclusion, zone
 from nexus.core.schedule.cron import Cron, CronInvalid, parse
-from nexus.core.validate.expressions import template
+from nexus.core.validate.expressions import Sight
+from nexus.core.validate.params import rendered
 
 # Any day will do: whether fields have a time at all is the same for each span of 28 years.
 _SOME_DAY = datetime(2000, 1, 1)  # noqa: DTZ001 (a local time)
@@ -59,10 +60,8 @@ def _params(path: Path, schedule: Schedule, spec: WorkflowSpec, evaluator: Evalu
         if name not in declared:
             yield Problem((*path, name), unknown(name, spec.params or ()))
             continue
-        texts = [(at, text) for at, text in fields.deep((*path, name), value) if "${{" in text]
-        for at, text in texts:
-            for problem in template(at, text, scope.RUN_VARIABLES, evaluator, None, ()):
-                yield Problem(at, problem.message, offset=problem.offset)
+        texts = any("${{" in text for _, text in fields.deep((*path, name), value))
+        yield from rendered((*path, name), declared[name], value, Sight(scope.RUN_VARIABLES), evaluator)
         wrong = None if texts else mismatch(declared[name], value, evaluator)
         if wrong:
             yield Problem((*path, name), wrong)

@@ -1,0 +1,62 @@
+"""The words of YAML's parser, for who wrote the file: where it went wrong, and what to do.
+
+libyaml tells where it could read no further. Often that is not where the mistake is: a quote that is never closed
+goes on to the end of the file.
+"""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+EXPRESSION = "; an expression needs quotes around it within [ ] and { }, or where it holds ': ' or ' #'"
+
+
+def syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
+    """Line and column, from 1, and message for what the parser refuses."""
+    lines = text.splitlines()
+    mark = error.problem_mark or error.context_mark
+    line, column = _place(mark)
+    if line <= len(lines) and re.match(" *\t", lines[line - 1]):
+        return line, column, "a tab cannot indent YAML: use spaces"
+    problem = error.problem or "this is not YAML"
+    opened = _place(error.context_mark or mark)
+    if problem == "found unexpected end of stream":
+        return *opened, "the quote that opens here has no end: close it"
+    if problem == "could not find expected ':'":
+        line, column = opened
+    written = lines[line - 1] if line <= len(lines) else ""
+    message = _words(problem, written, column, opened) or problem + (f" ({error.context})" if error.context else "")
+    around = lines[max(0, line - 2) : line]
+    return line, column, message + (EXPRESSION if any("${{" in entry for entry in around) else "")
+
+
+def _words(problem: str, written: str, column: int, opened: tuple[int, int]) -> str | None:
+    """What it means; `written` is the line, `opened` where began what could not be read."""
+    match problem:
+        case "mapping values are not allowed in this context":
+            if ": " in written[: column - 1]:
+                return "a text with ': ' in it needs quotes"
+            return "this line is indented deeper than the one above, which has its value already: indent both alike"
+        case "found character that cannot start any token":
+            return f"a text cannot begin with {written[column - 1 : column]}: put it in quotes"
+        case "did not find expected key" | "did not find expected '-' indicator":
+            begun = f"this does not go on with what begins in line {opened[0]}"
+            return f"{begun}: indent it as that is, and look at the quotes above"
+        case "could not find expected ':'":
+            return "there is no ':' behind this: a key needs one, and text of several lines a | after its key"
+        case "did not find expected node content":
+            return "a value is missing here, or the ] or } of what opens above"
+        case "did not find expected ',' or '}'" | "did not find expected ',' or ']'":
+            place = f"line {opened[0]}, column {opened[1]}"
+            return f"what opens in {place}, is not closed before this, or a text in it needs quotes"
+        case "found unknown escape character":
+            return r"\ means nothing before this character: write \\, or put the text in single quotes"
+        case "block sequence entries are not allowed in this context":
+            return "a list begins in the line below its key"
+    return None
+
+
+def _place(mark: yaml.Mark | None) -> tuple[int, int]:
+    return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)

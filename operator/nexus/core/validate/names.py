@@ -1,0 +1,65 @@
+"""Names in expressions that are not there: why not, and what is written instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+
+from nexus.core.expressions import task_identifier, unknown_name
+from nexus.core.references import ROOTS
+from nexus.core.validate.dependencies import no_task
+
+# What other engines call it.
+_ROOTS = {
+    **dict.fromkeys(["args", "inputs", "param", "parameters"], "params"),
+    **dict.fromkeys(["jobs", "needs", "steps", "task"], "tasks"),
+    **dict.fromkeys(["context", "workflow"], "run"),
+    "items": "item",
+}
+_NEVER = {
+    "env": "an expression sees no environment variables: where a field is expanded in the pod, write $(NAME)",
+    "input": "input is what the code of a task sees: an expression reads tasks.NAME.output",
+    "output": "output is what the code of a task fills: an expression reads tasks.NAME.output",
+    "secrets": "an expression sees no Secret: give it in env with valueFrom.secretKeyRef, and write $(NAME) for it",
+}
+
+
+def why_unknown(name: str, variables: Mapping[str, str], task: str | None, names: Sequence[str]) -> str:
+    """Why a variable is not among those that are known; `task` is whose field it is in, `names` are those of all tasks.
+
+    A task that exists but is not an ancestor is the usual mistake: it wants a dependsOn.
+    """
+    root, _, rest = name.partition(".")
+    if root == "tasks":
+        identifier = rest.partition(".")[0]
+        for other in names:
+            if task_identifier(other) == identifier and f"tasks.{identifier}.phase" not in variables:
+                if other == task:
+                    return f"{name}: a task cannot see its own output"
+                return f"{name}: {task} does not depend on {other}: add {other} to its dependsOn"
+        if identifier not in {task_identifier(other) for other in names} and names:
+            return no_task(identifier, names)
+    if root in ("item", "index"):
+        return f"{name} is only known in the fields of a task with forEach: not in forEach itself, and not in when"
+    return unknown_name(name, list(variables)) if root in ROOTS else _no_root(name, variables)
+
+
+def _no_root(name: str, variables: Collection[str]) -> str:
+    """Why there is nothing of a name that no variable begins with."""
+    root, _, rest = name.partition(".")
+    if root in _NEVER:
+        return f"{name} is not known here: {_NEVER[root]}"
+    known = sorted(
+        {variable.partition(".")[0] for variable in variables} | ({"tasks"} if "params" in variables else set())
+    )
+    meant = _ROOTS.get(root) or next(iter(difflib.get_close_matches(root, known, n=1)), None)
+    if meant is None or meant not in known:
+        params = [variable for variable in variables if variable == f"params.{root}"]
+        hint = (
+            f"did you mean {params[0]}?"
+            if params and not rest
+            else f"known are {', '.join(known) or 'functions alone'}"
+        )
+        return f"{name} is not known here: {hint}"
+    field = rest.partition(".")[0]
+    return f"{name} is not known here: did you mean {meant}" + (f".{field}?" if field else "?")
