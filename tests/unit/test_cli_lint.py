@@ -52,6 +52,17 @@ def test_problems_are_on_stdout_and_exit_1(tmp_path: Path) -> None:
     }
 
 
+def test_what_helm_makes_manifests_of_is_passed_over_in_folders(tmp_path: Path) -> None:
+    (tmp_path / "chart" / "templates").mkdir(parents=True)
+    for name in ("Chart.yaml", "values.yaml", "values-prod.yaml", "templates/all.yaml"):
+        (tmp_path / "chart" / name).write_text("{{- range .Values.days }}")
+    write(tmp_path / "chart", workflow(bash("one")), name="own.yaml")
+    write(tmp_path, workflow(bash("two")), name="values.yaml")
+    answer = nexus("lint", tmp_path)
+    assert (answer.code, answer.stdout) == (0, "2 files, 2 workflows, no problems\n")
+    assert nexus("lint", tmp_path / "chart" / "templates" / "all.yaml").code == 1, "unless it is named"
+
+
 @pytest.mark.parametrize("name", ["nosuch.yaml", "empty"])
 def test_what_cannot_be_read_exits_2(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()

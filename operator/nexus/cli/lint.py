@@ -48,10 +48,20 @@ def _files(names: Iterable[str]) -> Iterator[str]:
         if name == "-" or not path.is_dir():
             yield name
             continue
-        inside = sorted(str(file) for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+        found = [file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file()]
+        charts = {file.parent for file in found if file.name == "Chart.yaml"}
+        inside = sorted(str(file) for file in found if not any(_of_chart(file, chart) for chart in charts))
         if not inside:
             raise Refused(f"{name}: there is no .yaml or .yml file in it")
         yield from inside
+
+
+def _of_chart(file: Path, chart: Path) -> bool:
+    """Whether a file is helm's own: what it makes manifests of, which is none (templates are not even YAML)."""
+    if not file.is_relative_to(chart):
+        return False
+    first, *below = file.relative_to(chart).parts
+    return first == "templates" if below else first == "Chart.yaml" or first.startswith("values")
 
 
 def _params(manifest: Manifest, evaluator: Evaluator) -> Iterator[Located]:
