@@ -14,7 +14,7 @@ from nexus.api.base import GROUP
 from nexus.api.pod import Pod
 from nexus.api.tasks import EnvVar, Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import pod_render, scope
+from nexus.core import pod_render
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
 from nexus.core.pod_merge import merged
@@ -23,9 +23,8 @@ from nexus.core.validate.ahead import Answered, Noting
 from nexus.core.validate.calls import calls_itself
 from nexus.core.validate.concurrency import concurrency
 from nexus.core.validate.dependencies import cycle, dependencies
-from nexus.core.validate.expressions import Sight, expressions, template
+from nexus.core.validate.expressions import expressions, sight_of_run, template
 from nexus.core.validate.fanout import fan_out
-from nexus.core.validate.literals import of_params
 from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
 from nexus.core.validate.pod import mounts, pod_problems
@@ -138,17 +137,11 @@ def _labels(spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def _default_env(spec: WorkflowSpec, env: Iterable[EnvVar], evaluator: Evaluator) -> Iterator[Problem]:
-    sight = _sight_of_defaults(spec)
+    sight = sight_of_run(spec)
     for position, variable in enumerate(env):
         if variable.value is not None:
             path: Path = ("defaults", "env", position, "value")
             yield from template(path, variable.value, sight, evaluator)
-
-
-def _sight_of_defaults(spec: WorkflowSpec) -> Sight:
-    """The defaults are for tasks anywhere in the DAG, so they see params and run alone."""
-    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
-    return Sight(variables, allowed=of_params(spec.params or ()))
 
 
 def _default_pod(spec: WorkflowSpec, pod: Pod | None, evaluator: Evaluator) -> Iterator[Problem]:
@@ -158,4 +151,4 @@ def _default_pod(spec: WorkflowSpec, pod: Pod | None, evaluator: Evaluator) -> I
     yield from pod_problems(path, pod, None)
     yield from mounts(path, pod, pod, None)
     for field, text in pod_render.templated(pod):
-        yield from template((*path, *field), text, _sight_of_defaults(spec), evaluator)
+        yield from template((*path, *field), text, sight_of_run(spec), evaluator)

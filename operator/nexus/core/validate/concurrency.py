@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import scope
 from nexus.core.expressions import Evaluator
 from nexus.core.problem import Path, Problem
-from nexus.core.validate.expressions import template
+from nexus.core.validate.expressions import sight_of_run, template
 
 
 def concurrency(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
@@ -26,5 +25,4 @@ def concurrency(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
     if "${{" not in given.key:
         message = "key is the same for every run: write what tells them apart, as ${{ params.env }}, or take it out"
         yield Problem((*path, "key"), message)
-    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
-    yield from template((*path, "key"), given.key, variables, evaluator, None, ())
+    yield from template((*path, "key"), given.key, sight_of_run(spec), evaluator)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nexus.api.tasks import Task
-from nexus.core import fields
+from nexus.api.workflow import WorkflowSpec
+from nexus.core import fields, scope
 from nexus.core.board import node_variables
 from nexus.core.definition import Definition
 from nexus.core.expressions import (
@@ -20,7 +21,6 @@ from nexus.core.expressions import (
     variables_of,
 )
 from nexus.core.problem import Path, Problem
-from nexus.core.scope import ITEM_VARIABLES
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.items import ItemShape, item_shape
 from nexus.core.validate.literals import RUN_VALUES, Allowed, never, of_params
@@ -42,6 +42,12 @@ class Sight:
         """The variables of one expression."""
         own = self.items.declared(expression) if self.items is not None else {}
         return {name: self.variables[name] for name in variables_of(expression)} | own
+
+
+def sight_of_run(spec: WorkflowSpec) -> Sight:
+    """What fields see that belong to no task, or to tasks anywhere in the DAG: params and run alone."""
+    variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
+    return Sight(variables, allowed=of_params(spec.params or ()))
 
 
 def sight_of(task: Task, definition: Definition, names: Sequence[str] = ()) -> Sight:
@@ -66,7 +72,7 @@ def expressions(
         of_fields = sight_of(task, definition, names)
         sight = of_fields
         if task.for_each is not None:
-            variables = {name: kind for name, kind in sight.variables.items() if name not in ITEM_VARIABLES}
+            variables = {name: kind for name, kind in sight.variables.items() if name not in scope.ITEM_VARIABLES}
             sight = replace(sight, variables=variables, items=None)
         if task.when is not None:
             yield from _when((*path, "when"), task.when, sight, evaluator)
