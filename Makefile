@@ -35,6 +35,7 @@ lint: $(VENV)/.dev ## style, types, layers, and generated files that match the m
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m nexus.api.crd --check crds $(CHART)/files/crds
 	@$(BIN)/python -m nexus.api.reference --check docs
+	@$(BIN)/python -m nexus.app.settings_page --check docs
 	@echo "lint: all clean"
 
 cluster: ## start a local cluster and print its KUBECONFIG (KWOK=1: with fake nodes, for scale)
@@ -49,6 +50,7 @@ bench: $(VENV)/.dev ## measure on the local cluster: a table, and build/bench.js
 crds: $(VENV)/.runtime ## write crds/ and the made pages of docs/ anew from the models
 	@$(BIN)/python -m nexus.api.crd crds $(CHART)/files/crds
 	@$(BIN)/python -m nexus.api.reference docs
+	@$(BIN)/python -m nexus.app.settings_page docs
 
 lock: $(VENV)/.runtime ## resolve the dependencies anew and write the lock files (UPGRADE=1: to their newest versions)
 	@set -e; lock() { UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --generate-hashes --universal \

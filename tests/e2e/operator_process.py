@@ -13,7 +13,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 # A log line of these kinds is a bug, whatever else the run came to.
-ALARMS = re.compile(r"^Traceback|^[-\d]+ [:,\d]+ (ERROR|CRITICAL) ", re.MULTILINE)
+ALARMS = re.compile(r'^Traceback|^[-\d]+ [:,\d]+ (ERROR|CRITICAL) |"level": "(ERROR|CRITICAL)"', re.MULTILINE)
 REACTION = re.compile(r"run \S+?/(\S+): start task (\S+) as \S+ react_ms=([\d.]+)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ def pair(new_space: Callable[[str], Space], tmp_path: Path) -> Iterator[Pair]:
     """Two operators, none of which is started."""
     space = new_space("ha")
     lease = {"NEXUS_LEASE": NAME, "NEXUS_LEASE_NAMESPACE": space.namespace, "NEXUS_LEASE_SECONDS": str(SECONDS)}
-    settings = [lease | {"NEXUS_HTTP_PORT": str(free_port())} for _ in range(2)]
+    settings = [lease | {"NEXUS_HTTP_PORT": str(free_port()), "NEXUS_LOG_FORMAT": form} for form in ("text", "json")]
     with operator_for(tmp_path, space, start=False, settings=settings[0]) as first:
         space.operator = None  # which of the two works is what this is about
         second = OperatorProcess(first.kubeconfig, tmp_path / "second.log", space.namespace, settings=settings[1])
@@ -109,6 +110,10 @@ def test_the_one_that_stands_by_goes_on_where_the_other_one_was_killed_or_stoppe
     assert pair.leads(first, 60) < SECONDS  # nobody waited for a Lease that was given back
     for name in names:
         each_job_once(space, space.finished(name))
+    lines = [json.loads(line) for line in second.log().splitlines()]
+    started = next(line for line in lines if line.get("task") == "t2" and "react_ms" in line)
+    assert (started["run"] in names, started["namespace"], started["attempt"]) == (True, space.namespace, 1)
+    assert "TaskSucceeded" in {line.get("reason") for line in lines}
 
 
 def test_a_leader_that_was_frozen_stops_when_it_goes_on(pair: Pair) -> None:

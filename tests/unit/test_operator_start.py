@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import WORKFLOW_RUNS, Forbidden, NotFound, Unreachable
-from nexus.app.serve import StartRefused, check_start
+from nexus.adapters.kube.api import LEASES, WORKFLOW_RUNS, Forbidden, NotFound, Unreachable
+from nexus.app.serve import StartRefused, check_lease, check_start
 from nexus.app.settings import Settings
 
 
@@ -33,3 +33,19 @@ def test_a_cluster_that_answers_is_no_obstacle() -> None:
     cluster = FakeCluster()
     asyncio.run(check_start(cluster, Settings(namespaces=("a", "b"))))
     assert cluster.reads == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (Forbidden("cannot get leases", status=403), "no right to read Leases in namespace nexus-system: cannot get"),
+        (Unreachable("cannot reach https://127.0.0.1:9: connection refused"), "cannot reach"),
+    ],
+)
+def test_a_lease_that_cannot_be_read_is_one_sentence(error: Exception, words: str) -> None:
+    cluster = FakeCluster()
+    cluster.fail_next("get", LEASES, error)
+
+    with pytest.raises(StartRefused, match=words):
+        asyncio.run(check_lease(cluster, "nexus-system", "nexus"))
+    asyncio.run(check_lease(cluster, "nexus-system", "nexus"))

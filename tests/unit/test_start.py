@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from nexus.core.decide import decide
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Facts, JobFact, Refusal
+from nexus.core.operator_defaults import OperatorDefaults
 from nexus.core.plan import LoadOutput, Plan
 
 
@@ -109,6 +111,15 @@ def test_no_more_start_than_there_are_slots(cel: Evaluator) -> None:
     assert started(plan) == ["t0", "t1"]
     assert entry_of(plan.status, "t2").reason is Reason.PARALLELISM
     assert entry_of(plan.status, "t2").message == "2 tasks of the run are running (maxParallelTasks)"
+
+
+def test_where_the_operator_allows_less_than_the_workflow_asks_for_it_is_named(cel: Evaluator) -> None:
+    capped = replace(fan(5, maxParallelTasks=4), operator=OperatorDefaults(max_parallel_tasks=1))
+    plan = first(capped, cel)
+
+    assert len(plan.starts) == 1
+    message = "1 tasks of the run are running (the operator's NEXUS_MAX_PARALLEL_TASKS)"
+    assert entry_of(plan.status, "t2").message == message
 
 
 def test_a_pending_pod_takes_a_slot_and_a_finished_container_none(cel: Evaluator) -> None:

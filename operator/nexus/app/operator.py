@@ -21,6 +21,7 @@ from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.adapters.prometheus import PrometheusStats
 from nexus.app.gauges import readings
 from nexus.app.handlers import register
+from nexus.app.logs import about
 from nexus.app.settings import Settings
 from nexus.app.sweep import sweep
 from nexus.app.watch_ages import WatchAges
@@ -54,7 +55,6 @@ class Operator:
     stats: PrometheusStats
     ages: WatchAges
     cache: Cache = field(default_factory=Cache)
-    workflows: WorkflowCache = field(default_factory=WorkflowCache)
     queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=WorkQueue)
     working: bool = False
     """Whether it looks at runs, or only watches while another one does."""
@@ -66,6 +66,7 @@ class Operator:
     def __post_init__(self) -> None:
         self.stats.show(self._readings)
         self.recorder = BackgroundRecorder(self.api)
+        self.workflows = WorkflowCache(self.settings.defaults)
         images = Images(self.settings.task_images)
         policy = PodPolicy(self.settings.pod_forbidden, baseline=self.settings.pod_security == "baseline")
         place = KubePlace(
@@ -77,6 +78,7 @@ class Operator:
             wake=self._queue,
             workflows=self.workflows,
             pod_policy=policy,
+            defaults=self.settings.defaults,
         )
         self.reconciler = Reconciler(
             place, self.evaluator, stats=self.stats, started=self._started, decided=self._decided
@@ -143,6 +145,14 @@ class Operator:
             self.cache.compact(record.uid)
 
     async def _work(self, key: RunKey | WorkflowKey) -> float | None:
+        if isinstance(key, WorkflowKey):
+            subject = {"namespace": key.key.namespace, "workflow": key.key.name}
+        else:
+            subject = {"namespace": key.namespace, "run": key.name}
+        with about(**subject):
+            return await self._reconcile(key)
+
+    async def _reconcile(self, key: RunKey | WorkflowKey) -> float | None:
         if isinstance(key, RunKey) and key in self._seen_at:
             self._working_on[key] = self._seen_at.pop(key)
         began, result = time.monotonic(), "error"
@@ -175,12 +185,20 @@ class Operator:
 
     def _started(self, view: View, start: Start) -> None:
         """Tell how long the first event of this reconcile had waited when the Job is posted."""
-        seen, react = self._working_on.get(view.key), "-"
+        seen, react = self._working_on.get(view.key), None
         if seen is not None:
             waited = time.monotonic() - seen
             self.stats.observe("reaction_seconds", waited)
-            react = f"{waited * 1000:.1f}"
+            react = round(waited * 1000, 1)
         assert isinstance(view.definition, Definition)
         name = start.job_name if isinstance(start, StartTask) else start.run_name
         cause = "termination" if view.definition.nodes[start.task].depends_on else "run"
-        log.info("run %s: start task %s as %s react_ms=%s cause=%s", view.key, start.task, name, react, cause)
+        log.info(
+            "run %s: start task %s as %s react_ms=%s cause=%s",
+            view.key,
+            start.task,
+            name,
+            "-" if react is None else react,
+            cause,
+            extra={"task": start.task, "attempt": start.ordinal, "job": name, "react_ms": react, "cause": cause},
+        )

@@ -1,104 +1,143 @@
-"""Settings of the operator, from the environment."""
+"""Settings of the operator, from the environment. docs/settings.md is made from this list."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nexus.api.pod import POD_FIELDS, VOLUME_SOURCES
+from nexus.app.setting import (
+    ADDRESS_OF_A_SERVICE,
+    OF_A_SERVICE,
+    PREFIX,
+    SettingsError,
+    choice,
+    name,
+    names,
+    number,
+    setting,
+    some_of,
+    template,
+    value,
+    variable,
+)
 from nexus.core.lease import Terms
+from nexus.core.operator_defaults import HISTORY, MOST_PARALLEL_TASKS, OperatorDefaults
 
-
-class SettingsError(Exception):
-    """A setting cannot be used; the message names it and says what it takes."""
+TEN_YEARS = 315_360_000
 
 
 @dataclass(frozen=True)
 class Settings:
     """How an operator runs. Each field is set by NEXUS_ and its name in capitals."""
 
-    namespaces: tuple[str, ...] = ()
-    """NEXUS_NAMESPACES: the namespaces to work in, separated by commas. Empty: all of them."""
-    task_images: str = "nexus/task-{type}:dev"
-    """NEXUS_TASK_IMAGES: images of tasks that name none; {type} becomes python, http, bash or sql."""
-    workers: int = 8
-    """NEXUS_WORKERS: runs that are worked on at once."""
-    expression_workers: int = 2
-    """NEXUS_EXPRESSION_WORKERS: processes that evaluate expressions."""
-    sweep_seconds: int = 300
-    """NEXUS_SWEEP_SECONDS: how often everything is listed anew, for what the watches have missed."""
-    http_port: int = 0
-    """NEXUS_HTTP_PORT: port of /healthz, /readyz and /metrics; 0 for none."""
-    lease: str = ""
-    """NEXUS_LEASE: name of the Lease that says which of several operators works; empty: this one always does."""
-    lease_namespace: str = ""
-    """NEXUS_LEASE_NAMESPACE: namespace of the Lease; empty: the operator's own."""
-    lease_seconds: int = Terms().seconds
-    """NEXUS_LEASE_SECONDS: after so much silence of the one that works, another one takes over."""
-    pod_forbidden: frozenset[str] = frozenset()
-    """NEXUS_POD_FORBIDDEN: fields of `pod` that no task may have, separated by commas; also sources of volumes, as
-    volumes.csi."""
-    pod_security: str = "restricted"
-    """NEXUS_POD_SECURITY: restricted, or baseline, with which `pod.runAsUser: 0` gives root."""
-    metrics_workflows: int = 100
-    """NEXUS_METRICS_WORKFLOWS: Workflows (and namespaces) that metrics name; all further ones are `other`."""
-    metrics_tasks: int = 500
-    """NEXUS_METRICS_TASKS: tasks and schedules that metrics name, of all Workflows together."""
-    log_level: str = "INFO"
-    """NEXUS_LOG_LEVEL: DEBUG, INFO, WARNING or ERROR."""
+    namespaces: tuple[str, ...] = setting((), names("namespaces"), "The namespaces to work in. Empty: all of them.")
+    task_images: str = setting(
+        "nexus/task-{type}:dev",
+        template("{type}"),
+        "Images of tasks that name none; `{type}` becomes python, http, bash or sql.",
+    )
+    # Who works.
+    lease: str = setting(
+        "", name(), "Name of the Lease that says which of several operators works. Empty: this one always does."
+    )
+    lease_namespace: str = setting("", name(), "Namespace of the Lease. Empty: the operator's own.")
+    lease_seconds: int = setting(
+        Terms().seconds,
+        number(6, 600),
+        "After so many seconds of silence of the operator that works, another one takes over.",
+    )
+    # What holds for every Workflow.
+    max_parallel_tasks: int = setting(
+        MOST_PARALLEL_TASKS,
+        number(1, MOST_PARALLEL_TASKS),
+        "Live task pods that a run may have, whatever its `maxParallelTasks` says.",
+    )
+    retry_limit: int = setting(
+        0, number(0, 100), "Retries of tasks whose `retry` has no `limit`; `approval` and `wait` aside."
+    )
+    history_succeeded: int = setting(
+        HISTORY, number(0, 1_000), "Succeeded runs that are kept, where `history.succeeded` is not set."
+    )
+    history_failed: int = setting(
+        HISTORY,
+        number(0, 1_000),
+        "Failed and cancelled runs that are kept, where `history.failed` is not set.",
+    )
+    ttl_seconds_after_finished: int | None = setting(
+        None,
+        number(0, TEN_YEARS),
+        "After so many seconds an ended run of a Workflow is deleted, where `ttlSecondsAfterFinished` is not set. "
+        "Empty: only `history` counts.",
+    )
+    pod_forbidden: frozenset[str] = setting(
+        frozenset(),
+        some_of("field", "pod", (*POD_FIELDS, *(f"volumes.{source}" for source in VOLUME_SOURCES.values()))),
+        "What no task may ask of its pod: fields of `pod` and sources of volumes, as `serviceAccountName,volumes.csi`.",
+    )
+    pod_security: str = setting(
+        "restricted", choice("restricted", "baseline"), "With baseline, `pod.runAsUser: 0` gives root."
+    )
+    # How it works.
+    workers: int = setting(8, number(1, 256), "Runs that are worked on at once.")
+    expression_workers: int = setting(2, number(1, 16), "Processes that evaluate expressions.")
+    sweep_seconds: int = setting(
+        300, number(10, 86_400), "How often everything is listed anew, for what the watches have missed."
+    )
+    api_qps: int = setting(
+        0,
+        number(0, 10_000),
+        "Calls of the API server a second, watches and renewals of the Lease aside. 0: no limit; the API server's own "
+        "priority and fairness is the better one.",
+    )
+    api_burst: int = setting(0, number(0, 10_000), "Calls at once after a pause. 0: twice NEXUS_API_QPS.")
+    # What it tells.
+    http_port: int = setting(0, number(0, 65_535), "Port of /healthz, /readyz and /metrics. 0: none.")
+    metrics_workflows: int = setting(
+        100, number(0, 10_000), "Workflows, and as many namespaces, that metrics name; all further ones are `other`."
+    )
+    metrics_tasks: int = setting(
+        500, number(0, 100_000), "Tasks and schedules that metrics name, of all Workflows together."
+    )
+    log_format: str = setting("text", choice("text", "json"), "With json, each line of the log is one object.")
+    log_level: str = setting("INFO", choice("DEBUG", "INFO", "WARNING", "ERROR"), "What is logged.")
+
+    @property
+    def defaults(self) -> OperatorDefaults:
+        """What holds for every Workflow."""
+        return OperatorDefaults(
+            retry_limit=self.retry_limit,
+            max_parallel_tasks=self.max_parallel_tasks,
+            history_succeeded=self.history_succeeded,
+            history_failed=self.history_failed,
+            ttl_seconds=self.ttl_seconds_after_finished,
+        )
+
+
+FIELDS = {variable(field.name): field for field in dataclasses.fields(Settings)}
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """The settings that the environment gives. Raises SettingsError."""
-    base = Settings()
-    images = environ.get("NEXUS_TASK_IMAGES", base.task_images)
-    if "{type}" not in images:
-        raise SettingsError(f"NEXUS_TASK_IMAGES={images!r}: it needs {{type}} where python, http, bash or sql goes")
-    level = environ.get("NEXUS_LOG_LEVEL", base.log_level).upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise SettingsError(f"NEXUS_LOG_LEVEL={level!r}: it takes DEBUG, INFO, WARNING or ERROR")
-    security = environ.get("NEXUS_POD_SECURITY", base.pod_security).lower()
-    if security not in ("restricted", "baseline"):
-        raise SettingsError(f"NEXUS_POD_SECURITY={security!r}: it takes restricted or baseline")
+    """The settings that the environment gives; what is empty counts as not set. Raises SettingsError."""
+    given = {
+        name: text
+        for name, text in environ.items()
+        if name in FIELDS and text.strip() and not ADDRESS_OF_A_SERVICE.match(text)
+    }
+    words = [name.removeprefix(PREFIX) for name in FIELDS]
+    for stranger in strangers(environ):
+        close = difflib.get_close_matches(stranger.removeprefix(PREFIX), words, n=1, cutoff=0.8)
+        if close:
+            raise SettingsError(f"{stranger}: there is no such setting: did you mean {PREFIX}{close[0]}?")
     return Settings(
-        namespaces=_names(environ, "NEXUS_NAMESPACES"),
-        task_images=images,
-        workers=_number(environ, "NEXUS_WORKERS", base.workers, 1, 256),
-        expression_workers=_number(environ, "NEXUS_EXPRESSION_WORKERS", base.expression_workers, 1, 16),
-        sweep_seconds=_number(environ, "NEXUS_SWEEP_SECONDS", base.sweep_seconds, 10, 86_400),
-        http_port=_number(environ, "NEXUS_HTTP_PORT", base.http_port, 0, 65_535),
-        lease=environ.get("NEXUS_LEASE", base.lease),
-        lease_namespace=environ.get("NEXUS_LEASE_NAMESPACE", base.lease_namespace),
-        lease_seconds=_number(environ, "NEXUS_LEASE_SECONDS", base.lease_seconds, 6, 600),
-        pod_forbidden=_pod_fields(environ),
-        pod_security=security,
-        metrics_workflows=_number(environ, "NEXUS_METRICS_WORKFLOWS", base.metrics_workflows, 0, 10_000),
-        metrics_tasks=_number(environ, "NEXUS_METRICS_TASKS", base.metrics_tasks, 0, 100_000),
-        log_level=level,
+        **{FIELDS[name].name: value(name, text, FIELDS[name].metadata["reader"]) for name, text in given.items()}
     )
 
 
-def _names(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in environ.get(name, "").split(",") if word.strip())
-
-
-def _pod_fields(environ: Mapping[str, str]) -> frozenset[str]:
-    """What tasks may not ask of their pods. A name that is none would forbid nothing, without a word."""
-    known = (*POD_FIELDS, *(f"volumes.{source}" for source in VOLUME_SOURCES.values()))
-    names = _names(environ, "NEXUS_POD_FORBIDDEN")
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}"
-            raise SettingsError(f"NEXUS_POD_FORBIDDEN: there is no field {name} of pod: {hint}")
-    return frozenset(names)
-
-
-def _number(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
-    text = environ.get(name, "")
-    if not text:
-        return default
-    if not text.isdecimal() or not low <= int(text) <= high:
-        raise SettingsError(f"{name}={text!r}: it takes a whole number from {low} to {high}")
-    return int(text)
+def strangers(environ: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings and are none; those that Kubernetes makes of Services are not meant."""
+    return sorted(
+        name for name in environ if name.startswith(PREFIX) and name not in FIELDS and not OF_A_SERVICE.search(name)
+    )

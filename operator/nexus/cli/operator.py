@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nexus.adapters.kube.access import AccessError, find_access
+from nexus.app.logs import configure
 from nexus.app.serve import StartRefused, main
-from nexus.app.settings import SettingsError, from_environment
+from nexus.app.setting import SettingsError
+from nexus.app.settings import from_environment, strangers
 from nexus.cli.ending import Exit, Refused
 from nexus.runtime.election import LeaseLost
+
+log = logging.getLogger("nexus")
 
 
 def serve(
@@ -19,9 +24,13 @@ def serve(
     try:
         settings = from_environment(environ)
         access = find_access(kubeconfig, context=context, environ=environ)
-        main(replace(settings, namespaces=tuple(namespaces)) if namespaces else settings, access)
+        main(replace(settings, namespaces=tuple(namespaces)) if namespaces else settings, access, strangers(environ))
     except LeaseLost:
         return Exit.FAILED  # said in the log, as all that an operator says
     except (AccessError, SettingsError, StartRefused) as error:
-        raise Refused(str(error)) from error
+        if environ.get("NEXUS_LOG_FORMAT", "").strip().lower() != "json":
+            raise Refused(str(error)) from error
+        configure("INFO", "json")
+        log.critical("not started: %s", error)
+        return Exit.REFUSED
     return Exit.SUCCEEDED

@@ -9,6 +9,7 @@ from graphlib import TopologicalSorter
 from nexus.api.tasks import PODLESS, TASK_TYPES, EnvVar, Retry, Task, TriggerRule
 from nexus.api.workflow import Defaults, FailurePolicy, WorkflowSpec
 from nexus.core import pod_merge
+from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.retry import RetryPolicy
 
 DEFAULT_MAX_PARALLEL_TASKS = 10
@@ -47,11 +48,12 @@ class Definition:
     nodes: Mapping[str, Node]
     evaluates: bool
     """Whether decisions about it need the evaluator: for an expression, or for the pattern of a param."""
+    operator: OperatorDefaults = NO_DEFAULTS
 
     @property
     def max_parallel_tasks(self) -> int:
         """Live task pods of a run."""
-        return self.spec.max_parallel_tasks or DEFAULT_MAX_PARALLEL_TASKS
+        return min(self.spec.max_parallel_tasks or DEFAULT_MAX_PARALLEL_TASKS, self.operator.max_parallel_tasks)
 
     @property
     def fail_fast(self) -> bool:
@@ -59,25 +61,30 @@ class Definition:
         return self.spec.failure_policy is FailurePolicy.FAIL_FAST
 
 
-def prepare(spec: WorkflowSpec) -> Definition:
+def prepare(spec: WorkflowSpec, operator: OperatorDefaults = NO_DEFAULTS) -> Definition:
     """The Definition of a spec that `validate.problems` finds nothing wrong with.
 
     Raises graphlib.CycleError and KeyError for specs that were not validated.
     """
     tasks = {task.name: with_defaults(task, spec.defaults) for task in spec.tasks}
     final = {task.name: with_defaults(task, spec.defaults) for task in spec.finally_ or ()}
-    nodes = {**_nodes(tasks, frozenset(), final=False), **_nodes(final, frozenset(tasks), final=True)}
+    nodes = {
+        **_nodes(tasks, frozenset(), operator, final=False),
+        **_nodes(final, frozenset(tasks), operator, final=True),
+    }
     evaluates = "${{" in str(spec.to_json()) or any(param.pattern is not None for param in spec.params or ())
-    return Definition(spec, nodes, evaluates)
+    return Definition(spec, nodes, evaluates, operator)
 
 
-def _nodes(tasks: Mapping[str, Task], before: frozenset[str], *, final: bool) -> dict[str, Node]:
+def _nodes(
+    tasks: Mapping[str, Task], before: frozenset[str], operator: OperatorDefaults, *, final: bool
+) -> dict[str, Node]:
     """The nodes of one list of tasks, dependencies first; each of them comes after the tasks `before`."""
     nodes: dict[str, Node] = {}
     for name in ordered({name: task.depends_on or () for name, task in tasks.items()}):
         direct = tasks[name].depends_on or ()
         ancestors = before.union(direct, *(nodes[dependency].ancestors for dependency in direct))
-        nodes[name] = _node(tasks[name], ancestors, final=final)
+        nodes[name] = _node(tasks[name], ancestors, operator, final=final)
     return nodes
 
 
@@ -126,13 +133,14 @@ def _merged_env(defaults: list[EnvVar], own: list[EnvVar]) -> list[EnvVar]:
     return [*(variable for variable in defaults if variable.name not in taken), *own]
 
 
-def _node(task: Task, ancestors: frozenset[str], *, final: bool) -> Node:
+def _node(task: Task, ancestors: frozenset[str], operator: OperatorDefaults, *, final: bool) -> Node:
+    kind = type_of(task)
     return Node(
         task=task,
-        type=type_of(task),
+        type=kind,
         depends_on=tuple(task.depends_on or ()),
         rule=task.trigger_rule or TriggerRule.ALL_SUCCEEDED,
-        retry=RetryPolicy.of(task.retry),
+        retry=RetryPolicy.of(task.retry, 0 if kind in PODLESS else operator.retry_limit),
         ancestors=ancestors,
         final=final,
     )

@@ -33,11 +33,11 @@ class RetryPolicy:
     disruptions: Disruptions = Disruptions.IGNORE
 
     @classmethod
-    def of(cls, retry: Retry | None) -> RetryPolicy:
-        """The policy that a task's `retry` (defaults applied) stands for."""
+    def of(cls, retry: Retry | None, limit: int = 0) -> RetryPolicy:
+        """The policy that a task's `retry` (defaults applied) stands for, with the limit where it has none."""
+        base = cls(limit=limit)
         if retry is None:
-            return cls()
-        base = cls()
+            return base
         given = retry
         return cls(
             limit=base.limit if given.limit is None else given.limit,

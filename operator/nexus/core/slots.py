@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus
 from nexus.core.board import Board
-from nexus.core.definition import Node
+from nexus.core.definition import DEFAULT_MAX_PARALLEL_TASKS, Node
 
 
 @dataclass
@@ -46,5 +46,8 @@ def has_slot(board: Board, node: Node, slots: Slots) -> bool:
     """Whether the task may have a pod now; where not, its status says so."""
     if slots.free > 0:
         return True
-    board.wait(node.name, Reason.PARALLELISM, f"{slots.limit} tasks of the run are running (maxParallelTasks)")
+    whose = "maxParallelTasks"
+    if slots.limit < (board.definition.spec.max_parallel_tasks or DEFAULT_MAX_PARALLEL_TASKS):
+        whose = "the operator's NEXUS_MAX_PARALLEL_TASKS"
+    board.wait(node.name, Reason.PARALLELISM, f"{slots.limit} tasks of the run are running ({whose})")
     return False

@@ -27,6 +27,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
+from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.outputs import dump
 from nexus.core.shape import read
 from nexus.core.validate import problems
@@ -41,8 +42,9 @@ GRACE_STEP = timedelta(seconds=1)
 class Definitions:
     """Definitions of the runs that are under way, the last 64 used ones ready."""
 
-    def __init__(self, api: KubeApi, evaluator: Evaluator) -> None:
+    def __init__(self, api: KubeApi, evaluator: Evaluator, defaults: OperatorDefaults = NO_DEFAULTS) -> None:
         self._api = api
+        self._defaults = defaults
         self._evaluator = evaluator
         self._ready: OrderedDict[str, Definition | Unstartable] = OrderedDict()
 
@@ -129,14 +131,16 @@ class Definitions:
             self._ready.move_to_end(key)
             return self._ready[key]
         # In a thread: checking 500 tasks' expressions takes a while, and other runs do not wait for it.
-        definition = await asyncio.to_thread(checked, load, self._evaluator, now, name)
+        definition = await asyncio.to_thread(checked, load, self._evaluator, now, name, self._defaults)
         self._ready[key] = definition
         while len(self._ready) > KEPT:
             self._ready.popitem(last=False)
         return definition
 
 
-def checked(load: Any, evaluator: Evaluator, now: datetime, name: str = "") -> Definition | Unstartable:
+def checked(
+    load: Any, evaluator: Evaluator, now: datetime, name: str = "", defaults: OperatorDefaults = NO_DEFAULTS
+) -> Definition | Unstartable:
     """The Definition of the spec that `load()` gives, or what is wrong with it. `name` is its Workflow's."""
     try:
         spec = load()
@@ -146,4 +150,4 @@ def checked(load: Any, evaluator: Evaluator, now: datetime, name: str = "") -> D
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         return Unstartable(Reason.WORKFLOW_INVALID, "; ".join(str(problem) for problem in found[:3]) + more)
-    return prepare(spec)
+    return prepare(spec, defaults)

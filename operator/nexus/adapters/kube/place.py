@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,6 +44,7 @@ from nexus.core.expressions import Evaluator
 from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact
 from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.names import LABEL_WORKFLOW, label_value
+from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.outputs import find_frame
 from nexus.core.plan import (
     CancelRun,
@@ -61,6 +63,8 @@ from nexus.core.plan import (
 )
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
 from nexus.runtime.ports import RunKey, Stale, Unstartable, View, Waiting
+
+log = logging.getLogger("nexus")
 
 # A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
 # were still under way may follow it.
@@ -94,6 +98,7 @@ class KubePlace:
         wake: Callable[[RunKey], None] = lambda _: None,
         workflows: WorkflowCache | None = None,
         pod_policy: PodPolicy = RESTRICTED,
+        defaults: OperatorDefaults = NO_DEFAULTS,
     ) -> None:
         """`wake` is called with another run to look at: the parent of a run whose status was written."""
         self._api = api
@@ -101,7 +106,7 @@ class KubePlace:
         self._cache = cache
         self._images = images
         self._pod_policy = pod_policy
-        self._definitions = Definitions(api, evaluator)
+        self._definitions = Definitions(api, evaluator, defaults)
         self._podless = PodlessJobs(api, cache)
         self._unmounted = UnmountedPods(api, cache)
         self._items = StoredItems(api)
@@ -383,9 +388,22 @@ class KubePlace:
             self._saw_run(body, view.key)
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
-        """Publish Events about the run."""
+        """Publish Events about the run, in the log too."""
+        self._log_events(view.key, events)
         entries = [(view.key.namespace, event(view.facts.run, entry, self.now())) for entry in events]
         await self._recorder.record(entries)
+
+    def _log_events(self, key: RunKey, events: tuple[RunEvent, ...]) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
+        record = self._cache.runs.get(key)
+        tasks = {task.name: task for task in (record.status.tasks or () if record and record.status else ())}
+        for entry in events:
+            task = tasks.get(entry.task or "")
+            job = task.job.name if task is not None and task.job is not None else None
+            attempt = task.attempts if task is not None else None
+            extra = {"reason": entry.reason, "task": entry.task, "attempt": attempt, "job": job}
+            log.info("run %s: %s: %s", key, entry.reason, entry.message, extra=extra)
 
 
 def _with_key(status: WorkflowRunStatus | None, key: str | None) -> WorkflowRunStatus | None:

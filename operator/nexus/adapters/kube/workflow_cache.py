@@ -18,6 +18,7 @@ from nexus.api.base import parse_time
 from nexus.api.policies import Concurrency, History
 from nexus.api.schedule import Schedule
 from nexus.api.workflow import Param, WorkflowStatus
+from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.workflow.facts import RunPolicy, ScheduleFact, Sibling, WorkflowFacts, run_policy, schedule_fact
 from nexus.runtime.ports import RunKey
 
@@ -53,7 +54,9 @@ class WorkflowRecord:
         )
 
 
-def workflow_record(body: Object, known: WorkflowRecord | None = None) -> WorkflowRecord:
+def workflow_record(
+    body: Object, known: WorkflowRecord | None = None, defaults: OperatorDefaults = NO_DEFAULTS
+) -> WorkflowRecord:
     """The record of a Workflow; `known` is an earlier one of the same, whose spec need not be read again. Fields that
     cannot be read count as absent: the check of the definition names them."""
     metadata, spec = body["metadata"], body.get("spec") or {}
@@ -61,7 +64,7 @@ def workflow_record(body: Object, known: WorkflowRecord | None = None) -> Workfl
     if known is not None and known.generation == generation:
         policy, schedules = known.policy, known.schedules
     else:
-        policy = _policy(spec)
+        policy = _policy(spec, defaults)
         schedules = _schedules(spec, metadata["uid"], policy)
     return WorkflowRecord(
         key=RunKey(metadata["namespace"], metadata["name"]),
@@ -75,11 +78,12 @@ def workflow_record(body: Object, known: WorkflowRecord | None = None) -> Workfl
     )
 
 
-def _policy(spec: Object) -> RunPolicy:
+def _policy(spec: Object, defaults: OperatorDefaults) -> RunPolicy:
     try:
         concurrency = Concurrency.model_validate(spec["concurrency"]) if "concurrency" in spec else None
         keyed = concurrency is not None and concurrency.key is not None
         return run_policy(
+            defaults=defaults,
             params=tuple(Param.model_validate(entry) for entry in spec.get("params") or ()) if keyed else (),
             suspend=spec.get("suspend"),
             concurrency=concurrency,
@@ -126,11 +130,16 @@ class WorkflowCache:
     """Workflows, and the runs of each. Each `see_…` takes a watch event's object and returns the Workflows to look at,
     none where nothing changed that concerns one."""
 
-    def __init__(self) -> None:
+    def __init__(self, defaults: OperatorDefaults = NO_DEFAULTS) -> None:
+        self._defaults = defaults
         self.workflows: dict[RunKey, WorkflowRecord] = {}
         self._runs: dict[RunKey, dict[str, Sibling]] = {}
         self._versions: dict[str, int] = {}
         self._homes: dict[str, RunKey] = {}
+
+    def record(self, body: Object, known: WorkflowRecord | None = None) -> WorkflowRecord:
+        """What is kept of a Workflow."""
+        return workflow_record(body, known, self._defaults)
 
     def see_workflow(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A Workflow was listed, changed or deleted, or came back as the answer to a write of ours."""
@@ -145,7 +154,7 @@ class WorkflowCache:
             return ()
         if known is not None and int(metadata["resourceVersion"]) <= known.resource_version:
             return ()
-        self.workflows[key] = workflow_record(body, known)
+        self.workflows[key] = self.record(body, known)
         return (key,)
 
     def see_run(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:

@@ -28,7 +28,7 @@ from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.keys import Keys
 from nexus.adapters.kube.observe import owner_uid
 from nexus.adapters.kube.siblings import scheduled_run, sibling
-from nexus.adapters.kube.workflow_cache import WorkflowCache, workflow_record
+from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec, WorkflowStatus
@@ -91,7 +91,7 @@ class KubeWorkflows:
     async def confirm(self, facts: WorkflowFacts) -> WorkflowFacts:
         """Read the Workflow, then list its runs."""
         try:
-            record = workflow_record(await self._api.get(WORKFLOWS, facts.namespace, facts.name))
+            record = self._cache.record(await self._api.get(WORKFLOWS, facts.namespace, facts.name))
         except NotFound as error:
             raise Stale(str(error)) from error
         if record.uid != facts.uid or record.generation != facts.generation:

@@ -12,11 +12,11 @@ from nexus.api.run import Trigger
 from nexus.api.schedule import Schedule
 from nexus.api.workflow import Param, WorkflowStatus
 from nexus.core.names import digest
+from nexus.core.operator_defaults import HISTORY, NO_DEFAULTS, OperatorDefaults
 from nexus.core.outputs import dump
 from nexus.core.schedule.as_of import AsOf
 from nexus.core.schedule.timetable import Timetable
 
-HISTORY = 3
 REVISIONS = 10
 
 
@@ -96,6 +96,7 @@ def run_policy(
     ttl_seconds_after_finished: int | None = None,
     revision_history_limit: int | None = None,
     params: tuple[Param, ...] = (),
+    defaults: OperatorDefaults = NO_DEFAULTS,
 ) -> RunPolicy:
     """The policy of these fields of a WorkflowSpec."""
     history = history or History()
@@ -105,9 +106,9 @@ def run_policy(
         limit=(concurrency.limit if concurrency else None) or 1,
         key=concurrency.key if concurrency else None,
         params=params if concurrency and concurrency.key else (),
-        succeeded=HISTORY if history.succeeded is None else history.succeeded,
-        failed=HISTORY if history.failed is None else history.failed,
-        ttl_seconds=ttl_seconds_after_finished,
+        succeeded=defaults.history_succeeded if history.succeeded is None else history.succeeded,
+        failed=defaults.history_failed if history.failed is None else history.failed,
+        ttl_seconds=defaults.ttl_seconds if ttl_seconds_after_finished is None else ttl_seconds_after_finished,
         revisions=REVISIONS if revision_history_limit is None else revision_history_limit,
     )
 

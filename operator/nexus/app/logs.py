@@ -1,0 +1,83 @@
+"""The operator's log: lines of text for people, or one JSON object a line for what collects them.
+
+Which run a line is about, a context variable says: it is set around each look at a run, and threads that decide for it
+inherit it, so that a library's record has it too. What is only known where the line is written (task, attempt, job) is
+given as `extra`. Nothing but FIELDS is taken over from a record: no object is written out by accident.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+FIELDS = ("namespace", "workflow", "run", "task", "attempt", "job", "reason", "react_ms", "cause")
+TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+# The objects that kopf's records may be about, and what they are called here.
+_OF_KOPF = {"WorkflowRun": "run", "Workflow": "workflow", "Job": "job"}
+
+_subject: ContextVar[Mapping[str, str] | None] = ContextVar("subject", default=None)
+
+
+@contextmanager
+def about(**subject: str) -> Iterator[None]:
+    """Have every record of this block, and of what it starts, say what it is about."""
+    token = _subject.set(subject)
+    try:
+        yield
+    finally:
+        _subject.reset(token)
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, logger, message, then what is known of FIELDS, then exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        entry: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        given = {**_from_kopf(record), **(_subject.get() or {}), **vars(record)}
+        entry |= {name: given[name] for name in FIELDS if given.get(name) is not None}
+        if record.exc_info and record.exc_info[0] is not None:
+            entry["exception"] = self.formatException(record.exc_info)
+        elif record.exc_text:
+            entry["exception"] = record.exc_text
+        if record.stack_info:
+            entry["stack"] = record.stack_info
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def _from_kopf(record: logging.LogRecord) -> dict[str, str]:
+    """What the record of one of kopf's loggers is about."""
+    reference = getattr(record, "k8s_ref", None)
+    name = _OF_KOPF.get(reference.get("kind", "")) if isinstance(reference, Mapping) else None
+    if name is None:
+        return {}
+    assert isinstance(reference, Mapping)
+    return {name: reference.get("name", ""), "namespace": reference.get("namespace", "")}
+
+
+def configure(level: str, form: str) -> None:
+    """Set the log up: `form` is text or json. Warnings and what nobody caught go there as well."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Kopf tells of each watch that it opens anew.
+    logging.getLogger("kopf").setLevel(max(logging.getLevelName(level), logging.WARNING))
+    logging.captureWarnings(capture=True)
+    if form == "json":
+        sys.excepthook = _uncaught
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger("nexus").critical("the operator ends: %s", error, exc_info=(kind, error, trace))
