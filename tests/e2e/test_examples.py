@@ -45,6 +45,8 @@ CASES: dict[str, tuple[str, Object]] = {
     "turn-one": ("one-at-a-time", {}),
     "turn-two": ("one-at-a-time", {}),
     "turn-other": ("one-at-a-time", {"database": "customers"}),
+    "pool-one": ("pools", {}),
+    "pool-two": ("pools", {"tables": ["stock"]}),
     "sales": ("sales", {}),
     "sales-two": ("sales", {"regions": ["us", "none"], "target": 1}),
 }

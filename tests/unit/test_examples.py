@@ -241,6 +241,16 @@ def test_where_there_are_no_others_nobody_waits(evaluator: CelEvaluator) -> None
     assert phases(finished) == {"migrate": "Succeeded", "verify": "Succeeded"}
 
 
+def test_a_pool_of_two_takes_two_at_a_time(evaluator: CelEvaluator) -> None:
+    log = Log()
+    bindings = Bindings(config_maps={"nexus-pools": {"warehouse": "2"}})
+    spec = workflow("pools").spec
+    fact = RunFact("default", "pools-test1", "uid", datetime.now(UTC), "pools")
+    finished = asyncio.run(run(fact, prepare(spec), bindings, EXAMPLES, log, evaluator))
+    assert phases(finished) == {"count": "Succeeded", "load": "Succeeded", "vacuum": "Succeeded"}
+    assert finished.outputs["load"] == {"items": [{"loaded": 40}] * 4}
+
+
 def test_nightly_leaves_out_what_it_says_and_moves_one_tick_a_year(evaluator: CelEvaluator) -> None:
     days, month = (Timetable(schedule) for schedule in workflow("nightly").spec.schedules or ())
     entries = days.upcoming(datetime(2026, 12, 23, 12, tzinfo=UTC), 3)

@@ -32,6 +32,7 @@ def test_pod_fields_and_sources_of_volumes_can_be_forbidden() -> None:
         ("NEXUS_TASK_IMAGES", "image", "{type}"),
         ("NEXUS_WORKERS", "4.5", "a whole number from 1 to 256"),
         ("NEXUS_WORKERS", "-1", "a whole number from 1 to 256"),
+        ("NEXUS_POOLS", "Nexus_Pools", "it takes"),
         ("NEXUS_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
         ("NEXUS_LOG_FORMAT", "yaml", "text or json"),
         ("NEXUS_NAMESPACES", "team-a,Team_B", "names of namespaces"),

@@ -52,6 +52,8 @@ class Reason(StrEnum):
     AWAITING_APPROVAL = "AwaitingApproval"
     WAITING = "Waiting"
     CONCURRENCY = "Concurrency"
+    POOL = "Pool"
+    POOL_MISSING = "PoolMissing"
     STARTING = "Starting"
     UNSCHEDULABLE = "Unschedulable"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -119,7 +121,9 @@ _MEANING: dict[Reason, str] = {
     Reason.AWAITING_APPROVAL: "A person has to decide, with `nexus approve`.",
     Reason.WAITING: "A wait is not over; dueTime says when it will be.",
     Reason.SUSPENDED: "The run, or its Workflow, is suspended: nothing new is started until it is resumed.",
-    Reason.CONCURRENCY: "Another run of the Workflow has not ended, and concurrency lets one be under way at a time.",
+    Reason.CONCURRENCY: "As many runs of the Workflow are under way, or before it, as its concurrency lets be.",
+    Reason.POOL: "All slots of its pool are held; the message says by whom, and its place in line.",
+    Reason.POOL_MISSING: "The ConfigMap of pools has no size for its pool; it waits until one is there.",
     Reason.STARTING: "The pod is there, its container is not running yet.",
     Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
     Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",

@@ -47,6 +47,15 @@ WAITING = {
         "waits for run sales-x7k2p, which is under way; concurrency of Workflow sales is Queue",
         "Nothing, or look why the named run takes so long (`nexus get sales-x7k2p`), and cancel it if it is stuck.",
     ),
+    Reason.POOL: Remedy(
+        "pool warehouse has 2 slots, 2 are held: by sales-x7k2p/load, stock-9dk2x/load; number 1 in line",
+        "Nothing, or look why the named runs take so long. `kubectl get configmap nexus-pool-POOL -o yaml` shows all "
+        "who hold and all who wait; the pool's size stands in the ConfigMap `nexus-pools`. See [pools](pools.md).",
+    ),
+    Reason.POOL_MISSING: Remedy(
+        'the ConfigMap nexus-pools has no pool warehouse: add warehouse: "5", or how many it is',
+        "Write the size of the pool into the ConfigMap that the message names, or correct the name in the task.",
+    ),
     Reason.STARTING: Remedy(
         "the pod is being started",
         "Nothing for a while. If it lasts: `kubectl describe pod -l nexus.dev/run=RUN,nexus.dev/task=TASK`.",

@@ -197,8 +197,9 @@ OUTPUT_NAMES = Rule(
     "as tasks.NAME.output.total",
 )
 NO_POD_FIELDS = Rule(
-    "!has(self.workflow) || !(has(self.env) || has(self.envFrom) || has(self.pod) || has(self.startTimeoutSeconds))",
-    "a workflow task has no pod, so that env, envFrom, pod and startTimeoutSeconds mean nothing: give values in "
+    "!has(self.workflow) || "
+    "!(has(self.env) || has(self.envFrom) || has(self.pod) || has(self.pool) || has(self.startTimeoutSeconds))",
+    "a workflow task has no pod, so that env, envFrom, pod, pool and startTimeoutSeconds mean nothing: give values in "
     "workflow.params",
     reason="FieldValueForbidden",
 )

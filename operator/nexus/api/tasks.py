@@ -12,6 +12,7 @@ from nexus.api.fanout import ForEach
 from nexus.api.pod import Pod
 
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
+PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
 ]
@@ -283,6 +284,9 @@ class Task(Model):
     be secret, and everybody who may read the run can read its status."""
     pod: Pod | None = None
     """What is asked of the task's pods: resources, volumes, nodes, labels. Ignored locally."""
+    pool: PoolName | None = None
+    """A pool of the namespace: each pod of the task holds one of its slots, and waits in line for one. Sizes stand in
+    the ConfigMap nexus-pools, `warehouse: "5"`. No `${{ }}` in it."""
     timeout_seconds: Seconds | None = None
     """Seconds that one attempt may take."""
     deadline_seconds: Seconds | None = None
@@ -297,5 +301,5 @@ class Task(Model):
 TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container", "workflow", "approval", "wait")
 PODLESS = ("approval", "wait")
 """Types of tasks that execute nothing."""
-FIELDS_OF_PODS = ("env", "envFrom", "pod", "retry", "startTimeoutSeconds", "recordLogLines")
+FIELDS_OF_PODS = ("env", "envFrom", "pod", "pool", "retry", "startTimeoutSeconds", "recordLogLines")
 """Fields of a task that mean nothing without a pod."""

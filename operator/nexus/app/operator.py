@@ -79,6 +79,7 @@ class Operator:
             workflows=self.workflows,
             pod_policy=policy,
             defaults=self.settings.defaults,
+            pools=self.settings.pools,
         )
         self.reconciler = Reconciler(
             place, self.evaluator, stats=self.stats, started=self._started, decided=self._decided

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -79,6 +80,9 @@ class Settings:
     )
     pod_security: str = setting(
         "restricted", choice("restricted", "baseline"), "With baseline, `pod.runAsUser: 0` gives root."
+    )
+    pools: str = setting(
+        "nexus-pools", name(), "Name of the ConfigMap in which each namespace has the sizes of its pools."
     )
     # How it works.
     workers: int = setting(8, number(1, 256), "Runs that are worked on at once.")

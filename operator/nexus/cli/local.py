@@ -15,6 +15,7 @@ from uuid import uuid4
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.place import container_runtime
+from nexus.adapters.local.pools import CONFIG_MAP, read_sizes, unbounded
 from nexus.adapters.local.run import Finished, run
 from nexus.api.base import API_VERSION, format_time
 from nexus.api.manifest import Document
@@ -113,8 +114,8 @@ def prepare_run(
     time = time_of(at, "--at") if at else None
     secrets = given.secrets(secret_texts)
     manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
-    if manifest.problems:
-        raise Refused(*map(str, manifest.problems))
+    if wrong := [*map(str, manifest.problems), *read_sizes(manifest.config_maps)[1]]:
+        raise Refused(*wrong)
     asked, spec, document, name = _what_runs(manifest)
     params = dict(asked.spec.params or {}) if asked is not None and asked.spec is not None else {}
     read = given.params(param_texts, spec.params or ())
@@ -180,7 +181,8 @@ def _notes(file: str, name: str, spec: WorkflowSpec, manifest: Manifest) -> list
         notes.append(f"{file} holds {len(manifest.runs)} WorkflowRuns; the first one runs")
     if spec.suspend:
         notes.append(f"the Workflow {name} is suspended: in a cluster this run would wait")
-    return notes
+    pools = unbounded((spec, *manifest.specs().values()), read_sizes(manifest.config_maps)[0])
+    return [*notes, *(f"pool {name} has no bound here: {file} has no ConfigMap {CONFIG_MAP} for it" for name in pools)]
 
 
 def _below(manifest: Manifest, spec: WorkflowSpec) -> dict[str, Definition]:

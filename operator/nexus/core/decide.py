@@ -15,6 +15,7 @@ from nexus.core.facts import Facts
 from nexus.core.finish import refuse, status_of
 from nexus.core.params import ParamsInvalid
 from nexus.core.plan import Plan
+from nexus.core.pool import returns, unused
 from nexus.core.start import start
 from nexus.core.stop import stop, stray_jobs
 
@@ -53,6 +54,7 @@ def decide(
         raises=tuple(board.raises),
         stops=stray_jobs(board.tasks.values(), facts.jobs),
         cancels=stray_children(board.tasks.values(), facts, board.abandoned),
+        returns=returns(board),
         events=tuple(board.events),
         wake_at=None if status.phase.ended else min(board.wakes, default=None),
     )
@@ -61,4 +63,5 @@ def decide(
 def after(recorded: WorkflowRunStatus, facts: Facts) -> Plan:
     """What is to be done for a run that has ended, and needs no definition to be known: stop what still runs."""
     tasks = recorded.tasks or ()
-    return Plan(status=recorded, stops=stray_jobs(tasks, facts.jobs), cancels=stray_children(tasks, facts))
+    stops, cancels = stray_jobs(tasks, facts.jobs), stray_children(tasks, facts)
+    return Plan(status=recorded, stops=stops, cancels=cancels, returns=unused(facts))

@@ -167,6 +167,31 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotAsked:
+    """A slot of a pool, for one Job. Two of the same Job are the same slot."""
+
+    task: str
+    pool: str
+    job_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where a Job stands that asked for a slot of a pool."""
+
+    granted: bool
+    size: int = 0
+    held: int = 0
+    """Slots that are held."""
+    holders: tuple[str, ...] = ()
+    """Some of those who hold them, as RUN/TASK."""
+    place: int = 0
+    """Its place in line, from 1; 0 where another operator has a slot for it."""
+    missing: str = ""
+    """Why nobody knows the size of the pool."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The API server's answer to an attempt's start: it will not make the Job."""
 
@@ -198,6 +223,10 @@ class Facts:
     """By task, what was read for `LoadItems`; None where nothing is stored."""
     listed: frozenset[str] = frozenset()
     """UIDs of Jobs whose pods were just listed (`ListPods`): what is not among them is gone."""
+    turns: Mapping[SlotAsked, Turn] = field(default_factory=dict)
+    """The answers to slots that were asked for in this reconcile."""
+    granted: tuple[SlotAsked, ...] = ()
+    """Slots of pools that are the run's already, and whose Jobs are not there."""
     pod_policy: PodPolicy = RESTRICTED
     """What the operator lets tasks ask of their pods."""
     native_backoff: bool = True

@@ -14,6 +14,7 @@ from nexus.core.child_run import stray_children
 from nexus.core.facts import Facts, RunFact
 from nexus.core.outcome import outcome
 from nexus.core.plan import Plan, RunEvent
+from nexus.core.pool import unused
 from nexus.core.run_outputs import NoOutputs, outputs
 from nexus.core.stop import stray_jobs
 
@@ -90,6 +91,7 @@ def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
         status=ended,
         stops=stray_jobs(tasks, facts.jobs),
         cancels=stray_children(tasks, facts),
+        returns=unused(facts),
         events=(_event(facts, ended),),
     )
 

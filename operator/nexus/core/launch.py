@@ -15,6 +15,7 @@ from nexus.core.names import job_name
 from nexus.core.observe import ordinal
 from nexus.core.payload import Context, PayloadError, build
 from nexus.core.plan import Payload, StartTask
+from nexus.core.pool import has_turn
 from nexus.core.slots import Slots
 
 # How soon a refusal that may pass (a quota on Jobs) is tried again.
@@ -41,6 +42,8 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
     if not board.may_start:
         board.wakes.append(board.now)
         return
+    if not has_turn(board, node, name):
+        return
     attempts = (status.attempts or 0) + 1
     started_at = status.start_time or board.now
     board.starts.append(
@@ -54,6 +57,7 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
             timeout_seconds=node.task.timeout_seconds,
             deadline_seconds=remaining(node, int((board.now - started_at).total_seconds())),
             labels=dict(board.definition.spec.labels or {}),
+            pool=node.task.pool,
         )
     )
     slots.free -= 1
@@ -87,9 +91,9 @@ def refused(board: Board, task: str, name: str) -> bool:
 
 def _native(board: Board, node: Node) -> bool:
     """Whether the Job controller does the retries. It asks for no slot before it starts a pod, so it may only where
-    the slots are enough for all tasks at once."""
+    the slots are enough for all tasks at once, and no pool has a word in it."""
     enough = len(board.tasks) <= board.definition.max_parallel_tasks
-    return board.facts.native_backoff and node.retry.native and enough
+    return board.facts.native_backoff and node.retry.native and enough and node.task.pool is None
 
 
 def remaining(node: Node, spent: int) -> int | None:

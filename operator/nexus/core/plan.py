@@ -10,6 +10,7 @@ from typing import Any
 from nexus.api.pod import Pod
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.api.tasks import EnvFrom, EnvVar
+from nexus.core.facts import SlotAsked
 from nexus.core.retry import RetryPolicy
 
 
@@ -66,6 +67,8 @@ class StartTask:
     index: int | None = None
     """The item it works on, where it has a Job of its own."""
     indexed: Indexed | None = None
+    pool: str | None = None
+    """The pool of which it holds a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,20 @@ class ReadLog:
 
 
 @dataclass(frozen=True, slots=True)
+class AskSlot:
+    """Ask for a slot of a pool, and stand in line for it. Doing it twice is doing it once."""
+
+    slot: SlotAsked
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnSlot:
+    """Give a slot back that was granted and will not be used now: something else keeps the task from starting."""
+
+    slot: SlotAsked
+
+
+@dataclass(frozen=True, slots=True)
 class RunEvent:
     """A Kubernetes Event about the run."""
 
@@ -195,14 +212,14 @@ class RunEvent:
     task: str | None = None
 
 
-Read = LoadOutput | LoadItems | ListPods | ReadFrame | ReadLog
+Read = LoadOutput | LoadItems | ListPods | ReadFrame | ReadLog | AskSlot
 Store = StoreOutput | StoreItems
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """In order: `reads` (then decide again, nothing else was decided); `stores`; `starts` and `raises`; the status,
-    one write; `stops` and `cancels`; `events`. `wake_at` is when to decide again though nothing happened."""
+    one write; `stops`, `cancels` and `returns`; `events`. `wake_at` is when to decide again though nothing happened."""
 
     status: WorkflowRunStatus
     reads: tuple[Read, ...] = ()
@@ -211,5 +228,6 @@ class Plan:
     raises: tuple[RaiseParallelism, ...] = ()
     stops: tuple[StopJob, ...] = ()
     cancels: tuple[CancelRun, ...] = ()
+    returns: tuple[ReturnSlot, ...] = ()
     events: tuple[RunEvent, ...] = ()
     wake_at: datetime | None = None

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal
+from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, Turn
 from nexus.core.plan import (
+    AskSlot,
     CancelRun,
     ListPods,
     LoadItems,
@@ -19,6 +20,7 @@ from nexus.core.plan import (
     RaiseParallelism,
     ReadFrame,
     ReadLog,
+    ReturnSlot,
     RunEvent,
     StartChild,
     StartTask,
@@ -93,6 +95,12 @@ class Place(Protocol):
 
     async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
         """A Job with all its pods, as they are now; None where it is gone."""
+
+    async def ask_slot(self, view: View, ask: AskSlot) -> Turn:
+        """Whether a Job has a slot of its pool, and where it stands in line else. Raises Stale."""
+
+    async def return_slot(self, view: View, slot: ReturnSlot) -> None:
+        """Give back a slot that no Job was made for; one that is another's by now stays."""
 
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Keep an output. Doing it twice is doing it once."""

@@ -18,9 +18,10 @@ from nexus.api.run import WorkflowRunStatus
 from nexus.core.decide import after, decide
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import ChildFact, Facts, JobFact, Refusal
+from nexus.core.facts import ChildFact, Facts, JobFact, Refusal, SlotAsked, Turn
 from nexus.core.finish import duration, refuse, waits
 from nexus.core.plan import (
+    AskSlot,
     ListPods,
     LoadItems,
     LoadOutput,
@@ -100,7 +101,8 @@ class Reconciler:
     async def _clear(self, view: View, plan: Plan) -> None:
         """End what still runs though the status says that it is over."""
         stops = [self.place.stop_job(view, stop) for stop in plan.stops]
-        await _all([*stops, *(self.place.cancel_run(view, cancel) for cancel in plan.cancels)])
+        cancels = [self.place.cancel_run(view, cancel) for cancel in plan.cancels]
+        await _all([*stops, *cancels, *(self.place.return_slot(view, slot) for slot in plan.returns)])
 
     async def _settle(self, view: View) -> tuple[Plan, View]:
         """Decide and act until nothing is left to act on before the status. All of it happens at one time: what starts
@@ -154,6 +156,7 @@ class Reconciler:
         outputs, frames, logs = dict(view.facts.outputs), dict(view.facts.frames), dict(view.facts.logs)
         checkpoints, listed = dict(view.facts.checkpoints), set(view.facts.listed)
         found: list[JobFact] = []
+        turns: dict[SlotAsked, Turn] = dict(view.facts.turns)
 
         async def read(what: Read) -> None:
             match what:
@@ -169,9 +172,11 @@ class Reconciler:
                     frames[what.pod_uid] = await self.place.read_frame(view, what)
                 case ReadLog():
                     logs[what.pod_uid] = await self.place.read_log(view, what)
+                case AskSlot():
+                    turns[what.slot] = await self.place.ask_slot(view, what)
 
         await _all(read(what) for what in plan.reads)
-        facts = replace(view.facts, outputs=outputs, frames=frames, logs=logs, checkpoints=checkpoints)
+        facts = replace(view.facts, outputs=outputs, frames=frames, logs=logs, checkpoints=checkpoints, turns=turns)
         return _with_jobs(replace(facts, listed=frozenset(listed)), found)
 
     async def _unstartable(self, view: View, why: Unstartable) -> datetime | None:

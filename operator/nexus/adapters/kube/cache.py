@@ -250,11 +250,14 @@ class Cache:
         """The Jobs of a run by task, each with its pods in the order of their creation."""
         by_task: dict[str, list[JobFact]] = {}
         for job in self._jobs.get(run_uid, {}).values():
-            joined = self._joined.get(job.uid)
-            if joined is None:
-                joined = self._joined[job.uid] = replace(job, pods=self._pods_of(job.uid))
-            by_task.setdefault(job.task, []).append(joined)
+            by_task.setdefault(job.task, []).append(self._with_pods(job))
         return {task: tuple(jobs) for task, jobs in by_task.items()}
+
+    def _with_pods(self, job: JobFact) -> JobFact:
+        joined = self._joined.get(job.uid)
+        if joined is None:
+            joined = self._joined[job.uid] = replace(job, pods=self._pods_of(job.uid))
+        return joined
 
     def _pods_of(self, job_uid: str) -> tuple[PodFact, ...]:
         pods = self._pods.get(job_uid, {}).values()
@@ -263,6 +266,11 @@ class Cache:
     def job(self, run_uid: str, name: str) -> JobFact | None:
         """One Job of a run, without its pods."""
         return self._jobs.get(run_uid, {}).get(name)
+
+    def whole_job(self, run_uid: str, name: str) -> JobFact | None:
+        """One Job of a run, with its pods."""
+        job = self.job(run_uid, name)
+        return self._with_pods(job) if job is not None else None
 
     def note_refused_pods(self, run_uid: str, name: str, why: str) -> None:
         """Remember why the pod of a Job cannot be created."""

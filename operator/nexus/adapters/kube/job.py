@@ -18,6 +18,7 @@ from nexus.core.names import (
     LABEL_INDEX,
     LABEL_ITEMS,
     LABEL_ORDINAL,
+    LABEL_POOL,
     LABEL_RUN,
     LABEL_TASK,
     LABEL_WORKFLOW,
@@ -149,6 +150,8 @@ def _labels(start: StartTask, run: RunFact) -> dict[str, str]:
         labels[LABEL_ITEMS] = str(start.items)
     if start.index is not None:
         labels[LABEL_INDEX] = str(start.index)
+    if start.pool is not None:
+        labels[LABEL_POOL] = start.pool
     return labels
 
 

@@ -36,17 +36,19 @@ from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
 from nexus.adapters.kube.observe import job_fact, owner_uid
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.podless import PodlessJobs
+from nexus.adapters.kube.pools import Pools
 from nexus.adapters.kube.unmounted import UnmountedPods
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact
+from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact, Turn
 from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.outputs import find_frame
 from nexus.core.plan import (
+    AskSlot,
     CancelRun,
     ListPods,
     LoadItems,
@@ -54,6 +56,7 @@ from nexus.core.plan import (
     RaiseParallelism,
     ReadFrame,
     ReadLog,
+    ReturnSlot,
     RunEvent,
     StartChild,
     StartTask,
@@ -70,6 +73,8 @@ log = logging.getLogger("nexus")
 # were still under way may follow it.
 FRAME_TAIL_LINES = 200
 
+
+POOLS = "nexus-pools"
 
 # Kubernetes' times have whole seconds: what was made no longer ago than this is given our own clock's time.
 JUST_MADE = timedelta(seconds=2)
@@ -99,8 +104,10 @@ class KubePlace:
         workflows: WorkflowCache | None = None,
         pod_policy: PodPolicy = RESTRICTED,
         defaults: OperatorDefaults = NO_DEFAULTS,
+        pools: str = POOLS,
     ) -> None:
-        """`wake` is called with another run to look at: the parent of a run whose status was written."""
+        """`wake` is called with another run to look at: the parent of a run whose status was written, or the next in
+        line for a slot. `pools` is the name of the ConfigMap with the sizes of pools."""
         self._api = api
         self._clock = clock
         self._cache = cache
@@ -112,6 +119,7 @@ class KubePlace:
         self._items = StoredItems(api)
         self._recorder = recorder or Recorder(api)
         self._wake = wake
+        self._pools = Pools(api, cache, clock, wake, pools)
         self._admissions = Admissions(api, workflows or WorkflowCache(), evaluator)
 
     def now(self) -> datetime:
@@ -124,6 +132,7 @@ class KubePlace:
         record = self._cache.runs.get(key)
         if record is None or record.deleting:
             return None
+        await self._pools.release(record)
         if record.ended:
             view = View(key, self._facts(record, record.status), None, record.status)
             self._cache.compact(record.uid)
@@ -161,7 +170,14 @@ class KubePlace:
 
     def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:
         jobs, children = self._cache.jobs(record.uid), self._cache.children(record.uid)
-        return Facts(run=record.fact(), status=status, jobs=jobs, children=children, pod_policy=self._pod_policy)
+        return Facts(
+            run=record.fact(),
+            status=status,
+            jobs=jobs,
+            children=children,
+            granted=self._pools.unused(record.key.namespace, record.uid),
+            pod_policy=self._pod_policy,
+        )
 
     def _saw_run(self, body: Object, key: RunKey) -> None:
         """An answer about a run, while `key` is worked on. The watch tells the same later, and then it is no news."""
@@ -276,6 +292,14 @@ class KubePlace:
             return None
         return tail(log, read.lines)
 
+    async def ask_slot(self, view: View, ask: AskSlot) -> Turn:
+        """Stand in line for a slot of a pool. Raises Stale."""
+        return await self._pools.ask(view.facts.run, ask.slot)
+
+    async def return_slot(self, view: View, slot: ReturnSlot) -> None:
+        """Give a slot back. Raises Stale."""
+        await self._pools.give_back(view.key.namespace, slot.slot)
+
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Make the immutable ConfigMap of an output. Raises NameTaken."""
         run = view.facts.run
@@ -291,6 +315,8 @@ class KubePlace:
         try:
             if objects.payload is not None:
                 await self._create(CONFIG_MAPS, run, objects.payload)
+            if start.pool is not None:
+                self._pools.check(run, start.pool, start.job_name)
             body = await self._create(JOBS, run, objects.job)
         except NameTaken as error:
             return Refusal(Reason.NAME_TAKEN, str(error))

@@ -62,6 +62,11 @@ class Attempt:
         """What its lines are shown under: its task, and the item that it works on."""
         return self.job.task if self.job.index is None else f"{self.job.task}[{self.job.index}]"
 
+    @property
+    def over(self) -> bool:
+        """Whether its subprocess has ended."""
+        return bool(self.job.pods) and not any(pod.live for pod in self.job.pods)
+
     async def start(self) -> None:
         """Start the subprocess; a command that cannot be started is an attempt that failed."""
         self.message.touch()

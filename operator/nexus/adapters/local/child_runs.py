@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from nexus.adapters.local.fork_server import ForkServer
+from nexus.adapters.local.pools import LocalPools
 from nexus.adapters.local.questions import Ask, Questions
 from nexus.api.reasons import Reason
 from nexus.api.run import Approval, Cancel, TaskStatus, Trigger, WorkflowRunStatus
@@ -36,6 +37,7 @@ class Family:
     fork_server: ForkServer | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     """The outputs that statuses refer to, by the name of the ConfigMap that a cluster would have."""
+    pools: LocalPools = field(default_factory=LocalPools)
     ask: Ask | None = None
     """Puts the question of an approval task, where somebody is there to answer."""
     answers: Mapping[str, Approval] = field(default_factory=dict)

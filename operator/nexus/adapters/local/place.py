@@ -23,11 +23,12 @@ from nexus.adapters.local.fork_server import ForkServer
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact
+from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact, Turn
 from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.outputs import find_frame
 from nexus.core.payload import SPILL_LIMIT
 from nexus.core.plan import (
+    AskSlot,
     CancelRun,
     ListPods,
     LoadItems,
@@ -36,6 +37,7 @@ from nexus.core.plan import (
     RaiseParallelism,
     ReadFrame,
     ReadLog,
+    ReturnSlot,
     RunEvent,
     StartChild,
     StartTask,
@@ -125,6 +127,7 @@ class LocalPlace:
     async def view(self, key: RunKey) -> View | None:
         """The run as it is now."""
         self._now = datetime.now(UTC)
+        self._family.pools.leave(name for name, attempt in self._attempts.items() if attempt.over)
         by_task: dict[str, list[JobFact]] = {}
         for attempt in self._attempts.values():
             by_task.setdefault(attempt.job.task, []).append(attempt.job)
@@ -162,6 +165,14 @@ class LocalPlace:
     async def read_log(self, view: View, read: ReadLog) -> str | None:
         """The last lines of an attempt's log."""
         return tail(self._attempts[read.pod].tail(TAIL_READ), read.lines)
+
+    async def ask_slot(self, view: View, ask: AskSlot) -> Turn:
+        """Stand in line for a slot of a pool."""
+        return self._family.pools.ask(self.run.name, ask.slot, self._changed)
+
+    async def return_slot(self, view: View, slot: ReturnSlot) -> None:
+        """Give a slot back."""
+        self._family.pools.leave([slot.slot.job_name])
 
     async def store_output(self, view: View, store: StoreOutput) -> None:
         """Keep an output."""

@@ -13,6 +13,7 @@ from typing import Any
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.child_runs import Family, until_ended
 from nexus.adapters.local.place import LocalPlace, Observer, fork_server
+from nexus.adapters.local.pools import LocalPools, read_sizes
 from nexus.adapters.local.questions import Ask
 from nexus.api.run import Approval, Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
@@ -50,7 +51,8 @@ async def run(
     interrupts = 0
     with tempfile.TemporaryDirectory(prefix="nexus-", ignore_cleanup_errors=True) as folder:
         server = fork_server(Path(folder), search_path, (definition, *(workflows or {}).values()))
-        family = Family(evaluator, workflows or {}, server, ask=ask, answers=answers or {})
+        pools = LocalPools(read_sizes(bindings.config_maps)[0])
+        family = Family(evaluator, workflows or {}, server, pools=pools, ask=ask, answers=answers or {})
         place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
 
         def interrupt() -> None:

@@ -25,6 +25,7 @@ from nexus.core.launch import refused, remaining
 from nexus.core.names import item_child_name, item_job_name, job_name
 from nexus.core.payload import PayloadError
 from nexus.core.plan import Indexed, Payload, RaiseParallelism, Start, StartTask
+from nexus.core.pool import has_turn
 from nexus.core.scope import Item
 from nexus.core.slots import Slots
 from nexus.core.suspend import held_back
@@ -206,7 +207,7 @@ def _launch_items(
             continue
         if not board.may_start:
             board.wakes.append(board.now)
-        if not board.may_start or started >= room:
+        if not board.may_start or started >= room or not (children or has_turn(board, node, name)):
             break
         board.starts.append(start)
         slots.free -= 0 if children else 1
@@ -258,6 +259,7 @@ def _common(board: Board, node: Node, name: str, rendered: Payload, total: int, 
         "deadline_seconds": remaining(node, int((board.now - started_at).total_seconds())),
         "labels": dict(board.definition.spec.labels or {}),
         "items": total,
+        "pool": node.task.pool,
     }
 
 

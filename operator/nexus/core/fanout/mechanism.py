@@ -2,8 +2,8 @@
 
 One Job costs the cluster a third fewer writes and needs no operator between two items. But all its pods are made from
 one template and retried with the Job controller's own delays; so items have Jobs of their own where their pods differ
-(`container` or `env` use `item` or `index`: the kubelet reads those, no bootstrap could change them afterwards), or
-where the delays are other ones.
+(`container` or `env` use `item` or `index`: the kubelet reads those, no bootstrap could change them afterwards), where
+the delays are other ones, or where each has to wait for a slot of a pool.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def uses_item(text: str) -> bool:
 def is_indexed(node: Node, native_backoff: bool) -> bool:
     """Whether one Indexed Job runs all items. A function of the definition and of the place alone: the answer never
     changes within a run."""
-    return node.type != "workflow" and native_backoff and node.retry.native and not pods_differ(node.task)
+    native = native_backoff and node.retry.native and node.task.pool is None
+    return node.type != "workflow" and native and not pods_differ(node.task)
 
 
 def pods_differ(task: Task) -> bool:

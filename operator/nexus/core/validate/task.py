@@ -63,7 +63,7 @@ def _of_pods(path: Path, task: Task) -> Iterator[Problem]:
     if task.workflow is None:
         return
     advice = "give values in workflow.params, and write the rest in that Workflow"
-    for name in ("env", "env_from", "pod", "start_timeout_seconds"):
+    for name in ("env", "env_from", "pod", "pool", "start_timeout_seconds"):
         if getattr(task, name):
             field = str(Task.model_fields[name].alias)
             yield Problem(

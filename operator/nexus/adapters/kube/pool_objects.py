@@ -1,0 +1,91 @@
+"""The objects of pools: a ConfigMap with everybody's sizes, which people write, and one a pool with its line.
+
+The line is text that a person can read as well: an entry a line, those who hold and those who wait apart.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from nexus.adapters.kube.api import Object
+from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
+from nexus.core.names import LABEL_POOL, LABEL_RUN, LABEL_TASK
+from nexus.core.pool_line import Entry, Line
+
+HOLDERS, WAITING = "holders", "waiting"
+LARGEST = 10_000
+
+
+def name_of(pool: str) -> str:
+    """Name of the ConfigMap with a pool's line."""
+    return f"nexus-pool-{pool}"
+
+
+def size_of(data: Mapping[str, Any] | None, pool: str, config_map: str, namespace: str) -> int | str:
+    """The size of a pool, or why nobody knows it."""
+    if data is None:
+        return f"there is no ConfigMap {config_map} in namespace {namespace}: make one, with {pool} and its size in it"
+    text = data.get(pool)
+    if text is None:
+        close = difflib.get_close_matches(pool, list(data), n=1)
+        hint = f"did you mean {close[0]}?" if close else f'add {pool}: "5", or how many it is'
+        return f"the ConfigMap {config_map} has no pool {pool}: {hint}"
+    text = str(text).strip()
+    if not (text.isascii() and text.isdecimal() and int(text) <= LARGEST):
+        return f"the size of pool {pool} in the ConfigMap {config_map} is {text[:40]!r}: write a number up to {LARGEST}"
+    return int(text)
+
+
+def object_of(pool: str, line: Line) -> Object:
+    """The ConfigMap of a line."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name_of(pool), "labels": {LABEL_POOL: pool}},
+        "data": {HOLDERS: _text(line.holders), WAITING: _text(line.waiting)},
+    }
+
+
+def _text(entries: Iterable[Entry]) -> str:
+    return "".join(json.dumps(asdict(entry), separators=(",", ":")) + "\n" for entry in entries)
+
+
+def line_of(body: Object) -> Line | None:
+    """The line in a ConfigMap, None where somebody else's hand made it unreadable."""
+    data = body.get("data") or {}
+    try:
+        return Line(_entries(data[HOLDERS]), _entries(data[WAITING]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _entries(text: str) -> tuple[Entry, ...]:
+    found = tuple(Entry(**json.loads(line)) for line in text.splitlines())
+    if any(not isinstance(value, str) for entry in found for value in asdict(entry).values()):
+        raise TypeError
+    return found
+
+
+def entries_of(jobs: Sequence[Object], pods: Iterable[Object], since: str, size: int) -> tuple[Entry, ...]:
+    """Who holds slots of a pool, from Jobs and pods alone: Jobs that are not finished, and pods that are live. Where
+    there are Jobs, there was a line, and grants in it that were not used yet: for them all other slots are taken, by
+    nobody, until they have run out."""
+    found: dict[str, Entry] = {}
+    for body in jobs:
+        fact, uid = job_fact(body), owner_uid(body, "WorkflowRun")
+        if fact is not None and uid is not None and not fact.finished:
+            found[fact.name] = Entry(_label(body, LABEL_RUN), uid, fact.task, fact.name, since, "-")
+    for body in pods:
+        job = _label(body, "batch.kubernetes.io/job-name")
+        if job and job not in found and pod_fact(body).live:
+            found[job] = Entry(_label(body, LABEL_RUN), "", _label(body, LABEL_TASK), job, since, "-")
+    unknown = range(size - len(found)) if jobs else ()
+    return (*found.values(), *(Entry("-", "", "-", f"unknown-{number}", since, "-") for number in unknown))
+
+
+def _label(body: Object, name: str) -> str:
+    return str((body["metadata"].get("labels") or {}).get(name, ""))

@@ -1,0 +1,66 @@
+"""Pools on this machine: shared by a run and its child runs, for there are no others here. Sizes come from the
+ConfigMap nexus-pools of the file; a pool without one has no bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.facts import SlotAsked, Turn
+from nexus.core.pool_line import Entry, Line, settle
+
+CONFIG_MAP = "nexus-pools"
+
+
+@dataclass
+class LocalPools:
+    """Who holds and who waits. `sizes` is by pool."""
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    _lines: dict[str, Line] = field(default_factory=dict)
+    _changed: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """What has the run looked at that wants a slot, by Job."""
+
+    def ask(self, run: str, slot: SlotAsked, changed: Callable[[], None]) -> Turn:
+        """Where a Job stands; `changed` is called when that may be another place."""
+        if slot.pool not in self.sizes:
+            return Turn(granted=True)
+        self._changed[slot.job_name] = changed
+        self._settle(slot.pool, asks=[Entry(run, run, slot.task, slot.job_name, "")])
+        line = self._lines[slot.pool]
+        holders = tuple(entry.whose for entry in line.holders[:3])
+        granted = line.holder(slot.job_name) is not None
+        return Turn(granted, self.sizes[slot.pool], len(line.holders), holders, line.place(slot.job_name))
+
+    def leave(self, jobs: Iterable[str]) -> None:
+        """Jobs that have ended, or that will not be made."""
+        over = frozenset(jobs)
+        for pool, line in self._lines.items():
+            if any(entry.job in over for entry in (*line.holders, *line.waiting)):
+                self._settle(pool, over=over)
+
+    def _settle(self, pool: str, *, over: frozenset[str] = frozenset(), asks: Iterable[Entry] = ()) -> None:
+        before = self._lines.get(pool, Line())
+        after = settle(before, self.sizes[pool], over=over, asks=asks, by="local", now="")
+        self._lines[pool] = after
+        for entry in (*after.holders, *after.waiting):
+            if before.place(entry.job) != after.place(entry.job) and before.place(entry.job):
+                self._changed[entry.job]()
+
+
+def read_sizes(config_maps: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, int], list[str]]:
+    """The sizes that a file gives, and what is wrong with them."""
+    sizes, problems = {}, []
+    for pool, text in config_maps.get(CONFIG_MAP, {}).items():
+        if text.strip().isascii() and text.strip().isdecimal():
+            sizes[pool] = int(text)
+        else:
+            problems.append(f"ConfigMap {CONFIG_MAP}, {pool}: {text[:40]!r} is no size: write a whole number")
+    return sizes, problems
+
+
+def unbounded(specs: Iterable[WorkflowSpec], sizes: Mapping[str, int]) -> list[str]:
+    """The pools of these definitions that the file has no size for."""
+    named = (task.pool for spec in specs for _, task in spec.every_task())
+    return sorted({pool for pool in named if pool is not None and pool not in sizes})

@@ -1,0 +1,85 @@
+"""Pools: a task of a pool starts when it has a slot there, which tasks of other runs may hold.
+
+A slot is asked for last, when nothing else keeps the task from starting, and for one Job: an attempt, or an item of a
+fan-out, so that a long fan-out and many short runs take turns. A slot that was granted and is not used at once is given
+back. Whose turn it is, is decided elsewhere (see nexus.core.pool_line): here it is a fact.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.core.board import Board
+from nexus.core.definition import Node
+from nexus.core.facts import Facts, SlotAsked, Turn
+from nexus.core.plan import AskSlot, ReturnSlot
+from nexus.core.pool_line import FRONT, bound
+
+# Who waits is told when its turn comes. Should whoever tells it die before that, it looks itself: those in front soon.
+LOOK_IN_FRONT = timedelta(seconds=5)
+LOOK_BEHIND = timedelta(seconds=60)
+LOOK_FOR_SIZE = timedelta(seconds=10)
+
+
+def has_turn(board: Board, node: Node, job_name: str) -> bool:
+    """Whether a Job of the task may start now, as far as its pool goes; where not, the task's status says why."""
+    if node.task.pool is None:
+        return True
+    asked = SlotAsked(node.name, node.task.pool, job_name)
+    turn = board.facts.turns.get(asked)
+    if turn is None:
+        board.reads.append(AskSlot(asked))
+        return False
+    if turn.granted:
+        return True
+    tally = board.tallies.get(node.name)
+    if tally is None or not tally.held:
+        board.wait(node.name, *why(turn, node.task.pool))
+    board.wakes.append(board.now + _look(turn))
+    return False
+
+
+def why(turn: Turn, pool: str) -> tuple[Reason, str]:
+    """Why a task waits. In front of the line the words change with each slot that is granted, further back seldom: of
+    hundreds that wait each would have its status written each time."""
+    if turn.missing:
+        return Reason.POOL_MISSING, turn.missing
+    place = turn.place
+    if not place:
+        return Reason.POOL, f"another operator has a slot of pool {pool} for it; where that has died, it is taken over"
+    if place > FRONT:
+        words = f"pool {pool} has {turn.size} slots, all of them held; at most {bound(place)} are before it in line"
+        return Reason.POOL, words
+    if not turn.held:
+        return Reason.POOL, f"pool {pool} has {turn.size} slots; number {place} in line"
+    more = turn.held - len(turn.holders)
+    by = ", ".join(turn.holders) + (f" and {more} more" if more else "")
+    return Reason.POOL, f"pool {pool} has {turn.size} slots, {turn.held} are held: by {by}; number {place} in line"
+
+
+def _look(turn: Turn) -> timedelta:
+    if turn.missing:
+        return LOOK_FOR_SIZE
+    return LOOK_IN_FRONT if turn.place <= FRONT else LOOK_BEHIND
+
+
+def returns(board: Board) -> tuple[ReturnSlot, ...]:
+    """Slots that are the run's and are not used: what asked for them does not ask now, has ended, or was refused."""
+    facts = board.facts
+    had = (*facts.granted, *(asked for asked, turn in facts.turns.items() if turn.granted))
+    return tuple(ReturnSlot(asked) for asked in dict.fromkeys(had) if not _used(board, asked))
+
+
+def _used(board: Board, asked: SlotAsked) -> bool:
+    if any(job.name == asked.job_name for job in board.facts.jobs.get(asked.task, ())):
+        return True
+    if asked not in board.facts.turns or asked.job_name in board.facts.refusals:
+        return False
+    task = board.tasks.get(asked.task)
+    return task is not None and task.phase in (TaskPhase.PENDING, TaskPhase.RUNNING)
+
+
+def unused(facts: Facts) -> tuple[ReturnSlot, ...]:
+    """Slots of a run that has ended."""
+    return tuple(ReturnSlot(asked) for asked in facts.granted)
