@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast format lint cluster cluster-down bench crds lock clean
+.PHONY: help demo test test-fast format lint images cluster cluster-down deploy bench crds lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-20s %s\n' "$$t" "$$d"; done
@@ -25,17 +25,19 @@ test-fast: $(VENV)/.dev ## the tests that need no cluster
 	@$(BIN)/python -m pytest -m 'not cluster'
 
 format: $(VENV)/.dev ## lay the Python out as `make lint` wants it
-	@$(BIN)/ruff check --quiet --fix-only operator tests examples
-	@$(BIN)/ruff format --quiet operator tests examples
+	@$(BIN)/ruff check --quiet --fix-only operator tests examples charts
+	@$(BIN)/ruff format --quiet operator tests examples charts
 
 lint: $(VENV)/.dev ## style, types, layers, and generated files that match the models
-	@$(BIN)/ruff check operator tests examples
-	@$(BIN)/ruff format --check --diff operator tests examples
+	@$(BIN)/ruff check operator tests examples charts
+	@$(BIN)/ruff format --check --diff operator tests examples charts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m nexus.api.crd --check crds $(CHART)/files/crds
 	@$(BIN)/python -m nexus.api.reference --check docs
 	@$(BIN)/python -m nexus.app.settings_page --check docs
+	@$(BIN)/python charts/settings.py --check $(CHART)
+	@$(BIN)/python charts/readme.py --check $(CHART)
 	@echo "lint: all clean"
 
 cluster: ## start a local cluster and print its KUBECONFIG (KWOK=1: with fake nodes, for scale)
@@ -44,13 +46,22 @@ cluster: ## start a local cluster and print its KUBECONFIG (KWOK=1: with fake no
 cluster-down: ## stop it; nothing of it is left
 	@$(or $(PYTHON),python3) tests/cluster/cluster.py down
 
+images: ## build the operator's and the tasks' images with Docker, tag dev
+	docker build --tag nexus/operator:dev operator
+	@for task in python http bash sql; do (set -x; docker build --tag nexus/task-$$task:dev task-images/$$task) || exit 1; done
+
+deploy: $(VENV)/.runtime ## install the chart in the local cluster (it comes up if need be) and run examples/sales.yaml there
+	@PYTHON="$(or $(PYTHON),python3)" NEXUS="$(BIN)/nexus" sh tests/cluster/deploy.sh
+
 bench: $(VENV)/.dev ## measure on the local cluster: a table, and build/bench.json
 	@$(BIN)/python tests/bench/bench.py
 
-crds: $(VENV)/.runtime ## write crds/ and the made pages of docs/ anew from the models
+crds: $(VENV)/.runtime ## write crds/, the chart's CRDs and all made pages anew from their sources
 	@$(BIN)/python -m nexus.api.crd crds $(CHART)/files/crds
 	@$(BIN)/python -m nexus.api.reference docs
 	@$(BIN)/python -m nexus.app.settings_page docs
+	@$(BIN)/python charts/settings.py $(CHART)
+	@$(BIN)/python charts/readme.py $(CHART)
 
 lock: $(VENV)/.runtime ## resolve the dependencies anew and write the lock files (UPGRADE=1: to their newest versions)
 	@set -e; lock() { UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --generate-hashes --universal \

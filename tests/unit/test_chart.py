@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from nexus.api import crd
-from nexus.app.settings import Settings
+from nexus.app.settings import FIELDS, Settings, from_environment
 
 CHART = Path(__file__).parents[2] / "charts" / "nexus"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -20,7 +19,7 @@ RULES: dict[str, list[dict[str, list[str]]]] = yaml.safe_load(
     (CHART / "files" / "rules.yaml").read_text(encoding="utf-8")
 )
 # What templates/deployment.yaml sets by itself.
-SET_BY_THE_CHART = {"namespaces", "task_images", "http_port", "lease", "lease_namespace"}
+SET_BY_THE_CHART = {f"NEXUS_{name}" for name in ("NAMESPACES", "TASK_IMAGES", "HTTP_PORT", "LEASE", "LEASE_NAMESPACE")}
 
 
 def snake(name: str) -> str:
@@ -28,16 +27,16 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def plain(value: Any) -> Any:
-    return sorted(value) if isinstance(value, (set, frozenset, tuple)) else value
-
-
-def test_the_values_name_each_setting_of_the_operator_with_its_default() -> None:
-    settings = {field.name: plain(field.default) for field in fields(Settings)}
-    in_values = {snake(name): plain(value) for name, value in VALUES["settings"].items()}
-    expected = {name: value for name, value in settings.items() if name not in SET_BY_THE_CHART}
-    assert in_values == expected, "charts/nexus/values.yaml and values.schema.json: settings"
+def test_each_setting_is_a_value_whose_default_is_the_operators() -> None:
+    given = {f"NEXUS_{snake(name).upper()}": plain(value) for name, value in VALUES["settings"].items()}
+    assert set(FIELDS) - set(given) == SET_BY_THE_CHART, "run `make crds`"
+    assert from_environment(given) == Settings()
     assert VALUES["taskImages"] == Settings().task_images
+
+
+def plain(value: Any) -> str:
+    """As the template writes it into the environment."""
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def test_the_schema_knows_each_value_and_no_other() -> None:

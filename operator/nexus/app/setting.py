@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ PREFIX = "NEXUS_"
 # A Service named nexus-http gives every pod of its namespace NEXUS_HTTP_PORT=tcp://10.96.12.7:80, and more.
 OF_A_SERVICE = re.compile(r"(_SERVICE_HOST|_SERVICE_PORT(_\w+)?|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
 ADDRESS_OF_A_SERVICE = re.compile(r"^(tcp|udp|sctp)://")
+
+_TEXTS = {"type": "array", "items": {"type": "string"}}
 
 
 class SettingsError(Exception):
@@ -25,6 +27,8 @@ class Reader:
 
     takes: str
     read: Callable[[str], Any]
+    schema: Mapping[str, Any]
+    """The same as JSON Schema, for the chart's values."""
 
 
 def setting(default: Any, reader: Reader, about: str) -> Any:
@@ -54,7 +58,9 @@ def number(low: int, high: int) -> Reader:
             raise ValueError
         return int(text)
 
-    return Reader(f"a whole number from {low:,} to {high:,}", read)
+    return Reader(
+        f"a whole number from {low:,} to {high:,}", read, {"type": "integer", "minimum": low, "maximum": high}
+    )
 
 
 def choice(*words: str) -> Reader:
@@ -66,7 +72,7 @@ def choice(*words: str) -> Reader:
             raise ValueError
         return by_case[text.lower()]
 
-    return Reader(f"{', '.join(words[:-1])} or {words[-1]}", read)
+    return Reader(f"{', '.join(words[:-1])} or {words[-1]}", read, {"enum": list(words)})
 
 
 def name() -> Reader:
@@ -77,7 +83,7 @@ def name() -> Reader:
             raise ValueError
         return text
 
-    return Reader("the name of a Kubernetes object (a-z, 0-9, - and .)", read)
+    return Reader("the name of a Kubernetes object (a-z, 0-9, - and .)", read, {"type": "string"})
 
 
 def names(of: str) -> Reader:
@@ -87,7 +93,7 @@ def names(of: str) -> Reader:
     def read(text: str) -> tuple[str, ...]:
         return tuple(one.read(word.strip()) for word in text.split(",") if word.strip())
 
-    return Reader(f"names of {of}, separated by commas", read)
+    return Reader(f"names of {of}, separated by commas", read, _TEXTS)
 
 
 def some_of(what: str, of: str, known: Collection[str]) -> Reader:
@@ -102,7 +108,7 @@ def some_of(what: str, of: str, known: Collection[str]) -> Reader:
             raise ValueError(f"there is no {what} {word} of {of}: {hint}")
         return words
 
-    return Reader(f"{what}s of {of}, separated by commas", read)
+    return Reader(f"{what}s of {of}, separated by commas", read, _TEXTS)
 
 
 def template(*needed: str) -> Reader:
@@ -114,4 +120,4 @@ def template(*needed: str) -> Reader:
                 raise ValueError
         return text
 
-    return Reader(f"a text with {' and '.join(needed)} in it", read)
+    return Reader(f"a text with {' and '.join(needed)} in it", read, {"type": "string"})
