@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast format lint images cluster cluster-down deploy bench crds lock clean
+.PHONY: help demo test test-fast format lint images cluster cluster-down deploy bench crds lock sbom clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-20s %s\n' "$$t" "$$d"; done
@@ -69,6 +69,9 @@ lock: $(VENV)/.runtime ## resolve the dependencies anew and write the lock files
 	lock pyproject.toml -o $(LOCKS)/runtime.lock; \
 	lock pyproject.toml --group dev -c $(LOCKS)/runtime.lock -o $(LOCKS)/dev.lock; \
 	lock --group build -c $(LOCKS)/dev.lock -o $(LOCKS)/build.lock
+
+sbom: $(VENV)/.dev ## write what the operator is made of, as CycloneDX, to build/sbom.cdx.json
+	@$(BIN)/python $(LOCKS)/sbom.py build/sbom.cdx.json
 
 clean: ## remove what make made here: .venv, build/ and caches
 	@rm -rf $(VENV) build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
