@@ -37,6 +37,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.sent = body.decode()
         parts = urlsplit(self.path)
         behaviour = getattr(self, parts.path.strip("/").partition("/")[0].replace("-", "_"), None)
         if behaviour is not None:
@@ -47,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
             "path": parts.path,
             "query": parse_qsl(parts.query, keep_blank_values=True),
             "headers": [[name.lower(), value] for name, value in self.headers.items()],
-            "body": body.decode(),
+            "body": self.sent,
         }
         self.answer(compact(seen).encode(), "application/json")
 
@@ -107,6 +108,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def failing(self) -> None:
         self.answer(("no: " + self.headers.get("X-Token", "") + " " + "y" * 2000).encode("latin-1"), status=500)
+
+    def quoting(self) -> None:
+        self.answer(compact({"you_sent": self.sent}).encode(), "application/json", status=400)
 
     def missing(self) -> None:
         self.answer(b"gone", "text/plain", status=404)
@@ -401,6 +405,7 @@ def test_a_request_that_fails_says_what_to_change(bench: Bench, url: str, target
         {"url": "{url}", "headers": [{"name": "X-Token", "value": "Bearer $(LINE)"}]},
         {"url": "{url}", "headers": [{"name": "$(TOKEN) x", "value": "$(TOKEN)"}]},
         {"url": "{url}/missing", "method": "POST", "json": {"a": "$(TOKEN)"}},
+        {"url": "{url}/quoting", "method": "POST", "json": {"a": "$(TOKEN)"}},
     ],
 )
 def test_no_message_and_no_log_shows_a_secret(bench: Bench, url: str, spec: dict[str, Any]) -> None:

@@ -66,7 +66,10 @@ class Expansion:
 
         forms = set()
         for value in self.secrets | {secret.strip() for secret in self.secrets}:
-            forms |= {value, quote(value, ""), quote(value), quote_plus(value), repr(value)[1:-1], compact(value)[1:-1]}
+            once = compact(value)[1:-1]
+            forms |= {value, quote(value, ""), quote(value), quote_plus(value), repr(value)[1:-1], once}
+            # A service that quotes the JSON it was sent, within JSON of its own.
+            forms.add(compact(once)[1:-1])
         for form in sorted(forms - {""}, key=len, reverse=True):
             text = text.replace(form, "***")
         return text
