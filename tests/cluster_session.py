@@ -67,7 +67,9 @@ def kubeconfig() -> Path:
     kubectl = ["kubectl", "--kubeconfig", str(path)]
     apply = [*kubectl, "apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds")]
     subprocess.run(apply, stdout=subprocess.DEVNULL, check=True)
-    wait = [*kubectl, "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in CRDS)]
+    # Not --for=condition, which fails on a CRD so new that it has no conditions.
+    established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+    wait = [*kubectl, "wait", established, "--timeout=30s", *(f"crd/{name}" for name in CRDS)]
     subprocess.run(wait, stdout=subprocess.DEVNULL, check=True)
     # Established comes before the storage is ready; kubectl waits out the 429 that is answered until then.
     subprocess.run(
