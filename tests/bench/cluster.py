@@ -160,7 +160,8 @@ class AuditLog:
                 agent = str(entry.get("userAgent", "")).partition("/")[0]
                 namespace = entry.get("objectRef", {}).get("namespace")
                 ours = entry.get("user", {}).get("username") == "admin" and agent != AGENT
-                if namespace == NAMESPACE and not ours and entry["responseStatus"]["code"] < 300:
+                read = entry["verb"] in ("get", "list", "watch")
+                if namespace == NAMESPACE and not ours and not read and entry["responseStatus"]["code"] < 300:
                     counted[agent] += 1
         return counted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.e2e.audit import AuditLog
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.rights import ACCOUNT, granted, granted_lease
 from tests.e2e.space import Space
@@ -48,7 +50,10 @@ def operator_for(
     start: bool = True,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[OperatorProcess]:
-    """An operator with the rights for these namespaces, or for all, and nothing more. Fails on a log of trouble."""
+    """An operator with the rights for these namespaces, or for all, and nothing more. Fails on a log of trouble, and
+    where it asked for what it has no right to."""
+    # A cluster that somebody else has brought up may keep its log to itself.
+    audit = AuditLog() if "NEXUS_AUDIT_LOG" in os.environ else None
     roles = granted(space.namespace, None) if everywhere else []
     for each in () if everywhere else (space, *others):
         roles += granted(space.namespace, each.namespace)
@@ -74,6 +79,8 @@ def operator_for(
         assert process.running or not start, f"the operator died\n{process.tail(60)}"
         assert process.stop() in (0, None), f"the operator ended with an error\n{process.tail()}"
         assert not process.alarms(), "\n".join(process.alarms())
+        asked = audit.by_operator(space.namespace) if audit is not None else []
+        assert [str(request) for request in asked if not request.allowed] == []
     finally:
         process.stop()
         if everywhere:

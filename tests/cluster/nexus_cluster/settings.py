@@ -101,7 +101,7 @@ class Settings:
 
     @property
     def audit_log(self) -> Path:
-        """One JSON line for each write request the API server has answered."""
+        """One JSON line for each write that the API server has answered, and for what service accounts read."""
         if self.flavor is Flavor.KIND:
             # kind-config.yaml mounts just this path.
             return Path("/tmp/nexus-kind/audit/audit.log")
