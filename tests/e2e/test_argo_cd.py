@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.argo_cd import FILES, REPOSITORY, acted, health, offered
+from tests.e2e.helm import Helm, cluster
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, phases
 
@@ -106,12 +108,42 @@ def test_run_now_makes_a_run(space: Space, synced: Object) -> None:
     assert run["metadata"]["ownerReferences"] == impacted["resource"]["metadata"]["ownerReferences"]
 
 
-def test_the_customizations_join_what_argocd_cm_has(space: Space, tmp_path: Path) -> None:
-    space.kubectl("create", "configmap", "argocd-cm", "--from-literal=url=https://argocd.example")
-    # The command of docs/argo-cd.md.
-    made = space.kubectl("create", "configmap", "argocd-cm", f"--from-file={FILES}", "--dry-run=client", "-o", "yaml")
+@pytest.fixture(scope="module")
+def helm() -> Helm:
+    """helm, for what needs no cluster."""
+    return Helm(cluster("helm").strip())
+
+
+@pytest.mark.parametrize("by", ["kubectl", "helm"])
+def test_the_customizations_join_what_argocd_cm_has(space: Space, helm: Helm, tmp_path: Path, by: str) -> None:
+    # The commands of docs/argo-cd.md, but for names.
+    name = f"argocd-cm-{by}"
+    space.kubectl("create", "configmap", name, "--from-literal=url=https://argocd.example")
     path = tmp_path / "argocd-cm.yaml"
-    path.write_text(made)
+    if by == "kubectl":
+        made = space.kubectl("create", "configmap", name, f"--from-file={FILES}", "--dry-run=client", "-o", "yaml")
+        path.write_text(made)
+    else:
+        words = ("argoCD.customizations=true", f"argoCD.configMap={name}", f"argoCD.namespace={space.namespace}")
+        values = [word for one in words for word in ("--set", one)]
+        path.write_text(yaml.safe_dump_all(helm.template("--show-only", "templates/argo-cd.yaml", *values)))
     space.kubectl("apply", "--server-side", "--field-manager=nexus", "-f", str(path))
-    data = json.loads(space.kubectl("get", "configmap", "argocd-cm", "-o", "json"))["data"]
+    data = json.loads(space.kubectl("get", "configmap", name, "-o", "json"))["data"]
     assert data == {"url": "https://argocd.example", **{one.name: one.read_text("utf-8") for one in FILES.iterdir()}}
+
+
+def test_expressions_come_through_helm_as_they_stand(helm: Helm, space: Space, tmp_path: Path) -> None:
+    chart = REPOSITORY / "examples" / "gitops" / "chart"
+    text = helm("template", "shop", str(chart), "--set", "currency=USD")
+    made = {one["metadata"]["name"]: one for one in yaml.safe_load_all(text)}
+    (raw,) = (chart / "workflows").glob("*.yaml")
+    assert made["prices"] == yaml.safe_load(raw.read_text("utf-8"))
+    spec = made["totals"]["spec"]
+    assert spec["params"][0]["default"] == "${{ date(run.scheduledTime) }}"
+    assert spec["tasks"][0]["env"][0]["value"] == "${{ params.day }} in USD"
+    path = tmp_path / "made.yaml"
+    path.write_text(text)
+    space.kubectl("apply", "-f", str(path))
+    space.kubectl(
+        "wait", "--for=condition=Ready", "--timeout=20s", "workflows.nexus.dev/prices", "workflows.nexus.dev/totals"
+    )
