@@ -116,11 +116,11 @@ def prepare_run(
     manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
     if wrong := [*map(str, manifest.problems), *read_sizes(manifest.config_maps)[1]]:
         raise Refused(*wrong)
-    asked, spec, document, name = _what_runs(manifest)
+    asked, spec, document, name = what_runs(manifest)
     params = dict(asked.spec.params or {}) if asked is not None and asked.spec is not None else {}
     read = given.params(param_texts, spec.params or ())
     params |= read.values
-    fact = _fact(asked, name, params, manifest)
+    fact = fact_of(asked, name, params, manifest)
     notes = _notes(file, name, spec, manifest)
     as_of = of_time(spec.schedules or (), time) if time is not None else None
     if as_of is not None:
@@ -132,7 +132,7 @@ def prepare_run(
     approvals = _approvals(asked, [approval for path, approval in beforehand.items() if "/" not in path])
     fact = replace(fact, approvals=approvals)
     bindings = Bindings(_merged(manifest.secrets, secrets), manifest.config_maps)
-    problems = [*read.problems, *_params_problems(manifest, asked, document, fact, spec, evaluator, read)]
+    problems = [*read.problems, *params_problems(manifest, asked, document, fact, spec, evaluator, read)]
     problems += [str(manifest.locate(problem, asked.document, "spec")) for problem in _steered(asked)] if asked else []
     below = ("spec", "workflowSpec") if document.body["kind"] == "WorkflowRun" else ("spec",)
     problems += _unready(manifest, document, below, definition, bindings)
@@ -210,7 +210,7 @@ def _unready(
     return [str(manifest.locate(problem, document, *below)) for problem in found]
 
 
-def _what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Document, str]:
+def what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Document, str]:
     """The WorkflowRun, if there is one; the definition, its document, and the name of its Workflow."""
     asked = manifest.runs[0] if manifest.runs else None
     if asked is not None and asked.workflow_spec is not None:
@@ -230,7 +230,8 @@ def _what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Do
     return None, first.spec, first.document, first.name
 
 
-def _fact(asked: RunDocument | None, workflow: str, params: dict[str, Any], manifest: Manifest) -> RunFact:
+def fact_of(asked: RunDocument | None, workflow: str, params: dict[str, Any], manifest: Manifest) -> RunFact:
+    """The run that is asked for, as the engine sees it."""
     metadata = asked.metadata if asked is not None else {}
     prefix = str(metadata.get("generateName") or f"{workflow or 'run'}-")
     definition = manifest.workflow(workflow)
@@ -251,7 +252,7 @@ def _fact(asked: RunDocument | None, workflow: str, params: dict[str, Any], mani
     )
 
 
-def _params_problems(
+def params_problems(
     manifest: Manifest,
     asked: RunDocument | None,
     document: Document,
@@ -260,6 +261,7 @@ def _params_problems(
     evaluator: Evaluator,
     read: given.Params,
 ) -> list[str]:
+    """What is wrong with the params of a run, each with its place."""
     try:
         resolve(spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:

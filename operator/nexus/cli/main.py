@@ -141,6 +141,32 @@ def lint(
         _end(lambda: check(files, evaluator, as_json=output is Output.JSON))
 
 
+@app.command()
+def plan(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A manifest; - is standard input.")],
+    param: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param: text as it stands, other types as JSON."),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="As of this time: as that tick where a schedule has one then.")
+    ] = None,
+    output: AsJson = None,
+) -> None:
+    """Show what a run of a file would do: the order of its tasks, which would run, their fields, the next ticks.
+
+    Nothing is started, no cluster and no Secret is needed. Outputs of tasks are not known, and what depends on them is
+    said to. Exit status: 0 it is known what would run, 1 a task would fail, 2 refused.
+    """
+    from nexus.adapters.cel.pool import CelEvaluator
+
+    with CelEvaluator() as evaluator:
+        evaluator.warm_up()
+        from nexus.cli.plan import plan as show
+
+        _end(lambda: show(file, param or [], evaluator, at=at, as_json=output is Output.JSON))
+
+
 def _count(given: str | int) -> int:
     """A number of ticks (typer hands in the default too). To all other commands -n is the namespace."""
     text = str(given)

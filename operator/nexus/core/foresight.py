@@ -1,0 +1,239 @@
+"""Foresight: what a run would do, found out by deciding about one that does nothing.
+
+The engine decides as always. Here every task that it starts has succeeded a moment later, with an output that nobody
+knows. What an expression makes of such an output is not known either: it stands in the rendered fields as it was
+written, a `when` that asks about it is taken to be true and told as a condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from nexus.api.base import format_time
+from nexus.api.fanout import ItemsStatus
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.api.tasks import Task, TriggerRule
+from nexus.core import fields
+from nexus.core.board import Board
+from nexus.core.decide import decide
+from nexus.core.definition import Definition, Node
+from nexus.core.expressions import Evaluator, ExpressionError, TemplateError, parse
+from nexus.core.facts import Facts, RunFact
+from nexus.core.fanout.items import ItemsInvalid, resolve
+from nexus.core.pod_policy import RESTRICTED, PodPolicy
+from nexus.core.problem import Path, field_name
+from nexus.core.scope import Item
+
+ITEMS_SHOWN = 10
+"""Items of a fan-out that are told."""
+
+
+class Verdict(StrEnum):
+    """What would become of a task."""
+
+    RUNS = "Runs"
+    DEPENDS = "Depends"
+    """It runs or not, by outputs that are not known yet."""
+    SKIPPED = "Skipped"
+    UNLESS_WELL = "UnlessWell"
+    """It does not run as long as all goes well: it asks for a failure, by its triggerRule or by phases in `when`."""
+    FAILS = "Fails"
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """One task. `items` are the first of a fan-out, `total` how many there are, None where an output says it; `fields`
+    are those with expressions, by their paths as users write them, rendered as far as they can be (for a fan-out's
+    first item)."""
+
+    task: str
+    verdict: Verdict
+    why: str = ""
+    items: Sequence[Any] | None = None
+    total: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Foreseeing:
+    """An Evaluator that knows no task's output. What it cannot know it gives as it is written, or, where the engine
+    could not go on with a text, as something that it can go on with."""
+
+    def __init__(self, evaluator: Evaluator, definition: Definition, now: datetime) -> None:
+        self._evaluator = evaluator
+        self._instead = dict(_instead(definition, now))
+        # What stands for items that are not known, and so is no item to read a field of.
+        self._items = {text for value in self._instead.values() if isinstance(value, list) for text in value}
+        self.unknown: list[str] = []
+        """The sources of what could not be known since this was emptied."""
+
+    def check(self, source: str, variables: Mapping[str, str]) -> str:
+        """See Evaluator."""
+        return self._evaluator.check(source, variables)
+
+    def check_all(self, sources: Sequence[str], variables: Mapping[str, str]) -> list[str | ExpressionError]:
+        """See Evaluator."""
+        return self._evaluator.check_all(sources, variables)
+
+    def evaluate(
+        self, source: str, variables: Mapping[str, str], values: Mapping[str, Any], *, zone: str = "UTC"
+    ) -> Any:
+        """See Evaluator."""
+        if not any(self._is_unknown(name, value) for name, value in values.items()):
+            return self._evaluator.evaluate(source, variables, values, zone=zone)
+        self.unknown.append(source)
+        return self._instead.get(source, f"${{{{ {source} }}}}")
+
+    def _is_unknown(self, variable: str, value: Any) -> bool:
+        if variable == "item":
+            return any(text in self._items for _, text in fields.deep((), value))
+        return variable.startswith("tasks.") and variable.endswith(".output") and value is not None
+
+
+def _instead(definition: Definition, now: datetime) -> Iterator[tuple[str, Any]]:
+    """What stands for the value of an expression, by its source, where the field is of a type of its own."""
+    for node in definition.nodes.values():
+        task = node.task
+        yield from _whole(task.when, True)
+        if task.for_each is not None:
+            lists = [task.for_each.items, *(task.for_each.matrix or {}).values()]
+            for text in lists:
+                yield from _whole(text, [text])
+        if task.wait is not None:
+            yield from _whole(task.wait.seconds, 1)
+            yield from _whole(task.wait.until, format_time(now))
+        for path, text in fields.templated(task):
+            if path[:2] == ("pod", "resources"):
+                yield from ((expression.source, "1") for expression in parse(text).expressions)
+
+
+def _whole(text: Any, value: Any) -> Iterator[tuple[str, Any]]:
+    whole = parse(text).whole if isinstance(text, str) else None
+    if whole is not None:
+        yield whole.source, value
+
+
+def foresee(
+    definition: Definition, run: RunFact, now: datetime, evaluator: Evaluator, policy: PodPolicy = RESTRICTED
+) -> list[Foreseen]:
+    """What would become of each task, in the order in which they are written, if nothing failed by itself. The params
+    of the run are known to fit."""
+    seeing = Foreseeing(evaluator, definition, now)
+    found: dict[str, Foreseen] = {}
+    status: WorkflowRunStatus | None = None
+    while True:
+        facts = Facts(run, status, pod_policy=policy)
+        decided = decide(definition, facts, now, seeing).status
+        for entry in decided.tasks or ():
+            if entry.name not in found and (entry.phase.ended or entry.phase is TaskPhase.RUNNING):
+                found[entry.name] = _foreseen(Board(definition, facts, now, seeing), seeing, entry, found)
+        advanced = _passed(decided, now)
+        if decided.phase.ended or advanced == status:
+            break
+        status = advanced
+    return [found.get(task.name) or Foreseen(task.name, Verdict.DEPENDS) for _, task in definition.spec.every_task()]
+
+
+def _passed(status: WorkflowRunStatus, now: datetime) -> WorkflowRunStatus:
+    """The status a moment later: what ran has succeeded."""
+    tasks = [
+        task.model_copy(update={"phase": TaskPhase.SUCCEEDED, "reason": None, "message": None, "completion_time": now})
+        if task.phase is TaskPhase.RUNNING
+        else task
+        for task in status.tasks or ()
+    ]
+    return status.model_copy(update={"tasks": tasks})
+
+
+def _foreseen(board: Board, seeing: Foreseeing, entry: TaskStatus, before: Mapping[str, Foreseen]) -> Foreseen:
+    """What is to be said of a task that has just been decided about."""
+    node = board.definition.nodes[entry.name]
+    message = entry.message or ""
+    match entry.phase:
+        case TaskPhase.FAILED:
+            return Foreseen(entry.name, Verdict.FAILS, f"{entry.reason}: {message}")
+        case TaskPhase.OMITTED:
+            return Foreseen(entry.name, Verdict.SKIPPED, message)
+        case TaskPhase.SKIPPED if entry.reason is Reason.RULE_NOT_MET:
+            return Foreseen(entry.name, Verdict.UNLESS_WELL, f"triggerRule {node.rule}")
+        case TaskPhase.SKIPPED if entry.reason is Reason.WHEN_FALSE and _asks_for_phases(node):
+            return Foreseen(entry.name, Verdict.UNLESS_WELL, f"when {node.task.when}")
+        case TaskPhase.SKIPPED:
+            return Foreseen(entry.name, Verdict.SKIPPED, message)
+    found = _depends(board, seeing, node, before)
+    if node.task.for_each is not None:
+        return _fan_out(board, seeing, node, found, entry.items)
+    return replace(found, fields=_rendered(board, node, None))
+
+
+def _asks_for_phases(node: Node) -> bool:
+    whole = parse(node.task.when or "").whole
+    return any("phase" in (reference.name, reference.attribute) for reference in (whole.references if whole else ()))
+
+
+def _depends(board: Board, seeing: Foreseeing, node: Node, before: Mapping[str, Foreseen]) -> Foreseen:
+    """Whether a task runs for certain: neither its own `when` asks for what is not known, nor does it follow one that
+    may not run."""
+    if node.task.when is not None:
+        seeing.unknown.clear()
+        whole = parse(node.task.when).whole
+        assert whole is not None
+        board.renderer(node).value(whole)
+        if seeing.unknown:
+            return Foreseen(node.name, Verdict.DEPENDS, f"if {node.task.when}")
+    uncertain = [name for name in node.depends_on if before[name].verdict is Verdict.DEPENDS]
+    if uncertain and _follows(node.rule, len(uncertain), len(node.depends_on)):
+        either = node.rule in (TriggerRule.ANY_SUCCEEDED, TriggerRule.NONE_FAILED)
+        return Foreseen(node.name, Verdict.DEPENDS, f"if {(' or ' if either else ' and ').join(uncertain)} did")
+    return Foreseen(node.name, Verdict.RUNS)
+
+
+def _follows(rule: TriggerRule, uncertain: int, total: int) -> bool:
+    """Whether a task may be skipped since so many of its dependencies may be."""
+    match rule:
+        case TriggerRule.ALL_DONE:
+            return False
+        case TriggerRule.ANY_SUCCEEDED | TriggerRule.NONE_FAILED:
+            return uncertain == total
+    return True
+
+
+def _fan_out(board: Board, seeing: Foreseeing, node: Node, found: Foreseen, status: ItemsStatus | None) -> Foreseen:
+    assert node.task.for_each is not None
+    seeing.unknown.clear()
+    try:
+        items = resolve(node.task.for_each, board.renderer(node))
+    except (ExpressionError, TemplateError, ItemsInvalid) as error:
+        return Foreseen(node.name, Verdict.FAILS, str(error))
+    if seeing.unknown:
+        texts = [text for _, text in fields.sources(node.task) if "${{" in text]
+        return replace(found, items=texts, fields=_rendered(board, node, Item(0, texts[0])))
+    total = status.total if status is not None else len(items)
+    shown = _rendered(board, node, Item(0, items[0])) if items else {}
+    return replace(found, items=items[:ITEMS_SHOWN], total=total, fields=shown)
+
+
+def _rendered(board: Board, node: Node, item: Item | None) -> dict[str, Any]:
+    """The fields that have expressions, each with the engine's own renderer."""
+    renderer = board.renderer(node, item)
+    found: dict[str, Any] = {}
+    for path, text in fields.templated(node.task):
+        if "${{" not in text:
+            continue
+        where = _field(path, node.task)
+        try:
+            found[where] = renderer.field(text, where)
+        except (ExpressionError, TemplateError) as error:
+            found[where] = f"fails: {error}"
+    return found
+
+
+def _field(path: Path, task: Task) -> str:
+    """As users read it: env by the variable's name, since the defaults' variables come first in the list."""
+    if path[0] == "env" and isinstance(path[1], int):
+        return f"env {(task.env or ())[path[1]].name}"
+    return field_name(path)

@@ -1,0 +1,90 @@
+"""`nexus plan`: what it prints of a run that is not made, and that it makes none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.unit.cli_harness import bash, nexus, workflow, workflow_run, write
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.cli.plan import planned_run
+from nexus.core.foresight import Verdict
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+GIVEN = {"params.yaml": ["customer=acme"]}
+
+FLOW = workflow(
+    bash("load", env=[{"name": "DAY", "value": "${{ params.day }}"}]),
+    bash("big", "true", "load", when="${{ tasks.load.output.rows > 9 }}"),
+    bash("loud", when="${{ params.loud }}"),
+    bash("each", "true", "loud", triggerRule="AllDone", forEach={"items": ["eu", "us"]}),
+    bash("secret", env=[{"name": "S", "valueFrom": {"secretKeyRef": {"name": "none", "key": "here"}}}]),
+    params=[
+        {"name": "day", "default": "${{ date(run.scheduledTime) }}"},
+        {"name": "loud", "type": "boolean", "default": False},
+    ],
+    schedules=[{"name": "nightly", "cron": "30 2 * * *", "timeZone": "Europe/Berlin"}],
+)
+
+
+def test_a_plan_shows_levels_what_runs_and_the_next_ticks(tmp_path: Path) -> None:
+    file = write(tmp_path, FLOW)
+    answer = nexus("plan", file, "--at", "2026-11-24T01:30:00Z")
+    assert (answer.code, answer.stderr) == (0, "")
+    head, tasks, ticks = answer.stdout.partition("\n  1  ")[0], *answer.stdout.partition("\n  1  ")[2].split("\nNext\n")
+    assert head == (
+        "sales: 5 tasks in 2 levels, as of 2026-11-24T01:30:00Z (a tick of schedule nightly)\n\n"
+        'Params\n  day = "2026-11-24"\n  loud = false\n'
+    )
+    assert tasks == (
+        "load    bash  runs\n"
+        '               env DAY = "2026-11-24"\n'
+        "     loud    bash  does not run: when is false: ${{ params.loud }}\n"
+        "     secret  bash  runs\n"
+        "  2  big     bash  runs if ${{ tasks.load.output.rows > 9 }}\n"
+        "     each    bash  runs for 2 items: eu, us\n"
+    )
+    assert [line.split()[0] for line in ticks.splitlines()] == ["nightly"] * 3
+    assert "02:30 Europe/Berlin" in ticks
+
+
+def test_as_json_it_is_one_object(tmp_path: Path) -> None:
+    found = nexus("plan", write(tmp_path, FLOW), "-p", "loud=true", "-o", "json").json
+    assert (found["workflow"], found["params"]["loud"], found["scheduledTime"]) == ("sales", True, None)
+    assert {task["name"]: (task["level"], task["verdict"]) for task in found["tasks"]} == {
+        "load": (1, "Runs"),
+        "big": (2, "Depends"),
+        "loud": (1, "Runs"),
+        "each": (2, "Runs"),
+        "secret": (1, "Runs"),
+    }
+    each = found["tasks"][3]
+    assert (each["items"], each["totalItems"], each["dependsOn"]) == (["eu", "us"], 2, ["loud"])
+    assert [tick["schedule"] for tick in found["next"]] == ["nightly"] * 3
+
+
+def test_what_would_be_refused_is_and_what_would_fail_exits_1(tmp_path: Path) -> None:
+    bad = write(tmp_path, workflow(bash("one", "true", "two")), name="bad.yaml")
+    answer = nexus("plan", bad)
+    assert (answer.code, answer.stdout) == (2, "")
+    assert "there is no task two" in answer.stderr
+    assert (
+        "no value and no default" in nexus("plan", write(tmp_path, workflow(bash("a"), params=[{"name": "x"}]))).stderr
+    )
+    env = [{"name": "A", "value": "${{ 1 / params.n }}"}]
+    fails = workflow(bash("a", env=env), bash("b", "true", "a"), params=[{"name": "n", "type": "integer"}])
+    file = write(tmp_path, fails, workflow_run(params={"n": 0}))
+    answer = nexus("plan", file)
+    assert answer.code == 1
+    assert "a  bash  fails: ExpressionError: env A: divide by zero" in answer.stdout
+    assert "b  bash  does not run: a failed or did not run" in answer.stdout
+    assert nexus("plan", file, "-p", "n=1").code == 0
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.name)
+def test_every_example_can_be_planned(file: Path, cel: CelEvaluator) -> None:
+    planned = planned_run(str(file), GIVEN.get(file.name, []), cel, None)
+    verdicts = {task.verdict for task in planned.tasks}
+    assert Verdict.RUNS in verdicts
+    assert Verdict.FAILS not in verdicts
