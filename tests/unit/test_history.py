@@ -100,7 +100,10 @@ def test_a_backfill_that_nobody_goes_on_with_is_given_up() -> None:
 def test_versions_that_are_old_and_that_nobody_names_go() -> None:
     revisions = [Revision(f"r{number}", f"uid-{number}", number) for number in range(6)]
 
-    assert [entry.name for entry in outdated(revisions, {"r0"}, "r5", 2)] == ["r1", "r2"]
+    assert [entry.name for entry in outdated(revisions, [over("a", 1, revision="r0")], "r5", 2)] == ["r1", "r2"]
+    assert [entry.name for entry in outdated(revisions, [run("a", revision="r1")], "r5", 2)] == ["r0", "r2"]
+    assert [entry.name for entry in outdated(revisions, [over("refused", 1)], "r5", 4)] == ["r0"]
+    assert outdated(revisions, [run("about-to-name-one")], "r5", 0) == ()
     assert outdated(revisions, (), "r5", 5) == ()
     assert [entry.name for entry in outdated(revisions, (), "r0", 0)] == ["r1", "r2", "r3", "r4", "r5"]
 

@@ -24,8 +24,8 @@ def table_of_runs(runs: Iterable[dict[str, Any]], now: datetime) -> list[str]:
         status = run.get("status") or {}
         name = ((run.get("spec") or {}).get("workflowRef") or {}).get("name", "")
         words = [status.get("phase"), status.get("tasksDone"), status.get("reason"), _duration(status, now)]
-        age = _age(now, run["metadata"]["creationTimestamp"])
-        rows.append([run["metadata"]["name"], name, *(str(word or "") for word in words), age])
+        created = age(now, run["metadata"]["creationTimestamp"])
+        rows.append([run["metadata"]["name"], name, *(str(word or "") for word in words), created])
     return table(_COLUMNS, rows)
 
 
@@ -41,8 +41,8 @@ def _duration(status: dict[str, Any], now: datetime) -> str | None:
     return duration(WorkflowRunStatus.model_validate(status), now) if status else None
 
 
-def _age(now: datetime, created: str) -> str:
-    """As kubectl shortens it: 41s, 5m, 3h, 12d."""
+def age(now: datetime, created: str) -> str:
+    """The time since a creation, as kubectl shortens it: 41s, 5m, 3h, 12d."""
     seconds = max(int((now - parse_time(created)).total_seconds()), 0)
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
         if seconds >= 2 * size:
@@ -59,6 +59,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
         "Name": metadata["name"],
         "Namespace": metadata["namespace"],
         "Workflow": workflow,
+        "Revision": status.revision or "",
         "Phase": status.phase.value + (f" ({status.tasks_done} tasks)" if status.tasks_done else ""),
         "Cancel": spec.get("cancel", ""),
         "Reason": status.reason.value if status.reason else "",

@@ -262,6 +262,53 @@ def get(
     _end(in_cluster())
 
 
+Workflow = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of a Workflow in the cluster.")]
+
+
+@app.command()
+def history(
+    workflow: Workflow,
+    output: AsJson = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """List the versions of a Workflow that runs have executed: when they came up, for which runs, what changed."""
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster, versions
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            return await versions.print_history(api, space, workflow, as_json=output is Output.JSON)
+
+    _end(in_cluster())
+
+
+@app.command()
+def diff(
+    workflow: Workflow,
+    old: Annotated[str, typer.Argument(metavar="REVISION", help="A revision's number, or a run of it.")],
+    new: Annotated[
+        str | None, typer.Argument(metavar="[REVISION]", help="Another one; default: the Workflow as it is now.")
+    ] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show what changed between two versions of a Workflow, as a unified diff.
+
+    Exit status: 0 nothing, 1 something, 2 refused.
+    """
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster, versions
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            return await versions.print_diff(api, space, workflow, old, new)
+
+    _end(in_cluster())
+
+
 @app.command()
 def logs(
     name: Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster.")],

@@ -163,13 +163,13 @@ class KubeWorkflows:
             spec = (await self._api.get(WORKFLOWS, facts.namespace, facts.name))["spec"]
         except NotFound:
             return
-        pinned = {sibling(body).revision for body in await self._list_runs(facts)}
+        runs = [sibling(body) for body in await self._list_runs(facts)]
         current = revision_name(facts.name, facts.uid, dump(spec))
         entries = [
             Revision(body["metadata"]["name"], body["metadata"]["uid"], int(body.get("revision") or 0))
             for body in bodies
         ]
-        for entry in outdated(entries, pinned, current, facts.policy.revisions):
+        for entry in outdated(entries, runs, current, facts.policy.revisions):
             with contextlib.suppress(NotFound, Conflict):
                 await self._api.delete(CONTROLLER_REVISIONS, facts.namespace, entry.name, entry.uid)
 

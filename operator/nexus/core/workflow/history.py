@@ -7,7 +7,7 @@ Of each trigger the newest `history.succeeded` runs that succeeded stay, and the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -81,8 +81,13 @@ def _unfinished_backfills(runs: Sequence[Sibling], now: datetime) -> set[str]:
     return open_
 
 
-def outdated(revisions: Iterable[Revision], pinned: Collection[str], current: str, limit: int) -> tuple[Revision, ...]:
-    """Versions to delete: all but the current one, those that runs name, and the newest `limit` of the others."""
+def outdated(revisions: Iterable[Revision], runs: Iterable[Sibling], current: str, limit: int) -> tuple[Revision, ...]:
+    """Versions to delete: all but the current one, those that runs name, and the newest `limit` of the others. None
+    while a run names none yet: it may have read an older definition, and be about to name that."""
+    runs = tuple(runs)
+    if any(not (run.revision or run.ended) for run in runs):
+        return ()
+    pinned = {run.revision for run in runs}
     others = [entry for entry in revisions if entry.name != current and entry.name not in pinned]
     others.sort(key=lambda entry: (entry.number, entry.name), reverse=True)
     return tuple(reversed(others[limit:]))
