@@ -262,6 +262,21 @@ CASES = {
         pod(volumeMounts=[{"name": "a", "mountPath": "/nexus/input"}]),
         says="spec.tasks[0].pod.volumeMounts[0].mountPath",
     ),
+    "items and a matrix": Case(
+        rules.ITEMS_OR_MATRIX,
+        one(forEach={"items": "${{ params.x }}"}),
+        one(forEach={"items": [1], "matrix": {"a": [1]}}),
+        says="spec.tasks[0].forEach",
+    ),
+    "neither items nor a matrix": Case(
+        rules.ITEMS_OR_MATRIX, one(forEach={"matrix": {"a": [1]}}), one(forEach={"parallelism": 2})
+    ),
+    "two bodies": Case(
+        rules.JSON_OR_BODY,
+        one(http={"url": "http://x", "json": []}),
+        one(http={"url": "http://x", "json": [], "body": "x"}),
+        says="spec.tasks[0].http",
+    ),
     "a label that Kubernetes refuses": Case(
         rules.LABEL_KEYS, {**one(), "labels": {"acme.example/team": "a"}}, {**one(), "labels": {"my team": "a"}}
     ),

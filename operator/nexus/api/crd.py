@@ -123,13 +123,6 @@ class _Converter:
             # A definition of a run's own is executed once: it has no schedules.
             if place.by_name or (name, key) != ("WorkflowSpec", "schedules")
         }
-        if name == "Http":
-            # A rule cannot ask has(self.json): CEL does not know a field that may have any type.
-            result["not"] = {"required": ["json", "body"]}
-        if name == "ForEach":
-            # Exactly one of them; no rule can say it, for the same reason.
-            result["not"] = {"required": ["items", "matrix"]}
-            result["anyOf"] = [{"required": ["items"]}, {"required": ["matrix"]}]
         if name in SIZES:
             result |= {"minProperties": SIZES[name], "maxProperties": SIZES[name]}
         return _with_rules(result, RULES.get((name, None), ()))

@@ -140,6 +140,15 @@ TIME_WITH_OFFSET = Rule(
     "until is a time with an offset: write it as 2026-11-23T10:00:00Z or 2026-11-23T11:00:00+01:00",
 )
 CODE_OR_CALL = _exactly_one(("code", "call"), "python", "code is run as it stands, call names a function of the image")
+# By way of dyn(): CEL knows no type for a field that may have any, and hides it; has() finds it all the same.
+ITEMS_OR_MATRIX = Rule(
+    "has(dyn(self).items) != has(dyn(self).matrix)",
+    "forEach has exactly one of items and matrix: keep one of them",
+)
+JSON_OR_BODY = Rule(
+    "!(has(dyn(self).json) && has(self.body))",
+    "http has one body: keep json or body",
+)
 WITH_NEEDS_CALL = Rule(
     "!has(self.with) || has(self.call)",
     "with holds the arguments of call: add call, or read the values in code from `params` and `input`",
@@ -268,6 +277,8 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("Param", None): (PATTERN_IS_FOR_TEXT, BOUNDS_ARE_FOR_NUMBERS, MINIMUM_UP_TO_MAXIMUM),
     ("Python", None): (CODE_OR_CALL, WITH_NEEDS_CALL),
     ("Python", "code"): (_no_expression("python code", "read it from `params` or `input`"),),
+    ("Http", None): (JSON_OR_BODY,),
+    ("ForEach", None): (ITEMS_OR_MATRIX,),
     ("Http", "result"): (_one_whole_expression("result", "response.json.total"),),
     ("Wait", None): (SECONDS_OR_UNTIL,),
     ("Wait", "until"): (TIME_WITH_OFFSET,),
