@@ -33,6 +33,11 @@ INVALID: dict[str, tuple[list[Object], tuple[str, ...]]] = {
         ("task b", "add c to its dependsOn"),
     ),
     "syntax": ([container("a"), envy("${{ 1 + }}")], ("task b", "env[0].value")),
+    "misspelt": (
+        [container("a"), {**container("b", after=("a",)), "when": "${{ tasks.a.phase == 'Suceeded' }}"}],
+        ("task b", "did you mean Succeeded?"),
+    ),
+    "foreign": ([container("a"), envy("{{ params.day }}")], ("task b", "is written ${{ params.day }}")),
     "not-boolean": (
         [container("a"), {**container("b", after=("a",)), "when": "${{ params.count }}"}],
         ("task b", "when"),

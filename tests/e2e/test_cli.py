@@ -12,6 +12,8 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Space, bash, container, phases, python, task
 
+from nexus.adapters.kube.api import WORKFLOWS
+
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
 REPOSITORY = Path(__file__).parents[2]
@@ -100,3 +102,24 @@ def test_logs_are_followed_while_the_task_runs(space: Space, cli: Cli) -> None:
         rest, _ = process.communicate(timeout=60)
     assert "late" in rest
     assert process.returncode == 0
+
+
+def test_versions_are_told_and_compared(space: Space, cli: Cli) -> None:
+    space.workflow("edited", bash("a", "true"))
+    space.run_of("edited", "before-it")
+    space.finished("before-it", 60)
+    space.patch(WORKFLOWS, "edited", {"spec": {"description": "Now with words."}})
+    space.run_of("edited", "after-it")
+    named = space.finished("after-it", 60)["status"]["revision"]
+    rows = cli("history", "edited")[0].splitlines()
+    assert [" ".join(row.split()[:2]) for row in rows] == ["REVISION AGE", "2 (current)", "1 " + rows[2].split()[1]]
+    assert rows[1].split()[3:] == ["after-it", "description", "added"]
+    found = json.loads(cli("history", "edited", "-o", "json")[0])["revisions"]
+    assert [(entry["name"] == named, entry["runs"]) for entry in found] == [
+        (True, ["after-it"]),
+        (False, ["before-it"]),
+    ]
+    changed = cli("diff", "edited", "before-it", status=1)[0].splitlines()
+    assert changed[:2] == ["--- edited revision 1", "+++ edited revision 2 (current)"]
+    assert "+description: Now with words." in changed
+    assert "are the same" in cli("diff", "edited", "2")[0]

@@ -35,7 +35,7 @@ def test_a_plan_shows_levels_what_runs_and_the_next_ticks(tmp_path: Path) -> Non
     head, tasks, ticks = answer.stdout.partition("\n  1  ")[0], *answer.stdout.partition("\n  1  ")[2].split("\nNext\n")
     assert head == (
         "sales: 5 tasks in 2 levels, as of 2026-11-24T01:30:00Z (a tick of schedule nightly)\n\n"
-        'Params\n  day = "2026-11-24"\n  loud = false\n'
+        "Params\n  day = 2026-11-24\n  loud = false\n"
     )
     assert tasks == (
         "load    bash  runs\n"

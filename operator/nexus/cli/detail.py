@@ -73,7 +73,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
     yield from (f"{name + ':':14}{value}" for name, value in facts.items() if value)
     if spec.get("params"):
         yield "Params:"
-        yield from (f"  {name} = {compact(value)}" for name, value in spec["params"].items())
+        yield from (f"  {name} = {summary.param(value)}" for name, value in spec["params"].items())
     tasks = status.tasks or []
     if tasks:
         yield ""

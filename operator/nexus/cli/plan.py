@@ -15,7 +15,7 @@ from nexus.cli.ending import Exit, Refused
 from nexus.cli.local import fact_of, params_problems, what_runs
 from nexus.cli.manifests import load, read_text
 from nexus.cli.schedule import time_of, told
-from nexus.cli.summary import compact
+from nexus.cli.summary import compact, param
 from nexus.cli.view import levels
 from nexus.core.definition import Definition, prepare, waits_for
 from nexus.core.expressions import Evaluator
@@ -104,7 +104,7 @@ def _lines(planned: Planned) -> Iterator[str]:
     if planned.params:
         yield ""
         yield "Params"
-        yield from (f"  {name} = {compact(value)}" for name, value in planned.params.items())
+        yield from (f"  {name} = {param(value)}" for name, value in planned.params.items())
     yield ""
     yield from _task_lines(planned, found)
     ticks = list(_ticks(planned))

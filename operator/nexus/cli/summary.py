@@ -104,6 +104,19 @@ def verdict(name: str, status: WorkflowRunStatus) -> str:
     return f"{words}: {plain(status.message)}" if status.message else words
 
 
+def param(value: Any) -> str:
+    """The value of a param as `--param` takes it: text as it stands, where a line can show it, others as JSON."""
+    if (
+        isinstance(value, str)
+        and value == plain(value).strip()
+        and value
+        and "\n" not in value
+        and len(value) <= _WIDEST
+    ):
+        return value
+    return compact(value)
+
+
 def compact(value: Any) -> str:
     """A JSON value on one line that a terminal can show."""
     text = plain(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
