@@ -15,6 +15,9 @@ from nexus.app.watch_ages import WATCH_SECONDS, WatchAges
 from nexus.core.names import LABEL_RUN
 from nexus.runtime.ports import RunKey
 
+# Objects that are listed at once.
+PAGE = 200
+
 See = Callable[..., tuple[RunKey, ...]]
 
 
@@ -57,6 +60,10 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = [0.2, 0.5, 1, 2, 5]
+    # Of thousands of objects, all at once in memory at every start otherwise, as JSON: and that stays with the process.
+    settings.watching.chunk_size = PAGE
+    # Kopf's worker for an object waits so long for the next event of it, and there is one for each that was listed.
+    settings.queueing.idle_timeout = 0.5
     settings.queueing.error_delays = [0.2, 0.5, 1, 2, 5]
     # Of all Jobs and pods in the cluster only ours come over the wire.
     settings.watching.label_selectors["", "pods"] = LABEL_RUN
