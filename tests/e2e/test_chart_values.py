@@ -120,7 +120,7 @@ def test_every_value_of_the_full_file_arrives(rendered: dict[str, Objects]) -> N
     assert container(objects, "nexus/workflows")["image"].startswith(
         "registry.example.com/platform/nexus-operator@sha256:01"
     )
-    assert given["NEXUS_WORKERS"] == "16"
+    assert given["NEXUS_WORKERS"] == "32"
     assert given["NEXUS_SWEEP_SECONDS"] == "86400"
     assert given["NEXUS_POD_FORBIDDEN"].startswith("serviceAccountName,nodeSelector")
     assert given["NEXUS_LEASE"] == "workflows"

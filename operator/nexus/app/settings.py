@@ -84,7 +84,7 @@ class Settings:
         "nexus-pools", name(), "Name of the ConfigMap in which each namespace has the sizes of its pools."
     )
     # How it works.
-    workers: int = setting(8, number(1, 256), "Runs that are worked on at once.")
+    workers: int = setting(16, number(1, 256), "Runs that are worked on at once.")
     expression_workers: int = setting(2, number(1, 16), "Processes that evaluate expressions.")
     sweep_seconds: int = setting(
         300, number(10, 86_400), "How often everything is listed anew, for what the watches have missed."
