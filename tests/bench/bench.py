@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import cluster, decide, foreach, lint, local, schedules  # noqa: E402
+from tests.bench import cluster, decide, failover, foreach, lint, local, schedules  # noqa: E402
 from tests.bench.results import table, write  # noqa: E402
 
 CLUSTER = [sys.executable, str(ROOT / "tests/cluster/cluster.py")]
@@ -73,6 +73,7 @@ def main() -> int:
     try:
         _prepared(**PLAYED)
         rows += asyncio.run(foreach.foreach_1000())
+        rows += asyncio.run(failover.failover())
     finally:
         if not was_played:
             _cluster("down", **PLAYED)

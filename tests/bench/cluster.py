@@ -94,11 +94,13 @@ async def finished(
 class OperatorProcess:
     """The operator as a process of its own, told apart in the audit log by its user agent."""
 
-    def __init__(self, log: Path, namespace: str = NAMESPACE, level: str = "INFO") -> None:
+    def __init__(
+        self, log: Path, namespace: str = NAMESPACE, level: str = "INFO", settings: Mapping[str, str] | None = None
+    ) -> None:
         self.log = log
         self._file = log.open("wb")
         command = [sys.executable, "-m", "nexus.cli", "operator", "--namespace", namespace]
-        environment = os.environ | {"NEXUS_LOG_LEVEL": level}
+        environment = os.environ | {"NEXUS_LOG_LEVEL": level, **(settings or {})}
         self._child = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT, env=environment)
 
     def tree(self) -> list[int]:
@@ -135,6 +137,12 @@ class OperatorProcess:
         """Event seen → Job posted, for each task that a termination started."""
         found = re.findall(r"react_ms=([\d.]+) cause=termination", self.log.read_text(encoding="utf-8"))
         return [float(text) for text in found]
+
+    def kill(self) -> None:
+        """Kill -9: it finishes nothing and tells nobody."""
+        self._child.kill()
+        self._child.wait(30)
+        self._file.close()
 
     def stop(self) -> None:
         """Tell it to stop and wait."""

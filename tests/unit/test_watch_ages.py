@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import looptime
 import pytest
 from yarl import URL
 
@@ -100,3 +103,18 @@ def test_caches_that_were_filled_once_stay_so_while_a_watch_is_read_anew(clock: 
 
     ages.saw(PODS, "a", listed=True)
     assert ages.unread() == []
+
+
+def test_who_waits_for_the_caches_goes_on_as_soon_as_they_are_filled() -> None:
+    async def story() -> float:
+        loop = asyncio.get_running_loop()
+        ages = WatchAges(SERVER, (), loop.time)
+        loop.call_later(7, opened, ages)
+        await ages.filled()
+        return loop.time()
+
+    loop = looptime.new_event_loop(start=0)
+    try:
+        assert loop.run_until_complete(story()) == pytest.approx(7 + SETTLED_SECONDS, abs=0.2)
+    finally:
+        loop.close()

@@ -195,6 +195,8 @@ async def lead(operator: Operator, election: Election | None) -> None:
     lost = False
     tasks: set[asyncio.Task[None]] = set()
     try:
+        # Who has not read everything yet has nothing to lead with; another replica may have.
+        await operator.ages.filled()
         await election.acquire()
         tasks = {asyncio.create_task(operator.work()), asyncio.create_task(election.keep())}
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,7 @@ backlog has no part in it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ WATCH_SECONDS = 60
 """After how long the API server ends a watch; it sends a bookmark before that, so nothing is listed anew."""
 STALE_SECONDS = 180.0
 """A minute of watch, the 70 s of kopf's inactivity timeout, and as long again as its repeated tries may take."""
+LOOK_SECONDS = 0.1
 SETTLED_SECONDS = 0.5
 """What was listed goes through kopf's queues before handlers see it. This long after the last of it, it is seen."""
 
@@ -90,6 +92,11 @@ class WatchAges:
             missing = ["what was read is being looked through"]
         self._filled = not missing
         return missing
+
+    async def filled(self) -> None:
+        """Wait until the caches are."""
+        while self.unread():  # noqa: ASYNC110  it is time that passes, and nothing tells of that
+            await asyncio.sleep(LOOK_SECONDS)
 
     def trace(self) -> aiohttp.TraceConfig:
         """Tells an aiohttp session's calls to this."""
