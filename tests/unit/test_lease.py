@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nexus.core.lease import LONGEST_SECONDS, LeaseRecord, Sighting, Step, Terms, leads, sighted, step
+from nexus.core.lease import LONGEST_SECONDS, LeaseRecord, Sighting, Step, Terms, leads, look_again, sighted, step
 
 ME, OTHER = "pod-a_1", "pod-b_2"
 TERMS = Terms(12)
@@ -64,6 +64,21 @@ def test_a_leader_trusts_its_lease_for_two_thirds_of_the_time(
     renewed_at: float | None, now: float, expected: bool
 ) -> None:
     assert leads(renewed_at, now, TERMS) is expected
+
+
+@pytest.mark.parametrize(
+    ("sighting", "now", "expected"),
+    [
+        (None, 0, 2),  # the API server did not answer yet
+        (Sighting(None, 0), 0, 2),
+        (Sighting(record(OTHER), 0), 1, 2),
+        (Sighting(record(OTHER), 0), 11.5, 0.5),  # not a moment longer than it has to
+        (Sighting(record(OTHER), 0), 12, 0.5),  # and another one was faster, or the API server is away
+        (Sighting(record(OTHER, seconds=3600), 0), 5, 2),
+    ],
+)
+def test_look_again(sighting: Sighting | None, now: float, expected: float) -> None:
+    assert look_again(sighting, now, TERMS) == expected
 
 
 @pytest.mark.parametrize("seconds", [6, 12, 15, 600])

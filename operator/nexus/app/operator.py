@@ -24,6 +24,7 @@ from nexus.app.handlers import register
 from nexus.app.logs import about
 from nexus.app.settings import Settings
 from nexus.app.sweep import sweep
+from nexus.app.takeover import News
 from nexus.app.watch_ages import WatchAges
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
@@ -58,6 +59,7 @@ class Operator:
     queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=WorkQueue)
     working: bool = False
     """Whether it looks at runs, or only watches while another one does."""
+    _news: News = field(default_factory=News)
     _seen_at: dict[RunKey, float] = field(default_factory=dict)
     _working_on: dict[RunKey, float] = field(default_factory=dict)
     _deciding: dict[RunKey, float] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class Operator:
     async def work(self) -> None:
         """Look at all there is, and from then on at what changes, until `finish` or a cancellation."""
         self.working = True
-        for key in tuple(self.cache.runs):
+        for key in self._news.first(self.cache.runs, time.monotonic()):
             self._queue(key)
         for key in tuple(self.workflows.workflows):
             self._queue_workflow(key)
@@ -140,7 +142,9 @@ class Operator:
             self.queue.add(WorkflowKey(key))
 
     def _stand_by(self, key: RunKey) -> None:
-        """What the look at an ended run does besides: let go of its pods, thousands of them in a few days."""
+        """Remember that there is news, and do what the look at an ended run does besides: let go of its pods, thousands
+        of them in a few days."""
+        self._news.note(key, time.monotonic())
         record = self.cache.runs.get(key)
         if record is not None and record.ended:
             self.cache.compact(record.uid)

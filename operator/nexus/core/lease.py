@@ -15,6 +15,8 @@ from enum import Enum
 
 # What another one may write into a Lease; a week is a mistake, and would be one for a week.
 LONGEST_SECONDS = 3_600
+# Less than this nobody waits: sums of floats differ, and a loop would spin until its clock moves on.
+SHORTEST_LOOK = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,19 @@ def step(sighting: Sighting, me: str, now: float) -> Step:
         return Step.CREATE
     if record.holder == me:
         return Step.RENEW  # a write whose answer was lost had been done
-    if not record.holder or now >= sighting.since + min(max(record.seconds, 1), LONGEST_SECONDS):
-        return Step.TAKE
-    return Step.WAIT
+    return Step.TAKE if not record.holder or now >= _ends(sighting.since, record) else Step.WAIT
+
+
+def _ends(since: float, record: LeaseRecord) -> float:
+    return since + min(max(record.seconds, 1), LONGEST_SECONDS)
+
+
+def look_again(sighting: Sighting | None, now: float, terms: Terms) -> float:
+    """Seconds until a candidate that waits looks again: no later than the Lease that it knows ends."""
+    if sighting is None or sighting.record is None:
+        return terms.retry_every
+    left = _ends(sighting.since, sighting.record) - now
+    return min(max(left, SHORTEST_LOOK), terms.retry_every) if left > 0 else terms.retry_after_failure
 
 
 def leads(renewed_at: float | None, now: float, terms: Terms) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from nexus.core.lease import LeaseRecord, Sighting, Step, Terms, leads, sighted, step
+from nexus.core.lease import LeaseRecord, Sighting, Step, Terms, leads, look_again, sighted, step
 
 log = logging.getLogger("nexus")
 
@@ -93,7 +93,7 @@ class Election:
             if news != shown:
                 log.info("standing by: %s", news)
                 shown = news
-            await asyncio.sleep(self.terms.retry_every)
+            await asyncio.sleep(look_again(self._sighting, self._clock(), self.terms))
         log.info("leading as %s", self.me)
 
     async def keep(self) -> None:
