@@ -47,6 +47,7 @@ CASES: dict[str, tuple[str, Object]] = {
     "turn-other": ("one-at-a-time", {"database": "customers"}),
     "pool-one": ("pools", {}),
     "pool-two": ("pools", {"tables": ["stock"]}),
+    "rerun": ("rerun", {}),
     "sales": ("sales", {}),
     "sales-two": ("sales", {"regions": ["us", "none"], "target": 1}),
 }

@@ -251,6 +251,11 @@ def test_a_pool_of_two_takes_two_at_a_time(evaluator: CelEvaluator) -> None:
     assert finished.outputs["load"] == {"items": [{"loaded": 40}] * 4}
 
 
+def test_what_failed_runs_again_in_a_rerun(evaluator: CelEvaluator) -> None:
+    assert phases(execute("rerun", evaluator)) == {"fetch": "Succeeded", "load": "Failed", "sum": "Omitted"}
+    assert execute("rerun", evaluator, broken="none").outputs["sum"] == {"loaded": 120}
+
+
 def test_nightly_leaves_out_what_it_says_and_moves_one_tick_a_year(evaluator: CelEvaluator) -> None:
     days, month = (Timetable(schedule) for schedule in workflow("nightly").spec.schedules or ())
     entries = days.upcoming(datetime(2026, 12, 23, 12, tzinfo=UTC), 3)

@@ -57,5 +57,7 @@ class ItemsStatus(Model):
     """Which have failed, as 3,7-9; cut with … where it would be long."""
     failures: Annotated[list[ItemFailure], Field(max_length=FAILURES_SHOWN)] | None = None
     """How the first of them failed."""
+    reused: Annotated[int, Field(ge=0)] | None = None
+    """Of those that succeeded, how many did so in the run that this one reruns."""
     checkpoint_time: Time | None = None
     """When outputs of finished items were last stored while others ran."""

@@ -101,6 +101,8 @@ class Reason(StrEnum):
     WORKFLOW_NOT_FOUND = "WorkflowNotFound"
     WORKFLOW_INVALID = "WorkflowInvalid"
     PARAMS_INVALID = "ParamsInvalid"
+    RERUN_REFUSED = "RerunRefused"
+    REUSED = "Reused"
     # Of the conditions and Events of a Workflow.
     VALID = "Valid"
     ON_TIME = "OnTime"
@@ -167,6 +169,8 @@ _MEANING: dict[Reason, str] = {
     Reason.WORKFLOW_NOT_FOUND: "The Workflow that the run names is not there.",
     Reason.WORKFLOW_INVALID: "The definition has errors; nothing was started.",
     Reason.PARAMS_INVALID: "The run's params do not fit the definition; nothing was started.",
+    Reason.RERUN_REFUSED: "The run cannot be run again as rerunOf says; nothing was started.",
+    Reason.REUSED: "It ended so in the run that this one reruns, and did not run again.",
     Reason.VALID: "The definition has no errors.",
     Reason.ON_TIME: "The last tick of each schedule was dealt with as it should.",
     Reason.TICK_MISSED: "Ticks of a schedule have no run: nobody was there in time, or later ones took their place.",

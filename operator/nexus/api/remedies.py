@@ -209,6 +209,10 @@ FAILED = {
 }
 
 NOT_RUN = {
+    Reason.REUSED: Remedy(
+        "as in run sales-x7k2p",
+        "Nothing. `nexus rerun RUN --from-task TASK` runs it again. See [reruns](reruns.md).",
+    ),
     Reason.WHEN_FALSE: Remedy("when is false: ${{ tasks.price.output.total > 1000 }}", "Nothing, it was meant so."),
     Reason.DEPENDENCY_SKIPPED: Remedy(
         "load was skipped", "Nothing, or `triggerRule: NoneFailed` where the task shall run nevertheless."
@@ -239,6 +243,10 @@ RUN = {
     Reason.PARAMS_INVALID: Remedy(
         "params.day: no value and no default: give one with --param day=... or in spec.params",
         "Make a new run with the params that the message asks for.",
+    ),
+    Reason.RERUN_REFUSED: Remedy(
+        "rerunOf.tasks: there is no task prise: did you mean price?",
+        "Do what the message says, or start a new run of the workflow. See [reruns](reruns.md).",
     ),
 }
 

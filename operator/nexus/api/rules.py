@@ -240,6 +240,10 @@ RUN_NEVER_CHANGES = Rule(
     "of the spec of a run only suspend, cancel and approvals may change: create a new WorkflowRun instead",
     reason="FieldValueForbidden",
 )
+FROM_OR_TASKS = Rule(
+    "!(has(self.from) && has(self.tasks))",
+    "rerunOf has one of from and tasks: tasks names where to begin, from: Failed begins with what did not succeed",
+)
 CANCEL_STAYS = Rule(
     "!has(oldSelf.cancel) || (has(self.cancel) && self.cancel in [oldSelf.cancel, 'Immediate'])",
     "a run that is cancelled stays cancelled; only Graceful may become Immediate",
@@ -261,6 +265,7 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("Workflow", None): (SHORT_NAME,),
     ("WorkflowRun", None): (SHORT_NAME,),
     ("WorkflowRunSpec", None): (REF_OR_SPEC, RUN_NEVER_CHANGES, CANCEL_STAYS, APPROVALS_STAY),
+    ("RerunOf", None): (FROM_OR_TASKS,),
     ("WorkflowRunSpec", "approvals"): (ONE_APPROVAL_A_TASK,),
     ("WorkflowSpec", None): (FINALLY_NAMES, TASKS_TOGETHER),
     ("WorkflowSpec", "labels"): (LABEL_KEYS, RESERVED_LABELS),

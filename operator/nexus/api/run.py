@@ -11,7 +11,7 @@ from nexus.api.base import API_VERSION, Model, Time
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.tasks import ObjectName, TaskName
-from nexus.api.workflow import Condition, WorkflowSpec
+from nexus.api.workflow import Condition, ParamName, WorkflowSpec
 
 
 class Trigger(StrEnum):
@@ -61,6 +61,18 @@ class Approval(Model):
     """When."""
 
 
+class RerunOf(Model):
+    """Which run is run again, and from where. At most one of `from` and `tasks`."""
+
+    name: ObjectName
+    """A run of the same Workflow in this namespace that has ended."""
+    from_: Literal["Failed"] | None = Field(None, alias="from")
+    """Failed (default): tasks that did not succeed, and all after them. Of a fan-out that failed only the items that
+    did not succeed, where nothing it depends on has changed."""
+    tasks: Annotated[list[TaskName], Field(min_length=1, max_length=100)] | None = None
+    """These tasks and all after them, and what else did not succeed."""
+
+
 class WorkflowRunSpec(Model):
     """What to execute: exactly one of workflowRef and workflowSpec, with params. All of it stays as it is made, but for
     suspend, cancel and approvals."""
@@ -84,6 +96,9 @@ class WorkflowRunSpec(Model):
     """Name of the schedule whose tick the run is for."""
     time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     """The zone of date() and strftime() where an expression names none: that of the schedule. Default UTC."""
+    rerun_of: RerunOf | None = None
+    """Run a run again: what succeeded there, and is not after a task that runs again, is not run, and its outputs are
+    used. `nexus rerun` makes such runs, with the params and the times of the earlier one."""
     suspend: bool | None = None
     """True: nothing new is started, what is started goes on to its end; deadlines go on counting. May be changed at any
     time."""
@@ -195,6 +210,22 @@ class TaskStatus(Model):
     """The items of a fan-out in numbers."""
 
 
+class RerunStatus(Model):
+    """What became of rerunOf."""
+
+    name: ObjectName
+    """The earlier run."""
+    uid: Annotated[str, StringConstraints(max_length=64)]
+    """Its UID."""
+    reused: Annotated[int, Field(ge=0)]
+    """How many tasks are not run again."""
+    changed_params: Annotated[list[ParamName], Field(max_length=200)] | None = None
+    """Params that the two runs were given different values of."""
+    changed_tasks: Annotated[list[TaskName], Field(max_length=1_000)] | None = None
+    """Tasks whose definition is not what it was: changed, added or taken out. A reused one has the output of the
+    earlier definition."""
+
+
 class WorkflowRunStatus(Model):
     """Where a run stands: the only record of it there is."""
 
@@ -208,6 +239,8 @@ class WorkflowRunStatus(Model):
     """Why, in words a user can act on."""
     revision: ObjectName | None = None
     """The ControllerRevision that holds the definition the run executes."""
+    rerun_of: RerunStatus | None = None
+    """What is reused of the run that this one reruns, and what has changed since."""
     concurrency_key: Annotated[str, StringConstraints(max_length=256)] | None = None
     """The value of the Workflow's concurrency.key that the run counts for."""
     start_time: Time | None = None

@@ -62,7 +62,7 @@ async def run_workflow(
     """Make a WorkflowRun, as of the time `at` where it is given, and with `watch` follow it to its end."""
     time = time_of(at, "--at") if at else None
     body = await found(api, WORKFLOWS, namespace, workflow)
-    spec = _sound(body)
+    spec = sound(body)
     read = given.params(param_texts, spec.params or ())
     as_of = of_time(spec.schedules or (), time) if time else None
     params = _checked_params(spec, read, namespace, workflow, as_of)
@@ -79,7 +79,7 @@ async def run_workflow(
     return await follow.to_the_end(api, made, spec, stream, as_json=output == "json")
 
 
-def _sound(body: Object) -> WorkflowSpec:
+def sound(body: Object) -> WorkflowSpec:
     """The spec of a Workflow that the operator found nothing wrong with."""
     name = body["metadata"]["name"]
     for condition in (body.get("status") or {}).get("conditions") or ():
@@ -95,7 +95,7 @@ def _sound(body: Object) -> WorkflowSpec:
 async def schedules_of(api: KubeApi, namespace: str, workflow: str) -> Source:
     """The schedules of a Workflow. Raises Refused where it is not there or not sound."""
     body = await found(api, WORKFLOWS, namespace, workflow)
-    return Source(workflow, body["metadata"]["uid"], _sound(body))
+    return Source(workflow, body["metadata"]["uid"], sound(body))
 
 
 def _checked_params(

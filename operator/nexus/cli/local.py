@@ -23,6 +23,7 @@ from nexus.api.run import Approval, Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import asking, given, summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
+from nexus.cli.local_rerun import begun_with, saved
 from nexus.cli.manifests import Manifest, RunDocument, load, of_params, read_text
 from nexus.cli.schedule import remark, time_of, told
 from nexus.core.definition import Definition, prepare, waits_for
@@ -70,12 +71,16 @@ async def run_local(
     answers: Answers,
     *,
     at: str | None = None,
+    again: tuple[str, Sequence[str]] | None = None,
     as_json: bool,
 ) -> Exit:
-    """Run the Workflow of a file on this machine, as of the time `at` where it is given. Raises Refused, before
-    anything was started."""
+    """Run the Workflow of a file on this machine, as of the time `at` where it is given; `again` is a file with a run,
+    of which only what did not succeed is to run, and these tasks. Raises Refused, before anything was started."""
+    old = saved(*again) if again is not None else None
     with CelEvaluator() as evaluator:
+        param_texts = old.params(param_texts) if old is not None else param_texts
         prepared = prepare_run(file, param_texts, secret_texts, answers, evaluator, at)
+        prepared, earlier = begun_with(prepared, old, evaluator) if old is not None else (prepared, None)
         stream = sys.stderr if as_json else sys.stdout
         waits = waits_for(prepared.definition.spec)
         depends_on = {name: waits[name] for name in prepared.definition.nodes}
@@ -94,6 +99,7 @@ async def run_local(
                 prepared.workflows,
                 ask,
                 prepared.answers,
+                earlier,
             )
     for line in summary.lines(prepared.fact.name, finished.status, finished.outputs, depends_on, local=True):
         print(line, file=stream)
@@ -273,7 +279,11 @@ def params_problems(
 def _steered(asked: RunDocument) -> list[Problem]:
     """What a WorkflowRun of a file says that only makes sense of one in a cluster."""
     fields = [field for field in ("suspend", "cancel") if asked.spec is not None and getattr(asked.spec, field)]
-    return [Problem((field,), "steers runs in a cluster, and nobody could here: take it out") for field in fields]
+    found = [Problem((field,), "steers runs in a cluster, and nobody could here: take it out") for field in fields]
+    if asked.spec is not None and asked.spec.rerun_of is not None:
+        message = "names a run in a cluster: take it out; --rerun-of FILE has a run that was printed with -o json"
+        found.append(Problem(("rerunOf",), message))
+    return found
 
 
 def _approvals(asked: RunDocument | None, beforehand: Sequence[Approval]) -> tuple[Approval, ...]:

@@ -43,6 +43,16 @@ class RunOutput(StrEnum):
 
 _MOST_TICKS = 1_000
 AsJson = Annotated[Output | None, typer.Option("-o", "--output", help="Print JSON instead.")]
+Params = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param: text as it stands, other types as JSON."),
+]
+RerunOf = Annotated[
+    str | None, typer.Option(metavar="FILE", help="With --local: run again what failed in a run that -o json printed.")
+]
+FromTask = Annotated[
+    list[str] | None, typer.Option(metavar="TASK", help="In a rerun: this task and all after it, too; repeatable.")
+]
 Namespace = Annotated[str | None, typer.Option("-n", "--namespace", help="Namespace; default: the kubeconfig's.")]
 Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; default: its current one.")]
 Kubeconfig = Annotated[str | None, typer.Option(help="Path of a kubeconfig; default: as for kubectl.")]
@@ -53,10 +63,7 @@ def run(
     workflow: Annotated[str | None, typer.Argument(help="Name of a Workflow in the cluster.")] = None,
     file: Annotated[str | None, typer.Option("-f", "--file", help="Manifest to run with --local; - is stdin.")] = None,
     local: Annotated[bool, typer.Option("--local", help="Run the file on this machine, without a cluster.")] = False,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param: text as it stands, other types as JSON."),
-    ] = None,
+    param: Params = None,
     secret: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME/KEY=SOURCE", help="With --local: a Secret's key, env:VARIABLE or file:PATH."),
@@ -71,6 +78,8 @@ def run(
         str | None,
         typer.Option(metavar="TIME", help="Run as of this time: as that tick where a schedule has one then."),
     ] = None,
+    rerun_of: RerunOf = None,
+    from_task: FromTask = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run; leave with its exit status.")] = False,
     output: Annotated[RunOutput | None, typer.Option("-o", "--output", help="What to print of the run.")] = None,
     namespace: Namespace = None,
@@ -84,13 +93,19 @@ def run(
     wrong = _wrong_together(workflow, file, local=local, secret=bool(secret), named=output is RunOutput.NAME)
     if (approve or reject) and not local:
         wrong = wrong or "--approve and --reject are for --local; in the cluster nexus approve RUN TASK decides"
+    if rerun_of and (at or not local):
+        wrong = wrong or "--rerun-of is for --local, without --at; in the cluster it is nexus rerun RUN"
+    if from_task and not rerun_of:
+        wrong = wrong or "--from-task goes with --rerun-of"
     if wrong:
         _refuse(wrong)
     if local:
         from nexus.cli.local import Answers, run_local
 
+        again = (rerun_of, from_task or []) if rerun_of else None
         answers = Answers(approve or [], reject or [], terminal=file != "-" and sys.stdin.isatty())
-        _end(run_local(file or "", param or [], secret or [], answers, at=at, as_json=output is RunOutput.JSON))
+        as_json = output is RunOutput.JSON
+        _end(run_local(file or "", param or [], secret or [], answers, at=at, again=again, as_json=as_json))
 
     async def in_cluster() -> Exit:
         from nexus.cli import cluster
@@ -237,6 +252,33 @@ def backfill(
             return await filling.backfill(
                 api, space, wanted, parallel, dry_run=dry_run, yes=yes, as_json=output is Output.JSON
             )
+
+    _end(in_cluster())
+
+
+@app.command()
+def rerun(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster that has ended.")],
+    from_task: FromTask = None,
+    param: Params = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run; leave with its exit status.")] = False,
+    output: Annotated[RunOutput | None, typer.Option("-o", "--output", help="What to print of the run.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Run again what did not succeed in a run, in a new run for the same time that uses the outputs of the rest.
+
+    Exit status: 0 made (with --watch: Succeeded), 1 Failed or Cancelled, 2 refused before anything started.
+    """
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster
+        from nexus.cli import rerun as again
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            asked = again.Asked(name, from_task or [], param or [])
+            return await again.rerun(api, space, asked, output=output, watch=watch)
 
     _end(in_cluster())
 

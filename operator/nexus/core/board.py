@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
-from nexus.api.run import OutputRef, TaskStatus
+from nexus.api.run import OutputRef, RerunStatus, TaskStatus
 from nexus.core import scope
 from nexus.core.allow_failure import counted
 from nexus.core.bounds import cut, inline_outputs_limit, message_limit
@@ -52,6 +52,8 @@ class Board:
     """What was known of the tasks in `starts` before their start was planned."""
     stopped: Stopped | None = None
     """Why everything that had not ended was ended, in this decision or before."""
+    rerun: RerunStatus | None = None
+    """What is reused of an earlier run."""
     tallies: dict[str, Tally] = field(default_factory=dict)
     """How the items of the fan-outs that run stand."""
     _fresh: dict[str, Mapping[str, Any]] = field(default_factory=dict)

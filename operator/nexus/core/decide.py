@@ -16,6 +16,7 @@ from nexus.core.finish import refuse, status_of
 from nexus.core.params import ParamsInvalid
 from nexus.core.plan import Plan
 from nexus.core.pool import returns, unused
+from nexus.core.rerun import RerunRefused, reuse
 from nexus.core.start import start
 from nexus.core.stop import stop, stray_jobs
 
@@ -38,8 +39,12 @@ def decide(
             _ = board.params
         except ParamsInvalid as error:
             return refuse(facts, now, Reason.PARAMS_INVALID, str(error))
+        try:
+            reuse(board)
+        except RerunRefused as error:
+            return refuse(facts, now, Reason.RERUN_REFUSED, str(error))
     started_at = recorded.start_time if recorded and recorded.start_time else now
-    for node in definition.nodes.values():
+    for node in definition.nodes.values() if not board.reads else ():
         kinds.of(node).observe(board, node)
     if not board.reads:
         stop(board, started_at)

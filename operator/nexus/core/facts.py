@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from nexus.api.reasons import Reason, RunPhase
-from nexus.api.run import Approval, Cancel, OutputRef, Trigger, WorkflowRunStatus
+from nexus.api.run import Approval, Cancel, OutputRef, RerunOf, Trigger, WorkflowRunStatus
+from nexus.api.workflow import WorkflowSpec
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
 
 
@@ -158,6 +159,21 @@ class RunFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """The run that this one reruns, as it is when this one begins."""
+
+    wanted: RerunOf
+    uid: str = ""
+    workflow: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    status: WorkflowRunStatus = field(default_factory=WorkflowRunStatus)
+    definition: WorkflowSpec | None = None
+    """What it executed; None where nobody can tell."""
+    problem: str = ""
+    """Why it cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """What is stored of a fan-out's outputs: one an item, None where there is none yet; `version` is that of the
     object, which the next write must name."""
@@ -223,6 +239,8 @@ class Facts:
     """By task, what was read for `LoadItems`; None where nothing is stored."""
     listed: frozenset[str] = frozenset()
     """UIDs of Jobs whose pods were just listed (`ListPods`): what is not among them is gone."""
+    earlier: Earlier | None = None
+    """The run that this one reruns, while this one has not begun."""
     turns: Mapping[SlotAsked, Turn] = field(default_factory=dict)
     """The answers to slots that were asked for in this reconcile."""
     granted: tuple[SlotAsked, ...] = ()

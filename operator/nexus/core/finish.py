@@ -30,6 +30,7 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
             "start_time": started_at,
             "tasks_done": f"{done}/{len(tasks)}",
             "tasks": tasks,
+            "rerun_of": board.rerun or recorded.rerun_of,
         }
     )
     if done < len(tasks):

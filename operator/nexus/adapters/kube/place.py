@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +31,7 @@ from nexus.adapters.kube.api import (
 from nexus.adapters.kube.cache import Cache, RunRecord
 from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.definitions import Definitions
+from nexus.adapters.kube.earlier_runs import EarlierRuns
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.items import StoredItems
 from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
@@ -119,6 +121,7 @@ class KubePlace:
         self._items = StoredItems(api)
         self._recorder = recorder or Recorder(api)
         self._wake = wake
+        self._earlier_runs = EarlierRuns(api)
         self._pools = Pools(api, cache, clock, wake, pools)
         self._admissions = Admissions(api, workflows or WorkflowCache(), evaluator)
 
@@ -153,11 +156,13 @@ class KubePlace:
         status = record.status if gate is None else _with_key(record.status, known.concurrency_key if known else None)
         if revision is not None and (status is None or status.revision != revision):
             status = (status or WorkflowRunStatus()).model_copy(update={"revision": revision})
+        earlier = await self._earlier_runs.of(record)
         await self._confirm_gone(record)
         await self._confirm_pods(record)
         wakes = [await self._podless.ask(record, now), await self._unmounted.ask(record, now)]
         wake_at = min((wake for wake in wakes if wake is not None), default=None)
-        return View(key, self._facts(record, status), definition, record.status, wake_at)
+        facts = replace(self._facts(record, status), earlier=earlier)
+        return View(key, facts, definition, record.status, wake_at)
 
     async def _admitted(
         self, record: RunRecord, workflow: WorkflowRecord

@@ -23,7 +23,7 @@ from nexus.adapters.local.fork_server import ForkServer
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact, Turn
+from nexus.core.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, Refusal, RunFact, Turn
 from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.outputs import find_frame
 from nexus.core.payload import SPILL_LIMIT
@@ -93,6 +93,8 @@ class LocalPlace:
         self.run = run
         self.key = RunKey(run.namespace, run.name)
         self.recorded: WorkflowRunStatus | None = None
+        self.earlier: Earlier | None = None
+        """The run that this one reruns."""
         self._definition = definition
         self._bindings = bindings
         self._folder = folder
@@ -135,6 +137,8 @@ class LocalPlace:
         # `pod` asks nothing of a subprocess, so there is nothing to refuse either.
         policy = PodPolicy(baseline=True)
         facts = Facts(self.run, self.recorded, jobs, self.children.facts(), pod_policy=policy, native_backoff=False)
+        if self.recorded is None:
+            facts = replace(facts, earlier=self.earlier)
         return View(key, facts, self._definition, self.recorded)
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:

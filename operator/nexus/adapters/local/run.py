@@ -18,7 +18,7 @@ from nexus.adapters.local.questions import Ask
 from nexus.api.run import Approval, Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import RunFact
+from nexus.core.facts import Earlier, RunFact
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,14 @@ async def run(
     workflows: Mapping[str, Definition] | None = None,
     ask: Ask | None = None,
     answers: Mapping[str, Approval] | None = None,
+    earlier: Earlier | None = None,
 ) -> Finished:
     """Execute a run on this machine. Ctrl-C once cancels it, twice kills what still runs. `workflows` are those that
     child runs may execute.
 
     `ask` answers approval tasks, where neither `fact` nor, in child runs, `answers` does: by the task's name behind
-    those of the tasks that make the runs above it, as release/go-ahead, for all items of a fan-out.
+    those of the tasks that make the runs above it, as release/go-ahead, for all items of a fan-out. `earlier` is the
+    run that this one reruns.
     """
     changed = asyncio.Event()
     interrupts = 0
@@ -54,6 +56,7 @@ async def run(
         pools = LocalPools(read_sizes(bindings.config_maps)[0])
         family = Family(evaluator, workflows or {}, server, pools=pools, ask=ask, answers=answers or {})
         place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
+        place.earlier = earlier
 
         def interrupt() -> None:
             nonlocal interrupts

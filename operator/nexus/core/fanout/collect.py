@@ -15,7 +15,7 @@ from typing import Any
 
 from nexus.api.fanout import FAILURES_SHOWN, ItemFailure, ItemsStatus
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.api.run import OutputRef
+from nexus.api.run import OutputRef, TaskStatus
 from nexus.core import outputs
 from nexus.core.board import Board
 from nexus.core.definition import Node
@@ -49,12 +49,14 @@ def tally_of(board: Board, node: Node) -> Tally | None:
     if node.type == "workflow":
         board.tallies[node.name] = take_children(board, node, total, _on_record(status.items))
         return board.tallies[node.name]
+    if must_know_stored(board, node):
+        return None
     known = Evidence(
         node=node,
         total=total,
         jobs=jobs,
         recorded=status.job.name if status.job else None,
-        stored=_stored(board, node),
+        stored=stored(board, node),
         listed=board.facts.listed,
         frames=board.facts.frames,
         whose=f"{board.facts.run.uid}/{node.name}",
@@ -72,6 +74,27 @@ def tally_of(board: Board, node: Node) -> Tally | None:
     return tally
 
 
+def must_know_stored(board: Board, node: Node) -> bool:
+    """Whether it has to be read first which items have outputs: of those of an earlier run no Job tells. They lie in a
+    ConfigMap of their own until others are stored with them."""
+    status = board.tasks[node.name]
+    if not _has_reused(status) or status.output_ref is None:
+        return False
+    if status.output_ref.config_map == config_map(board, node):
+        if node.name in board.facts.checkpoints:
+            return False
+        board.reads.append(LoadItems(node.name, status.output_ref.config_map))
+    else:
+        if node.name in board.facts.outputs:
+            return False
+        board.reads.append(LoadOutput(node.name, status.output_ref.config_map))
+    return True
+
+
+def _has_reused(status: TaskStatus) -> bool:
+    return status.items is not None and status.items.reused is not None
+
+
 def _on_record(items: ItemsStatus | None) -> dict[int, Failed]:
     """The failed items that the status names, and why where it tells."""
     if items is None or items.failed_indexes is None:
@@ -84,13 +107,16 @@ def _on_record(items: ItemsStatus | None) -> dict[int, Failed]:
     return {index: told.get(index, unknown) for index in indexes.shown(items.failed_indexes)}
 
 
-def _stored(board: Board, node: Node) -> Items | None:
+def stored(board: Board, node: Node) -> Items | None:
     """The outputs that are stored, as far as they are known: in the ConfigMap, and in the status of a running task."""
     inline = board.tasks[node.name].output
-    stored = board.facts.checkpoints.get(node.name)
+    kept = board.facts.checkpoints.get(node.name)
     items: Items = list(inline["items"]) if inline is not None else []
-    if stored is not None:
-        items = [one if one is not None else other for one, other in zip_longest(stored.items, items)]
+    reused = board.facts.outputs.get(node.name) if _has_reused(board.tasks[node.name]) else None
+    if reused is not None:
+        items = [one if one is not None else other for one, other in zip_longest(reused["items"], items)]
+    if kept is not None:
+        items = [one if one is not None else other for one, other in zip_longest(kept.items, items)]
     return items or None
 
 
@@ -162,7 +188,7 @@ def gather(board: Board, node: Node, tally: Tally) -> Items | None:
     if board.tasks[node.name].output_ref is not None and node.name not in board.facts.checkpoints:
         board.reads.append(LoadItems(node.name, config_map(board, node)))
         return None
-    items: Items = _stored(board, node) or [None] * tally.total
+    items: Items = stored(board, node) or [None] * tally.total
     reads: dict[Read, int] = {}
     for index, proof in list(tally.done.items()):
         if proof is None or items[index] is not None:
@@ -246,6 +272,7 @@ def _numbers(board: Board, node: Node, tally: Tally, checkpoint_time: datetime |
         failed=len(failed),
         failed_indexes=indexes.text(failed, min(1_000, INDEXES_TOTAL // fan_outs)) or None,
         failures=[_failure(index, tally.failed[index]) for index in failed[:shown]] or None,
+        reused=before.reused if before else None,
         checkpoint_time=checkpoint_time or (before.checkpoint_time if before else None),
     )
 

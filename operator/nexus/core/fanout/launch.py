@@ -16,7 +16,7 @@ from nexus.core.evidence import Failed
 from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.fanout import payload
 from nexus.core.fanout.children import start_of
-from nexus.core.fanout.collect import close, note_failed
+from nexus.core.fanout.collect import close, must_know_stored, note_failed, stored
 from nexus.core.fanout.items import ItemsInvalid, resolve
 from nexus.core.fanout.mechanism import is_indexed
 from nexus.core.fanout.observe import conclude, max_failed, stops_early
@@ -44,9 +44,13 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
         _nothing_to_do(board, node)
         return
     before = board.tasks[node.name]
-    tally = Tally(len(items), due={index: Due(1, None) for index in range(len(items))})
+    if must_know_stored(board, node):
+        return
+    known = (stored(board, node) or []) if before.items is not None and before.items.total == len(items) else []
+    due = {index: Due(1, None) for index in range(len(items)) if index >= len(known) or known[index] is None}
+    tally = Tally(len(items), due=due)
     try:
-        indexed = is_indexed(node, board.facts.native_backoff)
+        indexed = is_indexed(node, board.facts.native_backoff) and len(due) == len(items)
         started = (_launch_whole if indexed else _launch_items)(board, node, slots, items, tally)
     except payload.ItemUnrendered:
         # One Indexed Job runs all its items or none.
@@ -63,7 +67,8 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
         message=None,
         attempts=1,
         start_time=board.now,
-        items=ItemsStatus(total=len(items)),
+        items=before.items if known else ItemsStatus(total=len(items)),
+        **({} if known else {"output": None, "output_ref": None}),
     )
     if tally.failed:
         _note(board, node, tally)

@@ -52,7 +52,8 @@ def _adopt(board: Board, node: Node) -> bool:
         message=None,
         attempts=1,
         start_time=first.created_at,
-        items=ItemsStatus(total=next((one.items for one in made if one.items is not None), 0)),
+        items=board.tasks[node.name].items
+        or ItemsStatus(total=next((one.items for one in made if one.items is not None), 0)),
     )
     return True
 

@@ -1,0 +1,60 @@
+"""Earlier runs: what a rerun takes over, read from the API server right before it begins. What the watches told of runs
+that have ended is not kept."""
+
+from __future__ import annotations
+
+from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, KubeApi, NotFound
+from nexus.adapters.kube.cache import RunRecord
+from nexus.api.run import RerunOf, WorkflowRunSpec, WorkflowRunStatus
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.facts import Earlier
+from nexus.core.shape import read
+
+
+class EarlierRuns:
+    """Reads them."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+
+    async def of(self, record: RunRecord) -> Earlier | None:
+        """The run that this one reruns, None where it reruns none or has begun."""
+        wanted = record.spec.rerun_of if record.spec is not None else None
+        if wanted is None or (record.status is not None and record.status.start_time is not None):
+            return None
+        namespace = record.key.namespace
+        try:
+            body = await self._api.get(WORKFLOW_RUNS, namespace, wanted.name)
+        except NotFound:
+            return Earlier(wanted, problem=f"there is no run {wanted.name} in namespace {namespace}: start a new run")
+        try:
+            spec = read(body["spec"], WorkflowRunSpec)
+            status = WorkflowRunStatus.model_validate(body.get("status") or {})
+            definition = await self._definition(namespace, wanted, spec, status)
+        except ValueError as error:
+            return Earlier(wanted, problem=f"run {wanted.name} cannot be read: {error}"[:1_000])
+        if isinstance(definition, str):
+            return Earlier(wanted, problem=definition)
+        return Earlier(
+            wanted,
+            uid=body["metadata"]["uid"],
+            workflow=spec.workflow_ref.name if spec.workflow_ref is not None else "",
+            params=spec.params or {},
+            status=status,
+            definition=definition,
+        )
+
+    async def _definition(
+        self, namespace: str, wanted: RerunOf, spec: WorkflowRunSpec, status: WorkflowRunStatus
+    ) -> WorkflowSpec | str | None:
+        """What it executed, None where it never began; or why that cannot be told."""
+        if spec.workflow_spec is not None or status.revision is None:
+            return spec.workflow_spec
+        try:
+            body = await self._api.get(CONTROLLER_REVISIONS, namespace, status.revision)
+        except NotFound:
+            return (
+                f"the ControllerRevision {status.revision}, which held the definition of run {wanted.name}, was "
+                "deleted, so that nobody can tell what its outputs are of: start a new run"
+            )
+        return read(body["data"]["spec"], WorkflowSpec)

@@ -1,0 +1,90 @@
+"""`nexus run -f FILE --local --rerun-of RUN.json`: run again what did not succeed in a run that -o json printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nexus.api.base import parse_time
+from nexus.api.reasons import Reason
+from nexus.api.run import RerunOf, Trigger, WorkflowRunSpec, WorkflowRunStatus
+from nexus.cli.ending import Refused
+from nexus.core.decide import decide
+from nexus.core.expressions import Evaluator
+from nexus.core.facts import Earlier, Facts
+from nexus.core.plan import LoadOutput
+from nexus.core.rerun import unknown_task
+
+if TYPE_CHECKING:
+    from nexus.cli.local import Prepared
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run as -o json printed it, and the tasks to run again besides what did not succeed."""
+
+    name: str
+    uid: str
+    created_at: datetime
+    spec: WorkflowRunSpec
+    status: WorkflowRunStatus
+    tasks: Sequence[str]
+
+    def params(self, given: Sequence[str]) -> list[str]:
+        """What `--param` is to say: the values of the saved run, but for those that are given."""
+        names = {text.partition("=")[0] for text in given}
+        kept = {name: value for name, value in (self.spec.params or {}).items() if name not in names}
+        texts = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in kept.items()]
+        return [*texts, *given]
+
+
+def saved(file: str, tasks: Sequence[str]) -> Saved:
+    """Read it. Raises Refused."""
+    try:
+        body = json.loads(Path(file).read_text(encoding="utf-8"))
+        metadata = body["metadata"]
+        return Saved(
+            metadata["name"],
+            metadata["uid"],
+            parse_time(metadata["creationTimestamp"]),
+            WorkflowRunSpec.model_validate(body["spec"]),
+            WorkflowRunStatus.model_validate(body["status"]),
+            tasks,
+        )
+    except OSError as error:
+        raise Refused(f"--rerun-of {file}: {(error.strerror or str(error)).lower()}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        words = "it is no run as `nexus run --local -o json` prints it"
+        raise Refused(f"--rerun-of {file}: {words}") from error
+
+
+def begun_with(prepared: Prepared, run: Saved, evaluator: Evaluator) -> tuple[Prepared, Earlier]:
+    """The prepared run, for the time of the saved one, and what it takes over. Raises Refused where it cannot."""
+    wrong = [f"--from-task: {why}" for task in run.tasks if (why := unknown_task(task, prepared.definition.spec))]
+    if wrong:
+        raise Refused(*wrong)
+    times: dict[str, Any] = {
+        "scheduled_time": run.spec.scheduled_time or run.created_at,
+        "interval_start": run.spec.interval_start,
+        "interval_end": run.spec.interval_end,
+    }
+    zone = run.spec.time_zone or prepared.fact.time_zone
+    wanted = RerunOf(name=run.name, tasks=list(run.tasks) or None)
+    fact = replace(prepared.fact, trigger=Trigger.RERUN, time_zone=zone, **times)
+    named = {"rerun_of": wanted, "triggered_by": Trigger.RERUN, "time_zone": run.spec.time_zone}
+    spec = prepared.spec.model_copy(update={**times, **named, "schedule": run.spec.schedule})
+    workflow = run.spec.workflow_ref.name if run.spec.workflow_ref is not None else ""
+    earlier = Earlier(wanted, run.uid, workflow, run.spec.params or {}, run.status, run.spec.workflow_spec)
+    # What it comes to is known before anything starts.
+    plan = decide(prepared.definition, Facts(fact, earlier=earlier), datetime.now(UTC), evaluator, may_start=False)
+    if plan.status.reason is Reason.RERUN_REFUSED:
+        raise Refused(f"--rerun-of: {plan.status.message}")
+    large = [read.task for read in plan.reads if isinstance(read, LoadOutput)]
+    if large:
+        again = " ".join(f"--from-task {task}" for task in large)
+        raise Refused(f"--rerun-of: the outputs of {', '.join(large)} were too large for the saved run: add {again}")
+    return replace(prepared, fact=fact, spec=spec), earlier

@@ -1,0 +1,116 @@
+"""`nexus rerun RUN`: a new run that takes over what succeeded in an earlier one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, KubeApi, Object
+from nexus.adapters.kube.owners import owned_by
+from nexus.api.base import API_VERSION, parse_time
+from nexus.api.run import RerunOf, Trigger, WorkflowRunSpec
+from nexus.api.workflow import WorkflowSpec
+from nexus.cli import follow, given
+from nexus.cli.cluster import found, sound
+from nexus.cli.ending import Exit, Refused
+from nexus.cli.follow import status_of
+from nexus.core.facts import RunFact
+from nexus.core.names import LABEL_WORKFLOW, label_value
+from nexus.core.params import ParamsInvalid, resolve
+from nexus.core.rerun import unknown_task
+from nexus.core.shape import read
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user wants run again."""
+
+    run: str
+    tasks: Sequence[str] = ()
+    params: Sequence[str] = ()
+
+
+async def rerun(api: KubeApi, namespace: str, asked: Asked, *, output: str | None, watch: bool) -> Exit:
+    """Make the run, and with `watch` follow it to its end. Raises Refused, before anything was made."""
+    earlier = await found(api, WORKFLOW_RUNS, namespace, asked.run)
+    phase = status_of(earlier).phase
+    if not phase.ended:
+        raise Refused(f"run {asked.run} has not ended, it is {phase.value}: wait for its end, or cancel it")
+    try:
+        old = read(earlier["spec"], WorkflowRunSpec)
+    except ValueError as error:
+        raise Refused(f"run {asked.run} was written for another version of nexus: {error}") from error
+    workflow = None
+    if old.workflow_ref is not None:
+        workflow = await found(api, WORKFLOWS, namespace, old.workflow_ref.name)
+    spec = sound(workflow) if workflow is not None else old.workflow_spec
+    assert spec is not None
+    wrong = [f"--from-task: {why}" for why in (unknown_task(task, spec) for task in asked.tasks) if why]
+    if wrong:
+        raise Refused(*wrong)
+    new = _spec(earlier, old, asked, spec)
+    made = await api.create(WORKFLOW_RUNS, namespace, _body(earlier, workflow, new))
+    if not (watch and output == "json"):
+        name = made["metadata"]["name"]
+        shown = {"json": follow.as_json_text(made), "name": f"workflowrun.nexus.dev/{name}"}
+        print(shown.get(output or "", name), flush=True)
+    if not watch:
+        return Exit.SUCCEEDED
+    stream = sys.stderr if output == "json" else sys.stdout
+    return await follow.to_the_end(api, made, spec, stream, as_json=output == "json")
+
+
+def _spec(earlier: Object, old: WorkflowRunSpec, asked: Asked, spec: WorkflowSpec) -> dict[str, Any]:
+    """The spec of the new run: for the same time as the earlier one, with its params but for those given anew."""
+    created = parse_time(earlier["metadata"]["creationTimestamp"])
+    new = old.model_copy(
+        update={
+            "rerun_of": RerunOf(name=asked.run, tasks=list(asked.tasks) or None),
+            "triggered_by": Trigger.RERUN,
+            "scheduled_time": old.scheduled_time or created,
+            "params": None,
+            **dict.fromkeys(("suspend", "cancel", "approvals")),
+        }
+    )
+    told = given.params(asked.params, spec.params or ())
+    values = {**(old.params or {}), **told.values}
+    workflow = old.workflow_ref.name if old.workflow_ref is not None else ""
+    fact = RunFact(
+        earlier["metadata"]["namespace"],
+        "check",
+        "check",
+        datetime.now(UTC),
+        workflow=workflow,
+        trigger=Trigger.RERUN,
+        params=values,
+        scheduled_time=new.scheduled_time,
+        interval_start=new.interval_start,
+        interval_end=new.interval_end,
+        time_zone=new.time_zone or "UTC",
+    )
+    try:
+        with CelEvaluator() as evaluator:
+            resolve(spec.params or (), values, fact, evaluator)
+    except ParamsInvalid as error:
+        raise Refused(*told.problems, *told.others(error.problems)) from error
+    if told.problems:
+        raise Refused(*told.problems)
+    # Params may be null, and stay so.
+    return {**new.to_json(), **({"params": values} if values else {})}
+
+
+def _body(earlier: Object, workflow: Object | None, spec: dict[str, Any]) -> Object:
+    metadata: Object = {"generateName": f"{earlier['metadata']['name'][:40].rstrip('-.')}-"}
+    if workflow is not None:
+        name = workflow["metadata"]["name"]
+        metadata = {
+            "generateName": f"{name}-",
+            "labels": {LABEL_WORKFLOW: label_value(name)},
+            "ownerReferences": owned_by("Workflow", name, workflow["metadata"]["uid"]),
+        }
+    metadata["namespace"] = earlier["metadata"]["namespace"]
+    return {"apiVersion": API_VERSION, "kind": "WorkflowRun", "metadata": metadata, "spec": spec}

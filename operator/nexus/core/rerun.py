@@ -1,0 +1,179 @@
+"""Rerun: what of an earlier run is reused, before anything of this one starts.
+
+A task runs again where it did not succeed, where it is named, or where it is after one that runs again; a skip counts
+as success. All others are taken over as they ended, with their outputs: small ones in the status, others copied, since
+what the earlier run owns goes with it. Tasks of `finally` always run.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from typing import Any
+
+from nexus.api.fanout import ItemsStatus
+from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.run import OutputRef, RerunStatus, TaskStatus
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.board import Board
+from nexus.core.bounds import listed
+from nexus.core.facts import Earlier
+from nexus.core.names import job_name, output_name
+from nexus.core.outputs import dump
+from nexus.core.plan import LoadOutput, StoreOutput
+
+_KEPT = (TaskPhase.SUCCEEDED, TaskPhase.SKIPPED)
+
+
+class RerunRefused(Exception):
+    """The run cannot be run again as it is asked; the message says why, and what to do."""
+
+
+def reuse(board: Board) -> None:
+    """Take over what is not to run again. Raises RerunRefused; notes reads where outputs have to be read first."""
+    earlier = board.facts.earlier
+    if earlier is None:
+        return
+    _check(board, earlier)
+    before = {task.name: task for task in earlier.status.tasks or ()}
+    again = _again(board, earlier, before)
+    if not again:
+        words = f"every task of run {earlier.wanted.name} succeeded: name those to run again in rerunOf.tasks"
+        raise RerunRefused(words)
+    changed_params = sorted(
+        name
+        for name in {*earlier.params, *board.facts.run.params}
+        if (name in earlier.params) != (name in board.facts.run.params)
+        or earlier.params.get(name) != board.facts.run.params.get(name)
+    )
+    changed_tasks = changed(earlier.definition, board.definition.spec) if earlier.definition is not None else []
+    kept = [name for name, node in board.definition.nodes.items() if not node.final and name not in again]
+    for name in kept:
+        _take_over(board, earlier, before[name])
+    same = earlier.definition is not None and earlier.definition.defaults == board.definition.spec.defaults
+    if same and not changed_params:
+        for name in again - set(changed_tasks):
+            if name in before and not again.intersection(board.definition.nodes[name].depends_on):
+                _take_over_items(board, earlier, before[name])
+    board.rerun = RerunStatus(
+        name=earlier.wanted.name,
+        uid=earlier.uid,
+        reused=len(kept),
+        changed_params=changed_params or None,
+        changed_tasks=changed_tasks or None,
+    )
+
+
+def _check(board: Board, earlier: Earlier) -> None:
+    name = earlier.wanted.name
+    if earlier.problem:
+        raise RerunRefused(earlier.problem)
+    if earlier.workflow != board.facts.run.workflow:
+        of = f"of Workflow {earlier.workflow}" if earlier.workflow else "with a definition of its own"
+        raise RerunRefused(f"run {name} is one {of}, and this run is not: rerun it with the same workflowRef")
+    if not earlier.status.phase.ended:
+        words = f"run {name} has not ended, it is {earlier.status.phase.value}"
+        raise RerunRefused(f"{words}: wait for its end, or cancel it (nexus cancel {name})")
+    for task in earlier.wanted.tasks or ():
+        unknown = unknown_task(task, board.definition.spec)
+        if unknown:
+            raise RerunRefused(f"rerunOf.tasks: {unknown}")
+
+
+def unknown_task(name: str, spec: WorkflowSpec) -> str | None:
+    """Why a rerun cannot begin with a task, None where it can."""
+    if name in {task.name for task in spec.finally_ or ()}:
+        return f"{name} is a task of finally, and those always run: leave it out"
+    names = [task.name for task in spec.tasks]
+    if name in names:
+        return None
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there is {listed(names)}"
+    return f"there is no task {name}: {hint}"
+
+
+def _again(board: Board, earlier: Earlier, before: dict[str, TaskStatus]) -> set[str]:
+    """Names of the tasks that run again; dependencies come first in the definition's nodes."""
+    again: set[str] = set()
+    for name, node in board.definition.nodes.items():
+        ended_well = name in before and before[name].phase in _KEPT
+        named = name in (earlier.wanted.tasks or ())
+        if not node.final and (named or not ended_well or again.intersection(node.depends_on)):
+            again.add(name)
+    return again
+
+
+def changed(before: WorkflowSpec, after: WorkflowSpec) -> list[str]:
+    """Names of the tasks whose definition differs."""
+    old, new = ({task.name: dump(task.to_json()) for _, task in spec.every_task()} for spec in (before, after))
+    return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+
+
+def _take_over(board: Board, earlier: Earlier, before: TaskStatus) -> None:
+    name, kept = before.name, dict[str, Any]()
+    value = _value(board, earlier, before)
+    if value:
+        size = len(dump(value).encode())
+        if board.fits_inline(size):
+            kept = {"output": value}
+        else:
+            stored = _config_map(board, name)
+            board.stores.append(StoreOutput(name, stored, dump(value)))
+            kept = {"output_ref": OutputRef(config_map=stored, size=size)}
+    board.move(
+        name,
+        phase=before.phase,
+        reason=Reason.REUSED,
+        message=f"as in run {earlier.wanted.name}",
+        completion_time=board.now,
+        items=before.items,
+        **kept,
+    )
+
+
+def _value(board: Board, earlier: Earlier, before: TaskStatus) -> dict[str, Any] | None:
+    """The output of a task of the earlier run, None where it has none or has to be read first."""
+    if before.output_ref is None:
+        return dict(before.output) if before.output else None
+    if before.name not in board.facts.outputs:
+        board.reads.append(LoadOutput(before.name, before.output_ref.config_map))
+        return None
+    found = board.facts.outputs[before.name]
+    if found is None:
+        where = f"ConfigMap {before.output_ref.config_map}"
+        raise RerunRefused(
+            f"the output of task {before.name} of run {earlier.wanted.name} is gone ({where} was deleted): "
+            f"name {before.name} in rerunOf.tasks to have it made again"
+        )
+    return dict(found)
+
+
+def _take_over_items(board: Board, earlier: Earlier, before: TaskStatus) -> None:
+    """The items of a fan-out that succeeded; it runs only the others. Not of child runs: what they made is theirs."""
+    node = board.definition.nodes[before.name]
+    if node.task.for_each is None or node.type == "workflow" or before.items is None or not before.phase.ended:
+        return
+    if before.name in (earlier.wanted.tasks or ()):
+        return
+    value = _value(board, earlier, before)
+    items = value.get("items") if value is not None else None
+    if not isinstance(items, list) or len(items) != before.items.total or not _some(items):
+        return
+    text = dump({"items": items})
+    reused = ItemsStatus(total=len(items), reused=sum(item is not None for item in items))
+    if board.fits_inline(len(text.encode())):
+        board.move(before.name, items=reused, output={"items": items})
+        return
+    stored = _config_map(board, before.name)
+    board.stores.append(StoreOutput(before.name, stored, text))
+    board.move(before.name, items=reused, output_ref=OutputRef(config_map=stored, size=len(text.encode())))
+
+
+def _some(items: Collection[Any]) -> bool:
+    """Whether some succeeded, and some did not."""
+    return 0 < sum(item is not None for item in items) < len(items)
+
+
+def _config_map(board: Board, task: str) -> str:
+    """Where a copy goes: no attempt of the task has this name."""
+    return output_name(job_name(board.facts.run.name, board.facts.run.uid, task, 0))
