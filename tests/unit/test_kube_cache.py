@@ -6,6 +6,7 @@ from typing import Any
 
 from nexus.adapters.kube.cache import Cache
 from nexus.api.base import parse_time
+from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.facts import PodFact
 from nexus.runtime.ports import RunKey
 
@@ -283,3 +284,25 @@ def test_a_run_for_a_tick_is_told_of_it() -> None:
     assert fact.scheduled_time == fact.interval_end == parse_time(TIME)
     assert fact.interval_start == parse_time("2026-11-22T09:00:00Z")
     assert fact.time_zone == "Europe/Berlin"
+
+
+def test_what_a_newer_operator_wrote_of_a_run_does_not_fail_it_after_a_rollback() -> None:
+    failures = [{"index": 1, "reason": "FromTheFuture"}]
+    items = {"total": 2, "succeeded": 1, "failed": 1, "running": 0, "failures": failures, "new": {"field": 1}}
+    task = {"name": "a", "phase": "Failed", "reason": "FromTheFuture", "later": 1, "items": items}
+    cache = Cache()
+    cache.see_run(run(tasks=[task], another=[{"new": "field"}], reason="FromTheFuture"))
+    (record,) = cache.runs.values()
+    assert record.invalid == ""
+    assert record.status is not None
+    (known,) = record.status.tasks or ()
+    assert (known.phase, known.reason, record.status.reason) == (TaskPhase.FAILED, None, None)
+    assert known.items is not None
+    assert [failure.reason for failure in known.items.failures or ()] == [Reason.TASK_ERROR]
+
+
+def test_a_status_that_nobody_can_have_written_is_said_to_be_invalid() -> None:
+    cache = Cache()
+    cache.see_run(run(tasks=[{"name": "a", "phase": "Sideways", "new": 1}]))
+    (record,) = cache.runs.values()
+    assert "phase" in record.invalid

@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from nexus.adapters.kube.child_runs import child_fact, depth
 from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
+from nexus.adapters.kube.other_version import known_part
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger, WorkflowRunSpec, WorkflowRunStatus
@@ -79,7 +82,7 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
     invalid = ""
     try:
         spec = spec or read(body.get("spec") or {}, WorkflowRunSpec)
-        status = read(body["status"], WorkflowRunStatus) if body.get("status") else None
+        status = _status(body["status"]) if body.get("status") else None
     except ValueError as error:
         invalid = str(error)[:1_000]
     owners = metadata.get("ownerReferences") or ()
@@ -99,6 +102,13 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
         parent=owner_uid(body, "WorkflowRun") or "",
         depth=depth(metadata),
     )
+
+
+def _status(body: Object) -> WorkflowRunStatus:
+    try:
+        return known_part(dict(body), WorkflowRunStatus)
+    except ValidationError:
+        return read(body, WorkflowRunStatus)  # which says what does not fit
 
 
 def _forget_details(record: RunRecord) -> RunRecord:

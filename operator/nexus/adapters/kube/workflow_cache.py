@@ -5,14 +5,14 @@ Of a definition only what concerns its runs as a whole is kept: thousands of Wor
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
+from nexus.adapters.kube.other_version import known_part
 from nexus.adapters.kube.siblings import sibling, workflow_of
 from nexus.api.base import parse_time
 from nexus.api.policies import Concurrency, History
@@ -108,22 +108,9 @@ def known_status(status: Object) -> WorkflowStatus | None:
     if not status:
         return None
     try:
-        return WorkflowStatus.model_validate(status)
-    except ValidationError as error:
-        extra = [entry["loc"] for entry in error.errors() if entry["type"] == "extra_forbidden"]
-    try:
-        return WorkflowStatus.model_validate(_without(copy.deepcopy(dict(status)), extra))
+        return known_part(dict(status), WorkflowStatus)
     except ValidationError:
         return None
-
-
-def _without(status: Any, paths: Iterable[tuple[int | str, ...]]) -> Any:
-    for path in paths:
-        parent = status
-        for step in path[:-1]:
-            parent = parent[step]
-        del parent[path[-1]]
-    return status
 
 
 class WorkflowCache:
