@@ -88,3 +88,4 @@ def test_every_example_can_be_planned(file: Path, cel: CelEvaluator) -> None:
     verdicts = {task.verdict for task in planned.tasks}
     assert Verdict.RUNS in verdicts
     assert Verdict.FAILS not in verdicts
+    assert [task.task for task in planned.tasks if not task.why and task.verdict is not Verdict.RUNS] == []

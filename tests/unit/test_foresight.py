@@ -136,7 +136,7 @@ def test_waits_approvals_quantities_and_child_runs_go_on_without_knowing(cel: Ev
         task("pause", "a", wait={"seconds": "${{ tasks.a.output.s }}"}),
         task("until", "a", wait={"until": "${{ tasks.a.output.t }}"}),
         task("ask", "a", approval={"message": "${{ tasks.a.output.n }} rows?"}),
-        task("big", "a", pod=cpu),
+        task("big", "a", pod=cpu, pool="warehouse"),
         task("child", "ask", workflow={"name": "other", "params": {"n": "${{ tasks.a.output.n }}"}}),
         task("after", "child", when="${{ tasks.ask.output.by == 'ann' }}"),
         outputs={"n": "${{ tasks.a.output.n }}"},

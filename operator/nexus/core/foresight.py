@@ -122,6 +122,7 @@ def foresee(
 ) -> list[Foreseen]:
     """What would become of each task, in the order in which they are written, if nothing failed by itself. The params
     of the run are known to fit."""
+    definition = _alone(definition)
     seeing = Foreseeing(evaluator, definition, now)
     found: dict[str, Foreseen] = {}
     status: WorkflowRunStatus | None = None
@@ -136,6 +137,14 @@ def foresee(
             break
         status = advanced
     return [found.get(task.name) or Foreseen(task.name, Verdict.DEPENDS) for _, task in definition.spec.every_task()]
+
+
+def _alone(definition: Definition) -> Definition:
+    """The definition of a run that shares no pools: slots come sooner or later, and change nothing but that."""
+    nodes = {
+        name: replace(node, task=node.task.model_copy(update={"pool": None})) for name, node in definition.nodes.items()
+    }
+    return replace(definition, nodes=nodes)
 
 
 def _passed(status: WorkflowRunStatus, now: datetime) -> WorkflowRunStatus:
