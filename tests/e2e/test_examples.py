@@ -27,6 +27,8 @@ SERVICES = Kind("", "v1", "services", "Service")
 CASES: dict[str, tuple[str, Object]] = {
     "hello": ("hello", {}),
     "hello-you": ("hello", {"name": "you & 'me' $(HOME)"}),
+    "beats": ("heartbeat", {}),
+    "beats-not": ("heartbeat", {"rows": 0}),
     "by-hand": ("conditions", {}),
     "in-bulk": ("conditions", {"size": 2_000, "notify": False}),
     "tidy": ("finally", {}),

@@ -154,6 +154,15 @@ def test_hello_shouts(evaluator: CelEvaluator) -> None:
     assert "shout: HELLO, YOU!" in log.lines
 
 
+@pytest.mark.parametrize(("rows", "check"), [(42, "Succeeded"), (0, "Failed")])
+def test_a_heartbeat_counts_and_fails_where_nothing_is_there(rows: int, check: str, evaluator: CelEvaluator) -> None:
+    finished = execute("heartbeat", evaluator, rows=rows)
+    assert phases(finished) == {"count": "Succeeded", "check": check}
+    assert finished.outputs["count"] == {"rows": rows}
+    timetable = Timetable((workflow("heartbeat").spec.schedules or ())[0])
+    assert len(timetable.upcoming(datetime(2026, 11, 23, 12, tzinfo=UTC), 60)) == 60
+
+
 @pytest.mark.parametrize(
     ("size", "ran", "skipped"), [(100, {"by-hand"}, {"in-bulk", "check"}), (2_000, {"in-bulk", "check"}, {"by-hand"})]
 )
