@@ -18,8 +18,10 @@ from nexus.adapters.kube.api import (
     ApiError,
     Conflict,
     Expired,
+    Gate,
     Kind,
     NotFound,
+    NotLeading,
     ServerError,
     Throttled,
     Unauthorized,
@@ -86,7 +88,12 @@ class Script:
         self.counted.append((verb, kind.plural, code))
 
     def play(
-        self, calls: Callable[[KubeClient], Awaitable[Any]], *, budget: float = 5.0, credentials: Any = None
+        self,
+        calls: Callable[[KubeClient], Awaitable[Any]],
+        *,
+        budget: float = 5.0,
+        credentials: Any = None,
+        gate: Gate | None = None,
     ) -> Any:
         """Let a client make its calls."""
 
@@ -101,7 +108,7 @@ class Script:
                 f"http://127.0.0.1:{runner.addresses[0][1]}", None, "default", credentials or FixedCredentials({})
             )
             try:
-                async with KubeClient(access, counter=self.count, budget=budget) as client:
+                async with KubeClient(access, counter=self.count, gate=gate, budget=budget) as client:
                     return await calls(client)
             finally:
                 await runner.cleanup()
@@ -366,3 +373,26 @@ def test_a_stream_that_cannot_be_opened_raises_what_the_server_says() -> None:
     with pytest.raises(NotFound):
         script.play(calls)
     assert script.requests == [("GET", f"{PODS.path('d', 'p', 'log')}?container=task&follow=true&tailLines=3")]
+
+
+def test_the_gate_is_asked_before_each_try_and_what_it_refuses_is_never_sent() -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def gate(verb: str, kind: Kind) -> None:
+        asked.append((verb, kind.plural))
+        if len(asked) == 3:
+            raise NotLeading("not sent")
+
+    script = Script(status(429), status(429), FOUND)
+    with pytest.raises(NotLeading):
+        script.play(create, gate=gate)
+    assert asked == [("create", "jobs")] * 3
+    assert script.methods == "POST POST"
+
+
+def test_time_at_the_gate_is_no_time_of_the_call() -> None:
+    async def gate(verb: str, kind: Kind) -> None:
+        del verb, kind
+        await asyncio.sleep(0.4)
+
+    assert Script(FOUND).play(get, gate=gate, budget=0.3)["kind"] == "Job"

@@ -227,8 +227,7 @@ class KubeClient(KubeApi):
     # -- one call, as often as it takes ------------------------------------------------------------------------------
 
     async def _call(self, call: _Call) -> bytes:
-        if self._gate is not None:
-            await self._gate(call.verb, call.kind)
+        await self._pass(call)
         end = time.monotonic() + self._budget
         delay, refused = _FIRST_DELAY, False
         while True:
@@ -250,7 +249,13 @@ class KubeClient(KubeApi):
             if not again or time.monotonic() + pause >= end:
                 raise error
             await asyncio.sleep(pause)
+            await self._pass(call)
             delay = min(_LONGEST_DELAY, delay * 2)
+
+    async def _pass(self, call: _Call) -> None:
+        """Ask the gate, before each try: what was allowed seconds ago need not be any more."""
+        if self._gate is not None:
+            await self._gate(call.verb, call.kind)
 
     async def _exchange(self, call: _Call, seconds: float, *, refused: bool) -> _Answer:
         start, code = time.monotonic(), 0
