@@ -29,7 +29,7 @@ LEASE = {"NEXUS_LEASE": "nexus", "NEXUS_LEASE_NAMESPACE": NAMESPACE}
 
 
 async def failover() -> list[Row]:
-    """From the kill to the next Job; and Jobs that were made twice."""
+    """From the kill to the next Job; from SIGTERM to the end of a busy operator; and Jobs that were made twice."""
     with tempfile.TemporaryDirectory() as folder:
         async with KubeClient(find_access()) as api:
             await fresh_namespace(api, NAMESPACE)
@@ -42,6 +42,7 @@ async def failover() -> list[Row]:
                 await _jobs(api, "second", RUNS // 20)
                 seconds = await _goes_on(api, operators.pop(0))
                 await _jobs(api, "second", RUNS)
+                stop = _stopped(operators.pop(0))  # in the midst of what ended last
                 made = await _made(api)
             finally:
                 for operator in operators:
@@ -49,6 +50,7 @@ async def failover() -> list[Row]:
                 await api.delete(NAMESPACES, "", NAMESPACE, None)
     return [
         Row("failover_seconds", seconds, "s", target=20),
+        Row("stop_seconds", stop, "s", target=5),
         Row("failover_duplicate_jobs", sum(count - 1 for count in made.values()), "Jobs", target=0),
     ]
 
@@ -85,6 +87,13 @@ async def _goes_on(api: KubeApi, leader: OperatorProcess) -> float:
         if event.type == "ADDED" and time.monotonic() > died + IN_FLIGHT:
             return time.monotonic() - died
     raise RuntimeError("nobody went on within five minutes")
+
+
+def _stopped(operator: OperatorProcess) -> float:
+    """Stop it as Kubernetes does; the seconds that took."""
+    began = time.monotonic()
+    operator.stop()
+    return time.monotonic() - began
 
 
 async def _made(api: KubeApi) -> Counter[tuple[str, str]]:
