@@ -18,6 +18,7 @@ from nexus.adapters.fake import Died, FakeApi, FakeCluster, Subscription
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Object
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.job import Images
+from nexus.adapters.kube.live_pods import LivePods
 from nexus.adapters.kube.place import KubePlace
 from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.adapters.kube.workflow_place import KubeWorkflows
@@ -37,10 +38,14 @@ BACKOFF_SECONDS = 0.05
 class Operator:
     """One operator process. With `queued` watches its cache learns of changes when the test delivers them."""
 
-    def __init__(self, cluster: FakeCluster, api: FakeApi, evaluator: Evaluator, *, queued: bool = False) -> None:
+    def __init__(
+        self, cluster: FakeCluster, api: FakeApi, evaluator: Evaluator, *, queued: bool = False, most: int = 0
+    ) -> None:
+        """`most` is its own limit on live pods."""
         self.api = api
         self.cluster = cluster
         self.cache = Cache()
+        self.cache.live = LivePods(most)
         self.workflows = WorkflowCache()
         self.marked: set[RunKey | WorkflowKey] = set()
         self.alive = True
@@ -241,6 +246,8 @@ class Story:
         self.witness = Witness(self.cluster, spec.max_parallel_tasks or 10)
         self.operators: list[Operator] = []
         self.deaths = 0
+        self.most = 0
+        """The limit on live pods that each operator has."""
         self.on_birth: Callable[[Story], None] | None = None
         """Called after each operator's start; it is the last of `operators`."""
         self.loop = asyncio.new_event_loop()
@@ -259,7 +266,7 @@ class Story:
 
     def operator(self, *, queued: bool = False) -> Operator:
         """A new operator, with a connection of its own."""
-        operator = Operator(self.cluster, self.cluster.connect(), self.evaluator, queued=queued)
+        operator = Operator(self.cluster, self.cluster.connect(), self.evaluator, queued=queued, most=self.most)
         self.operators.append(operator)
         if self.on_birth is not None:
             self.on_birth(self)

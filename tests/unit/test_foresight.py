@@ -144,3 +144,9 @@ def test_waits_approvals_quantities_and_child_runs_go_on_without_knowing(cel: Ev
     )
     assert set(words(found).values()) == {"Runs", "Depends: if ${{ tasks.ask.output.by == 'ann' }}"}
     assert found["ask"].fields == {"approval.message": "${{ tasks.a.output.n }} rows?"}
+
+
+def test_every_pool_has_room_in_a_plan(cel: Evaluator) -> None:
+    fan_out = task("fan", "a", pool="w", forEach={"items": [1, 2]})
+    found = foreseen(cel, task("a", pool="w"), fan_out, task("b", "fan"))
+    assert [entry.verdict for entry in found.values()] == [Verdict.RUNS] * 3

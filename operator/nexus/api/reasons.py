@@ -54,6 +54,7 @@ class Reason(StrEnum):
     CONCURRENCY = "Concurrency"
     POOL = "Pool"
     POOL_MISSING = "PoolMissing"
+    CAPACITY = "Capacity"
     STARTING = "Starting"
     UNSCHEDULABLE = "Unschedulable"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -126,6 +127,7 @@ _MEANING: dict[Reason, str] = {
     Reason.CONCURRENCY: "As many runs of the Workflow are under way, or before it, as its concurrency lets be.",
     Reason.POOL: "All slots of its pool are held; the message says by whom, and its place in line.",
     Reason.POOL_MISSING: "The ConfigMap of pools has no size for its pool; it waits until one is there.",
+    Reason.CAPACITY: "As many task pods are live as this operator lets all runs have together.",
     Reason.STARTING: "The pod is there, its container is not running yet.",
     Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
     Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",

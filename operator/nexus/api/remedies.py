@@ -56,6 +56,10 @@ WAITING = {
         'the ConfigMap nexus-pools has no pool warehouse: add warehouse: "5", or how many it is',
         "Write the size of the pool into the ConfigMap that the message names, or correct the name in the task.",
     ),
+    Reason.CAPACITY: Remedy(
+        "200 task pods are live, as many as this operator lets be (NEXUS_MAX_TASK_PODS)",
+        "Nothing, or ask who runs the operator for more: `NEXUS_MAX_TASK_PODS` is its [setting](settings.md).",
+    ),
     Reason.STARTING: Remedy(
         "the pod is being started",
         "Nothing for a while. If it lasts: `kubectl describe pod -l nexus.dev/run=RUN,nexus.dev/task=TASK`.",

@@ -15,6 +15,7 @@ from nexus.adapters.kube.api import KubeApi, NotLeading
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.events import BackgroundRecorder
 from nexus.adapters.kube.job import Images
+from nexus.adapters.kube.live_pods import LivePods
 from nexus.adapters.kube.place import KubePlace, wall_clock
 from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.adapters.kube.workflow_place import KubeWorkflows
@@ -71,6 +72,7 @@ class Operator:
         self.workflows = WorkflowCache(self.settings.defaults)
         images = Images(self.settings.task_images)
         policy = PodPolicy(self.settings.pod_forbidden, baseline=self.settings.pod_security == "baseline")
+        self.cache.live = LivePods(self.settings.max_task_pods)
         place = KubePlace(
             self.api,
             self.cache,

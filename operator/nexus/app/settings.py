@@ -55,6 +55,9 @@ class Settings:
         number(1, MOST_PARALLEL_TASKS),
         "Live task pods that a run may have, whatever its `maxParallelTasks` says.",
     )
+    max_task_pods: int = setting(
+        0, number(0, 100_000), "Live task pods of all runs together; what is beyond waits. 0: no limit."
+    )
     retry_limit: int = setting(
         0, number(0, 100), "Retries of tasks whose `retry` has no `limit`; `approval` and `wait` aside."
     )

@@ -208,6 +208,16 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """What an operator with a limit on live pods tells a run."""
+
+    limit: int
+    free: int
+    known: frozenset[str] = frozenset()
+    """Names of the run's Jobs that are counted already."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The API server's answer to an attempt's start: it will not make the Job."""
 
@@ -239,6 +249,8 @@ class Facts:
     """By task, what was read for `LoadItems`; None where nothing is stored."""
     listed: frozenset[str] = frozenset()
     """UIDs of Jobs whose pods were just listed (`ListPods`): what is not among them is gone."""
+    capacity: Capacity | None = None
+    """How many more pods there may be in all, where the operator has a limit."""
     earlier: Earlier | None = None
     """The run that this one reruns, while this one has not begun."""
     turns: Mapping[SlotAsked, Turn] = field(default_factory=dict)

@@ -23,8 +23,9 @@ from nexus.core.board import Board
 from nexus.core.decide import decide
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, TemplateError, parse
-from nexus.core.facts import Facts, RunFact
+from nexus.core.facts import Facts, RunFact, Turn
 from nexus.core.fanout.items import ItemsInvalid, resolve
+from nexus.core.plan import AskSlot
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
 from nexus.core.problem import Path, field_name
 from nexus.core.scope import Item
@@ -127,8 +128,7 @@ def foresee(
     found: dict[str, Foreseen] = {}
     status: WorkflowRunStatus | None = None
     while True:
-        facts = Facts(run, status, pod_policy=policy)
-        decided = decide(definition, facts, now, seeing).status
+        facts, decided = _decided(definition, Facts(run, status, pod_policy=policy), now, seeing)
         for entry in decided.tasks or ():
             if entry.name not in found and (entry.phase.ended or entry.phase is TaskPhase.RUNNING):
                 found[entry.name] = _foreseen(Board(definition, facts, now, seeing), seeing, entry, found)
@@ -156,6 +156,18 @@ def _passed(status: WorkflowRunStatus, now: datetime) -> WorkflowRunStatus:
         for task in status.tasks or ()
     ]
     return status.model_copy(update={"tasks": tasks})
+
+
+def _decided(
+    definition: Definition, facts: Facts, now: datetime, seeing: Foreseeing
+) -> tuple[Facts, WorkflowRunStatus]:
+    """One decision, in which every pool has room."""
+    while True:
+        plan = decide(definition, facts, now, seeing)
+        asked = {read.slot: Turn(granted=True) for read in plan.reads if isinstance(read, AskSlot)}
+        if not asked:
+            return facts, plan.status
+        facts = replace(facts, turns={**facts.turns, **asked})
 
 
 def _foreseen(board: Board, seeing: Foreseeing, entry: TaskStatus, before: Mapping[str, Foreseen]) -> Foreseen:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus
 from nexus.core.board import Board
+from nexus.core.capacity import Room, room
 from nexus.core.definition import DEFAULT_MAX_PARALLEL_TASKS, Node
+
+# Who waits for the operator's own limit is woken when there is room; this is for where that was missed.
+LOOK_AGAIN = timedelta(seconds=60)
 
 
 @dataclass
@@ -17,12 +22,18 @@ class Slots:
 
     limit: int
     free: int
+    room: Room | None = None
+    """What is left of the operator's own limit, where that is less."""
 
     @classmethod
     def of(cls, board: Board) -> Slots:
         """The slots as the facts say."""
         limit = board.definition.max_parallel_tasks
-        return cls(limit, limit - sum(_taken(board, task) for task in board.tasks.values()))
+        free = limit - sum(_taken(board, task) for task in board.tasks.values())
+        left = room(board.facts.capacity, (job for jobs in board.facts.jobs.values() for job in jobs))
+        if left is not None and left.free < free:
+            return cls(limit, left.free, left)
+        return cls(limit, free)
 
 
 def _taken(board: Board, task: TaskStatus) -> int:
@@ -46,6 +57,11 @@ def has_slot(board: Board, node: Node, slots: Slots) -> bool:
     """Whether the task may have a pod now; where not, its status says so."""
     if slots.free > 0:
         return True
+    if slots.room is not None:
+        words = f"{slots.room.limit} task pods are live, as many as this operator lets be (NEXUS_MAX_TASK_PODS)"
+        board.wait(node.name, Reason.CAPACITY, words)
+        board.wakes.append(board.now + LOOK_AGAIN)
+        return False
     whose = "maxParallelTasks"
     if slots.limit < (board.definition.spec.max_parallel_tasks or DEFAULT_MAX_PARALLEL_TASKS):
         whose = "the operator's NEXUS_MAX_PARALLEL_TASKS"

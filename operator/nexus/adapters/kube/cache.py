@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nexus.adapters.kube.child_runs import child_fact, depth
+from nexus.adapters.kube.live_pods import LivePods
 from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
 from nexus.adapters.kube.other_version import known_part
 from nexus.api.base import parse_time
@@ -141,6 +142,7 @@ class Cache:
         self._pods: dict[str, dict[str, PodFact]] = {}
         # Jobs with their pods in them, as decisions take them: of the hundreds of a run one or two change at a time.
         self._joined: dict[str, JobFact] = {}
+        self.live = LivePods()
 
     def see_run(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A WorkflowRun was listed, changed or deleted, or came back as the answer to a write of ours."""
@@ -194,6 +196,7 @@ class Cache:
         self._job_versions.pop(uid, None)
         self._pods.pop(uid, None)
         self._joined.pop(uid, None)
+        self.live.drop(uid)
 
     def see_job(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A Job was listed, changed or deleted, or came back as the answer to its creation."""
@@ -223,7 +226,13 @@ class Cache:
         self._joined.pop(fact.uid, None)
         self._job_versions[fact.uid] = version
         self._run_of_job[fact.uid] = run_uid
+        self._count(run_uid, fact.name)
         return self._run(run_uid) if fact != known else ()
+
+    def _count(self, run_uid: str, name: str) -> None:
+        job = self.whole_job(run_uid, name) if self.live.limit else None
+        if job is not None:
+            self.live.note(job)
 
     def see_pod(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A pod was listed, changed or deleted."""
@@ -247,7 +256,15 @@ class Cache:
                 pods.pop(fact.uid, None)
         else:
             pods[fact.uid] = fact
+        run_uid = self._run_of_job.get(job_uid)
+        if self.live.limit and run_uid is not None:
+            self._count_pods(run_uid, job_uid)
         return self._run_of(job_uid) if gone or fact != known else ()
+
+    def _count_pods(self, run_uid: str, job_uid: str) -> None:
+        found = (job.name for job in self._jobs.get(run_uid, {}).values() if job.uid == job_uid)
+        for name in list(found):
+            self._count(run_uid, name)
 
     def _run(self, run_uid: str) -> tuple[RunKey, ...]:
         key = self._keys.get(run_uid)

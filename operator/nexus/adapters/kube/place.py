@@ -121,6 +121,7 @@ class KubePlace:
         self._items = StoredItems(api)
         self._recorder = recorder or Recorder(api)
         self._wake = wake
+        cache.live.wake = wake
         self._earlier_runs = EarlierRuns(api)
         self._pools = Pools(api, cache, clock, wake, pools)
         self._admissions = Admissions(api, workflows or WorkflowCache(), evaluator)
@@ -142,6 +143,7 @@ class KubePlace:
             self._podless.forget(record.uid)
             self._unmounted.forget(record.uid)
             self._items.forget(record.uid)
+            self._cache.live.forget(key)
             return view
         now, known = self.now(), record.status
         gate = await self._admissions.workflow(record)
@@ -177,6 +179,7 @@ class KubePlace:
         jobs, children = self._cache.jobs(record.uid), self._cache.children(record.uid)
         return Facts(
             run=record.fact(),
+            capacity=self._cache.live.capacity(record.key, (job for found in jobs.values() for job in found)),
             status=status,
             jobs=jobs,
             children=children,
@@ -258,11 +261,13 @@ class KubePlace:
     async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact | None:
         """Patch an Indexed Job, if it still is the one that was meant."""
         patch = {"metadata": {"uid": change.uid}, "spec": {"parallelism": change.parallelism}}
+        before = self._cache.job(view.facts.run.uid, change.job_name)
         try:
-            body = await self._api.patch(JOBS, view.key.namespace, change.job_name, patch)
+            with self._cache.live.reserved(change.parallelism - (before.parallelism if before is not None else 0)):
+                body = await self._api.patch(JOBS, view.key.namespace, change.job_name, patch)
+                self._cache.see_job(body)
         except (NotFound, Conflict):
             return None
-        self._cache.see_job(body)
         known = self._cache.jobs(view.facts.run.uid).get(change.task, ())
         return next((job for job in known if job.uid == change.uid), None)
 
@@ -322,7 +327,9 @@ class KubePlace:
                 await self._create(CONFIG_MAPS, run, objects.payload)
             if start.pool is not None:
                 self._pools.check(run, start.pool, start.job_name)
-            body = await self._create(JOBS, run, objects.job)
+            with self._cache.live.reserved(start.indexed.parallelism if start.indexed is not None else 1):
+                body = await self._create(JOBS, run, objects.job)
+                self._cache.see_job(body)
         except NameTaken as error:
             return Refusal(Reason.NAME_TAKEN, str(error))
         except (Invalid, TooLarge, BadRequest) as error:
@@ -331,7 +338,6 @@ class KubePlace:
             if "exceeded quota" in error.message:
                 return Refusal(Reason.QUOTA_EXCEEDED, error.message[:1_000], final=False)
             return Refusal(Reason.JOB_REFUSED, f"the API server refuses the Job: {error.message}"[:1_000])
-        self._cache.see_job(body)
         fact = job_fact(body)
         assert fact is not None
         if fact.finished or fact.completed_indexes:  # it was there, and has ended since: only its pods tell how
