@@ -39,9 +39,16 @@ class Operator:
     """One operator process. With `queued` watches its cache learns of changes when the test delivers them."""
 
     def __init__(
-        self, cluster: FakeCluster, api: FakeApi, evaluator: Evaluator, *, queued: bool = False, most: int = 0
+        self,
+        cluster: FakeCluster,
+        api: FakeApi,
+        evaluator: Evaluator,
+        *,
+        queued: bool = False,
+        most: int = 0,
+        objects: int = 0,
     ) -> None:
-        """`most` is its own limit on live pods."""
+        """`most` is its own limit on live pods, `objects` that on objects of runs."""
         self.api = api
         self.cluster = cluster
         self.cache = Cache()
@@ -52,7 +59,9 @@ class Operator:
         self.skew = timedelta()
         self.stats = Counters()
         now = self.now
-        place = KubePlace(api, self.cache, evaluator, Images(), now, wake=self.mark, workflows=self.workflows)
+        place = KubePlace(
+            api, self.cache, evaluator, Images(), now, wake=self.mark, workflows=self.workflows, max_objects=objects
+        )
         self.reconciler = Reconciler(place, evaluator, in_thread=False, stats=self.stats)
         self.workflow_reconciler = WorkflowReconciler(
             KubeWorkflows(api, self.workflows, evaluator, now, self.mark), self.stats
@@ -248,6 +257,8 @@ class Story:
         self.deaths = 0
         self.most = 0
         """The limit on live pods that each operator has."""
+        self.objects = 0
+        """And that on objects of runs."""
         self.on_birth: Callable[[Story], None] | None = None
         """Called after each operator's start; it is the last of `operators`."""
         self.loop = asyncio.new_event_loop()
@@ -266,7 +277,9 @@ class Story:
 
     def operator(self, *, queued: bool = False) -> Operator:
         """A new operator, with a connection of its own."""
-        operator = Operator(self.cluster, self.cluster.connect(), self.evaluator, queued=queued, most=self.most)
+        operator = Operator(
+            self.cluster, self.cluster.connect(), self.evaluator, queued=queued, most=self.most, objects=self.objects
+        )
         self.operators.append(operator)
         if self.on_birth is not None:
             self.on_birth(self)

@@ -120,3 +120,24 @@ def test_all_runs_together_have_as_many_pods_as_the_operator_lets(cel: Evaluator
 
         assert counted.most == 4
         assert {told.status_of(name).phase for name in names} == {"Succeeded"}
+
+
+def test_a_full_namespace_lets_no_run_begin_until_there_is_room(cel: Evaluator) -> None:
+    with story(spec(task("a"), task("b", "a")), cel, by_reference=True) as told:
+        told.objects = 6
+        told.operator()
+        told.run()
+        told.quiet(3)
+        for name in ("waits", "leaves"):
+            told.cluster.add(WORKFLOW_RUNS, {"metadata": {"name": name}, "spec": {"workflowRef": {"name": "sales"}}})
+        told.quiet(3)
+
+        waiting = told.status_of("waits")
+        assert (waiting.phase, waiting.reason, waiting.start_time) == ("Pending", Reason.NAMESPACE_FULL, None)
+        assert "new ones begin up to 6 (NEXUS_MAX_NAMESPACE_OBJECTS): delete ended runs" in (waiting.message or "")
+        told.cluster.store.patch(WORKFLOW_RUNS, KEY.namespace, "leaves", {"spec": {"cancel": "Graceful"}})
+        told.quiet(1)
+        assert told.status_of("leaves").phase == "Cancelled"
+        told.cluster.remove(WORKFLOW_RUNS, KEY.name)
+        told.run(until=lambda: told.status_of("waits").phase.ended)
+        assert told.status_of("waits").phase == "Succeeded"

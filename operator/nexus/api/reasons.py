@@ -55,6 +55,7 @@ class Reason(StrEnum):
     POOL = "Pool"
     POOL_MISSING = "PoolMissing"
     CAPACITY = "Capacity"
+    NAMESPACE_FULL = "NamespaceFull"
     STARTING = "Starting"
     UNSCHEDULABLE = "Unschedulable"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -128,6 +129,7 @@ _MEANING: dict[Reason, str] = {
     Reason.POOL: "All slots of its pool are held; the message says by whom, and its place in line.",
     Reason.POOL_MISSING: "The ConfigMap of pools has no size for its pool; it waits until one is there.",
     Reason.CAPACITY: "As many task pods are live as this operator lets all runs have together.",
+    Reason.NAMESPACE_FULL: "Runs have as many objects in the namespace as this operator lets be; it has not begun.",
     Reason.STARTING: "The pod is there, its container is not running yet.",
     Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
     Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",

@@ -60,6 +60,12 @@ WAITING = {
         "200 task pods are live, as many as this operator lets be (NEXUS_MAX_TASK_PODS)",
         "Nothing, or ask who runs the operator for more: `NEXUS_MAX_TASK_PODS` is its [setting](settings.md).",
     ),
+    Reason.NAMESPACE_FULL: Remedy(
+        "runs have about 50,100 objects in namespace shop, and new ones begin up to 50,000",
+        "Delete ended runs that nobody needs, or give their Workflows a shorter `history` or "
+        "`ttlSecondsAfterFinished`; what is over its stay goes by itself. The limit is `NEXUS_MAX_NAMESPACE_OBJECTS` "
+        "in the [settings](settings.md) of the operator.",
+    ),
     Reason.STARTING: Remedy(
         "the pod is being started",
         "Nothing for a while. If it lasts: `kubectl describe pod -l nexus.dev/run=RUN,nexus.dev/task=TASK`.",

@@ -84,6 +84,7 @@ class Operator:
             pod_policy=policy,
             defaults=self.settings.defaults,
             pools=self.settings.pools,
+            max_objects=self.settings.max_namespace_objects,
         )
         self.reconciler = Reconciler(
             place, self.evaluator, stats=self.stats, started=self._started, decided=self._decided

@@ -55,6 +55,12 @@ class Settings:
         number(1, MOST_PARALLEL_TASKS),
         "Live task pods that a run may have, whatever its `maxParallelTasks` says.",
     )
+    max_namespace_objects: int = setting(
+        50_000,
+        number(0, 10_000_000),
+        "New runs wait where runs have more objects in their namespace, ended ones too: runs, Jobs, pods and outputs, "
+        "about. 0: no limit.",
+    )
     max_task_pods: int = setting(
         0, number(0, 100_000), "Live task pods of all runs together; what is beyond waits. 0: no limit."
     )

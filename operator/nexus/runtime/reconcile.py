@@ -79,7 +79,7 @@ class Reconciler:
             return await self._unstartable(view, view.definition)
         if isinstance(view.definition, Waiting):
             await self._write(view, waits(view.facts, view.definition.reason, view.definition.message))
-            return None
+            return view.wake_at
         plan, settled = await self._settle(view)
         await self._write(settled, plan)
         made = settled.facts.jobs != view.facts.jobs

@@ -5,6 +5,7 @@ It is behind the truth by design. Nothing irreversible is decided from an absenc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +19,7 @@ from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
 from nexus.adapters.kube.other_version import known_part
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason
-from nexus.api.run import Trigger, WorkflowRunSpec, WorkflowRunStatus
+from nexus.api.run import TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
 from nexus.core import evidence
 from nexus.core.facts import ChildFact, JobFact, PodFact, RunFact
 from nexus.core.shape import read
@@ -45,6 +46,8 @@ class RunRecord:
     parent: str = ""
     """UID of the run whose child it is."""
     depth: int = 0
+    objects: int = 1
+    """How many objects it and what it made are, about."""
 
     @property
     def ended(self) -> bool:
@@ -102,7 +105,15 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
         invalid=invalid,
         parent=owner_uid(body, "WorkflowRun") or "",
         depth=depth(metadata),
+        objects=1 + sum(map(_objects, status.tasks or () if status is not None else ())),
     )
+
+
+def _objects(task: TaskStatus) -> int:
+    """A Job and a pod for each attempt, or each item, and an output. What a child run made is the child's."""
+    attempts = (task.attempts or 0) + (task.replacements or 0) if task.job is not None else 0
+    items = task.items.total if task.items is not None else 0
+    return 2 * max(attempts, items) + (task.output_ref is not None)
 
 
 def _status(body: Object) -> WorkflowRunStatus:
@@ -143,6 +154,8 @@ class Cache:
         # Jobs with their pods in them, as decisions take them: of the hundreds of a run one or two change at a time.
         self._joined: dict[str, JobFact] = {}
         self.live = LivePods()
+        self.objects: Counter[str] = Counter()
+        """By namespace, how many objects runs and what they made are, about."""
 
     def see_run(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A WorkflowRun was listed, changed or deleted, or came back as the answer to a write of ours."""
@@ -160,6 +173,7 @@ class Cache:
         parents += self._see_child(record, metadata)
         # Only now: what of a child's end its parent has to know is with the parent's children.
         self.runs[key] = _forget_details(record)
+        self.objects[key.namespace] += record.objects - (known.objects if known is not None and same else 0)
         self._keys[record.uid] = record.key
         return tuple(dict.fromkeys((record.key, *parents)))
 
@@ -179,7 +193,8 @@ class Cache:
 
     def _forget(self, record: RunRecord) -> tuple[RunKey, ...]:
         """Drop a run and all that is its; returns its parent."""
-        self.runs.pop(record.key, None)
+        if self.runs.pop(record.key, None) is not None:
+            self.objects[record.key.namespace] -= record.objects
         self._keys.pop(record.uid, None)
         self._children.pop(record.uid, None)
         siblings = self._children.get(record.parent, {})

@@ -35,6 +35,7 @@ from nexus.adapters.kube.earlier_runs import EarlierRuns
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.items import StoredItems
 from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
+from nexus.adapters.kube.namespace_room import LOOK_AGAIN, NamespaceRoom
 from nexus.adapters.kube.observe import job_fact, owner_uid
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.podless import PodlessJobs
@@ -107,9 +108,11 @@ class KubePlace:
         pod_policy: PodPolicy = RESTRICTED,
         defaults: OperatorDefaults = NO_DEFAULTS,
         pools: str = POOLS,
+        max_objects: int = 0,
     ) -> None:
         """`wake` is called with another run to look at: the parent of a run whose status was written, or the next in
-        line for a slot. `pools` is the name of the ConfigMap with the sizes of pools."""
+        line for a slot. `pools` is the name of the ConfigMap with the sizes of pools, `max_objects` how many objects
+        runs may have in a namespace for another one to begin."""
         self._api = api
         self._clock = clock
         self._cache = cache
@@ -122,6 +125,7 @@ class KubePlace:
         self._recorder = recorder or Recorder(api)
         self._wake = wake
         cache.live.wake = wake
+        self._room = NamespaceRoom(cache, max_objects)
         self._earlier_runs = EarlierRuns(api)
         self._pools = Pools(api, cache, clock, wake, pools)
         self._admissions = Admissions(api, workflows or WorkflowCache(), evaluator)
@@ -146,6 +150,9 @@ class KubePlace:
             self._cache.live.forget(key)
             return view
         now, known = self.now(), record.status
+        full = self._room.hold(record)
+        if full is not None:
+            return View(key, self._facts(record, known), full, known, now + LOOK_AGAIN)
         gate = await self._admissions.workflow(record)
         if gate is not None:
             # First: the others find it in line by the label of its Workflow.

@@ -1,0 +1,40 @@
+"""Room in a namespace: a run does not begin where runs have filled it up already, so that they never fill etcd.
+
+What a run has made is told from its status: the cache keeps no Jobs of runs that have ended. It is near enough.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.api.reasons import Reason
+from nexus.runtime.ports import Unstartable, Waiting
+
+# Ended runs go, by history and by hand, and nobody tells those that wait.
+LOOK_AGAIN = timedelta(seconds=30)
+
+
+class NamespaceRoom:
+    """The limit on objects of runs in each namespace; 0: there is none."""
+
+    def __init__(self, cache: Cache, limit: int) -> None:
+        self._cache = cache
+        self._limit = limit
+
+    def hold(self, record: RunRecord) -> Waiting | Unstartable | None:
+        """Why a run may not begin, None where it may or has. A child run is its parent's, which has begun."""
+        begun = record.status is not None and record.status.start_time is not None
+        if not self._limit or begun or record.parent:
+            return None
+        there = self._cache.objects[record.key.namespace]
+        if there <= self._limit:
+            return None
+        if record.spec is not None and record.spec.cancel is not None:
+            return Unstartable(Reason.CANCELLED, "the run was cancelled before its turn came")
+        message = (
+            f"runs have about {round(there, -2):,} objects in namespace {record.key.namespace}, and new ones begin "
+            f"up to {self._limit:,} (NEXUS_MAX_NAMESPACE_OBJECTS): delete ended runs, or let their Workflows keep "
+            "fewer (history, ttlSecondsAfterFinished)"
+        )
+        return Waiting(Reason.NAMESPACE_FULL, message)
