@@ -1,11 +1,25 @@
-"""Paced questions: what only Events say is asked of a run when it has waited for a while, and then now and then."""
+"""Paced questions: what only Events say is asked of a run when it has waited for a while, and then now and then.
+
+An Event is looked for among all of its namespace: the API server reads them from etcd, thousands where thousands of
+runs are at work. So the runs of a namespace share one answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from nexus.adapters.kube.api import EVENTS, KubeApi, Object
+
 ASK_AGAIN_AFTER = timedelta(seconds=10)
+FRESH = timedelta(seconds=3)
+"""For so long an answer serves the other runs of its namespace, at least."""
+SHARE = 10
+"""And for so many times as long as it took: nobody is to keep the API server busy with this."""
+SOON = timedelta(seconds=1)
+"""A run that finds the question asked by another one looks again so much later."""
 
 
 class Pace:
@@ -23,6 +37,48 @@ class Pace:
         self._next[run_uid] = now + ASK_AGAIN_AFTER
         return None
 
+    def soon(self, run_uid: str, now: datetime) -> datetime:
+        """There was no answer yet: when to ask again."""
+        self._next[run_uid] = now + SOON
+        return now + SOON
+
     def forget(self, run_uid: str) -> None:
         """There is nothing to ask, or the run has ended."""
         self._next.pop(run_uid, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    reasons: dict[str, str]
+    good_until: datetime
+
+
+@dataclass
+class Told:
+    """What the Events of one selector say, by namespace: UIDs of what they are about, and the words that `read` finds
+    in them. One LIST at a time for each namespace, and whoever finds one under way does not wait for it."""
+
+    api: KubeApi
+    selector: str
+    read: Callable[[Iterable[Object]], dict[str, str]]
+    _known: dict[str, _Answer] = field(default_factory=dict)
+    _asking: set[str] = field(default_factory=set)
+
+    async def ask(self, namespace: str, now: datetime) -> dict[str, str] | None:
+        """The words, None where another run has just asked."""
+        if namespace in self._asking:
+            return None
+        known = self._known.get(namespace)
+        if known is not None and now < known.good_until:
+            return known.reasons
+        self._asking.add(namespace)
+        began = time.monotonic()
+        try:
+            reasons = self.read(await self.api.list(EVENTS, namespace, field_selector=self.selector))
+        finally:
+            self._asking.discard(namespace)
+        took = timedelta(seconds=time.monotonic() - began)
+        # Of namespaces where nobody asks any more nothing is kept.
+        self._known = {name: answer for name, answer in self._known.items() if now < answer.good_until}
+        self._known[namespace] = _Answer(reasons, now + max(FRESH, SHARE * took))
+        return reasons

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from nexus.adapters.kube.api import EVENTS, KubeApi
+from nexus.adapters.kube.api import KubeApi, Object
 from nexus.adapters.kube.cache import Cache, RunRecord
-from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace
+from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace, Told
 from nexus.core.facts import JobFact
 
 # The Job controller makes about ten pods a second on its default rates, so that on a busy cluster a Job is without
@@ -16,10 +17,10 @@ PODLESS_AFTER = timedelta(seconds=3)
 
 
 class PodlessJobs:
-    """Asks for the reasons of a run's podless Jobs, all with one LIST and at most every ten seconds."""
+    """Asks for the reasons of a run's podless Jobs, all at once and at most every ten seconds."""
 
     def __init__(self, api: KubeApi, cache: Cache) -> None:
-        self._api = api
+        self._told = Told(api, "involvedObject.kind=Job,reason=FailedCreate", _reasons)
         self._cache = cache
         self._pace = Pace(PODLESS_AFTER)
 
@@ -31,7 +32,9 @@ class PodlessJobs:
             return None
         if (due := self._pace.wait(record.uid, (job.created_at for job in podless), now)) is not None:
             return due
-        reasons = await self._reasons(record.key.namespace)
+        reasons = await self._told.ask(record.key.namespace, now)
+        if reasons is None:
+            return self._pace.soon(record.uid, now)
         for job in podless:
             self._cache.note_refused_pods(record.uid, job.name, reasons.get(job.uid, ""))
         return now + ASK_AGAIN_AFTER
@@ -40,15 +43,15 @@ class PodlessJobs:
         """The run has ended."""
         self._pace.forget(run_uid)
 
-    async def _reasons(self, namespace: str) -> dict[str, str]:
-        found = await self._api.list(EVENTS, namespace, field_selector="involvedObject.kind=Job,reason=FailedCreate")
-        # Each try has a pod name of its own, and a status that changed with it would be written again and again.
-        return {
-            str(item["involvedObject"].get("uid")): re.sub(
-                r'\bpods "[^"]*"', "the pod", str(item.get("message") or "")
-            )[:900]
-            for item in found
-        }
+
+def _reasons(found: Iterable[Object]) -> dict[str, str]:
+    # Each try has a pod name of its own, and a status that changed with it would be written again and again.
+    return {
+        str(item["involvedObject"].get("uid")): re.sub(r'\bpods "[^"]*"', "the pod", str(item.get("message") or ""))[
+            :900
+        ]
+        for item in found
+    }
 
 
 def _podless(job: JobFact) -> bool:

@@ -4,11 +4,12 @@ pod itself is in ContainerCreating as any that pulls an image."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from nexus.adapters.kube.api import EVENTS, KubeApi
+from nexus.adapters.kube.api import KubeApi, Object
 from nexus.adapters.kube.cache import Cache, RunRecord
-from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace
+from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace, Told
 from nexus.core.evidence import NO_CONFIG
 from nexus.core.facts import PodFact
 
@@ -19,10 +20,10 @@ CREATING = "ContainerCreating"
 
 
 class UnmountedPods:
-    """Asks for the reasons of a run's pods that do not start, all with one LIST and at most every ten seconds."""
+    """Asks for the reasons of a run's pods that do not start, all at once and at most every ten seconds."""
 
     def __init__(self, api: KubeApi, cache: Cache) -> None:
-        self._api = api
+        self._told = Told(api, "involvedObject.kind=Pod,reason=FailedMount", _reasons)
         self._cache = cache
         self._pace = Pace(UNMOUNTED_AFTER)
 
@@ -35,7 +36,9 @@ class UnmountedPods:
             return None
         if (due := self._pace.wait(record.uid, (since for _, since in waiting.values()), now)) is not None:
             return due
-        reasons = await self._reasons(record.key.namespace)
+        reasons = await self._told.ask(record.key.namespace, now)
+        if reasons is None:
+            return self._pace.soon(record.uid, now)
         for uid, (job, _) in waiting.items():
             self._cache.note_unmounted(job, uid, reasons.get(uid, ""))
         return now + ASK_AGAIN_AFTER
@@ -44,16 +47,16 @@ class UnmountedPods:
         """The run has ended."""
         self._pace.forget(run_uid)
 
-    async def _reasons(self, namespace: str) -> dict[str, str]:
-        found = await self._api.list(EVENTS, namespace, field_selector="involvedObject.kind=Pod,reason=FailedMount")
-        reasons: dict[str, str] = {}
-        # A pod may have several. What is missing says most, else the first one stays: a status that went to and fro
-        # between them would be written again and again.
-        for item in sorted(found, key=lambda item: str(item["metadata"].get("name"))):
-            uid, message = str(item["involvedObject"].get("uid")), str(item.get("message") or "")
-            if uid not in reasons or (NO_CONFIG.search(message) and not NO_CONFIG.search(reasons[uid])):
-                reasons[uid] = re.sub(r"/pods/[0-9a-f-]{36}/", "/pods/…/", message)[:900]
-        return reasons
+
+def _reasons(found: Iterable[Object]) -> dict[str, str]:
+    reasons: dict[str, str] = {}
+    # A pod may have several. What is missing says most, else the first one stays: a status that went to and fro between
+    # them would be written again and again.
+    for item in sorted(found, key=lambda item: str(item["metadata"].get("name"))):
+        uid, message = str(item["involvedObject"].get("uid")), str(item.get("message") or "")
+        if uid not in reasons or (NO_CONFIG.search(message) and not NO_CONFIG.search(reasons[uid])):
+            reasons[uid] = re.sub(r"/pods/[0-9a-f-]{36}/", "/pods/…/", message)[:900]
+    return reasons
 
 
 def _since(pod: PodFact) -> datetime | None:
