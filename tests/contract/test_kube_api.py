@@ -298,6 +298,8 @@ async def test_a_list_comes_whole_however_many_pages_it_has(api: KubeApi, namesp
     found = await api.list(CONFIG_MAPS, namespace, "many=yes")
     assert {body["metadata"]["name"] for body in found} == {f"m{number}" for number in range(many)}
     assert len(found) == many
+    assert await api.uids(CONFIG_MAPS, namespace, "many=yes") == {body["metadata"]["uid"] for body in found}
+    assert {body["metadata"]["uid"] for body in found} <= await api.uids(CONFIG_MAPS, namespace)
 
 
 async def test_a_watch_goes_on_where_a_list_ended(api: KubeApi, namespace: str) -> None:

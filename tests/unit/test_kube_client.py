@@ -327,6 +327,18 @@ def test_a_list_whose_pages_expired_is_read_again_in_one_piece() -> None:
     assert script.requests[-1] == ("GET", "/api/v1/namespaces/d/configmaps")
 
 
+def test_for_uids_only_metadata_comes_in_pages_or_whole_where_they_expired() -> None:
+    first = {"metadata": {"continue": "old"}, "items": [{"metadata": {"name": "a", "uid": "1"}}]}
+    whole = {
+        "metadata": {},
+        "items": [{"metadata": {"name": "b", "uid": "2"}}, {"metadata": {"name": "c", "uid": "3"}}],
+    }
+    script = Script(first, status(410, "Expired"), whole)
+    assert script.play(lambda client: client.uids(CONFIG_MAPS, None, "a=b")) == {"2", "3"}
+    assert script.requests[0] == ("GET", "/api/v1/configmaps?labelSelector=a%3Db&limit=500")
+    assert {"as=PartialObjectMetadataList" in headers["Accept"] for headers in script.headers} == {True}
+
+
 def test_an_error_that_is_no_status_shows_the_beginning_of_what_came() -> None:
     script = Script(web.Response(status=403, text="<html>the proxy says no</html>"))
     with pytest.raises(ApiError, match="the proxy says no") as caught:

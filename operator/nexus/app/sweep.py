@@ -48,8 +48,6 @@ async def _listed(api: KubeApi, namespaces: Sequence[str]) -> dict[str, set[str]
         ("pods", PODS, LABEL_RUN),
     )
     return {
-        name: {
-            item["metadata"]["uid"] for space in namespaces or (None,) for item in await api.list(kind, space, label)
-        }
+        name: set().union(*[await api.uids(kind, space, label) for space in namespaces or (None,)])
         for name, kind, label in kinds
     }

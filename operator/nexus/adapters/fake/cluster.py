@@ -102,6 +102,10 @@ class FakeApi(KubeApi):
         await self._read("list", kind)
         return Listing(self.store.list(kind, namespace, label_selector, field_selector), self.store.version)
 
+    async def uids(self, kind: Kind, namespace: str | None, label_selector: str = "") -> set[str]:
+        """Which objects there are."""
+        return {body["metadata"]["uid"] for body in await self.list(kind, namespace, label_selector)}
+
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create an object."""
         if kind == SELF_SUBJECT_REVIEWS:

@@ -232,6 +232,11 @@ class KubeApi(Protocol):
         """
         ...
 
+    async def uids(self, kind: Kind, namespace: str | None, label_selector: str = "") -> set[str]:
+        """Which objects of a kind there are, by their UIDs. Of thousands neither the network nor the memory holds more
+        than a page of their metadata."""
+        ...
+
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         """Create; `AlreadyExists` where the name is taken. `metadata.generateName` is honoured."""
         ...

@@ -43,6 +43,8 @@ CONNECTIONS = 16
 """At most so many at once: each keeps 0.28 MiB of TLS buffers (asyncio), and a call takes milliseconds."""
 PAGE = 500
 """Objects a LIST asks for at once, as kubectl does."""
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""The form of a LIST that has nothing of its objects but their metadata."""
 KEEP_ALIVE = 60.0
 """Seconds an idle connection is kept: less than the 90 s after which the API server closes it, so that no write meets a
 connection that is being closed and comes back with its outcome unknown."""
@@ -62,6 +64,7 @@ class _Call:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Object | None = None
     content_type: str = "application/json"
+    accept: str = "application/json"
     harmless: bool = False
     """Whether doing it twice does nothing more than doing it once."""
 
@@ -124,21 +127,42 @@ class KubeClient(KubeApi):
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         params = {key: text for key, text in selectors.items() if text}
         try:
-            return await self._pages(kind, namespace, {**params, "limit": str(PAGE)})
+            return await self._whole(kind, namespace, {**params, "limit": str(PAGE)})
         except Expired:
             # The pages' snapshot was compacted away while we read: one LIST in one piece, as client-go's pager does.
-            return await self._pages(kind, namespace, params)
+            return await self._whole(kind, namespace, params)
 
-    async def _pages(self, kind: Kind, namespace: str | None, params: Mapping[str, str]) -> Listing:
+    async def uids(self, kind: Kind, namespace: str | None, label_selector: str = "") -> set[str]:
+        """See KubeApi."""
+        params = {"labelSelector": label_selector} if label_selector else {}
+        try:
+            return await self._uids(kind, namespace, {**params, "limit": str(PAGE)})
+        except Expired:
+            return await self._uids(kind, namespace, params)
+
+    async def _whole(self, kind: Kind, namespace: str | None, params: Mapping[str, str]) -> Listing:
         items: Objects = []
-        while True:
-            page = _object(
-                await self._call(_Call("list", kind, "GET", kind.path(namespace), params=params, harmless=True))
-            )
+        version = ""
+        async for page in self._pages(kind, namespace, params):
             # Items of a list come without them, alone among all answers.
             items += ({"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"])
+            version = page["metadata"].get("resourceVersion", "")
+        return Listing(items, version)
+
+    async def _uids(self, kind: Kind, namespace: str | None, params: Mapping[str, str]) -> set[str]:
+        pages = self._pages(kind, namespace, params, accept=METADATA_ONLY)
+        return {item["metadata"]["uid"] async for page in pages for item in page["items"]}
+
+    async def _pages(
+        self, kind: Kind, namespace: str | None, params: Mapping[str, str], accept: str = "application/json"
+    ) -> AsyncIterator[Object]:
+        path = kind.path(namespace)
+        while True:
+            call = _Call("list", kind, "GET", path, params=params, accept=accept, harmless=True)
+            page = _object(await self._call(call))
+            yield page
             if not page["metadata"].get("continue"):
-                return Listing(items, page["metadata"].get("resourceVersion", ""))
+                return
             params = {**params, "continue": page["metadata"]["continue"]}
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
@@ -285,7 +309,7 @@ class KubeClient(KubeApi):
             raise self._unreachable(call, error) from error
 
     async def _headers(self, call: _Call, *, refused: bool) -> dict[str, str]:
-        headers = {**await self.access.credentials.headers(refused=refused), "Accept": "application/json"}
+        headers = {**await self.access.credentials.headers(refused=refused), "Accept": call.accept}
         if call.body is not None:
             headers["Content-Type"] = call.content_type
         return headers
