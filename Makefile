@@ -53,8 +53,8 @@ images: ## build the operator's and the tasks' images with Docker, tag dev
 deploy: $(VENV)/.runtime ## install the chart in the local cluster (it comes up if need be) and run examples/sales.yaml there
 	@PYTHON="$(or $(PYTHON),python3)" NEXUS="$(BIN)/nexus" sh tests/cluster/deploy.sh
 
-bench: $(VENV)/.dev ## measure on the local cluster: a table, and build/bench.json
-	@$(BIN)/python tests/bench/bench.py
+bench: $(VENV)/.dev ## measure on the local cluster: a table, and build/bench.json (ONLY=scale: one part)
+	@$(BIN)/python tests/bench/bench.py $(ONLY)
 
 crds: $(VENV)/.runtime ## write crds/, the chart's CRDs and all made pages anew from their sources
 	@$(BIN)/python -m nexus.api.crd crds $(CHART)/files/crds

@@ -1,5 +1,7 @@
 """`make bench`: measure on the local cluster and on this machine, print a table, write build/bench.json.
 
+`make bench ONLY=scale` measures one part of it: engine, cluster, played or scale.
+
 Times are compared with a floor that is measured in the same run, because the machine may be shared and noisy.
 Exit status 1 where a target is missed.
 """
@@ -11,13 +13,15 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import cluster, decide, failover, foreach, lint, local, schedules  # noqa: E402
-from tests.bench.results import table, write  # noqa: E402
+from tests.bench import cluster, decide, failover, foreach, lint, local, scale, schedules  # noqa: E402
+from tests.bench.results import Row, table, write  # noqa: E402
 
 CLUSTER = [sys.executable, str(ROOT / "tests/cluster/cluster.py")]
 
@@ -34,6 +38,18 @@ def _cluster(verb: str, **settings: str) -> str:
 def _is_up(**settings: str) -> bool:
     asked = [*CLUSTER, "status"]
     return subprocess.run(asked, check=False, capture_output=True, env=os.environ | settings).returncode == 0
+
+
+@contextmanager
+def _cluster_up(**settings: str) -> Iterator[None]:
+    """A cluster with these settings; it stays up where it was up before."""
+    was_up = _is_up(**settings)
+    _cluster("up", **settings)
+    try:
+        yield
+    finally:
+        if not was_up:
+            _cluster("down", **settings)
 
 
 def _prepared(**settings: str) -> dict[str, str]:
@@ -57,30 +73,51 @@ def _environment(text: str) -> dict[str, str]:
     return found
 
 
-def main() -> int:
-    """Run everything; the cluster is left as it was found."""
-    was_up, was_played = _is_up(), _is_up(**PLAYED)
-    rows = [local.local_chain(), lint.lint_500(), *decide.decide_500(), *schedules.next_fire()]
-    _cluster("up")
-    try:
+def engine() -> list[Row]:
+    """What needs no cluster."""
+    return [local.local_chain(), lint.lint_500(), *decide.decide_500(), *schedules.next_fire()]
+
+
+def on_cluster() -> list[Row]:
+    """What needs a real node."""
+    with _cluster_up():
         environment = _prepared()
-        rows = asyncio.run(cluster.measure(Path(environment["NEXUS_AUDIT_LOG"]), foreach.foreach_100)) + rows
-        rows += asyncio.run(schedules.measure())
-    finally:
-        if not was_up:
-            _cluster("down")
-    _cluster("up", **PLAYED)
-    try:
+        rows = asyncio.run(cluster.measure(Path(environment["NEXUS_AUDIT_LOG"]), foreach.foreach_100))
+        return rows + asyncio.run(schedules.measure())
+
+
+def played() -> list[Row]:
+    """A fan-out too big for a real node, and the way to another leader."""
+    with _cluster_up(**PLAYED):
         _prepared(**PLAYED)
-        rows += asyncio.run(foreach.foreach_1000())
-        rows += asyncio.run(failover.failover())
-    finally:
-        if not was_played:
-            _cluster("down", **PLAYED)
+        return asyncio.run(foreach.foreach_1000()) + asyncio.run(failover.failover())
+
+
+def at_scale() -> list[Row]:
+    """Many runs: on a controller manager as it comes, then on one with flags."""
+    rows = []
+    for flags, measure in (("", scale.burst_default), (scale.TUNED, scale.tuned)):
+        settings = {"KWOK": "1", "NEXUS_KCM_ARGS": flags, "NEXUS_KWOK_PODS": scale.PODS_PER_NODE}
+        with _cluster_up(**settings):
+            _prepared(**settings)
+            rows += asyncio.run(measure())
+    return rows
+
+
+PARTS = {"engine": engine, "cluster": on_cluster, "played": played, "scale": at_scale}
+
+
+def main(names: list[str]) -> int:
+    """Measure these parts, or all of them; clusters are left as they were found."""
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(f"there is no part {unknown[0]}: {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    rows = [row for name in names or PARTS for row in PARTS[name]()]
     print(table(rows))
     write(rows, ROOT / "build" / "bench.json")
     return 0 if all(row.ok is not False for row in rows) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

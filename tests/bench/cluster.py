@@ -194,8 +194,8 @@ async def measure(audit: Path, *more: Callable[[KubeApi, Path], Awaitable[list[R
 
 
 async def fresh_namespace(api: KubeApi, name: str) -> None:
-    """A namespace with nothing in it."""
-    for _ in range(120):
+    """A namespace with nothing in it; one with thousands of objects takes minutes to go."""
+    for _ in range(900):
         try:
             await api.get(NAMESPACES, "", name)
         except NotFound:
