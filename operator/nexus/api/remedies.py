@@ -290,6 +290,11 @@ SECTIONS: dict[str, dict[Reason, Remedy]] = {
 """Headings of the page, with the reasons below each."""
 
 
+def remedy(reason: Reason) -> Remedy:
+    """The entry of a reason."""
+    return next(section[reason] for section in SECTIONS.values() if reason in section)
+
+
 def without_remedy() -> list[Reason]:
     """The reasons that nobody has said yet what to do about."""
     there = {reason for section in SECTIONS.values() for reason in section}

@@ -159,7 +159,7 @@ def lint(
 
 
 def _live_shortly() -> None:
-    """Collect no garbage: a process that is gone within the second has next to none, and a tenth of its time is spent on
+    """Collect no garbage: a process that is gone within the second has next to none, and spends a tenth of its time on
     the search for it."""
     gc.disable()
 
@@ -309,6 +309,28 @@ def get(
             if name is None:
                 return await cluster.list_runs(api, space, as_json=output is Output.JSON)
             return await cluster.show_run(api, space, name, as_json=output is Output.JSON)
+
+    _end(in_cluster())
+
+
+@app.command()
+def why(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster.")],
+    task: Annotated[
+        str | None, typer.Argument(help="One of its tasks; without it, those that hold the others up.")
+    ] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Say why a run, or a task of it, waits or failed: where that comes from, what the cluster says, what to do."""
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster
+        from nexus.cli.why import print_why
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            return await print_why(api, space, name, task)
 
     _end(in_cluster())
 
