@@ -73,7 +73,10 @@ def test_a_run_is_followed_to_its_end_and_ends_the_program_with_its_status(space
 
 
 def test_a_failed_run_ends_the_program_with_1_and_a_refused_one_with_2(cli: Cli) -> None:
-    cli("run", "hello", "--watch", "--param", "name=nobody", status=1)
+    failed = json.loads(cli("run", "hello", "--watch", "--param", "name=nobody", "-o", "json", status=1)[0])
+    why, _ = cli("why", failed["metadata"]["name"])
+    assert "\nspeak: Failed TaskError" in why
+    assert f"nexus logs {failed['metadata']['name']} speak" in why
     _, err = cli("run", "helo", status=2)
     assert "hello" in err
     _, err = cli("run", "hello", "--param", "nam=x", status=2)
