@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import os
 import sys
-from collections.abc import Callable, Coroutine
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
 from nexus import __version__
-from nexus.cli.ending import Exit, Refused
+from nexus.cli import offline
+from nexus.cli.ending import Exit
+from nexus.cli.options import (
+    AsJson,
+    Context,
+    FromTask,
+    Kubeconfig,
+    Namespace,
+    Output,
+    Params,
+    RerunOf,
+    Run,
+    RunOutput,
+    Workflow,
+    end,
+    refuse,
+)
 
 app = typer.Typer(
     help="DAG workflows on Kubernetes, and on this machine without one.",
@@ -27,36 +39,6 @@ app = typer.Typer(
 
 schedules = typer.Typer(help="Look at schedules.", no_args_is_help=True)
 app.add_typer(schedules, name="schedule")
-
-
-class Output(StrEnum):
-    """Forms of what is printed."""
-
-    JSON = "json"
-
-
-class RunOutput(StrEnum):
-    """Forms in which `run` prints a run."""
-
-    JSON = "json"
-    NAME = "name"
-
-
-_MOST_TICKS = 1_000
-AsJson = Annotated[Output | None, typer.Option("-o", "--output", help="Print JSON instead.")]
-Params = Annotated[
-    list[str] | None,
-    typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param: text as it stands, other types as JSON."),
-]
-RerunOf = Annotated[
-    str | None, typer.Option(metavar="FILE", help="With --local: run again what failed in a run that -o json printed.")
-]
-FromTask = Annotated[
-    list[str] | None, typer.Option(metavar="TASK", help="In a rerun: this task and all after it, too; repeatable.")
-]
-Namespace = Annotated[str | None, typer.Option("-n", "--namespace", help="Namespace; default: the kubeconfig's.")]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; default: its current one.")]
-Kubeconfig = Annotated[str | None, typer.Option(help="Path of a kubeconfig; default: as for kubectl.")]
 
 
 @app.command()
@@ -99,14 +81,14 @@ def run(
     if from_task and not rerun_of:
         wrong = wrong or "--from-task goes with --rerun-of"
     if wrong:
-        _refuse(wrong)
+        refuse(wrong)
     if local:
         from nexus.cli.local import Answers, run_local
 
         again = (rerun_of, from_task or []) if rerun_of else None
         answers = Answers(approve or [], reject or [], terminal=file != "-" and sys.stdin.isatty())
         as_json = output is RunOutput.JSON
-        _end(run_local(file or "", param or [], secret or [], answers, at=at, again=again, as_json=as_json))
+        end(run_local(file or "", param or [], secret or [], answers, at=at, again=again, as_json=as_json))
 
     async def in_cluster() -> Exit:
         from nexus.cli import cluster
@@ -116,7 +98,7 @@ def run(
                 api, space, workflow or "", param or [], at=at, output=output, watch=watch
             )
 
-    _end(in_cluster())
+    end(in_cluster())
 
 
 def _wrong_together(workflow: str | None, file: str | None, *, local: bool, secret: bool, named: bool) -> str | None:
@@ -139,96 +121,9 @@ def _wrong_together(workflow: str | None, file: str | None, *, local: bool, secr
     return None
 
 
-@app.command()
-def lint(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, or - for standard input.")],
-    output: AsJson = None,
-) -> None:
-    """Check manifests without a cluster: fields, names, cycles, expressions and their types.
-
-    Exit status: 0 no problems, 1 problems, 2 a file that cannot be read.
-    """
-    from nexus.adapters.cel.pool import CelEvaluator
-
-    _live_shortly()
-    with CelEvaluator() as evaluator:
-        evaluator.warm_up()  # while everything else is imported, which takes as long
-        from nexus.cli.lint import lint as check
-
-        _end(lambda: check(files, evaluator, as_json=output is Output.JSON))
-
-
-def _live_shortly() -> None:
-    """Collect no garbage: a process that is gone within the second has next to none, and spends a tenth of its time on
-    the search for it."""
-    gc.disable()
-
-
-@app.command()
-def plan(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A manifest; - is standard input.")],
-    param: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param: text as it stands, other types as JSON."),
-    ] = None,
-    at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="As of this time: as that tick where a schedule has one then.")
-    ] = None,
-    output: AsJson = None,
-) -> None:
-    """Show what a run of a file would do: the order of its tasks, which would run, their fields, the next ticks.
-
-    Nothing is started, no cluster and no Secret is needed. Outputs of tasks are not known, and what depends on them is
-    said to. Exit status: 0 it is known what would run, 1 a task would fail, 2 refused.
-    """
-    from nexus.adapters.cel.pool import CelEvaluator
-
-    _live_shortly()
-    with CelEvaluator() as evaluator:
-        evaluator.warm_up()
-        from nexus.cli.plan import plan as show
-
-        _end(lambda: show(file, param or [], evaluator, at=at, as_json=output is Output.JSON))
-
-
-def _count(given: str | int) -> int:
-    """A number of ticks (typer hands in the default too). To all other commands -n is the namespace."""
-    text = str(given)
-    if not text.isdecimal():
-        raise typer.BadParameter(f"{text!r} is no number of ticks; a namespace is given with --namespace {text}")
-    if not 1 <= int(text) <= _MOST_TICKS:
-        raise typer.BadParameter(f"{text} is out of range: from 1 to {_MOST_TICKS}")
-    return int(text)
-
-
-@schedules.command("next")
-def schedule_next(
-    target: Annotated[str, typer.Argument(metavar="WORKFLOW|FILE", help="A Workflow in the cluster, a file, or -.")],
-    count: Annotated[
-        int, typer.Option("-n", "--count", parser=_count, metavar="NUMBER", help="How many ticks, up to 1000.")
-    ] = 20,
-    from_time: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Those after this time; default: now.")
-    ] = None,
-    output: AsJson = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", help="Namespace; default: the kubeconfig's.")] = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Show when schedules run: local time and UTC, and why a tick moved or is left out. A file needs no cluster."""
-    from nexus.cli import schedule
-
-    if schedule.is_file(target):
-        _end(lambda: schedule.print_next(schedule.of_file(target), count, from_time, as_json=output is Output.JSON))
-
-    async def in_cluster() -> Exit:
-        from nexus.cli import cluster
-
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            source = await cluster.schedules_of(api, space, target)
-        return schedule.print_next([source], count, from_time, as_json=output is Output.JSON)
-
-    _end(in_cluster())
+app.command()(offline.lint)
+app.command()(offline.plan)
+schedules.command("next")(offline.schedule_next)
 
 
 @app.command()
@@ -262,7 +157,7 @@ def backfill(
                 api, space, wanted, parallel, dry_run=dry_run, yes=yes, as_json=output is Output.JSON
             )
 
-    _end(in_cluster())
+    end(in_cluster())
 
 
 @app.command()
@@ -289,7 +184,7 @@ def rerun(
             asked = again.Asked(name, from_task or [], param or [])
             return await again.rerun(api, space, asked, output=output, watch=watch)
 
-    _end(in_cluster())
+    end(in_cluster())
 
 
 @app.command()
@@ -310,7 +205,7 @@ def get(
                 return await cluster.list_runs(api, space, as_json=output is Output.JSON)
             return await cluster.show_run(api, space, name, as_json=output is Output.JSON)
 
-    _end(in_cluster())
+    end(in_cluster())
 
 
 @app.command()
@@ -332,10 +227,7 @@ def why(
         async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
             return await print_why(api, space, name, task)
 
-    _end(in_cluster())
-
-
-Workflow = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of a Workflow in the cluster.")]
+    end(in_cluster())
 
 
 @app.command()
@@ -354,7 +246,7 @@ def history(
         async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
             return await versions.print_history(api, space, workflow, as_json=output is Output.JSON)
 
-    _end(in_cluster())
+    end(in_cluster())
 
 
 @app.command()
@@ -379,7 +271,7 @@ def diff(
         async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
             return await versions.print_diff(api, space, workflow, old, new)
 
-    _end(in_cluster())
+    end(in_cluster())
 
 
 @app.command()
@@ -404,10 +296,7 @@ def logs(
         async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
             return await print_logs(api, space, name, task, item=item, following=follow, tail=tail)
 
-    _end(in_cluster())
-
-
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster.")]
+    end(in_cluster())
 
 
 @app.command()
@@ -428,7 +317,7 @@ def approve(
         async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
             return await control.approve(api, space, name, task, reject=reject, comment=comment)
 
-    _end(in_cluster())
+    end(in_cluster())
 
 
 @app.command()
@@ -447,19 +336,19 @@ def cancel(
         async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
             return await control.cancel(api, space, name, now=now)
 
-    _end(in_cluster())
+    end(in_cluster())
 
 
 @app.command()
 def suspend(name: Run, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
     """Suspend a run: what runs goes on to its end, nothing new is started. Deadlines go on counting."""
-    _end(_suspend(name, namespace, context, kubeconfig, resume=False))
+    end(_suspend(name, namespace, context, kubeconfig, resume=False))
 
 
 @app.command()
 def resume(name: Run, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
     """Let a suspended run go on."""
-    _end(_suspend(name, namespace, context, kubeconfig, resume=True))
+    end(_suspend(name, namespace, context, kubeconfig, resume=True))
 
 
 async def _suspend(
@@ -483,30 +372,13 @@ def operator(
     """Run the operator in this process, until SIGTERM or Ctrl-C. Settings come as NEXUS_* variables."""
     from nexus.cli.operator import serve
 
-    _end(lambda: serve(namespace or [], context=context, kubeconfig=kubeconfig, environ=os.environ))
+    end(lambda: serve(namespace or [], context=context, kubeconfig=kubeconfig, environ=os.environ))
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
     print(f"nexus {__version__}")
-
-
-def _end(work: Coroutine[Any, Any, Exit] | Callable[[], Exit]) -> NoReturn:
-    """Do it, and leave with its exit status."""
-    try:
-        code = asyncio.run(work) if isinstance(work, Coroutine) else work()
-    except Refused as error:
-        _refuse(*error.problems)
-    except KeyboardInterrupt:
-        code = Exit.INTERRUPTED
-    raise typer.Exit(code)
-
-
-def _refuse(*problems: str) -> NoReturn:
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    raise typer.Exit(Exit.REFUSED)
 
 
 def main() -> None:

@@ -1,0 +1,99 @@
+"""The commands for files: they need no cluster."""
+
+from __future__ import annotations
+
+import gc
+from typing import Annotated
+
+import typer
+
+from nexus.cli.ending import Exit
+from nexus.cli.options import AsJson, Context, Kubeconfig, Output, end
+
+_MOST_TICKS = 1_000
+
+
+def lint(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, or - for standard input.")],
+    output: AsJson = None,
+) -> None:
+    """Check manifests without a cluster: fields, names, cycles, expressions and their types.
+
+    Exit status: 0 no problems, 1 problems, 2 a file that cannot be read.
+    """
+    from nexus.adapters.cel.pool import CelEvaluator
+
+    _live_shortly()
+    with CelEvaluator() as evaluator:
+        evaluator.warm_up()  # while everything else is imported, which takes as long
+        from nexus.cli.lint import lint as check
+
+        end(lambda: check(files, evaluator, as_json=output is Output.JSON))
+
+
+def _live_shortly() -> None:
+    """Collect no garbage: a process that is gone within the second has next to none, and spends a tenth of its time on
+    the search for it."""
+    gc.disable()
+
+
+def plan(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A manifest; - is standard input.")],
+    param: Params = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="As of this time: as that tick where a schedule has one then.")
+    ] = None,
+    output: AsJson = None,
+) -> None:
+    """Show what a run of a file would do: the order of its tasks, which would run, their fields, the next ticks.
+
+    Nothing is started, no cluster and no Secret is needed. Outputs of tasks are not known, and what depends on them is
+    said to. Exit status: 0 it is known what would run, 1 a task would fail, 2 refused.
+    """
+    from nexus.adapters.cel.pool import CelEvaluator
+
+    _live_shortly()
+    with CelEvaluator() as evaluator:
+        evaluator.warm_up()
+        from nexus.cli.plan import plan as show
+
+        end(lambda: show(file, param or [], evaluator, at=at, as_json=output is Output.JSON))
+
+
+def _count(given: str | int) -> int:
+    """A number of ticks (typer hands in the default too). To all other commands -n is the namespace."""
+    text = str(given)
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is no number of ticks; a namespace is given with --namespace {text}")
+    if not 1 <= int(text) <= _MOST_TICKS:
+        raise typer.BadParameter(f"{text} is out of range: from 1 to {_MOST_TICKS}")
+    return int(text)
+
+
+def schedule_next(
+    target: Annotated[str, typer.Argument(metavar="WORKFLOW|FILE", help="A Workflow in the cluster, a file, or -.")],
+    count: Annotated[
+        int, typer.Option("-n", "--count", parser=_count, metavar="NUMBER", help="How many ticks, up to 1000.")
+    ] = 20,
+    from_time: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Those after this time; default: now.")
+    ] = None,
+    output: AsJson = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", help="Namespace; default: the kubeconfig's.")] = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show when schedules run: local time and UTC, and why a tick moved or is left out. A file needs no cluster."""
+    from nexus.cli import schedule
+
+    if schedule.is_file(target):
+        end(lambda: schedule.print_next(schedule.of_file(target), count, from_time, as_json=output is Output.JSON))
+
+    async def in_cluster() -> Exit:
+        from nexus.cli import cluster
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            source = await cluster.schedules_of(api, space, target)
+        return schedule.print_next([source], count, from_time, as_json=output is Output.JSON)
+
+    end(in_cluster())

@@ -1,0 +1,62 @@
+"""What the commands share: the options that several of them take, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from nexus.cli.ending import Exit, Refused
+
+
+class Output(StrEnum):
+    """Forms of what is printed."""
+
+    JSON = "json"
+
+
+class RunOutput(StrEnum):
+    """Forms in which `run` prints a run."""
+
+    JSON = "json"
+    NAME = "name"
+
+
+AsJson = Annotated[Output | None, typer.Option("-o", "--output", help="Print JSON instead.")]
+Params = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param: text as it stands, other types as JSON."),
+]
+RerunOf = Annotated[
+    str | None, typer.Option(metavar="FILE", help="With --local: run again what failed in a run that -o json printed.")
+]
+FromTask = Annotated[
+    list[str] | None, typer.Option(metavar="TASK", help="In a rerun: this task and all after it, too; repeatable.")
+]
+Namespace = Annotated[str | None, typer.Option("-n", "--namespace", help="Namespace; default: the kubeconfig's.")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; default: its current one.")]
+Kubeconfig = Annotated[str | None, typer.Option(help="Path of a kubeconfig; default: as for kubectl.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster.")]
+Workflow = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of a Workflow in the cluster.")]
+
+
+def end(work: Coroutine[Any, Any, Exit] | Callable[[], Exit]) -> NoReturn:
+    """Do it, and leave with its exit status."""
+    try:
+        code = asyncio.run(work) if isinstance(work, Coroutine) else work()
+    except Refused as error:
+        refuse(*error.problems)
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    raise typer.Exit(code)
+
+
+def refuse(*problems: str) -> NoReturn:
+    """Say why on stderr, and leave."""
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    raise typer.Exit(Exit.REFUSED)
