@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nexus.cli.ending import Exit
-from nexus.cli.options import AsJson, Context, Kubeconfig, Output, end
+from nexus.cli.options import AsJson, Context, Kubeconfig, Output, Params, end
 
 _MOST_TICKS = 1_000
 
