@@ -9,6 +9,7 @@ from tests.builders import START, at, spec, task
 from tests.operators import KEY, Story
 
 from nexus.adapters.fake import Outcome
+from nexus.adapters.kube.api import WORKFLOW_RUNS, Unreachable
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions import Evaluator
@@ -155,4 +156,18 @@ def test_a_new_operator_does_not_count_what_ended_before_it(cel: Evaluator) -> N
     third = told.operator()
     told.quiet()
     assert third.stats.counts == {}
+    told.close()
+
+
+@pytest.mark.parametrize("takes_effect", [True, False])
+@pytest.mark.parametrize("writes", range(0, 14, 2))
+def test_a_write_whose_answer_is_lost_is_counted_once(cel: Evaluator, writes: int, takes_effect: bool) -> None:
+    told = dag(cel)
+    operator = told.operator()
+    told.run(until=lambda: len(operator.api.writes) >= writes or told.ended)
+    lost = Unreachable("no answer in time", outcome_unknown=True)
+    operator.api.fail_next("replace_status", WORKFLOW_RUNS, lost, takes_effect=takes_effect)
+    told.run()
+    told.quiet()
+    assert_counted_once(operator.stats)
     told.close()

@@ -1,19 +1,46 @@
 """Outcomes: what a status write adds to the metrics.
 
 Told of each write that went through, with the status before it: what had ended before is not counted again, however
-often a run is looked at, by however many operators, after however many restarts. One thing goes uncounted: a write
-whose answer was lost on the way, since nobody knows who made it.
+often a run is looked at, by however many operators, after however many restarts. A write whose answer was lost on the
+way is counted when the run turns out to be as it says.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from nexus.api.reasons import RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.runtime.ports import View
+from nexus.runtime.ports import RunKey, View
 from nexus.runtime.stats import Stats
+
+
+@dataclass
+class Unanswered:
+    """Writes of a status whose answer was lost: the last one of each run."""
+
+    _writes: dict[RunKey, tuple[View, WorkflowRunStatus]] = field(default_factory=dict)
+
+    def note(self, view: View, written: WorkflowRunStatus) -> None:
+        """This write may have been carried out."""
+        self._writes[view.key] = view, written
+
+    def settle(self, stats: Stats, key: RunKey, view: View | None) -> None:
+        """The run is looked at; None where it is gone."""
+        before, written = self._writes.pop(key, (None, None))
+        if before is None or written is None or view is None or view.recorded is None:
+            return
+        # Times have milliseconds: what somebody else wrote is not the same.
+        if view.facts.run.uid == before.facts.run.uid and _essence(view.recorded) == _essence(written):
+            count_write(stats, before, written)
+
+
+def _essence(status: WorkflowRunStatus) -> object:
+    """What is known of a run that has ended, too, and all that is counted."""
+    tasks = [(task.name, task.phase, task.attempts, task.completion_time) for task in status.tasks or ()]
+    return status.phase, status.start_time, tasks
 
 
 def count_write(stats: Stats, view: View, written: WorkflowRunStatus) -> None:

@@ -34,8 +34,8 @@ from nexus.core.plan import (
     Store,
     StoreOutput,
 )
-from nexus.runtime.outcomes import count_write
-from nexus.runtime.ports import Place, RunKey, Unstartable, View, Waiting
+from nexus.runtime.outcomes import Unanswered, count_write
+from nexus.runtime.ports import Place, RunKey, Stale, Unstartable, View, Waiting
 from nexus.runtime.stats import Counters, Stats
 
 # Each round of starts but the last makes Jobs, or learns that they are refused, upon which other tasks may be due at
@@ -63,6 +63,7 @@ class Reconciler:
     stats: Stats = field(default_factory=Counters)
     started: Callable[[View, Start], None] | None = None
     decided: Callable[[RunKey, float], None] | None = None
+    _unanswered: Unanswered = field(default_factory=Unanswered)
 
     async def reconcile(self, key: RunKey) -> datetime | None:
         """Work on one run; returns when to work on it again though nothing happened, None for never.
@@ -70,6 +71,7 @@ class Reconciler:
         Raises Stale, and whatever the place raises, with nothing half-done that a further call would not complete.
         """
         view = await self.place.view(key)
+        self._unanswered.settle(self.stats, key, view)
         if view is None:
             return None
         if view.recorded is not None and view.recorded.phase.ended:
@@ -92,7 +94,13 @@ class Reconciler:
             # Only of what has ended: a figure that nobody updates would be wrong a second later.
             passed = duration(plan.status, self.place.now()) if plan.status.completion_time else None
             status = plan.status.model_copy(update={"duration": passed})
-            await self.place.write_status(view, status)
+            try:
+                await self.place.write_status(view, status)
+            except Stale:
+                raise
+            except Exception:
+                self._unanswered.note(view, status)
+                raise
             count_write(self.stats, view, status)
         await self._clear(view, plan)
         if plan.events:
