@@ -1,11 +1,15 @@
 #!/bin/sh
 # `make deploy`: the operator in the local cluster, as a user has it, and a run of examples/sales.yaml with it.
-# PYTHON is a Python that runs cluster.py, NEXUS the command line of NEXUS.
+# PYTHON is a Python that runs cluster.py, NEXUS the command of NEXUS.
 set -eu
 cluster="$PYTHON tests/cluster/cluster.py"
 
-$cluster up >/dev/null
-$cluster load nexus/operator:dev=operator
+$cluster env >/dev/null 2>&1 || $cluster up >/dev/null
+images=nexus/operator:dev=operator
+for task in python bash http sql; do
+    images="$images nexus/task-$task:dev=task-images/$task"
+done
+$cluster load $images
 eval "$($cluster env)"
 helm=$($cluster helm)
 
@@ -16,10 +20,10 @@ kubectl --namespace nexus rollout restart deployment/nexus >/dev/null
 kubectl --namespace nexus rollout status deployment/nexus --timeout 2m
 
 kubectl create configmap orders --from-file=examples/orders/2026-11-23.json --from-file=examples/orders/rates.json \
-    --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+    --dry-run=client -o yaml | kubectl apply --server-side --force-conflicts -f - >/dev/null
 kubectl apply -f examples/orders/service.yaml -f examples/sales.yaml
 kubectl rollout status deployment/orders --timeout 2m
 # By its address: a cluster need not have a name server.
 orders=http://$(kubectl get service orders -o jsonpath='{.spec.clusterIP}')
-"$NEXUS" run sales --watch --param "orders=$orders"
+$NEXUS run sales --watch --param "orders=$orders"
 kubectl get workflowruns

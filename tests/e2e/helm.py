@@ -50,7 +50,8 @@ class Release:
 
         The CRDs that the session has applied become the release's.
         """
-        place = ["--namespace", self.namespace, "--wait", "--timeout", "120s", "--take-ownership"]
+        # Without --reset-values an upgrade that gives no values has those of the one before.
+        place = ["--namespace", self.namespace, "--wait", "--timeout", "120s", "--take-ownership", "--reset-values"]
         return self._helm("upgrade", "--install", self.name, str(CHART), *place, *words)
 
     def uninstall(self) -> str:
