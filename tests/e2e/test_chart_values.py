@@ -121,6 +121,7 @@ def test_every_value_of_the_full_file_arrives(rendered: dict[str, Objects]) -> N
         "registry.example.com/platform/nexus-operator@sha256:01"
     )
     assert given["NEXUS_WORKERS"] == "32"
+    assert given["NEXUS_TASK_IMAGE_DIGESTS"].startswith("bash=sha256:01")
     assert given["NEXUS_SWEEP_SECONDS"] == "86400"
     assert given["NEXUS_POD_FORBIDDEN"].startswith("serviceAccountName,nodeSelector")
     assert given["NEXUS_LEASE"] == "workflows"

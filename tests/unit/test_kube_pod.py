@@ -27,6 +27,21 @@ def spec_of(body: Any) -> Any:
     return body["spec"]["template"]["spec"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "image"),
+    [
+        ({"bash": {"command": "true"}}, "our/task-bash:1@sha256:ab"),
+        ({"bash": {"command": "true", "image": "mine:2"}}, "mine:2"),
+        ({"python": {"code": "pass"}}, "our/task-python:1"),
+    ],
+)
+def test_the_image_of_a_type_may_be_pinned_by_its_digest(cel: Evaluator, fields: dict[str, Any], image: str) -> None:
+    (start,) = decide(definition(task("t", **fields)), facts(), at(0), cel).starts
+    images = Images("our/task-{type}:1", {"bash": "sha256:ab"})
+    (container,) = spec_of(task_objects(start, RUN, images).job)["containers"]
+    assert container["image"] == image
+
+
 def test_a_pod_that_nothing_is_asked_of_is_restricted_and_has_no_token(cel: Evaluator) -> None:
     spec = spec_of(job(cel, None))
 

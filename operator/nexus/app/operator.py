@@ -70,7 +70,7 @@ class Operator:
         self.stats.show(self._readings)
         self.recorder = BackgroundRecorder(self.api)
         self.workflows = WorkflowCache(self.settings.defaults)
-        images = Images(self.settings.task_images)
+        images = Images(self.settings.task_images, dict(self.settings.task_image_digests))
         policy = PodPolicy(self.settings.pod_forbidden, baseline=self.settings.pod_security == "baseline")
         self.cache.live = LivePods(self.settings.max_task_pods)
         place = KubePlace(

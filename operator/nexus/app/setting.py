@@ -121,3 +121,18 @@ def template(*needed: str) -> Reader:
         return text
 
     return Reader(f"a text with {' and '.join(needed)} in it", read, {"type": "string"})
+
+
+def digests(*of: str) -> Reader:
+    """Digests of images, as KEY=sha256:..., of some keys."""
+    pair = re.compile(rf"({'|'.join(of)})=(sha256:[0-9a-f]{{64}})")
+
+    def read(text: str) -> tuple[tuple[str, str], ...]:
+        found = [pair.fullmatch(word.strip()) for word in text.split(",") if word.strip()]
+        given = [(match[1], match[2]) for match in found if match]
+        if len(given) < len(found) or len(dict(given)) < len(given):
+            raise ValueError
+        return tuple(sorted(given))
+
+    takes = f"TYPE=sha256:... for {', '.join(of[:-1])} or {of[-1]}, each once, separated by commas"
+    return Reader(takes, read, {"type": "array", "items": {"type": "string", "pattern": f"^{pair.pattern}$"}})

@@ -14,6 +14,7 @@ from nexus.app.setting import (
     PREFIX,
     SettingsError,
     choice,
+    digests,
     name,
     names,
     number,
@@ -38,6 +39,11 @@ class Settings:
         "nexus/task-{type}:dev",
         template("{type}"),
         "Images of tasks that name none; `{type}` becomes python, http, bash or sql.",
+    )
+    task_image_digests: tuple[tuple[str, str], ...] = setting(
+        (),
+        digests("python", "http", "bash", "sql"),
+        "Digests of these images: pods then run what has that digest, whatever the tag means by now.",
     )
     # Who works.
     lease: str = setting(

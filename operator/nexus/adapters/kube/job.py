@@ -33,13 +33,18 @@ MOUNT = "/nexus"
 
 @dataclass(frozen=True)
 class Images:
-    """The images of the task types. `pattern` holds `{type}`."""
+    """The images of the task types. `pattern` holds `{type}`; of some types the digest is known."""
 
     pattern: str = "nexus/task-{type}:dev"
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, payload: Payload) -> str:
         """The image that the task names, else the default of its type."""
-        return payload.image or self.pattern.format(type=payload.type)
+        if payload.image:
+            return payload.image
+        digest = self.digests.get(payload.type)
+        # Beside a digest a tag is for the eye only.
+        return self.pattern.format(type=payload.type) + (f"@{digest}" if digest else "")
 
 
 @dataclass(frozen=True)
