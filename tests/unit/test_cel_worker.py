@@ -301,6 +301,13 @@ def test_a_value_that_is_not_of_its_declared_type_is_named(evaluator: CelEvaluat
     assert "no offset" in refusal(evaluator, "item", "timestamp", "2026-11-23T00:00:00").message
 
 
+@pytest.mark.parametrize("source", ["item", "{'b': 1, 'a': item}['a']", "get({'x': item}, 'x', 0)", "[item][0]"])
+def test_the_names_of_an_object_are_in_order_whatever_process_gave_it(evaluator: CelEvaluator, source: str) -> None:
+    value = {name: {"z": 1, "y": [{"d": 1, "c": 2}]} for name in ("delta", "alpha", "charlie", "bravo")}
+    found = evaluator.evaluate(source, {"item": "dyn"}, {"item": value})
+    assert json.dumps(found) == json.dumps(value, sort_keys=True)
+
+
 def test_a_backslash_before_u0000_is_only_text(evaluator: CelEvaluator) -> None:
     assert evaluator.evaluate("item", {"item": "string"}, {"item": "\\u0000"}) == "\\u0000"
     assert evaluator.evaluate("item + '\\u0041'", {"item": "string"}, {"item": "\\"}) == "\\A"

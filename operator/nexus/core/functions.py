@@ -77,7 +77,9 @@ def json_value(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return base64.b64encode(value).decode()
     if isinstance(value, Mapping):
-        return {_key(key): json_value(item) for key, item in value.items()}
+        # In the order of the names: cel-cpp's own differs from process to process, and what is made of the same values
+        # twice, by two operators for instance, is to be the same text.
+        return dict(sorted(((_key(key), json_value(item)) for key, item in value.items()), key=lambda pair: pair[0]))
     if isinstance(value, Sequence):
         return [json_value(item) for item in value]
     raise ValueError("the result is a type, and JSON has none: compare it, as in type(x) == string")
