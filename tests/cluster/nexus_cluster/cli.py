@@ -1,4 +1,4 @@
-"""The command line: up, down, env, status, load, postgres, prometheus, helm."""
+"""The command line: up, down, env, status, load, postgres, prometheus, helm, s3."""
 
 from __future__ import annotations
 
@@ -60,6 +60,8 @@ def _dispatch(settings: Settings, options: argparse.Namespace) -> int:
             print(programs.prometheus_programs(settings))
         elif options.command == "helm":
             print(programs.helm(settings))
+        elif options.command == "s3":
+            print(programs.build(settings, programs.S3_SERVER))
         else:
             named = [_image(word) for word in options.images]
             # Who names an image wants it there, whosever cluster it is.
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("postgres", help="print the folder of PostgreSQL's programs, installing them if need be")
     commands.add_parser("prometheus", help="print the folder of prometheus and promtool, installing them if need be")
     commands.add_parser("helm", help="print the path of helm 3, building it if there is none")
+    commands.add_parser("s3", help="print the folder of versitygw, an S3-compatible server, building it if need be")
     load = commands.add_parser("load", help="build images and load them: the task images, or those named")
     load.add_argument(
         "images",

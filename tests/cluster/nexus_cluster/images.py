@@ -20,7 +20,7 @@ from nexus_cluster.node import PAUSE_IMAGE
 from nexus_cluster.settings import Settings
 from nexus_cluster.shell import Failed, Refused, run, say
 
-TASKS = ("python", "http", "bash", "sql")
+TASKS = ("python", "http", "bash", "sql", "store")
 
 REQUIREMENTS = ("requirements.txt", "requirements/runtime.lock")
 """Where a Dockerfile's folder has the packages that it installs; their wheels are fetched beforehand."""

@@ -67,6 +67,7 @@ def _helm() -> Module:
 
 HELM = _helm()
 FAKE_KUBELET = Module("kwok", ("sigs.k8s.io/kwok/cmd/kwok",), ("kwok",))
+S3_SERVER = Module("versitygw", ("github.com/versity/versitygw/cmd/versitygw",), ("versitygw",))
 PAUSE = Module("pause", (".",), ("pause",))
 
 DEBIAN = {
