@@ -100,14 +100,32 @@ def volume(**source: Any) -> Object:
     return {"volumes": [{"name": "v", **source}]}
 
 
+def moves(**of_put: Any) -> Object:
+    """A Job that fetches before its task and puts after it; other fields of the container `put`."""
+    body = job()
+    spec: Object = body["spec"]["template"]["spec"]
+    fetch, put = ({**spec["containers"][0], "name": name} for name in ("fetch", "put"))
+    spec["initContainers"], spec["containers"] = [fetch, spec["containers"][0]], [put | of_put]
+    spec["volumes"] += [{"name": "artifacts", "emptyDir": {}}]
+    spec["volumes"] += [{"name": "store", "persistentVolumeClaim": {"claimName": "c"}}]
+    return body
+
+
 GOOD = {
     "plain": job(),
+    "with transfers": moves(),
     "with a Secret": job(volume(secret={"secretName": "s"})),
     "with a claim": job(volume(persistentVolumeClaim={"claimName": "c"})),
     "with an account of its own": job({"serviceAccountName": "publisher", "automountServiceAccountToken": True}),
 }
 REFUSED = {
     "of nobody": (job(metadata={"ownerReferences": []}), "belongs to one WorkflowRun"),
+    "with another beside": (moves(name="other"), "one container"),
+    "with a sidecar": (
+        job({"initContainers": [{"name": "put", "image": "i", "restartPolicy": "Always"}]}),
+        "one container",
+    ),
+    "with a privileged mover": (moves(securityContext={"allowPrivilegeEscalation": True}), "no privileges"),
     "with an init container": (job({"initContainers": [{"name": "i", "image": "i"}]}), "one container"),
     "with a port": (job(task={"ports": [{"containerPort": 80, "hostPort": 80}]}), "one container"),
     "in the node's network": (job({"hostNetwork": True}), "shares nothing with its node"),

@@ -89,12 +89,16 @@ def run_here(
     watcher: Watcher | None = None,
     workflows: Mapping[str, Definition] | None = None,
     ask: Ask | None = None,
+    store: Path | None = None,
 ) -> Ran:
     """Run a definition to its end; `ask` answers its approval tasks."""
     watcher = watcher or Watcher()
     fact = RunFact("default", "test-x7k2p", str(uuid4()), datetime.now(UTC), workflow="test", params=params or {})
     with CelEvaluator() as evaluator:
-        at_work = run(fact, definition, bindings or Bindings(), search_path, watcher, evaluator, workflows, ask)
+        bindings = bindings or Bindings()
+        at_work = run(
+            fact, definition, bindings, search_path, watcher, evaluator, workflows, ask, answers=None, store=store
+        )
         ended = asyncio.run(at_work)
     return Ran(ended.status, ended.outputs, watcher, ended.interrupted)
 

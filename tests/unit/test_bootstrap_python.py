@@ -50,7 +50,7 @@ def test_item_and_index_are_none_outside_a_fan_out(bench: Bench) -> None:
 
 def test_the_namespace_holds_nothing_of_the_bootstrap(bench: Bench) -> None:
     code = "output['names'] = sorted(n for n in globals() if not n.startswith('__'))"
-    assert bench.code(code).output["names"] == ["index", "input", "item", "output", "params", "run"]
+    assert bench.code(code).output["names"] == ["artifacts", "index", "input", "item", "output", "params", "run"]
 
 
 def test_output_may_be_bound_anew(bench: Bench) -> None:

@@ -295,3 +295,10 @@ def as_of_tick(timetable: Timetable, evaluator: CelEvaluator, at: datetime) -> s
     assert asyncio.run(run(fact, prepare(spec), Bindings(), EXAMPLES, log, evaluator)).status.phase == "Succeeded"
     (line,) = log.lines
     return line.removeprefix("count: ")
+
+
+def test_artifacts_travel_whole(evaluator: CelEvaluator) -> None:
+    finished = execute("artifacts", evaluator, readings=40_000)
+
+    assert set(phases(finished).values()) == {"Succeeded"}
+    assert finished.outputs["report"] == {"sensors": 4, "readings": 40_000}

@@ -77,6 +77,9 @@ class Reason(StrEnum):
     OUTPUT_TOO_LARGE = "OutputTooLarge"
     INVALID_OUTPUT = "InvalidOutput"
     OUTPUT_LOST = "OutputLost"
+    NO_OUTPUT_STORE = "NoOutputStore"
+    STORE_FAILED = "StoreFailed"
+    ARTIFACT_MISSING = "ArtifactMissing"
     INPUT_TOO_LARGE = "InputTooLarge"
     INVALID_ITEMS = "InvalidItems"
     ITEMS_FAILED = "ItemsFailed"
@@ -146,9 +149,14 @@ _MEANING: dict[Reason, str] = {
     Reason.DEADLINE_EXCEEDED: "The task or the run took longer than its deadlineSeconds.",
     Reason.RUNS_AS_ROOT: "It asks for root, which the operator or the Pod Security of its namespace forbids.",
     Reason.POD_FIELD_FORBIDDEN: "It asks for something of its pod that this operator forbids.",
-    Reason.OUTPUT_TOO_LARGE: "The output is over its limit: 512 KiB, for container tasks 4 KiB.",
+    Reason.OUTPUT_TOO_LARGE: "The output is over its limit: 512 KiB (64 MiB with an output store), for container "
+    "tasks 4 KiB.",
     Reason.INVALID_OUTPUT: "What the task left as its output is not a JSON object.",
     Reason.OUTPUT_LOST: "The pod was gone before its output was recorded; the task is tried again.",
+    Reason.NO_OUTPUT_STORE: "It has artifacts, and neither the workflow nor the operator names an output store.",
+    Reason.STORE_FAILED: "The output store could not be read or written; the message has its own words. Retried as any "
+    "other failure.",
+    Reason.ARTIFACT_MISSING: "A task left an artifact out, or the task that should have left it did not succeed.",
     Reason.INPUT_TOO_LARGE: "A rendered field is too large to hand to a container.",
     Reason.INVALID_ITEMS: "forEach gives no list, or more than 1,000 items; nothing was started.",
     Reason.ITEMS_FAILED: "More than maxFailedItems of a fan-out failed; its output has null in their places.",

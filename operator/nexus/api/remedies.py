@@ -150,10 +150,10 @@ FAILED = {
         "Take the field out of the task and of `defaults.pod`, or ask who runs the operator.",
     ),
     Reason.OUTPUT_TOO_LARGE: Remedy(
-        "the output is 700,000 bytes of JSON, the limit is 524,288: return less, or keep the data outside and "
-        "return where it lies",
-        "Return less. Keep large data outside, and return where it lies. A container task with more than 4 KiB "
-        "can be a bash task.",
+        "the output is 700,000 bytes of JSON, the limit is 524,288: return less, or leave the data as an artifact "
+        "(spec.outputStore)",
+        "Return less, give the workflow an [output store](outputs-and-artifacts.md), or leave large data as an "
+        "artifact. A container task with more than 4 KiB can be a bash task.",
     ),
     Reason.INVALID_OUTPUT: Remedy(
         "line 3 of $NEXUS_OUTPUT is neither key=value nor key:=json: 'rows 12'",
@@ -164,6 +164,22 @@ FAILED = {
         "the pod was gone before its output was recorded",
         "Nothing: the task runs again, free of charge. If it happens often, something deletes pods as soon as "
         "they have ended.",
+    ),
+    Reason.NO_OUTPUT_STORE: Remedy(
+        "say in outputStore of the workflow where its artifacts are kept; the operator has no store for all",
+        "Add [`outputStore`](outputs-and-artifacts.md) to the Workflow, or have the operator started with "
+        "`NEXUS_OUTPUT_STORE`.",
+    ),
+    Reason.STORE_FAILED: Remedy(
+        "the artifact model could not be stored (default/train-x7k2p/…/artifacts/model): InvalidAccessKeyId: The "
+        "access key ID you provided does not exist in our records.",
+        "Read the store's own words in the message: an address, credentials (the Secret `credentialsSecret`), a "
+        "bucket, or room. `retry` on the task rides out a store that is down for a while.",
+    ),
+    Reason.ARTIFACT_MISSING: Remedy(
+        "the artifact model was not written: write it to $ARTIFACT_MODEL, or make it optional",
+        'Have the code write to the place it is told (`artifacts["model"]`, `$ARTIFACT_MODEL`), or say '
+        "`optional: true` where it may be left out.",
     ),
     Reason.INPUT_TOO_LARGE: Remedy(
         "env.ORDERS is 200,000 bytes when rendered; Linux takes 131,072 for one argument or variable: "

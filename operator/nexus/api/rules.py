@@ -167,13 +167,44 @@ RESERVED_ENV_NAME = Rule(
     reason="FieldValueForbidden",
 )
 RESERVED_VOLUME = Rule(
-    "!(self in ['tmp', 'nexus'])",
-    "tmp and nexus are volumes that pods have by themselves: choose another name",
+    "!(self in ['tmp', 'nexus', 'artifacts', 'store'])",
+    "tmp, nexus, artifacts and store are volumes that pods have by themselves: choose another name",
     reason="FieldValueForbidden",
 )
 MOUNT_PATH = Rule(
-    "self.startsWith('/') && !(self in ['/', '/tmp', '/tmp/', '/nexus']) && !self.startsWith('/nexus/')",
-    "a mount path is absolute, and neither /, /tmp nor in /nexus, which are the task contract's own: choose another",
+    "self.startsWith('/') && !(self in ['/', '/tmp', '/tmp/', '/nexus', '/artifacts']) && "
+    "!self.startsWith('/nexus/') && !self.startsWith('/artifacts/')",
+    "a mount path is absolute, and neither /, /tmp nor in /nexus or /artifacts, which are the task contract's own: "
+    "choose another",
+)
+ARTIFACTS_NEED_FILES = Rule(
+    "!has(self.artifacts) || has(self.python) || has(self.bash) || has(self.container)",
+    "artifacts are for python, bash and container tasks: take them out, or move the data in such a task",
+    reason="FieldValueForbidden",
+)
+NO_ARTIFACTS_OF_ITEMS = Rule(
+    "!has(self.forEach) || !has(self.artifacts) || !has(self.artifacts.outputs)",
+    "the items of a forEach leave no artifacts: let them return what they found, or give each a task",
+    reason="FieldValueForbidden",
+)
+UNIQUE_INPUTS = unique("artifacts.inputs", "x.name")
+UNIQUE_OUTPUTS = unique("artifacts.outputs", "x.name")
+INPUTS_APART = Rule(
+    "!has(self.inputs) || !has(self.outputs) || !self.inputs.exists(i, self.outputs.exists(o, o.name == i.name))",
+    "an input and an output have the same name, and so the same place: rename one of them",
+)
+FILE_NEEDS_CLAIM = Rule(
+    "(has(self.url) && self.url.startsWith('file://')) == has(self.volumeClaim)",
+    "file:/// is a folder of the volume that volumeClaim names: give both, or neither",
+)
+ENDPOINT_IS_FOR_S3 = Rule(
+    "!(has(self.endpoint) || has(self.region)) || (has(self.url) && self.url.startsWith('s3://'))",
+    "endpoint and region are for a url of s3://: take them out, or give such a url",
+)
+NO_PARENTS_IN_URL = Rule("!self.contains('..')", "the url of a store holds no ..: write where it leads")
+CREDENTIALS_NEED_URL = Rule(
+    "!has(self.credentialsSecret) || (has(self.url) && !self.url.startsWith('file://'))",
+    "credentialsSecret goes with a url of s3://, gs:// or az://: give one, or take it out",
 )
 LABEL_KEYS = Rule(
     "self.all(k, !format.qualifiedName().validate(k).hasValue())",
@@ -275,7 +306,7 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("Schedule", "cron"): (NO_ZONE_IN_CRON,),
     ("Task", None): (
         *(ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES),
-        *(NO_POD_FIELDS, NO_POD, WAIT_WITHOUT_LIMITS),
+        *(NO_POD_FIELDS, NO_POD, WAIT_WITHOUT_LIMITS, ARTIFACTS_NEED_FILES, NO_ARTIFACTS_OF_ITEMS),
     ),
     ("Task", "dependsOn"): (UNIQUE_DEPENDENCIES,),
     ("Task", "when"): (_one_whole_expression("when", "tasks.load.output.rows > 0"),),
@@ -289,6 +320,11 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("Wait", "until"): (TIME_WITH_OFFSET,),
     ("Bash", "command"): (_no_expression("a bash command", "read it from $PARAM_NAME, $NEXUS_CONTEXT or env"),),
     ("Sql", "query"): (_no_expression("a query", "write :name, and give the value in parameters"),),
+    ("OutputStore", None): (FILE_NEEDS_CLAIM, ENDPOINT_IS_FOR_S3, CREDENTIALS_NEED_URL),
+    ("OutputStore", "url"): (NO_PARENTS_IN_URL,),
+    ("Artifacts", None): (INPUTS_APART,),
+    ("Artifacts", "inputs"): (UNIQUE_INPUTS,),
+    ("Artifacts", "outputs"): (UNIQUE_OUTPUTS,),
     ("EnvVar", None): (VALUE_OR_SOURCE,),
     ("EnvVar", "name"): (RESERVED_ENV_NAME,),
     ("EnvValueFrom", None): (ONE_VALUE_SOURCE,),

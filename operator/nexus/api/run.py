@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from nexus.api.base import API_VERSION, Model, Time
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.store import MOST_ARTIFACTS, StoredArtifact, StoredObject
 from nexus.api.tasks import ObjectName, TaskName
 from nexus.api.workflow import Condition, ParamName, WorkflowSpec
 
@@ -206,6 +207,10 @@ class TaskStatus(Model):
     """The output, where it is small; see outputRef otherwise."""
     output_ref: OutputRef | None = None
     """Where the output lies that is too big for the status; of a running fan-out, the outputs of finished items."""
+    stored_output: StoredObject | None = None
+    """Where the output lies that is too big for a ConfigMap: in the output store."""
+    artifacts: Annotated[list[StoredArtifact], Field(max_length=MOST_ARTIFACTS)] | None = None
+    """The artifacts that the task left in the output store."""
     items: ItemsStatus | None = None
     """The items of a fan-out in numbers."""
 

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from nexus.api.base import Model
 from nexus.api.fanout import ForEach
 from nexus.api.pod import Pod
+from nexus.api.store import Artifacts
 
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
 PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
@@ -273,6 +274,8 @@ class Task(Model):
     """Wait for a person's decision."""
     wait: Wait | None = None
     """Wait for so long, or until a time."""
+    artifacts: Artifacts | None = None
+    """Files and folders that a python, bash or container task takes and leaves."""
     env: Annotated[list[EnvVar], Field(max_length=200)] | None = None
     """Environment variables of the container."""
     env_from: Annotated[list[EnvFrom], Field(max_length=50)] | None = None

@@ -13,6 +13,7 @@ from nexus.api.policies import Concurrency, History, RevisionCount, TtlSeconds
 from nexus.api.reasons import Reason
 from nexus.api.schedule import Schedule
 from nexus.api.schedule_status import ScheduleStatus
+from nexus.api.store import OutputStore
 from nexus.api.tasks import EnvFrom, EnvVar, LogLineCount, Retry, Seconds, Task
 
 ParamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]
@@ -121,6 +122,9 @@ class WorkflowSpec(Model):
     failure_policy: FailurePolicy | None = None
     """Continue (default): tasks that do not depend on the failed one go on. FailFast: running tasks are
     stopped, nothing new is started."""
+    output_store: OutputStore | None = None
+    """Where outputs above 512 KiB and artifacts are kept. With it, outputs of python, http and sql tasks may have up to
+    64 MiB; `{}` names the store of the operator."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=50)] | None = None
     """Labels for the Jobs and pods of every task; nexus.dev/ and batch.kubernetes.io/ are taken."""
     defaults: Defaults | None = None

@@ -85,6 +85,7 @@ class Operator:
             defaults=self.settings.defaults,
             pools=self.settings.pools,
             max_objects=self.settings.max_namespace_objects,
+            output_store=self.settings.output_store,
         )
         self.reconciler = Reconciler(
             place, self.evaluator, stats=self.stats, started=self._started, decided=self._decided

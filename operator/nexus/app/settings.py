@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nexus.api.pod import POD_FIELDS, VOLUME_SOURCES
+from nexus.api.store import OutputStore
+from nexus.app.output_store import store
 from nexus.app.setting import (
     ADDRESS_OF_A_SERVICE,
     OF_A_SERVICE,
@@ -97,6 +99,11 @@ class Settings:
     )
     pools: str = setting(
         "nexus-pools", name(), "Name of the ConfigMap in which each namespace has the sizes of its pools."
+    )
+    output_store: OutputStore | None = setting(  # noqa: RUF009 - it makes a dataclasses.field, as the others
+        None,
+        store(),
+        "The store of workflows that name none; Secret and claim are those of each run's own namespace.",
     )
     # How it works.
     workers: int = setting(16, number(1, 256), "Runs that are worked on at once.")

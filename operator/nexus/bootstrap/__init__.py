@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, TypeVar
 
-Kind = Literal["python", "http", "sql", "bash"]
+Kind = Literal["python", "http", "sql", "bash", "transfer"]
 Documented = TypeVar("Documented", ast.FunctionDef, ast.ClassDef, ast.Module)
 
 # `result` of an http task speaks the language that lint checked it in: the modules that define it travel along.

@@ -23,7 +23,7 @@ refuse() {
 
 # splice TEXT: the context with the inputs that came as files; "input" is its last key, so TEXT ends in }}.
 splice() {
-    local files=("$nexus_dir"/input/*.json) text=$1 file name comma=,
+    local files=("$nexus_dir"/input/*.json "${NEXUS_ARTIFACTS:-/nexus}"/.nexus/input/*.json) text=$1 file name comma=,
     if ((${#files[@]} == 0)); then
         printf '%s\n' "$text"
         return
@@ -75,7 +75,7 @@ publish() {
     size=$(($(wc -c <"$1")))
     if ((size > nexus_output_limit)); then
         refuse 240 reason OutputTooLarge "the output is $size bytes of lines, the limit is $nexus_output_limit: write the data \
-to a file store and output where it is"
+to an artifact, or to a file store and output where it is"
     fi
     if ((size + ${#size} + 11 <= nexus_message_limit)); then # 11: {"lines":} and a newline
         tell "$(printf '{"lines":%d}' "$size")" $'\n' || exit 1

@@ -21,6 +21,9 @@ COUNTING_LIMIT = 4 * 1024 * 1024  # above this an output is refused without bein
 DEPTH_LIMIT = 100  # levels; readers of JSON give up at some depth, and a value that contains itself never ends
 INT_LIMIT = 2**63  # the API server and CEL hold whole numbers in 64 bits
 REFUSED = 240  # exit code for an output that no retry will mend
+STORE_LIMIT = 64 * 1024 * 1024  # bytes of JSON of an output that goes to the output store
+KEPT = os.environ.get("NEXUS_OUTPUT_FILE")  # where such an output is left; None where there is no store
+MOST = STORE_LIMIT if KEPT else OUTPUT_LIMIT
 
 ADVICE = {
     "date": "use .isoformat()",
@@ -122,7 +125,7 @@ def check(value: object, trail: list[object], room: list[int]) -> None:
     """
     room[0] -= 2  # a value and what separates it from the next
     if room[0] < 0:
-        raise Refusal("OutputTooLarge", f"the output is more than {COUNTING_LIMIT} bytes of JSON")
+        raise Refusal("OutputTooLarge", f"the output is more than {max(COUNTING_LIMIT, MOST)} bytes of JSON")
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
@@ -170,12 +173,12 @@ def refuse(trail: list[object], problem: str) -> NoReturn:
 
 
 def encoded(output: object) -> bytes:
-    """The output as compact UTF-8 JSON of at most OUTPUT_LIMIT bytes; raises Refusal."""
+    """The output as compact UTF-8 JSON of at most MOST bytes; raises Refusal."""
     if not isinstance(output, dict):
         raise Refusal("InvalidOutput", f"the output is a {type(output).__name__}, but it must be a dict")
-    check(output, [], [COUNTING_LIMIT])
+    check(output, [], [max(COUNTING_LIMIT, MOST)])
     text = compact(output).encode()
-    if len(text) > OUTPUT_LIMIT:
+    if len(text) > MOST:
         raise Refusal("OutputTooLarge", f"the output is {len(text)} bytes of JSON")
     return text
 
@@ -190,6 +193,13 @@ def failed(error: dict[str, Any]) -> bytes:
         if len(message) <= MESSAGE_LIMIT:
             return message
         kept = kept[: -((len(message) - MESSAGE_LIMIT) // 6 + 1)]  # JSON spends at most 6 bytes on a character
+
+
+def too_much() -> str:
+    """The limit that an output is over, and what would lift it."""
+    if KEPT:
+        return f"{MOST} (64 MiB) with an output store"
+    return f"{MOST} (512 KiB) without an output store (spec.outputStore)"
 
 
 class Report:
@@ -235,7 +245,7 @@ class Report:
         text = str(error)
         if isinstance(error, Refusal):
             if error.reason == "OutputTooLarge":
-                text += f", the limit is {OUTPUT_LIMIT} (512 KiB): {self.remedy}"
+                text += f", the limit is {too_much()}: {self.remedy}"
             say(f"{error.reason}: {text}")
             return REFUSED, failed({"reason": error.reason, "message": text})
         if not isinstance(error, Failure):  # such as no memory for the JSON, or nobody who reads standard output
@@ -256,6 +266,11 @@ class Report:
         import hashlib
         import zlib
 
+        if KEPT and len(output) > OUTPUT_LIMIT:
+            os.makedirs(os.path.dirname(KEPT), exist_ok=True)
+            with open(KEPT, "wb") as file:
+                file.write(output)
+            return compact({"kept": {"size": len(output), "sha256": hashlib.sha256(output).hexdigest()}}).encode()
         flush()
         try:
             # What a daemon thread prints from now on would end up inside the line.

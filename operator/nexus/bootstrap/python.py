@@ -19,16 +19,18 @@ SOURCE = "<task>"  # the file name of the user's code in tracebacks
 
 
 def context() -> dict[str, Any]:
-    """params, run, item, index and input; inputs too large for the environment come from files of their own."""
+    """params, run, item, index, artifacts and input; inputs too large for the environment come from files."""
     found: dict[str, Any] = received("NEXUS_CONTEXT_JSON", "context.json")
     line = item_line()
     if line is not None:
         found["index"], found["item"] = line[0], json.loads(line[1])
-    place = os.path.join(folder(), "input")
-    for name in os.listdir(place) if os.path.isdir(place) else ():
-        if name.endswith(".json"):
-            with open(os.path.join(place, name), "rb") as file:
-                found["input"][name[: -len(".json")]] = json.loads(file.read())
+    shared = os.environ.get("NEXUS_ARTIFACTS", "")
+    for place in (os.path.join(folder(), "input"), os.path.join(shared, ".nexus", "input")):
+        for name in os.listdir(place) if os.path.isdir(place) else ():
+            if name.endswith(".json"):
+                with open(os.path.join(place, name), "rb") as file:
+                    found["input"][name[: -len(".json")]] = json.loads(file.read())
+    found["artifacts"] = {name: os.path.join(shared, name) for name in found.get("artifacts", ())}
     return found
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 
-from nexus.bootstrap.common import INT_LIMIT, OUTPUT_LIMIT, Failure, Refusal, compact, encoded, settle
+from nexus.bootstrap.common import INT_LIMIT, MOST, Failure, Refusal, compact, encoded, settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def result_of(result: sqlalchemy.CursorResult[Any]) -> dict[str, Any]:
         for row in result:
             rows.append({name: json_value(value) for name, value in row._asdict().items()})
             size += len(json.dumps(rows[-1], ensure_ascii=False, default=str))  # no more than it will be: bytes, comma
-            if size > OUTPUT_LIMIT:
+            if size > MOST:
                 raise Refusal("OutputTooLarge", f"the first {len(rows)} rows are {size} bytes of JSON")
     return {"rows": rows, "rowcount": None if result.rowcount < 0 else result.rowcount}
 

@@ -86,6 +86,11 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
         yield ""
         yield "Outputs"
         yield from (f"  {name:{width}}  {text}" for name, text in outputs if text)
+    left = [(task.name, artifact) for task in tasks for artifact in task.artifacts or ()]
+    if left:
+        yield ""
+        yield "Artifacts"
+        yield from (f"  {name}.{artifact.name}  {artifact.size:,} bytes: {artifact.key}" for name, artifact in left)
     yield from summary.of_workflow(status)
 
 
@@ -114,4 +119,6 @@ def _task(task: TaskStatus, now: datetime) -> list[str]:
 def _output(task: TaskStatus) -> str:
     if task.output_ref is not None:
         return f"{task.output_ref.size:,} bytes in ConfigMap {task.output_ref.config_map}"
+    if task.stored_output is not None:
+        return f"{task.stored_output.size:,} bytes in the output store: {task.stored_output.key}"
     return compact(task.output) if task.output else ""

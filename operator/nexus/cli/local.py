@@ -69,13 +69,15 @@ async def run_local(
     param_texts: Sequence[str],
     secret_texts: Sequence[str],
     answers: Answers,
+    store: Path | None = None,
     *,
     at: str | None = None,
     again: tuple[str, Sequence[str]] | None = None,
     as_json: bool,
 ) -> Exit:
     """Run the Workflow of a file on this machine, as of the time `at` where it is given; `again` is a file with a run,
-    of which only what did not succeed is to run, and these tasks. Raises Refused, before anything was started."""
+    of which only what did not succeed is to run, and these tasks; `store` is the folder
+    that is its output store. Raises Refused, before anything was started."""
     old = saved(*again) if again is not None else None
     with CelEvaluator() as evaluator:
         param_texts = old.params(param_texts) if old is not None else param_texts
@@ -100,6 +102,7 @@ async def run_local(
                 ask,
                 prepared.answers,
                 earlier,
+                store,
             )
     for line in summary.lines(prepared.fact.name, finished.status, finished.outputs, depends_on, local=True):
         print(line, file=stream)

@@ -23,6 +23,7 @@ from nexus.cli.options import (
     RerunOf,
     Run,
     RunOutput,
+    Store,
     Workflow,
     end,
     refuse,
@@ -57,6 +58,7 @@ def run(
     reject: Annotated[
         list[str] | None, typer.Option(metavar="TASK", help="With --local: as --approve, the other way.")
     ] = None,
+    store: Store = None,
     at: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Run as of this time: as that tick where a schedule has one then."),
@@ -80,6 +82,8 @@ def run(
         wrong = wrong or "--rerun-of is for --local, without --at; in the cluster it is nexus rerun RUN"
     if from_task and not rerun_of:
         wrong = wrong or "--from-task goes with --rerun-of"
+    if store is not None and not local:
+        wrong = wrong or "--store is for --local; in the cluster outputStore of the Workflow says where things are kept"
     if wrong:
         refuse(wrong)
     if local:
@@ -87,8 +91,8 @@ def run(
 
         again = (rerun_of, from_task or []) if rerun_of else None
         answers = Answers(approve or [], reject or [], terminal=file != "-" and sys.stdin.isatty())
-        as_json = output is RunOutput.JSON
-        end(run_local(file or "", param or [], secret or [], answers, at=at, again=again, as_json=as_json))
+        kept, as_json = store and store.absolute(), output is RunOutput.JSON
+        end(run_local(file or "", param or [], secret or [], answers, kept, at=at, again=again, as_json=as_json))
 
     async def in_cluster() -> Exit:
         from nexus.cli import cluster

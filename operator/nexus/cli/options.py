@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -30,6 +31,9 @@ AsJson = Annotated[Output | None, typer.Option("-o", "--output", help="Print JSO
 Params = Annotated[
     list[str] | None,
     typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param: text as it stands, other types as JSON."),
+]
+Store = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="With --local: keep artifacts and large outputs here.")
 ]
 RerunOf = Annotated[
     str | None, typer.Option(metavar="FILE", help="With --local: run again what failed in a run that -o json printed.")

@@ -172,6 +172,10 @@ class Board:
         status = self.tasks[task]
         if not self.is_readable(task):
             return {} if self.counted(task) is TaskPhase.SUCCEEDED else None
+        if status.stored_output is not None:
+            size = f"{status.stored_output.size:,}"
+            words = f"the output of task {task} has {size} bytes and lies in the output store, where only tasks read it"
+            raise ExpressionError(f"{words}: have its code output what is needed here in a task between", None)
         if task in self._fresh:
             return self._fresh[task]
         if status.output_ref is None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason
-from nexus.core.facts import JobFact, PodFact
-from nexus.core.outputs import OUTPUT_REFUSED, error_of
+from nexus.core.facts import JobFact, PodFact, Terminated
+from nexus.core.outputs import OUTPUT_REFUSED, error_of, is_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,10 @@ NO_CONFIG = re.compile(r"(configmap|secret) \"[^\"]*\" not found|references non-
 STOPPED = (137, 143)
 
 
-def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
-    """What is proven about the attempt that this Job stands for; `timeout_seconds` is what one pod may take."""
-    success = next((pod for pod in job.pods if finished_well(pod, job, timeout_seconds)), None)
+def judge(job: JobFact, timeout_seconds: int | None = None, *, stores: bool = False) -> Evidence:
+    """What is proven about the attempt that this Job stands for; `timeout_seconds` is what one pod may take, `stores`
+    whether it has not succeeded before what it left is in the output store."""
+    success = next((pod for pod in job.pods if finished_well(pod, job, timeout_seconds, stores=stores)), None)
     if success is not None:
         return Succeeded(success)
     job = _without_withdrawn(job)
@@ -96,6 +97,9 @@ def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
     live = [pod for pod in job.pods if pod.live and pod.deleted_at is None]
     if live:
         return liveness(live[-1])
+    held = [pod for pod in job.pods if pod.phase not in ("Succeeded", "Failed") and _is_held(pod)]
+    if held:
+        return liveness(replace(held[-1], scheduled_at=end_time(held[-1])))
     failures = [pod for pod in job.pods if pod.phase == "Failed" and pod.disrupted_at is None]
     undecided = job.failing or any(pod.phase not in ("Succeeded", "Failed") for pod in job.pods)
     if undecided or len(failures) > job.failed:
@@ -105,17 +109,30 @@ def judge(job: JobFact, timeout_seconds: int | None = None) -> Evidence:
     return Active() if job.pods else no_pod(job)
 
 
+def _is_held(pod: PodFact) -> bool:
+    """Whether the code has ended, and the container that stores what it left cannot start."""
+    cannot = pod.waiting_reason in IMAGE_REASONS or pod.waiting_reason == "CreateContainerConfigError"
+    return cannot and pod.terminated is not None and pod.deleted_at is None
+
+
+def end_time(pod: PodFact) -> datetime | None:
+    """When its code ended."""
+    return pod.terminated.finished_at if pod.terminated is not None else None
+
+
 def _without_withdrawn(job: JobFact) -> JobFact:
     return replace(job, pods=tuple(pod for pod in job.pods if not pod.withdrawn)) if job.pods else job
 
 
-def finished_well(pod: PodFact, job: JobFact, timeout_seconds: int | None) -> bool:
+def finished_well(pod: PodFact, job: JobFact, timeout_seconds: int | None, *, stores: bool = False) -> bool:
     """Exit code 0, and nobody asked the pod to stop before: a process that exits 0 on SIGTERM proves nothing.
 
     Kubernetes' times have whole seconds, so "in the same second" counts as asked. The kubelet asks too, when the
     attempt's time is over, and leaves no sign of it before the pod's phase: past the timeout only the phase decides.
     """
     if pod.terminated is None or pod.terminated.exit_code != 0 or pod.phase == "Failed":
+        return False
+    if (stores or is_kept(pod.terminated.message)) and (pod.transfer is None or pod.transfer.exit_code != 0):
         return False
     ended = pod.terminated.finished_at
     if any(asked is not None and (ended is None or ended >= asked) for asked in (pod.deleted_at, pod.disrupted_at)):
@@ -233,6 +250,8 @@ def of_pod(pod: PodFact) -> Failed:
         return Failed(Reason.EVICTED, "the pod was disrupted (drain or preemption)", code, at)
     if pod.deleted_at is not None and code in (None, *STOPPED):
         return Failed(Reason.POD_DELETED, "the pod was deleted while the task ran", code, at)
+    if pod.transfer is not None and pod.transfer.exit_code != 0 and code in (None, 0):
+        return _of_transfer(pod.transfer)
     if ended is None:
         return Failed(Reason.EVICTED, f"the pod failed before its container started: {pod.reason or 'no reason given'}")
     if ended.reason in ("StartError", "ContainerCannotRun"):
@@ -244,6 +263,16 @@ def of_pod(pod: PodFact) -> Failed:
         return Failed(reason_given, sentence, code, at, final=True)
     reason = Reason.COMMAND_NOT_FOUND if code in NO_COMMAND_CODES else Reason.TASK_ERROR
     return Failed(reason, sentence or f"exit code {code}", code, at)
+
+
+def _of_transfer(ended: Terminated) -> Failed:
+    """Why data could not be moved, in the store's own words."""
+    sentence, reason = error_of(ended.message)
+    if ended.reason == "OOMKilled":
+        sentence = "the container that moves data was killed at its memory limit"
+    words = sentence or f"the container that moves data ended with exit code {ended.exit_code}"
+    missing = reason is Reason.ARTIFACT_MISSING
+    return Failed(reason or Reason.STORE_FAILED, words, ended.exit_code, ended.finished_at, final=missing)
 
 
 def with_number(failure: Failed, timeout_seconds: int | None) -> Failed:

@@ -12,6 +12,7 @@ from typing import Any
 
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Approval, Cancel, OutputRef, RerunOf, Trigger, WorkflowRunStatus
+from nexus.api.store import OutputStore
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
 
@@ -44,6 +45,8 @@ class PodFact:
     """Why a volume of it cannot be mounted, in the kubelet's words."""
     running: bool = False
     terminated: Terminated | None = None
+    transfer: Terminated | None = None
+    """How moving its data ended: of what the task left, or, where that failed, of its inputs."""
     deleted_at: datetime | None = None
     """When its deletion was asked for (not when the grace period ends)."""
     disrupted_at: datetime | None = None
@@ -259,5 +262,7 @@ class Facts:
     """Slots of pools that are the run's already, and whose Jobs are not there."""
     pod_policy: PodPolicy = RESTRICTED
     """What the operator lets tasks ask of their pods."""
+    output_store: OutputStore | None = None
+    """The operator's store, for workflows that name none of their own."""
     native_backoff: bool = True
     """Whether a Job retries by itself (the Job controller does; a local subprocess does not)."""

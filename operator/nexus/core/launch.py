@@ -7,7 +7,7 @@ from typing import Any
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
-from nexus.core import scope
+from nexus.core import scope, transfers
 from nexus.core.board import Board, Unread
 from nexus.core.definition import Node
 from nexus.core.expressions import ExpressionError, TemplateError
@@ -30,7 +30,7 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
     if refused(board, node.name, name):
         return
     try:
-        payload = _payload(board, node)
+        payload = _payload(board, node, number)
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
@@ -103,18 +103,24 @@ def remaining(node: Node, spent: int) -> int | None:
     return max(node.task.deadline_seconds - spent, 1)
 
 
-def _payload(board: Board, node: Node) -> Payload:
-    return build(node, board.renderer(node), context_of(board, node))
+def _payload(board: Board, node: Node, number: int) -> Payload:
+    return build(node, board.renderer(node), context_of(board, node, number=number))
 
 
-def context_of(board: Board, node: Node, item: scope.Item | None = None) -> Context:
-    """What the code of a task sees. Raises Unread, ExpressionError."""
+def context_of(board: Board, node: Node, item: scope.Item | None = None, number: int = 0) -> Context:
+    """What the code of a task sees. `number` is that of the attempt, of a fan-out 0. Raises Unread, ExpressionError,
+    PayloadError."""
     inputs: dict[str, Any] = {}
     stored: dict[str, str] = {}
+    transfer = transfers.of_task(board, node, number)
     for dependency in node.depends_on:
         reference = board.tasks[dependency].output_ref
+        if board.tasks[dependency].stored_output is not None and board.is_readable(dependency):
+            continue  # the transfer brings it
         if reference is not None and board.is_readable(dependency):
             stored[dependency] = reference.config_map
         else:
             inputs[dependency] = board.output(dependency)
-    return Context(board.params, scope.run_values(board.facts.run, board.run_phase(node)), inputs, stored, item)
+    return Context(
+        board.params, scope.run_values(board.facts.run, board.run_phase(node)), inputs, stored, item, transfer
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from nexus.api.base import format_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef, TaskStatus
 from nexus.api.tasks import Disruptions
 from nexus.core import attempts as records
-from nexus.core import outputs
+from nexus.core import outputs, transfers
 from nexus.core.board import Board
 from nexus.core.definition import Node
 from nexus.core.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, with_number
@@ -63,7 +64,7 @@ def _adopt(board: Board, node: Node, job: JobFact) -> None:
 
 def _apply(board: Board, node: Node, job: JobFact) -> None:
     name = node.name
-    match judge(job, node.task.timeout_seconds):
+    match judge(job, node.task.timeout_seconds, stores=transfers.awaited(node)):
         case Active():
             # The pods of a Job that is about to fail are counted before it has: no attempt follows the last of them.
             _count(board, node, job, 0 if job.failing else 1)
@@ -161,13 +162,23 @@ def _succeeded(board: Board, node: Node, job: JobFact, pod: PodFact) -> None:
             _failed(board, node, job, lost)
             return
         read = outputs.of_frame(read, text)
+    stored: dict[str, Any] | None = {}
+    kept = read if isinstance(read, outputs.Kept) else None
+    if kept is not None or transfers.awaited(node):
+        told = transfers.report(pod.transfer)
+        stored = transfers.stored_fields(node, board.facts.run, job.ordinal, told, kept) if told is not None else None
+    if stored is None:
+        words = "what was stored is not what the task left: its own record and that of the transfer differ"
+        _failed(board, node, job, Failed(Reason.STORE_FAILED, words, 0, at=board.now))
+        return
     if isinstance(read, outputs.Rejected):
         number = _attempts(node, board.tasks[node.name], job, 1)
         records.last(board, node, number, Failed(read.reason, read.message, 0, pod.terminated.finished_at), pod)
         board.end(node.name, TaskPhase.FAILED, read.reason, read.message, exit_code=0)
     else:
         records.success(board, node, _attempts(node, board.tasks[node.name], job, 1), pod)
-        board.succeed(node.name, job.name, read.value, exit_code=0, job=JobRef(name=job.name, uid=job.uid))
+        value = read.value if isinstance(read, outputs.Output) else {}
+        board.succeed(node.name, job.name, value, exit_code=0, job=JobRef(name=job.name, uid=job.uid), **stored)
 
 
 def _failed(board: Board, node: Node, job: JobFact | None, failure: Failed) -> None:

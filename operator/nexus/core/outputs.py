@@ -30,6 +30,9 @@ FRAME_CANDIDATES = 20
 DEPTH_LIMIT = 100
 
 _INT_LIMIT = 2**63
+# Reasons that a bootstrap gives for an output, and those that a transfer gives.
+_REFUSALS = (Reason.INVALID_OUTPUT, Reason.OUTPUT_TOO_LARGE)
+_TOLD = (*_REFUSALS, Reason.STORE_FAILED, Reason.ARTIFACT_MISSING)
 _TOO_DEEP = f"it is nested more than {DEPTH_LIMIT} levels deep"
 
 
@@ -47,6 +50,14 @@ class Frame:
     size: int
     sha256: str
     format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An output that goes to the output store."""
+
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,7 @@ def of_container(message: str) -> Output | Rejected:
     return Output(value) if isinstance(value, dict) else Output({})
 
 
-def of_bootstrap(message: str) -> Output | Frame | Rejected:
+def of_bootstrap(message: str) -> Output | Frame | Kept | Rejected:
     """The output of a python, http, bash or sql task from the message of its bootstrap."""
     head, _, rest = message.partition("\n")
     try:
@@ -89,16 +100,20 @@ def of_bootstrap(message: str) -> Output | Frame | Rejected:
             if size > FRAME_LIMIT:
                 return _too_large(size)
             return Frame(size, sha256, form)
-        case {"error": {"reason": str(reason), "message": str(text)}} if reason in (
-            Reason.INVALID_OUTPUT,
-            Reason.OUTPUT_TOO_LARGE,
-        ):
+        case {"kept": {"size": int(size), "sha256": str(sha256)}} if size >= 0:
+            return Kept(size, sha256)
+        case {"error": {"reason": str(reason), "message": str(text)}} if reason in _REFUSALS:
             return Rejected(Reason(reason), text)
     return Rejected(
         Reason.INVALID_OUTPUT,
         "the task ended before its output was written (os._exit, or a process that replaced it?): let the code run to "
         "its end",
     )
+
+
+def is_kept(message: str) -> bool:
+    """Whether a message speaks of an output that goes to the output store. Asked at every look, hence so plainly."""
+    return message.startswith('{"kept":')
 
 
 def of_frame(frame: Frame, text: str) -> Output | Rejected:
@@ -152,8 +167,8 @@ def within_limit(value: Mapping[str, Any]) -> Output | Rejected:
 def _too_large(size: int) -> Rejected:
     return Rejected(
         Reason.OUTPUT_TOO_LARGE,
-        f"the output is {size:,} bytes of JSON, the limit is {OUTPUT_LIMIT:,}: return less, or keep the data outside "
-        "and return where it lies",
+        f"the output is {size:,} bytes of JSON, the limit is {OUTPUT_LIMIT:,}: return less, or leave the data as an "
+        "artifact (spec.outputStore)",
     )
 
 
@@ -223,8 +238,7 @@ def error_of(message: str) -> tuple[str, Reason | None]:
             sentence = f"{kind}: {text}" if kind and kind != "ExitCode" else text
             if line and f"line {line}" not in text:
                 sentence = f"{sentence} (line {line})"
-            known = reason in (Reason.INVALID_OUTPUT, Reason.OUTPUT_TOO_LARGE)
-            return sentence, Reason(str(reason)) if known else None
+            return sentence, Reason(str(reason)) if reason in _TOLD else None
     return "", None
 
 

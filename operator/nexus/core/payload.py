@@ -12,7 +12,7 @@ from nexus.core import pod_render
 from nexus.core.definition import Node
 from nexus.core.expressions import as_text, parse
 from nexus.core.outputs import dump
-from nexus.core.plan import Payload
+from nexus.core.plan import Payload, Transfer
 from nexus.core.render import Renderer
 from nexus.core.scope import Item
 
@@ -45,11 +45,14 @@ class Context:
     input: Mapping[str, Any]
     stored: Mapping[str, str]
     item: Item | None = None
+    transfer: Transfer | None = None
 
     def json(self) -> str:
         """Compact JSON with `input` as its last key: the bash bootstrap adds the stored outputs textually."""
         own = {"item": self.item.value, "index": self.item.index} if self.item is not None else {}
-        return dump({"params": self.params, "run": self.run, **own, "input": self.input})
+        names = [*self.transfer.artifacts_in, *self.transfer.artifacts_out] if self.transfer is not None else []
+        artifacts = {"artifacts": names} if names else {}
+        return dump({"params": self.params, "run": self.run, **own, **artifacts, "input": self.input})
 
 
 def task_values(node: Node, renderer: Renderer) -> dict[str, Any] | None:
@@ -106,6 +109,7 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
         env_from=tuple(task.env_from or ()),
         inputs={} if node.type == "container" else context.stored,
         pod=pod_render.rendered(task.pod, renderer) if task.pod is not None else None,
+        transfer=context.transfer,
     )
     _check_total(payload)
     return payload

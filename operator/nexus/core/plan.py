@@ -9,9 +9,37 @@ from typing import Any
 
 from nexus.api.pod import Pod
 from nexus.api.run import Cancel, WorkflowRunStatus
+from nexus.api.store import OutputStore, StoredArtifact, StoredObject
 from nexus.api.tasks import EnvFrom, EnvVar
 from nexus.core.facts import SlotAsked
 from nexus.core.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What is moved between an attempt and the output store, before and after its code."""
+
+    store: OutputStore
+    prefix: str
+    """Start of the keys of what the attempt leaves."""
+    inputs: Mapping[str, StoredObject] = field(default_factory=dict)
+    """Dependency name to the output that is too big for a ConfigMap."""
+    artifacts_in: Mapping[str, StoredArtifact] = field(default_factory=dict)
+    """By the names that this task gives them."""
+    artifacts_out: Mapping[str, bool] = field(default_factory=dict)
+    """Names to whether the task may leave them out."""
+    keeps_output: bool = False
+    """Whether an output may go to the store."""
+
+    @property
+    def fetches(self) -> bool:
+        """Whether there is anything to do before the code."""
+        return bool(self.inputs or self.artifacts_in)
+
+    @property
+    def puts(self) -> bool:
+        """Whether there may be anything to do after it."""
+        return bool(self.artifacts_out) or self.keeps_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +65,8 @@ class Payload:
     """Dependency name to the ConfigMap that holds its output, for outputs too big for the context."""
     pod: Pod | None = None
     """What is asked of the pod. Texts in it are data."""
+    transfer: Transfer | None = None
+    """What goes by way of the output store; None where nothing does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,9 @@ def _take_over(board: Board, earlier: Earlier, before: TaskStatus) -> None:
         message=f"as in run {earlier.wanted.name}",
         completion_time=board.now,
         items=before.items,
+        # Keys in the output store are those of the run that made them; nobody but its owner deletes there.
+        stored_output=before.stored_output,
+        artifacts=before.artifacts,
         **kept,
     )
 

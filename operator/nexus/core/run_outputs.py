@@ -67,7 +67,8 @@ def _rendered(board: Board) -> Mapping[str, Any]:
 
 def _of_tasks(board: Board) -> Mapping[str, Any]:
     """What a child run comes to whose definition says nothing: every task's output, null where it did not succeed."""
-    size = sum(status.output_ref.size for status in board.tasks.values() if status.output_ref is not None)
+    kept = [reference for status in board.tasks.values() for reference in (status.output_ref, status.stored_output)]
+    size = sum(reference.size for reference in kept if reference is not None)
     if size > OUTPUT_LIMIT:
         # Before any of them is read: they may be hundreds of times the limit.
         raise NoOutputs(

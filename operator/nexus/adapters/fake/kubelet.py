@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from nexus.adapters.fake import turns
 from nexus.adapters.fake.clock import Clock, Timer
 from nexus.adapters.fake.jobs import TERMINAL, going, phase
-from nexus.adapters.fake.objects import containers, owners, timestamp
+from nexus.adapters.fake.objects import owners, timestamp
 from nexus.adapters.fake.outcome import Behaviour, Outcome
 from nexus.adapters.fake.store import Store
 from nexus.adapters.kube.api import EVENTS, JOBS, PODS, Object, error_from
@@ -77,7 +78,7 @@ class Kubelet:
     def log(self, namespace: str, pod: str, container: str) -> bytes:
         """What a container has written; raises NotFound, or BadRequest where it has not started (as pods/log does)."""
         body = self.store.get(PODS, namespace, pod)
-        if container not in [spec["name"] for spec in containers(body)]:
+        if container not in [spec["name"] for spec in turns.containers(body)]:
             raise error_from(
                 400, "BadRequest", f"container {container} is not valid for pod {pod}", kind="Pod", name=pod
             )
@@ -141,16 +142,15 @@ class Kubelet:
         now = timestamp(self.clock.now())
         if life.outcome.held == "Unschedulable":
             entry = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": now}
-            self._status(key, lambda status: _put(status, {**entry, "message": life.outcome.held_message}))
+            self._status(key, lambda status: _condition(status, {**entry, "message": life.outcome.held_message}))
             return
 
         def bind(pod: Object) -> None:
             pod["spec"]["nodeName"] = NODE
             status = pod.setdefault("status", {})
             status.update(phase="Pending", startTime=now)
-            _put(status, {"type": "PodScheduled", "status": "True", "lastTransitionTime": now})
-            waiting = {"waiting": {"reason": "ContainerCreating"}}
-            status["containerStatuses"] = [_container(spec, waiting) for spec in containers(pod)]
+            _condition(status, {"type": "PodScheduled", "status": "True", "lastTransitionTime": now})
+            turns.set_states(pod, {"waiting": {"reason": "ContainerCreating"}})
 
         pod = self.store.change(PODS, *key, bind)
         if "activeDeadlineSeconds" in pod["spec"]:
@@ -186,7 +186,12 @@ class Kubelet:
         if outcome.reason == "StartError":
             self._exit(key, outcome.exit_code)
             return
-        self._state(key, {"running": {"startedAt": life.started}}, phase="Running")
+        pod = self.store.get(PODS, *key)
+        if turns.has(pod, turns.FETCH) and not self._fetched(key, outcome):
+            return
+        # While init containers run, a pod is Pending.
+        running = {} if turns.has(pod, turns.PUT) else {"phase": "Running"}
+        self._state(key, {"running": {"startedAt": life.started}}, **running)
         if math.isinf(outcome.seconds):
             return
         ends: dict[str, Callable[[], None]] = {
@@ -239,7 +244,33 @@ class Kubelet:
             self._end(key, terminated)
         else:
             self._state(key, {"terminated": terminated})
+            if code == 0 and turns.has(self.store.get(PODS, *key), turns.PUT):
+                self._plan(key, turns.TAKES, partial(self._put, key))
+            else:
+                self._plan(key, PHASE, partial(self._end, key, None))
+
+    def _fetched(self, key: _Key, outcome: Outcome) -> bool:
+        """Whether the task's turn comes: its inputs are there, as far as the script does not say otherwise."""
+        self._turn(key, turns.FETCH, outcome.fetch)
+        if outcome.fetch:
             self._plan(key, PHASE, partial(self._end, key, None))
+        return not outcome.fetch
+
+    def _put(self, key: _Key) -> None:
+        """What the task left is stored, or the script says why it is not."""
+        pod, outcome = self.store.get(PODS, *key), self._lives[key].outcome
+        if not outcome.put:
+            told = turns.ended(pod) or {}
+            self._turn(key, turns.PUT, "", turns.stored(pod, told.get("message", "")))
+        else:
+            self._turn(key, turns.PUT, outcome.put)
+        self._plan(key, PHASE, partial(self._end, key, None))
+
+    def _turn(self, key: _Key, name: str, failure: str, message: str = "") -> None:
+        now = timestamp(self.clock.now())
+        code, reason = (1, "Error") if failure else (0, "Completed")
+        ended = {"exitCode": code, "reason": reason, "startedAt": now, "finishedAt": now, "message": failure or message}
+        self.store.change(PODS, *key, lambda pod: turns.set_states(pod, {"terminated": ended}, name))
 
     def _end(self, key: _Key, terminated: Object | None) -> None:
         """The pod's phase, and with it the container's end where that was not known yet."""
@@ -248,9 +279,10 @@ class Kubelet:
         def edit(pod: Object) -> None:
             status = pod.setdefault("status", {})
             if terminated is not None:
-                status["containerStatuses"] = [_container(spec, {"terminated": terminated}) for spec in containers(pod)]
-            known = self._terminated(pod)
-            status["phase"] = "Failed" if reason or known is None or known["exitCode"] else "Succeeded"
+                turns.set_states(pod, {"terminated": terminated})
+            ends = [entry["state"].get("terminated") for entry in turns.statuses(pod)]
+            well = bool(ends) and all(end is not None and not end["exitCode"] for end in ends)
+            status["phase"] = "Failed" if reason or not well else "Succeeded"
             if reason:
                 status.update(reason=reason, message=message)
 
@@ -275,7 +307,7 @@ class Kubelet:
     def _disrupt(self, key: _Key, reason: str, message: str) -> None:
         now = timestamp(self.clock.now())
         entry = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}
-        self._status(key, lambda status: _put(status, {**entry, "lastTransitionTime": now}))
+        self._status(key, lambda status: _condition(status, {**entry, "lastTransitionTime": now}))
 
     def _status(self, key: _Key, edit: Callable[[Object], None]) -> None:
         self.store.change(PODS, *key, lambda pod: edit(pod.setdefault("status", {})))
@@ -283,33 +315,16 @@ class Kubelet:
     def _state(self, key: _Key, state: Object, **more: str) -> None:
         def edit(pod: Object) -> None:
             pod["status"].update(more)
-            pod["status"]["containerStatuses"] = [_container(spec, state) for spec in containers(pod)]
+            turns.set_states(pod, state)
 
         self.store.change(PODS, *key, edit)
 
     @staticmethod
     def _terminated(pod: Object) -> Object | None:
-        for entry in pod.get("status", {}).get("containerStatuses") or []:
-            if "terminated" in entry["state"]:
-                return dict(entry["state"]["terminated"])
-        return None
+        return turns.ended(pod)
 
 
-def _container(spec: Object, state: Object) -> Object:
-    running = "running" in state
-    return {
-        "name": spec["name"],
-        "image": spec.get("image", ""),
-        "imageID": "",
-        "state": state,
-        "lastState": {},
-        "ready": running,
-        "started": running,
-        "restartCount": 0,
-    }
-
-
-def _put(status: Object, entry: Object) -> None:
+def _condition(status: Object, entry: Object) -> None:
     """Set one condition, replacing that of its type."""
     conditions = [known for known in status.get("conditions") or [] if known["type"] != entry["type"]]
     status["conditions"] = [*conditions, entry]

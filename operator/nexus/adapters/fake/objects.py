@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,8 +66,3 @@ def condition(body: Object, kind: str) -> Object | None:
         if entry["type"] == kind and entry["status"] == "True":
             return dict(entry)
     return None
-
-
-def containers(body: Object) -> Iterator[Object]:
-    """The containers of a pod."""
-    yield from body["spec"]["containers"]

@@ -30,6 +30,10 @@ class Outcome:
     held: Literal["", "Unschedulable", "ImagePullBackOff", "CreateContainerConfigError", "ContainerCreating"] = ""
     """Why it never starts, where it does not."""
     held_message: str = ""
+    fetch: str = ""
+    """The termination message of the container that fetches its inputs, where it fails."""
+    put: str = ""
+    """That of the container that stores what it left, where it fails."""
     disrupted: Literal["", "Evicted", "Drained"] = ""
     """After `seconds` it is thrown out instead: by node pressure (the pod stays, Failed), or by eviction (it goes)."""
 

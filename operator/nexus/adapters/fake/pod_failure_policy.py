@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nexus.adapters.fake import turns
 from nexus.adapters.kube.api import Object
 
 
@@ -31,7 +32,7 @@ def verdict(policy: Object | None, pod: Object) -> Verdict:
 
 
 def _exit_code(requirement: Object, pod: Object) -> str:
-    for status in pod.get("status", {}).get("containerStatuses") or []:
+    for status in turns.statuses(pod):
         code = status["state"].get("terminated", {}).get("exitCode", 0)
         if not code or requirement.get("containerName") not in (None, status["name"]):
             continue

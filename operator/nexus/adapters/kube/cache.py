@@ -130,10 +130,8 @@ def _forget_details(record: RunRecord) -> RunRecord:
         return record
     assert record.status is not None
     cancel = record.spec.cancel if record.spec is not None else None
-    tasks = [
-        task.model_copy(update={"output": None, "output_ref": None, "message": None, "attempt_records": None})
-        for task in record.status.tasks or ()
-    ]
+    details = ("output", "output_ref", "stored_output", "artifacts", "message", "attempt_records")
+    tasks = [task.model_copy(update=dict.fromkeys(details)) for task in record.status.tasks or ()]
     # Conditions and messages belong to the object, not to any decision about it.
     status = WorkflowRunStatus(phase=record.status.phase, start_time=record.status.start_time, tasks=tasks)
     return replace(record, spec=WorkflowRunSpec(cancel=cancel) if cancel else None, status=status)

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexus import bootstrap
+from nexus.adapters.kube import transfer
+from nexus.adapters.kube.observe import PUT
 from nexus.adapters.kube.owners import owned_by
-from nexus.adapters.kube.pod import pod_annotations, pod_labels, pod_spec
+from nexus.adapters.kube.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.api.tasks import Disruptions
 from nexus.core.facts import RunFact
 from nexus.core.names import (
@@ -73,11 +75,6 @@ class _Pod:
             self.env.append({"name": variable, "value": literal(text)})
 
 
-def literal(text: str) -> str:
-    """Text that the kubelet must not expand: it turns `$$` into `$`, and knows no other escape."""
-    return text.replace("$", "$$")
-
-
 def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
     """The objects of an attempt. Deterministic: made twice, they are the same."""
     payload, pod = start.payload, _Pod()
@@ -95,6 +92,8 @@ def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
     else:
         container["command"] = _command(payload, pod)
     pod.env += [{"name": name, "value": literal(value)} for name, value in payload.variables.items()]
+    if payload.transfer is not None:
+        pod.env += transfer.task_env(payload)
     container["env"] = pod.env + [variable.to_json() for variable in payload.env]
     if payload.env_from:
         container["envFrom"] = [source.to_json() for source in payload.env_from]
@@ -112,8 +111,8 @@ def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
         "spec": _job_spec(start)
         | {
             "template": {
-                "metadata": {"labels": labels, **pod_annotations(payload.pod)},
-                "spec": _pod_spec(start, container, volumes),
+                "metadata": {"labels": labels, **pod_annotations(payload.pod, payload.transfer)},
+                "spec": _pod_spec(start, container, volumes, images),
             }
         },
     }
@@ -192,8 +191,12 @@ def _volumes(name: str, pod: _Pod, payload: Payload) -> tuple[list[dict[str, Any
     return volumes, mounts
 
 
-def _pod_spec(start: StartTask, container: dict[str, Any], volumes: list[dict[str, Any]]) -> dict[str, Any]:
+def _pod_spec(
+    start: StartTask, container: dict[str, Any], volumes: list[dict[str, Any]], images: Images
+) -> dict[str, Any]:
     spec = pod_spec(start.payload.pod, container, volumes)
+    if start.payload.transfer is not None:
+        transfer.add_containers(spec, start.payload.transfer, images.pattern.format(type="store"))
     if start.timeout_seconds is not None:
         spec["activeDeadlineSeconds"] = start.timeout_seconds
     return spec
@@ -210,6 +213,9 @@ def _job_spec(start: StartTask) -> dict[str, Any]:
     if codes:
         action = "FailJob" if start.indexed is None else "FailIndex"
         rules.append({"action": action, "onExitCodes": {"containerName": "task", "operator": "In", "values": codes}})
+    if start.payload.transfer is not None and start.payload.transfer.puts:
+        left_out = {"containerName": PUT, "operator": "In", "values": [OUTPUT_REFUSED]}
+        rules.append({"action": "FailJob", "onExitCodes": left_out})
     spec: dict[str, Any] = {"podReplacementPolicy": "Failed"}
     if start.indexed is None:
         spec["backoffLimit"] = start.backoff_limit

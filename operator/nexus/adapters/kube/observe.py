@@ -12,6 +12,8 @@ from nexus.core.facts import JobFact, PodFact, Terminated
 from nexus.core.names import LABEL_INDEX, LABEL_ITEMS, LABEL_ORDINAL, LABEL_TASK
 
 CONTAINER = "task"
+FETCH, PUT = "fetch", "put"
+"""The containers that move data, before and after it."""
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """The label of an Indexed Job's pods (since Kubernetes 1.28)."""
 JOB_FINALIZER = "batch.kubernetes.io/job-tracking"
@@ -73,9 +75,10 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
     conditions = {entry["type"]: entry for entry in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled") or {}
     disrupted = conditions.get("DisruptionTarget") or {}
-    containers = [entry for entry in status.get("containerStatuses") or () if entry["name"] == CONTAINER]
-    state = containers[0].get("state") or {} if containers else {}
-    waiting = state.get("waiting") or {}
+    states = _states(status)
+    state = states.get(CONTAINER) or {}
+    current = _current(states)
+    waiting = current.get("waiting") or {}
     return PodFact(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -86,13 +89,33 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
         unschedulable=_unschedulable(scheduled),
         waiting_reason=waiting.get("reason") or "",
         waiting_message=waiting.get("message") or "",
-        running="running" in state,
+        running="running" in current,
         terminated=_terminated(state.get("terminated")),
+        transfer=_transfer(states),
         deleted_at=_deletion(metadata),
         withdrawn=_withdrawn(metadata, status),
         disrupted_at=_time(disrupted.get("lastTransitionTime")) if disrupted.get("status") == "True" else None,
         index=number((metadata.get("labels") or {}).get(COMPLETION_INDEX)),
     )
+
+
+def _states(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Each container's state by its name. What comes before the pod's last container is an init container."""
+    entries = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    return {entry["name"]: entry.get("state") or {} for entry in entries}
+
+
+def _current(states: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The state of the container whose turn it is: they come one after the other."""
+    turns = [states[name] for name in (FETCH, CONTAINER, PUT) if name in states]
+    return next((state for state in turns if "terminated" not in state), turns[-1] if turns else {})
+
+
+def _transfer(states: Mapping[str, Mapping[str, Any]]) -> Terminated | None:
+    fetched = _terminated(states.get(FETCH, {}).get("terminated"))
+    if fetched is not None and fetched.exit_code != 0:
+        return fetched
+    return _terminated(states.get(PUT, {}).get("terminated"))
 
 
 def _withdrawn(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> bool:

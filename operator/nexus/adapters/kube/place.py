@@ -44,6 +44,7 @@ from nexus.adapters.kube.unmounted import UnmountedPods
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.api.store import OutputStore
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact, Turn
 from nexus.core.log_lines import TAIL_READ, tail
@@ -109,6 +110,7 @@ class KubePlace:
         defaults: OperatorDefaults = NO_DEFAULTS,
         pools: str = POOLS,
         max_objects: int = 0,
+        output_store: OutputStore | None = None,
     ) -> None:
         """`wake` is called with another run to look at: the parent of a run whose status was written, or the next in
         line for a slot. `pools` is the name of the ConfigMap with the sizes of pools, `max_objects` how many objects
@@ -119,6 +121,7 @@ class KubePlace:
         self._images = images
         self._pod_policy = pod_policy
         self._definitions = Definitions(api, evaluator, defaults)
+        self._output_store = output_store
         self._podless = PodlessJobs(api, cache)
         self._unmounted = UnmountedPods(api, cache)
         self._items = StoredItems(api)
@@ -192,6 +195,7 @@ class KubePlace:
             children=children,
             granted=self._pools.unused(record.key.namespace, record.uid),
             pod_policy=self._pod_policy,
+            output_store=self._output_store,
         )
 
     def _saw_run(self, body: Object, key: RunKey) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nexus.api.pod import Pod
+from nexus.core.plan import Transfer
 
 USER = 65532
 
@@ -19,6 +20,11 @@ _HANDED_ON = (
     "priorityClassName",
     "runtimeClassName",
 )
+
+
+def literal(text: str) -> str:
+    """Text that the kubelet must not expand: it turns `$$` into `$`, and knows no other escape."""
+    return text.replace("$", "$$")
 
 
 def pod_spec(pod: Pod | None, container: dict[str, Any], volumes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -51,6 +57,9 @@ def pod_labels(pod: Pod | None) -> dict[str, str]:
     return dict(pod.labels or {}) if pod is not None else {}
 
 
-def pod_annotations(pod: Pod | None) -> dict[str, Any]:
+def pod_annotations(pod: Pod | None, transfer: Transfer | None = None) -> dict[str, Any]:
     """The part of the pod's metadata that only it has."""
-    return {"annotations": dict(pod.annotations)} if pod is not None and pod.annotations else {}
+    asked = dict(pod.annotations or {}) if pod is not None else {}
+    # Of several containers `kubectl logs` shows the task's.
+    own = {"kubectl.kubernetes.io/default-container": "task"} if transfer is not None else {}
+    return {"annotations": {**own, **asked}} if own or asked else {}

@@ -21,6 +21,8 @@ GRACE_SECONDS = 5.0
 # docker and podman: the runtime itself failed, as on an image that cannot be had; the container did not start.
 _RUNTIME_FAILED = 125
 _REMOVAL_SECONDS = 10.0
+TRANSFER_LOG = "transfer-log"
+"""What the transfer around an attempt tells; see nexus.bootstrap.transfer."""
 
 Line = Callable[[str, str], None]
 
@@ -55,6 +57,7 @@ class Attempt:
 
     def __post_init__(self) -> None:
         self.message = self.folder / "termination-log"
+        self._transferred = self.folder / TRANSFER_LOG
         self._log_file = self.folder / "log"
 
     @property
@@ -127,9 +130,14 @@ class Attempt:
 
     def _end(self, ended: Terminated) -> None:
         ended = replace(ended, started_at=self.job.created_at)
+        told = self._transferred.read_text("utf-8") if self._transferred.exists() else ""
+        # It is the process around the task's: where it tells something, the exit code is its own.
+        moved = replace(ended, message=told) if told else None
         reason = "DeadlineExceeded" if self._overdue else ""
         good = ended.exit_code == 0 and not self._overdue
-        self._pod(running=False, phase="Succeeded" if good else "Failed", terminated=ended, reason=reason)
+        phase = "Succeeded" if good else "Failed"
+        own = replace(ended, exit_code=0) if moved is not None else ended
+        self._pod(running=False, phase=phase, terminated=own, transfer=moved, reason=reason)
         self.job = replace(
             self.job,
             complete=good,

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -32,6 +33,8 @@ class Family:
     """What a run and the runs below it share."""
 
     evaluator: Evaluator
+    store: Path
+    """The folder that is their output store."""
     workflows: Mapping[str, Definition] = field(default_factory=dict)
     """The Workflows that child runs may execute, by name."""
     fork_server: ForkServer | None = None

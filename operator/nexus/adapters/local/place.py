@@ -20,6 +20,7 @@ from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.child_runs import Below, ChildRuns, Family
 from nexus.adapters.local.expansion import expand
 from nexus.adapters.local.fork_server import ForkServer
+from nexus.adapters.local.transfer import LOCAL_STORE, mounted, task_variables, wrapped
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
@@ -136,7 +137,12 @@ class LocalPlace:
         jobs = {task: tuple(found) for task, found in by_task.items()}
         # `pod` asks nothing of a subprocess, so there is nothing to refuse either.
         policy = PodPolicy(baseline=True)
-        facts = Facts(self.run, self.recorded, jobs, self.children.facts(), pod_policy=policy, native_backoff=False)
+        facts = Facts(
+            *(self.run, self.recorded, jobs, self.children.facts()),
+            pod_policy=policy,
+            output_store=LOCAL_STORE,
+            native_backoff=False,
+        )
         if self.recorded is None:
             facts = replace(facts, earlier=self.earlier)
         return View(key, facts, self._definition, self.recorded)
@@ -217,13 +223,25 @@ class LocalPlace:
     def _command(self, start: StartTask, folder: Path) -> Command | Refusal:
         payload = start.payload
         inherited = _inherited()
-        own = self._variables(payload)
+        own = self._variables(payload, folder)
         if payload.type == "container":
-            return _container(start, folder, inherited, own)
+            return self._moved(_container(start, folder, inherited, own), payload, folder)
         environment = {**inherited, **own, **self._contract(payload, folder)}
+        return self._moved(self._process(payload, folder, environment, own), payload, folder)
+
+    def _moved(self, command: Command | Refusal, payload: Payload, folder: Path) -> Command | Refusal:
+        """The command with the transfer around it, where the task takes or leaves something."""
+        if payload.transfer is None or isinstance(command, Refusal):
+            return command
+        return wrapped(command, payload.transfer, folder, self._family.store)
+
+    def _process(
+        self, payload: Payload, folder: Path, environment: dict[str, str], own: Mapping[str, str]
+    ) -> Command | Refusal:
+        script = payload.script or ""
         match payload.type:
             case "bash":
-                return Command(_bash(payload.script or "", folder), environment)
+                return Command(_bash(script, folder), environment)
             case "python":
                 # The manifest's folder, where `call` finds its functions.
                 path = os.pathsep.join(filter(None, (str(self._search_path), own.get("PYTHONPATH"))))
@@ -245,10 +263,12 @@ class LocalPlace:
             (folder / "input" / f"{task}.json").write_text(self._family.outputs[stored], encoding="utf-8")
         return variables
 
-    def _variables(self, payload: Payload) -> dict[str, str]:
+    def _variables(self, payload: Payload, folder: Path) -> dict[str, str]:
         """The container's own variables, the only ones that `$(NAME)` sees: not what the image, here this machine,
         has (kubelet, makeEnvironmentVariables)."""
         variables = self._bindings.environment(payload.env_from)
+        if payload.transfer is not None:
+            variables |= task_variables(payload, folder)
         variables |= payload.variables
         for variable in payload.env:
             if variable.value_from is not None:
@@ -341,6 +361,7 @@ def _container(
     # On the host's network, so that what listens on this machine is reached by the address that all tasks use.
     argv = [runtime, "run", "--rm", "--init", f"--name={start.job_name}", "--network=host", "--user=65532:65532"]
     argv += ["--env=HOME=/tmp", f"--volume={folder / 'termination-log'}:/dev/termination-log"]
+    argv += mounted(payload, folder)
     for name, value in own.items():
         # By name only, the runtime has the value in its environment: on its command line everybody here could read
         # it. What the runtime itself goes by (PATH, HOME, DOCKER_HOST) must not change under it.

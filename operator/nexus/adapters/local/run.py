@@ -41,6 +41,7 @@ async def run(
     ask: Ask | None = None,
     answers: Mapping[str, Approval] | None = None,
     earlier: Earlier | None = None,
+    store: Path | None = None,
 ) -> Finished:
     """Execute a run on this machine. Ctrl-C once cancels it, twice kills what still runs. `workflows` are those that
     child runs may execute.
@@ -48,13 +49,15 @@ async def run(
     `ask` answers approval tasks, where neither `fact` nor, in child runs, `answers` does: by the task's name behind
     those of the tasks that make the runs above it, as release/go-ahead, for all items of a fan-out. `earlier` is the
     run that this one reruns.
+
+    `store` is the folder for artifacts and large outputs; without it they are gone when the run has ended.
     """
     changed = asyncio.Event()
     interrupts = 0
     with tempfile.TemporaryDirectory(prefix="nexus-", ignore_cleanup_errors=True) as folder:
         server = fork_server(Path(folder), search_path, (definition, *(workflows or {}).values()))
-        pools = LocalPools(read_sizes(bindings.config_maps)[0])
-        family = Family(evaluator, workflows or {}, server, pools=pools, ask=ask, answers=answers or {})
+        kept, pools = store or Path(folder) / "store", LocalPools(read_sizes(bindings.config_maps)[0])
+        family = Family(evaluator, kept, workflows or {}, server, pools=pools, ask=ask, answers=answers or {})
         place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
         place.earlier = earlier
 

@@ -225,6 +225,8 @@ def _of_pod(board: Board, node: Node, pod: PodFact, reads: dict[Read, int]) -> o
     assert pod.terminated is not None
     message = pod.terminated.message
     read = outputs.of_container(message) if node.type == "container" else outputs.of_bootstrap(message)
+    if isinstance(read, outputs.Kept):  # no item is told to
+        return outputs.Rejected(Reason.INVALID_OUTPUT, "the output of an item does not go to the output store")
     if not isinstance(read, outputs.Frame):
         return read
     if pod.uid not in board.facts.frames:

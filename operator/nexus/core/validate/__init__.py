@@ -20,6 +20,7 @@ from nexus.core.expressions import Evaluator
 from nexus.core.pod_merge import merged
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.validate.ahead import Answered, Noting
+from nexus.core.validate.artifacts import artifacts, output_store
 from nexus.core.validate.calls import calls_itself
 from nexus.core.validate.concurrency import concurrency
 from nexus.core.validate.dependencies import cycle, dependencies
@@ -46,6 +47,7 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: date
         *params(spec, evaluator),
         *schedules(spec, evaluator),
         *concurrency(spec, evaluator),
+        *output_store(spec),
         *_labels(spec),
         *_names(spec),
     ]
@@ -65,7 +67,7 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: date
         noting = Noting()
         _of_expressions(spec, readable, definition, noting)
         found += _of_expressions(spec, readable, definition, Answered(evaluator, noting.asked))
-    return [*found, *dependencies(spec), *cycle(spec), *calls_itself(name, spec)]
+    return [*found, *artifacts(spec), *dependencies(spec), *cycle(spec), *calls_itself(name, spec)]
 
 
 def _of_expressions(

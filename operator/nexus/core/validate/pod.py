@@ -25,7 +25,7 @@ _KEY = re.compile(
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 # Mounts that would take the place of what the container, the kubelet or the task contract needs there.
 _TAKEN_PATHS = ("/", "/tmp", "/dev", "/dev/termination-log")
-_TAKEN_TREES = ("/nexus", "/proc", "/sys")
+_TAKEN_TREES = ("/nexus", "/artifacts", "/proc", "/sys")
 
 
 def pod_problems(path: Path, pod: Pod | None, task: str | None) -> Iterator[Problem]:
@@ -101,7 +101,7 @@ def _volumes(path: Path, volumes: list[Volume]) -> Iterator[Problem]:
     yield from duplicates(path, [volume.name for volume in volumes], "volume")
     for position, volume in enumerate(volumes):
         at = (*path, position)
-        if volume.name in ("tmp", "nexus"):
+        if volume.name in ("tmp", "nexus", "artifacts", "store"):
             yield Problem((*at, "name"), f"every pod has a volume {volume.name} by itself: choose another name")
         sources = [name for attribute, name in VOLUME_SOURCES.items() if getattr(volume, attribute) is not None]
         if len(sources) != 1:

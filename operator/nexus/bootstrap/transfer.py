@@ -1,0 +1,371 @@
+"""What moves data between a task's pod and the output store: inputs before the task, what it left after it.
+
+    fetch   (an init container)  brings inputs into the folder that the pod's containers share
+    put     (after the task)     stores artifacts, and an output that is too large for the status
+    wrap    (a local subprocess) fetch, then the command that follows, then put
+
+Objects are written under a key that no other attempt uses, become visible when they are complete, and are checked
+against their SHA-256 by everybody who reads them. Memory is constant: nothing is held whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from nexus.bootstrap.common import Failure, Refusal, compact, failed, leave, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import tarfile
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+CHUNK = 8 * 1024 * 1024  # bytes at a time; S3's smallest part is 5 MiB, and 10,000 parts are 80 GB
+PARTS = 4  # parts under way at once, so that at most as many chunks are in memory
+PATIENCE = 20  # seconds of retries of one request, after which the task's own retry is due
+STALLED = 120  # seconds without a byte after which a connection counts as dead
+MESSAGE = os.environ.pop("NEXUS_TRANSFER_LOG", "/dev/termination-log")
+VARIABLES = ("AWS_", "GOOGLE_", "AZURE_")
+
+
+class Folder:
+    """A store that is a folder: that of a local run, or of a mounted volume."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def put(self, key: str, chunks: Iterable[bytes]) -> None:
+        """Written beside its place and renamed: a reader sees all of it or nothing."""
+        path = os.path.join(self.root, key)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        partial = path + ".part"
+        try:
+            with open(partial, "wb") as file:
+                file.writelines(chunks)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            if os.path.exists(partial):
+                os.unlink(partial)
+            raise
+
+    def get(self, key: str) -> Iterator[bytes]:
+        with open(os.path.join(self.root, key), "rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+
+class Bucket:
+    """A store behind an API: S3, Google's, Azure's. Multipart uploads are aborted where they fail."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        import datetime as dt
+
+        try:
+            import obstore
+            import obstore.store
+        except ModuleNotFoundError:
+            text = "the image of the store's containers has no Python package obstore: choose one that has it"
+            raise Failure("ModuleNotFoundError", text) from None
+        self.library = obstore
+        url, config, endpoint = spec["url"], {}, spec.get("endpoint")
+        if url.startswith("s3://"):
+            config = {"region": spec.get("region") or os.environ.get("AWS_REGION") or "us-east-1"}
+            if endpoint:
+                # Servers of one's own seldom have a name for each bucket.
+                config |= {"endpoint": endpoint, "virtual_hosted_style_request": "false"}
+        # The proxies of the environment hold, as for every other client.
+        client: Any = {"timeout": "1h", "connect_timeout": "10s", "read_timeout": f"{STALLED}s"}
+        if endpoint and endpoint.startswith("http://"):
+            client["allow_http"] = True
+        backoff = {"init_backoff": dt.timedelta(seconds=0.2), "max_backoff": dt.timedelta(seconds=5), "base": 2}
+        retries: Any = {
+            "max_retries": 100,
+            "retry_timeout": dt.timedelta(seconds=spec.get("patience", PATIENCE)),
+            "backoff": backoff,
+        }
+        config_of: Any = config or None
+        self.store = obstore.store.from_url(url, config=config_of, client_options=client, retry_config=retries)
+
+    def put(self, key: str, chunks: Iterable[bytes]) -> None:
+        self.library.put(self.store, key, chunks, chunk_size=CHUNK, max_concurrency=PARTS)
+
+    def get(self, key: str) -> Iterator[bytes]:
+        for chunk in self.library.get(self.store, key).stream(min_chunk_size=CHUNK):
+            yield bytes(chunk)
+
+
+class Counted:
+    """Chunks on their way, counted and hashed."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        import hashlib
+
+        self.chunks = chunks
+        self.size = 0
+        self.hash = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self.chunks:
+            self.size += len(chunk)
+            self.hash.update(chunk)
+            yield chunk
+
+    def told(self) -> dict[str, Any]:
+        return {"size": self.size, "sha256": self.hash.hexdigest()}
+
+
+def open_store(spec: dict[str, Any]) -> Any:
+    return Folder(spec["root"]) if "root" in spec else Bucket(spec)
+
+
+def words_of(error: BaseException) -> str:
+    """The store's own words: of an error within errors the innermost one, without what a debugger would want."""
+    import re
+
+    text = " ".join(str(error).split()) or type(error).__name__
+    # obstore prints the error a second time, for debuggers; an S3 server's own message is an XML document in it.
+    text = text.split(" Debug source:")[0]
+    told = re.search(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", text)
+    if told is not None:
+        return f"{told[1]}: {told[2]}"
+    for name, secret in os.environ.items():
+        if name.startswith(VARIABLES) and len(secret) > 7:
+            text = text.replace(secret, "***")
+    return text[:600]
+
+
+def lost(what: str, error: BaseException) -> Failure:
+    return Failure("StoreFailed", f"{what}: {words_of(error)}")
+
+
+def fetch(spec: dict[str, Any], folder: str) -> None:
+    """Bring the inputs: each appears under its name when it is complete and its hash is right."""
+    os.makedirs(os.path.join(folder, ".nexus", "input"), exist_ok=True)
+    if not spec["fetch"]:
+        return
+    store = open_store(spec["store"])
+    for entry in spec["fetch"]:
+        target = os.path.join(folder, entry["path"])
+        partial = os.path.join(folder, ".nexus", "partial")
+        discard(partial)
+        what = f"{entry['what']} ({entry['key']}) could not be read"
+        read = Counted(store.get(entry["key"]))
+        try:
+            if entry.get("folder"):
+                unpack(read, partial)
+            else:
+                with open(partial, "wb") as file:
+                    file.writelines(read)
+            for _ in read:  # tar stops at its end mark, the file goes on
+                pass
+        except Failure:
+            raise
+        except Exception as error:
+            raise lost(what, error) from None
+        if read.told() != {"size": entry["size"], "sha256": entry["sha256"]}:
+            text = f"it has {read.size} bytes of the {entry['size']} that were stored"
+            if read.size == entry["size"]:
+                text = "its SHA-256 is not what it was when it was stored"
+            raise Failure("StoreFailed", f"{what}: {text}")
+        os.rename(partial, target)
+
+
+def discard(path: str) -> None:
+    import shutil
+
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+class Reader:
+    """Chunks as a file to read from, as tarfile wants it."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.chunks = iter(chunks)
+        self.rest = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self.rest) < size:
+            chunk = next(self.chunks, None)
+            if chunk is None:
+                break
+            self.rest += chunk
+        found, self.rest = self.rest[:size], self.rest[size:]
+        return found
+
+
+def unpack(chunks: Iterable[bytes], target: str) -> None:
+    import tarfile
+
+    os.mkdir(target)
+    source: Any = Reader(chunks)
+    with tarfile.open(fileobj=source, mode="r|", bufsize=1024 * 1024) as archive:
+        if hasattr(tarfile, "data_filter"):
+            # It refuses what would land outside, devices, and other owners (PEP 706).
+            archive.extractall(target, filter="data")
+            return
+        for member in archive:  # Debian 12's Python 3.11.2, for one
+            if not is_harmless(member, os.path.realpath(target)):
+                raise ValueError(f"the archive holds {member.name}, which reaches out of its folder or is no file")
+            archive.extract(member, target)
+
+
+def is_harmless(member: tarfile.TarInfo, root: str) -> bool:
+    """What the filter "data" holds against a member, for Pythons without it: where it lands, and where it leads."""
+
+    def is_inside(path: str) -> bool:
+        return os.path.commonpath([root, os.path.realpath(os.path.join(root, path))]) == root
+
+    if member.issym():
+        return is_inside(member.name) and is_inside(os.path.join(os.path.dirname(member.name), member.linkname))
+    if member.islnk():
+        return is_inside(member.name) and is_inside(member.linkname)
+    return (member.isreg() or member.isdir()) and is_inside(member.name)
+
+
+def packed(path: str) -> Iterator[bytes]:
+    """A folder as a tar file, piece by piece: a thread writes into a pipe."""
+    import tarfile
+    import threading
+
+    ours, theirs = os.pipe()
+    failure: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            with os.fdopen(theirs, "wb") as sink, tarfile.open(fileobj=sink, mode="w|", bufsize=1024 * 1024) as archive:
+                for name in sorted(os.listdir(path)):
+                    archive.add(os.path.join(path, name), arcname=name)
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    with os.fdopen(ours, "rb", buffering=CHUNK) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+    thread.join()
+    if failure:  # before the upload is completed
+        raise failure[0]
+
+
+def read_file(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def put(spec: dict[str, Any], folder: str) -> bytes:
+    """Store what the task left; the message that tells of it."""
+    import uuid
+
+    attempt = uuid.uuid4().hex
+    prefix = f"{spec['prefix']}-{attempt}"
+    told: dict[str, Any] = {"id": attempt}
+    artifacts: dict[str, Any] = {}
+    large = os.path.join(folder, ".nexus", "output.json")
+    found = [entry for entry in spec["put"] if left(folder, entry)]
+    store = open_store(spec["store"]) if found or os.path.exists(large) else None
+    for entry in found:
+        path = os.path.join(folder, entry["name"])
+        is_folder = os.path.isdir(path)
+        stored = save(store, f"{prefix}/artifacts/{entry['name']}", path, f"the artifact {entry['name']}", is_folder)
+        artifacts[entry["name"]] = {**stored, **({"folder": True} if is_folder else {})}
+    if os.path.exists(large):
+        told["output"] = save(store, f"{prefix}/output.json", large, "the output", False)
+    if artifacts:
+        told["artifacts"] = artifacts
+    return compact({"stored": told}).encode()
+
+
+def left(folder: str, entry: dict[str, Any]) -> bool:
+    """Whether the task left this artifact. A link out of the folder is none: what it points at is in no other pod."""
+    path = os.path.join(folder, entry["name"])
+    if os.path.isfile(path) or os.path.isdir(path):
+        return True
+    if entry.get("optional") and not os.path.lexists(path):
+        return False
+    variable = "ARTIFACT_" + entry["name"].upper().replace("-", "_")
+    state = "is neither a file nor a folder" if os.path.lexists(path) else "was not written"
+    text = f"the artifact {entry['name']} {state}: write it to ${variable}, or make it optional"
+    raise Refusal("ArtifactMissing", text)
+
+
+def save(store: Any, key: str, path: str, what: str, is_folder: bool) -> dict[str, Any]:
+    read = Counted(packed(path) if is_folder else read_file(path))
+    try:
+        store.put(key, read)
+    except Exception as error:
+        raise lost(f"{what} could not be stored ({key})", error) from None
+    say(f"{what} is stored: {read.size} bytes")
+    return read.told()
+
+
+def reported(run: Any) -> tuple[int, bytes]:
+    """Exit code and message of a transfer."""
+    try:
+        return 0, run()
+    except Refusal as error:
+        say(f"{error.reason}: {error}")
+        return 240, failed({"reason": error.reason, "message": str(error)})
+    except Exception as error:
+        failure = error if isinstance(error, Failure) else lost("the transfer failed", error)
+        say(f"{failure.kind}: {failure}")
+        return 1, failed({"reason": "StoreFailed", "message": str(failure)})
+
+
+def tell(code: int, message: bytes) -> int:
+    with open(MESSAGE, "wb") as file:
+        file.write(message)
+    return code
+
+
+def wrap(spec: dict[str, Any], folder: str, command: list[str]) -> int:
+    """Fetch, the task, put, in one process after the other; the task's exit code where that is not 0."""
+    import signal
+    import subprocess
+
+    def bring() -> bytes:
+        fetch(spec, folder)
+        return b""
+
+    code, message = reported(bring)
+    if code:
+        return tell(code, message)
+    # Who stops this signals the whole group, so the task has it too, and says how it ends.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    code = subprocess.call(command)
+    if code:
+        return 128 - code if code < 0 else code
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return tell(*reported(lambda: put(spec, folder)))
+
+
+def main(arguments: list[str]) -> None:
+    import signal
+
+    # The first process of a container ignores what it has no handler for; an upload that is asked to stop is none.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    # In a container that a local run starts the folder has another path than here.
+    folder = os.environ.pop("NEXUS_TRANSFER_FOLDER", None) or os.environ["NEXUS_ARTIFACTS"]
+    spec = json.loads(os.environb.pop(b"NEXUS_TRANSFER"))
+    if arguments[0] == "wrap":
+        leave(wrap(spec, folder, arguments[1:]))
+    if arguments[0] == "put":
+        leave(tell(*reported(lambda: put(spec, folder))))
+
+    def bring() -> bytes:
+        fetch(spec, folder)
+        return b""
+
+    leave(tell(*reported(bring)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

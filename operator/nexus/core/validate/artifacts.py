@@ -1,0 +1,111 @@
+"""Checks of artifacts and the output store: where artifacts come from, and what cannot have any."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from nexus.api import rules
+from nexus.api.store import OutputStore
+from nexus.api.tasks import Task
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.validate.dependencies import no_task
+
+MOST_OF_ALL = 500
+"""Artifacts that the tasks of a workflow leave together: a run's status names each, with its hash."""
+
+
+def output_store(spec: WorkflowSpec) -> Iterator[Problem]:
+    """What is wrong with the output store."""
+    wrong = store_problem(spec.output_store) if spec.output_store is not None else None
+    if wrong is not None:
+        yield Problem(("outputStore",), wrong)
+
+
+def store_problem(store: OutputStore) -> str | None:
+    """What does not go together in a store."""
+    url = store.url or ""
+    if ".." in url:
+        return rules.NO_PARENTS_IN_URL.message
+    if url.startswith("file://") != (store.volume_claim is not None):
+        return rules.FILE_NEEDS_CLAIM.message
+    if (store.endpoint or store.region) and not url.startswith("s3://"):
+        return rules.ENDPOINT_IS_FOR_S3.message
+    if store.credentials_secret is not None and not url.startswith(("s3://", "gs://", "az://")):
+        return rules.CREDENTIALS_NEED_URL.message
+    return None
+
+
+def artifacts(spec: WorkflowSpec) -> Iterator[Problem]:
+    """What is wrong with the artifacts of all tasks."""
+    every = spec.every_task()
+    left = {task.name: _left(task) for _, task in every}
+    direct = _direct(spec)
+    for place, task in every:
+        if task.artifacts is None:
+            continue
+        path: Path = (*place, "artifacts")
+        if task.python is None and task.bash is None and task.container is None:
+            yield Problem(path, rules.ARTIFACTS_NEED_FILES.message, task.name)
+        if task.for_each is not None and task.artifacts.outputs:
+            yield Problem((*path, "outputs"), rules.NO_ARTIFACTS_OF_ITEMS.message, task.name)
+        yield from _names(path, task)
+        before = _before(task.name, direct) if task.artifacts.inputs else frozenset()
+        for position, entry in enumerate(task.artifacts.inputs or ()):
+            source, _, artifact = entry.from_.partition(".")
+            wrong = _source(source, artifact, task, left, before)
+            if wrong is not None:
+                yield Problem((*path, "inputs", position, "from"), wrong, task.name)
+    if sum(map(len, left.values())) > MOST_OF_ALL:
+        yield Problem(("tasks",), f"the tasks leave over {MOST_OF_ALL} artifacts: put several files into one folder")
+
+
+def _left(task: Task) -> list[str]:
+    return [entry.name for entry in (task.artifacts.outputs if task.artifacts else None) or ()]
+
+
+def _names(path: Path, task: Task) -> Iterator[Problem]:
+    assert task.artifacts is not None
+    inputs = [entry.name for entry in task.artifacts.inputs or ()]
+    for field, names in (("inputs", inputs), ("outputs", _left(task))):
+        for problem in duplicates((*path, field), names, "artifact"):
+            yield Problem(problem.path, problem.message, task.name)
+    for position, name in enumerate(_left(task)):
+        if name in inputs:
+            yield Problem((*path, "outputs", position, "name"), f"{name}: {rules.INPUTS_APART.message}", task.name)
+
+
+def _source(name: str, artifact: str, task: Task, left: dict[str, list[str]], before: frozenset[str]) -> str | None:
+    """Why an artifact cannot come from there."""
+    if name not in left:
+        return no_task(name, list(left))
+    if artifact not in left[name]:
+        close = difflib.get_close_matches(artifact, left[name], n=1)
+        known = f"its artifacts are {', '.join(left[name])}" if left[name] else "it has no artifacts.outputs"
+        hint = f"did you mean {name}.{close[0]}?" if close else known
+        return f"the task {name} leaves no artifact {artifact}: {hint}"
+    if name == task.name:
+        return "a task cannot take what it leaves itself"
+    if name not in before:
+        return f"{name} is not before this task: add it to dependsOn"
+    return None
+
+
+def _direct(spec: WorkflowSpec) -> dict[str, set[str]]:
+    """Every task to those whose end it waits for; a task of `finally` waits for all others."""
+    main = {task.name for task in spec.tasks}
+    return {
+        task.name: {*(task.depends_on or ()), *(main if place[0] == "finally" else ())}
+        for place, task in spec.every_task()
+    }
+
+
+def _before(name: str, direct: dict[str, set[str]]) -> frozenset[str]:
+    """The tasks that have surely ended before this one. A cycle, told elsewhere, is walked once."""
+    seen: set[str] = set()
+    rest = set(direct[name])
+    while rest:
+        seen |= rest
+        rest = set().union(*(direct.get(dependency, set()) for dependency in rest)) - seen
+    return frozenset(seen)
