@@ -50,6 +50,7 @@ CASES: dict[str, tuple[str, Object]] = {
     "pool-one": ("pools", {}),
     "pool-two": ("pools", {"tables": ["stock"]}),
     "rerun": ("rerun", {}),
+    "artifacts": ("artifacts", {}),
     "sales": ("sales", {}),
     "sales-two": ("sales", {"regions": ["us", "none"], "target": 1}),
 }
@@ -67,10 +68,39 @@ def orders(space: Space) -> str:
     return f"http://{service['spec']['clusterIP']}"
 
 
+@pytest.fixture(scope="module")
+def claim(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The volume that examples/artifacts.yaml is written for: a folder of the node where nothing else makes volumes."""
+    text = (EXAMPLES / "artifacts" / "claim.yaml").read_text()
+    if space.kubectl("get", "storageclasses", "-o", "name", "--namespace=").strip():
+        text = text.replace("ReadWriteMany", "ReadWriteOnce")  # what those of one node can do
+    folder = tmp_path_factory.mktemp("volume")
+    folder.chmod(0o777)
+    volume = {
+        "metadata": {"name": f"volume-{space.namespace}"},
+        "spec": {
+            "capacity": {"storage": "10Gi"},
+            "accessModes": ["ReadWriteMany"],
+            "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"},
+            "claimRef": {"namespace": space.namespace, "name": "nexus-outputs"},
+        },
+    }
+    for name, body in (
+        ("volume", json.dumps({"apiVersion": "v1", "kind": "PersistentVolume", **volume})),
+        ("claim", text),
+    ):
+        file = folder.parent / f"{name}-{space.namespace}"
+        file.write_text(body)
+        space.kubectl("apply", "-f", str(file))
+    yield "nexus-outputs"
+    space.kubectl("delete", "persistentvolume", f"volume-{space.namespace}", "--wait=false", "--namespace=")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def started(space: Space, operator: OperatorProcess, orders: str) -> None:
+def started(space: Space, operator: OperatorProcess, orders: str, claim: str) -> None:
     """All runs of this module, at once."""
     assert operator.running
+    assert claim
     for path in EXAMPLES.glob("*.yaml"):
         space.kubectl("apply", "-f", str(path))
     for name, (workflow, params) in CASES.items():
