@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import cluster, decide, failover, foreach, lint, local, scale, schedules  # noqa: E402
+from tests.bench import artifacts, cluster, decide, failover, foreach, lint, local, scale, schedules  # noqa: E402
 from tests.bench.results import Row, table, write  # noqa: E402
 
 CLUSTER = [sys.executable, str(ROOT / "tests/cluster/cluster.py")]
@@ -104,7 +104,7 @@ def at_scale() -> list[Row]:
     return rows
 
 
-PARTS = {"engine": engine, "cluster": on_cluster, "played": played, "scale": at_scale}
+PARTS = {"engine": engine, "store": artifacts.artifact_1gib, "cluster": on_cluster, "played": played, "scale": at_scale}
 
 
 def main(names: list[str]) -> int:
