@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from tests.e2e.audit import AuditLog
 from tests.e2e.helm import CHART, CLUSTER, Helm, Release, cluster
 from tests.e2e.space import Object, Space, bash, phases, python, task
 
@@ -51,6 +52,13 @@ def release(helm: Helm, home: Space) -> Release:
     release = Release(helm, home.namespace)
     release.install()
     return release
+
+
+@pytest.fixture(scope="module", autouse=True)
+def audit(kubeconfig: Path) -> AuditLog | None:
+    """What is asked of the API server from here on, where the cluster shows its log."""
+    assert kubeconfig.exists()
+    return AuditLog() if "NEXUS_AUDIT_LOG" in os.environ else None
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -167,6 +175,15 @@ def test_a_bad_setting_stops_the_start_with_a_message(release: Release, home: Sp
     assert "there is no field volumes.nfs of pod" in said
     # The old operator works on: the new one is not ready.
     release.install()
+
+
+@pytest.mark.usefixtures("release")
+def test_the_operator_has_asked_for_nothing_beyond_its_rights(home: Space, audit: AuditLog | None) -> None:
+    if audit is None:
+        pytest.skip("this cluster keeps its audit log to itself")
+    asked = list(audit.requests(f"system:serviceaccount:{home.namespace}:nexus"))
+    assert {"create jobs", "update workflowruns/status"} <= {str(request) for request in asked}
+    assert [str(request) for request in asked if not request.allowed] == []
 
 
 def test_who_uninstalls_keeps_the_crds_and_all_that_ran(release: Release, home: Space, space: Space) -> None:

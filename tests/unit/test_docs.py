@@ -1,4 +1,4 @@
-"""The documentation holds together: links lead somewhere, and every page is in the index."""
+"""The documentation holds together: links lead somewhere, every page is in the index, and its manifests are valid."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+
+from nexus.adapters.cel.pool import CelEvaluator
+from nexus.api.base import API_VERSION
+from nexus.api.manifest import Document, read
+from nexus.api.run import WorkflowRun
+from nexus.api.workflow import Workflow
+from nexus.core.validate import problems
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
@@ -16,6 +23,7 @@ PAGES = sorted(
 )
 PAGES.append(REPOSITORY / "README.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 
 
@@ -41,3 +49,23 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_index_has_every_page() -> None:
     linked = {link.partition("#")[0] for link in LINK.findall((DOCS / "README.md").read_text("utf-8"))}
     assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= linked
+
+
+def manifests() -> list[tuple[str, Document]]:
+    """The Workflows and runs that stand in pages as a whole."""
+    found = []
+    for page in PAGES:
+        for number, block in enumerate(YAML.findall(page.read_text("utf-8"))):
+            if "kind: Workflow" in block and "{{- " not in block:
+                name = f"{page.relative_to(REPOSITORY)}[{number}]"
+                found += [(name, one) for one in read(block, name) if one.body.get("apiVersion") == API_VERSION]
+    return found
+
+
+@pytest.mark.parametrize(("name", "document"), manifests(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_manifest_in_the_documentation_is_valid(name: str, document: Document, cel: CelEvaluator) -> None:
+    assert name
+    if document.body["kind"] == "WorkflowRun":
+        WorkflowRun.model_validate(document.body)
+    else:
+        assert problems(Workflow.model_validate(document.body).spec, cel) == []
