@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
@@ -51,12 +50,18 @@ Workflow = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of a Wor
 def end(work: Coroutine[Any, Any, Exit] | Callable[[], Exit]) -> NoReturn:
     """Do it, and leave with its exit status."""
     try:
-        code = asyncio.run(work) if isinstance(work, Coroutine) else work()
+        code = _run(work) if isinstance(work, Coroutine) else work()
     except Refused as error:
         refuse(*error.problems)
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     raise typer.Exit(code)
+
+
+def _run(work: Coroutine[Any, Any, Exit]) -> Exit:
+    import asyncio
+
+    return asyncio.run(work)
 
 
 def refuse(*problems: str) -> NoReturn:
