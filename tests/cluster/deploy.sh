@@ -6,7 +6,7 @@ cluster="$PYTHON tests/cluster/cluster.py"
 
 $cluster env >/dev/null 2>&1 || $cluster up >/dev/null
 images=nexus/operator:dev=operator
-for task in python bash http sql; do
+for task in python bash http sql store; do
     images="$images nexus/task-$task:dev=task-images/$task"
 done
 $cluster load $images

@@ -30,7 +30,7 @@ def test_pod_fields_and_sources_of_volumes_can_be_forbidden() -> None:
         ("NEXUS_POD_SECURITY", "privileged", "it takes restricted or baseline"),
         ("NEXUS_WORKERS", "0", "a whole number from 1 to 256"),
         ("NEXUS_TASK_IMAGES", "image", "{type}"),
-        ("NEXUS_TASK_IMAGE_DIGESTS", "perl=sha256:" + 64 * "0", "python, http, bash or sql"),
+        ("NEXUS_TASK_IMAGE_DIGESTS", "perl=sha256:" + 64 * "0", "python, http, bash, sql or store"),
         ("NEXUS_TASK_IMAGE_DIGESTS", "bash=0123", "TYPE=sha256:..."),
         ("NEXUS_WORKERS", "4.5", "a whole number from 1 to 256"),
         ("NEXUS_WORKERS", "-1", "a whole number from 1 to 256"),

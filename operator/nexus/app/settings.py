@@ -40,11 +40,11 @@ class Settings:
     task_images: str = setting(
         "nexus/task-{type}:dev",
         template("{type}"),
-        "Images of tasks that name none; `{type}` becomes python, http, bash or sql.",
+        "Images of tasks that name none; `{type}` becomes python, http, bash or sql, and store for what moves data.",
     )
     task_image_digests: tuple[tuple[str, str], ...] = setting(
         (),
-        digests("python", "http", "bash", "sql"),
+        digests("python", "http", "bash", "sql", "store"),
         "Digests of these images: pods then run what has that digest, whatever the tag means by now.",
     )
     # Who works.

@@ -42,11 +42,13 @@ class Images:
 
     def of(self, payload: Payload) -> str:
         """The image that the task names, else the default of its type."""
-        if payload.image:
-            return payload.image
-        digest = self.digests.get(payload.type)
+        return payload.image or self.of_type(payload.type)
+
+    def of_type(self, name: str) -> str:
+        """The image of a type of task, or `store`, the one that moves data."""
+        digest = self.digests.get(name)
         # Beside a digest a tag is for the eye only.
-        return self.pattern.format(type=payload.type) + (f"@{digest}" if digest else "")
+        return self.pattern.format(type=name) + (f"@{digest}" if digest else "")
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def _pod_spec(
 ) -> dict[str, Any]:
     spec = pod_spec(start.payload.pod, container, volumes)
     if start.payload.transfer is not None:
-        transfer.add_containers(spec, start.payload.transfer, images.pattern.format(type="store"))
+        transfer.add_containers(spec, start.payload.transfer, images.of_type("store"))
     if start.timeout_seconds is not None:
         spec["activeDeadlineSeconds"] = start.timeout_seconds
     return spec
