@@ -66,8 +66,8 @@ def asked(new_space: Callable[[str], Space], tmp_path_factory: pytest.TempPathFa
 
 def prune(space: Space) -> None:
     """A run is over its stay, and with it the version of the definition that it ran."""
-    (first,) = revisions(space)
     eventually(lambda: space.get(WORKFLOW_RUNS, "pruned") is None)
+    (first,) = revisions(space)
     space.patch(WORKFLOWS, "leaf", {"spec": {"description": "another version"}})
     space.run_of("leaf", "next")
     space.until("next", is_finished)
