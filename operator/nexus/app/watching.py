@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import aiohttp
 import kopf
@@ -37,8 +38,6 @@ class Watching:
         configure(settings)
         register(registry)
         kopf.on.login(registry=registry)(self._login)
-        # When kopf stops it waits for every task that is not among these: end those of later date before.
-        ours = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=settings,
@@ -49,7 +48,7 @@ class Watching:
             namespaces=self._namespaces,
             stop_flag=self._stop,
         )
-        self._running = asyncio.create_task(kopf.run_tasks(tasks, ignored=ours))
+        self._running = asyncio.create_task(_run(tasks))
         return self._running
 
     async def stop(self) -> None:
@@ -71,3 +70,13 @@ class Watching:
         return kopf.AiohttpSession(
             server=self._access.server, default_namespace=self._access.namespace, aiohttp_session=session
         )
+
+
+async def _run(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Let kopf's tasks run until one of them ends, then end all of them. Raises what was wrong.
+
+    Kopf takes every task that came after its own for a part of it, waits for them for 5 s and cancels them: so it is
+    told of all that there are as soon as it is to end, and ends nobody else's.
+    """
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await kopf.run_tasks(tasks, ignored=asyncio.all_tasks())
