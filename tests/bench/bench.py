@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import artifacts, cluster, decide, failover, foreach, lint, local, scale, schedules  # noqa: E402
+from tests.bench import artifacts, cluster, decide, failover, foreach, lint, local, pools, scale, schedules  # noqa: E402
 from tests.bench.results import Row, table, write  # noqa: E402
 
 CLUSTER = [sys.executable, str(ROOT / "tests/cluster/cluster.py")]
@@ -90,7 +90,8 @@ def played() -> list[Row]:
     """A fan-out too big for a real node, and the way to another leader."""
     with _cluster_up(**PLAYED):
         _prepared(**PLAYED)
-        return asyncio.run(foreach.foreach_1000()) + asyncio.run(failover.failover())
+        rows = asyncio.run(foreach.foreach_1000()) + asyncio.run(failover.failover())
+        return rows + asyncio.run(pools.pool_of_5())
 
 
 def at_scale() -> list[Row]:

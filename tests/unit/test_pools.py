@@ -139,8 +139,8 @@ def test_those_who_wait_say_who_holds_and_their_place_and_go_in_that_order(cel: 
 
         first, last = entry(told, "zz-00"), entry(told, "mm-00")
         assert (first.phase, first.reason) == (TaskPhase.PENDING, Reason.POOL)
-        holder = f"pool {POOL} has 1 slots, 1 are held: by {KEY.name}/load"
-        assert (first.message, last.message) == (f"{holder}; number 1 in line", f"{holder}; number 3 in line")
+        assert first.message == f"pool {POOL} has 1 slots, 1 are held: by {KEY.name}/load; number 1 in line"
+        assert last.message == f"pool {POOL} has 1 slots, all of them held; at most 2 are before it in line"
         assert in_line(told) == ([KEY.name], ["zz-00", "aa-00", "mm-00"])
 
         told.run(until=lambda: told.status_of("aa-00").phase.ended)

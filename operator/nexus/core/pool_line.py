@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-FRONT = 4
+FRONT = 2
 """Places in line whose words are kept exact."""
 LONGEST = 2_000
 """Entries of a line: more would not fit into an object."""

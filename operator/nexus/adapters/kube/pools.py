@@ -45,11 +45,11 @@ START_WITHIN = timedelta(seconds=10)
 TAKE_OVER = timedelta(seconds=90)
 """How long an unused grant has to be seen unchanged: a call is tried for 10 s, and the API server ends one after 60."""
 FRESH = timedelta(seconds=1)
-"""How old an answer may be that somebody waits."""
+"""How old an answer may be that somebody waits, and a size."""
 ASK_AGAIN = timedelta(seconds=2)
 """Between two questions about a holder whose Job is gone."""
 HOLDERS_TOLD = 3
-TRIES = 5
+TRIES = 6
 
 
 @dataclass
@@ -59,8 +59,12 @@ class _Pool:
     namespace: str
     name: str
     line: Line = field(default_factory=Line)
+    version: str | None = None
+    """That of the object which `line` was read from, or written to; None where that is not known."""
     size: int = 0
     missing: str = ""
+    sized_at: datetime | None = None
+    """When the size was read."""
     read_at: datetime | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     asking: dict[str, Entry] = field(default_factory=dict)
@@ -164,16 +168,23 @@ class Pools:
             del pool.asking[job]
         pool.returned -= returned
         for _ in range(TRIES):
-            await self._read_size(pool)
             began = self._clock()
-            before, version = await self._read_line(pool)
+            await self._read_size(pool)
+            # What was written last is most often what is there; where it is not, the write meets a conflict.
+            remembered = pool.version is not None
+            before, version = (pool.line, pool.version) if remembered else await self._read_line(pool)
             after = await self._decide(pool, before, asking, returned)
             if after == before and (version is not None or after == Line()):
-                self._know(pool, before, before, began)
-                return
+                if not remembered:
+                    pool.version = None if pool.missing else version
+                    self._know(pool, before, before, began)
+                    return
+                pool.version = None  # nothing to write: then it has to be read whether all is as it was
+                continue
             try:
-                await self._write(pool, after, version)
+                pool.version = await self._write(pool, after, version)
             except (Conflict, AlreadyExists, NotFound):
+                pool.version = None
                 continue
             self._know(pool, before, after, began)
             return
@@ -227,6 +238,10 @@ class Pools:
             self._wake(RunKey(pool.namespace, entry.run))
 
     async def _read_size(self, pool: _Pool) -> None:
+        now = self._clock()
+        if pool.sized_at is not None and now - pool.sized_at < FRESH and not pool.missing:
+            return
+        pool.sized_at = now
         try:
             data = (await self._api.get(CONFIG_MAPS, pool.namespace, self._sizes)).get("data") or {}
         except NotFound:
@@ -248,12 +263,14 @@ class Pools:
         version = str(body["metadata"]["resourceVersion"])
         return (line if line is not None else Line(holders=await self._from_jobs(pool))), version
 
-    async def _write(self, pool: _Pool, line: Line, version: str | None) -> None:
+    async def _write(self, pool: _Pool, line: Line, version: str | None) -> str:
+        made = object_of(pool.name, line)
         if version is None:
-            await self._api.create(CONFIG_MAPS, pool.namespace, object_of(pool.name, line))
-            return
-        patch: Object = {"metadata": {"resourceVersion": version}, "data": object_of(pool.name, line)["data"]}
-        await self._api.patch(CONFIG_MAPS, pool.namespace, name_of(pool.name), patch)
+            body = await self._api.create(CONFIG_MAPS, pool.namespace, made)
+        else:
+            patch: Object = {"metadata": {"resourceVersion": version}, "data": made["data"]}
+            body = await self._api.patch(CONFIG_MAPS, pool.namespace, name_of(pool.name), patch)
+        return str(body["metadata"]["resourceVersion"])
 
     async def _from_jobs(self, pool: _Pool) -> tuple[Entry, ...]:
         """Who holds, where there is no line that can be read."""
