@@ -183,6 +183,8 @@ def _fitting(given: str, pattern: str) -> str:
 
 
 def _rule(path: Path, pattern: str) -> str:
+    if path[-1] == "name" and "A-Z" in pattern:
+        return f"letters, digits, -, _ and ., no digit first ({pattern})"
     if path[-1] == "name" or "dependsOn" in path:
         if len(path) >= 2 and path[-2] != "params" and (len(path) < 3 or path[-3] != "params"):
             return f"lower-case letters, digits and - ({pattern})"
