@@ -140,10 +140,10 @@ def foresee(
 
 
 def _alone(definition: Definition) -> Definition:
-    """The definition of a run that shares no pools: slots come sooner or later, and change nothing but that."""
-    nodes = {
-        name: replace(node, task=node.task.model_copy(update={"pool": None})) for name, node in definition.nodes.items()
-    }
+    """The definition of a run that shares no pools and passes no files on: slots come sooner or later, and artifacts with
+    the tasks that leave them. Neither changes what runs."""
+    granted = {"pool": None, "artifacts": None}
+    nodes = {name: replace(node, task=node.task.model_copy(update=granted)) for name, node in definition.nodes.items()}
     return replace(definition, nodes=nodes)
 
 
