@@ -216,6 +216,39 @@ def test_an_artifact_that_was_not_written_is_told_with_its_variable(pod: Pod) ->
     }
 
 
+@pytest.mark.parametrize("target", ["/proc/self/environ", "/etc", "nowhere", "real"])
+def test_an_artifact_that_is_a_link_is_none(pod: Pod, target: str) -> None:
+    pod.write("real", b"x")
+    (pod.folder / "model").symlink_to(target)
+
+    code, told = pod.run("put", put=[{"name": "model", "optional": True}])
+
+    assert code == 240
+    assert "the artifact model is neither a file nor a folder" in told["error"]["message"]
+    assert pod.stored_files == []
+
+
+def test_an_output_behind_a_link_is_not_stored(pod: Pod, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "output.json").write_text("{}")
+    (pod.folder / ".nexus").symlink_to(tmp_path / "elsewhere")
+
+    code, told = pod.run("put")
+
+    assert (code, "output" in told["stored"]) == (0, False)
+    assert pod.stored_files == []
+
+
+def test_links_within_a_folder_are_stored_as_links(pod: Pod) -> None:
+    (pod.folder / "site").mkdir()
+    (pod.folder / "site" / "secrets").symlink_to("/proc/self/environ")
+
+    stored = pod.put("site")
+
+    packed = (pod.store / pod.key(stored, "site")).read_bytes()
+    assert b"NEXUS_" not in packed
+
+
 def test_an_optional_artifact_may_be_left_out(pod: Pod) -> None:
     code, told = pod.run("put", put=[{"name": "maybe", "optional": True}])
 
