@@ -140,8 +140,8 @@ def foresee(
 
 
 def _alone(definition: Definition) -> Definition:
-    """The definition of a run that shares no pools and passes no files on: slots come sooner or later, and artifacts with
-    the tasks that leave them. Neither changes what runs."""
+    """The definition of a run that shares no pools and passes no files on. Slots come sooner or later, artifacts
+    with the tasks that leave them: neither changes what runs."""
     granted = {"pool": None, "artifacts": None}
     nodes = {name: replace(node, task=node.task.model_copy(update=granted)) for name, node in definition.nodes.items()}
     return replace(definition, nodes=nodes)
