@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,12 +68,20 @@ def kubeconfig() -> Path:
     kubectl = ["kubectl", "--kubeconfig", str(path)]
     apply = [*kubectl, "apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds")]
     subprocess.run(apply, stdout=subprocess.DEVNULL, check=True)
-    # Not --for=condition, which fails on a CRD so new that it has no conditions.
-    established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-    wait = [*kubectl, "wait", established, "--timeout=30s", *(f"crd/{name}" for name in CRDS)]
-    subprocess.run(wait, stdout=subprocess.DEVNULL, check=True)
-    # Established comes before the storage is ready; kubectl waits out the 429 that is answered until then.
-    subprocess.run(
-        [*kubectl, "get", ",".join(CRDS), "-A"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
-    )
+    until_served(kubectl, *CRDS)
     return path
+
+
+def until_served(kubectl: list[str], *kinds: str) -> None:
+    """Return when the API server answers about kinds whose CRDs have just come; fail the test after a minute.
+
+    `kubectl wait` fails at once on a CRD so new that it has no conditions, and Established comes before the storage.
+    """
+    until = time.monotonic() + 60
+    while True:
+        done = subprocess.run([*kubectl, "get", ",".join(kinds), "-A"], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        if time.monotonic() > until:
+            pytest.fail(f"{', '.join(kinds)} are not served: {done.stderr}", pytrace=False)
+        time.sleep(0.2)

@@ -35,7 +35,6 @@ def cluster(kubeconfig: Path) -> Iterator[Cluster]:
     names = [f"workflows.{GROUP}", f"workflowruns.{GROUP}"]
     before = cluster.kubectl("get", "crd", "-o", "name")
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in names))
     cluster.kubectl("create", "namespace", cluster.namespace)
     eventually(lambda: all(cluster.http.get(cluster.path(kind)).status_code == 200 for kind in KINDS))
     yield cluster
