@@ -300,6 +300,7 @@ async def test_a_list_comes_whole_however_many_pages_it_has(api: KubeApi, namesp
     assert len(found) == many
     assert await api.uids(CONFIG_MAPS, namespace, "many=yes") == {body["metadata"]["uid"] for body in found}
     assert {body["metadata"]["uid"] for body in found} <= await api.uids(CONFIG_MAPS, namespace)
+    assert await api.uids(CONFIG_MAPS, namespace, "many=no") == set()
 
 
 async def test_a_watch_goes_on_where_a_list_ended(api: KubeApi, namespace: str) -> None:

@@ -339,6 +339,11 @@ def test_for_uids_only_metadata_comes_in_pages_or_whole_where_they_expired() -> 
     assert {"as=PartialObjectMetadataList" in headers["Accept"] for headers in script.headers} == {True}
 
 
+def test_of_nothing_there_are_no_uids() -> None:
+    script = Script({"kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "5"}, "items": None})
+    assert script.play(lambda client: client.uids(CONFIG_MAPS, None)) == set()
+
+
 def test_an_error_that_is_no_status_shows_the_beginning_of_what_came() -> None:
     script = Script(web.Response(status=403, text="<html>the proxy says no</html>"))
     with pytest.raises(ApiError, match="the proxy says no") as caught:

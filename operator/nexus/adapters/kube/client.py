@@ -151,7 +151,8 @@ class KubeClient(KubeApi):
 
     async def _uids(self, kind: Kind, namespace: str | None, params: Mapping[str, str]) -> set[str]:
         pages = self._pages(kind, namespace, params, accept=METADATA_ONLY)
-        return {item["metadata"]["uid"] async for page in pages for item in page["items"]}
+        # In this form a list of nothing has null for its items.
+        return {item["metadata"]["uid"] async for page in pages for item in page["items"] or ()}
 
     async def _pages(
         self, kind: Kind, namespace: str | None, params: Mapping[str, str], accept: str = "application/json"
