@@ -103,7 +103,10 @@ DO = "bash: {command: x}"
         (f"tasks: [{{name: a, timeoutSeconds: '5', {DO}}}]", '"5" is no whole number: remove the quotes'),
         (f"tasks: [{{name: a, timeoutSeconds: 0, {DO}}}]", "timeoutSeconds: 0 is out of range: at least 1"),
         (f"tasks: [{{name: a, triggerRule: AllDon, {DO}}}]", '"AllDon" is not allowed here: did you mean AllDone?'),
-        ("tasks: [{name: a, http: {url: x, expect: [2xx, 9xx]}}]", 'expect[1]: "9xx" does not fit: it must match'),
+        (
+            "tasks: [{name: a, http: {url: x, expect: [2xx, 9xx]}}]",
+            'expect[1]: "9xx" does not fit: write a status, as 201',
+        ),
         ("tasks: [{name: a, sql: {connection: x, query: x}}]", "sql.connection: write sqlite://, or {secretKeyRef"),
         ("tasks: [{name: a, sql: {connection: {secretRef: x}, query: x}}]", "did you mean secretKeyRef?"),
         ("tasks: [{name: a}]", "task a: has no type: give exactly one of python, http, bash, sql, container"),

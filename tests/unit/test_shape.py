@@ -175,3 +175,49 @@ def test_the_fields_of_any_place_are_known() -> None:
     assert fields_at(WorkflowSpec, ["tasks", 0, "retry"])[:2] == ["limit", "delaySeconds"]
     assert fields_at(WorkflowSpec, ["tasks", 3, "sql", "connection", "secretKeyRef"]) == ["name", "key", "optional"]
     assert fields_at(WorkflowSpec, ["labels", "x"]) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (
+            {"outputStore": {"url": "s3//foo"}},
+            'outputStore.url: "s3//foo" does not fit: write it as s3://BUCKET/PREFIX',
+        ),
+        (
+            {"outputStore": {"url": "foo"}},
+            (
+                'outputStore.url: "foo" does not fit: write it as s3://BUCKET/PREFIX, or gs://BUCKET/PREFIX, '
+                "or az://ACCOUNT/CONTAINER/PREFIX, or file:///PREFIX"
+            ),
+        ),
+        (
+            {"outputStore": {"endpoint": "minio.example:9000"}},
+            'outputStore.endpoint: "minio.example:9000" does not fit: write it as https://minio.example:9000',
+        ),
+        (
+            {"outputStore": {"region": "EU Central 1"}},
+            (
+                'outputStore.region: "EU Central 1" does not fit: lower-case letters, digits and - (^[-a-z0-9]+$): '
+                "write eu-central-1"
+            ),
+        ),
+    ],
+)
+def test_text_that_does_not_fit_is_answered_with_its_form(body: dict[str, Any], problem: str) -> None:
+    assert told(tasks=[{"name": "t", "bash": {"command": "x"}}], **body) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"artifacts": {"inputs": [{"name": "m", "from": "a"}]}}, "write TASK.ARTIFACT, as a.model"),
+        ({"artifacts": {"inputs": [{"name": "m", "from": "a/b"}]}}, "write TASK.ARTIFACT, as fit.model"),
+        ({"artifacts": {"outputs": [{"name": "My model"}]}}, "write my-model"),
+        ({"pool": "ware house"}, "write ware-house"),
+        ({"pod": {"serviceAccountName": "My.Account"}}, "write my.account"),
+        ({"env": [{"name": "MY VAR", "value": "x"}]}, "write MY_VAR"),
+    ],
+)
+def test_a_name_that_does_not_fit_is_answered_with_one_that_does(fields: dict[str, Any], problem: str) -> None:
+    assert of_task(bash={"command": "x"}, **fields).endswith(f": {problem}")

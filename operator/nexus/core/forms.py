@@ -95,6 +95,29 @@ def of_country(given: str) -> str:
     return f"write its ISO 3166-1 code, as {code}"
 
 
+_STORES = {
+    "s3": "s3://BUCKET/PREFIX", "gs": "gs://BUCKET/PREFIX", "az": "az://ACCOUNT/CONTAINER/PREFIX",
+    "file": "file:///PREFIX",
+}  # fmt: skip
+
+
+def of_text(field: str, given: str) -> str:
+    """How the text of this field is written; empty where its characters are all there is to say."""
+    match field:
+        case "url":
+            meant = [form for scheme, form in _STORES.items() if given.lower().startswith(scheme)]
+            return f"write it as {', or '.join(meant or _STORES.values())}"
+        case "from":
+            task = given if re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", given) else "fit"
+            return f"write TASK.ARTIFACT, as {task}.model"
+        case "endpoint":
+            host = given if re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]+)?", given) else "HOST:PORT"
+            return f"write it as https://{host}"
+        case "expect":
+            return "write a status, as 201, or a class of them, as 2xx"
+    return ""
+
+
 def in_seconds(given: Any) -> int | None:
     """The seconds that a text such as 90s, 10m, 1h or 1d means, else None."""
     found = _DURATION.fullmatch(given.strip()) if isinstance(given, str) else None

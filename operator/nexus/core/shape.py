@@ -167,29 +167,36 @@ def _no_match(path: Path, given: Any, shown: str, pattern: str) -> str:
         return f"{shown} is no date: {forms.of_day(str(given))}"
     if path[-1] == "country":
         return f"{shown} is no country: {forms.of_country(str(given))}"
-    rule = _rule(path, pattern)
-    fitting = _fitting(str(given), pattern) if "letters" in rule else ""
-    return f"{shown} does not fit: {rule}" + (f": write {fitting}" if fitting else "")
+    form = forms.of_text(_field(path), str(given))
+    if form:
+        return f"{shown} does not fit: {form}"
+    characters = next((words for part, words in _CHARACTERS.items() if part in pattern), None)
+    if characters is None:
+        return f"{shown} does not fit: it must match {pattern}"
+    fitting = _fitting(str(given), pattern)
+    return f"{shown} does not fit: {characters} ({pattern})" + (f": write {fitting}" if fitting else "")
+
+
+# What names are made of, by the part of a pattern that says it.
+_CHARACTERS = {
+    "[a-z0-9_]": "lower-case letters, digits and _",
+    "[-a-z0-9.]": "lower-case letters, digits, - and .",
+    "[-a-z0-9]": "lower-case letters, digits and -",
+    "^[-._a-zA-Z][": "letters, digits, -, _ and ., no digit first",
+    "[-._a-zA-Z0-9]": "letters, digits, -, _ and .",
+    "[-A-Za-z0-9_.]": "letters, digits, -, _ and .",
+}
 
 
 def _fitting(given: str, pattern: str) -> str:
     """The name that was meant, in the characters that are allowed; empty where there is none."""
-    words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", given).lower())
-    for joint in ("-", "_"):
-        name = joint.join(words)
-        if re.fullmatch(pattern, name):
-            return name
-    return ""
-
-
-def _rule(path: Path, pattern: str) -> str:
-    if path[-1] == "name" and "A-Z" in pattern:
-        return f"letters, digits, -, _ and ., no digit first ({pattern})"
-    if path[-1] == "name" or "dependsOn" in path:
-        if len(path) >= 2 and path[-2] != "params" and (len(path) < 3 or path[-3] != "params"):
-            return f"lower-case letters, digits and - ({pattern})"
-        return f"lower-case letters, digits and _ ({pattern})"
-    return f"it must match {pattern}"
+    if "A-Z" in pattern:
+        names = [re.sub(r"[^-._A-Za-z0-9]+", "_", given).strip("_")]
+    else:
+        allowed = r"[a-z0-9.]+" if "0-9." in pattern else r"[a-z0-9]+"
+        words = re.findall(allowed, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", given).lower())
+        names = ["-".join(words), "_".join(words)]
+    return next((name for name in names if re.fullmatch(pattern, name)), "")
 
 
 def _not_among(path: Path, given: Any, allowed: list[str]) -> str:
