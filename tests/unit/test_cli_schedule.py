@@ -117,7 +117,9 @@ def test_a_count_is_a_number_and_no_namespace(count: str, words: str, tmp_path: 
     ("arguments", "words"),
     [
         (["--from", "yesterday"], "--from yesterday is no time: write it as 2026-11-22T02:30:00+01:00, or"),
-        (["--from", "2026-11-22T02:30"], "--from 2026-11-22T02:30 has no offset"),
+        (["--from", "2026-11-22T02:30"], "--from 2026-11-22T02:30 has no offset: write it as 2026-11-22T02:30:00Z"),
+        (["--from", "2026-11-24"], "--from 2026-11-24 has no offset: write it as 2026-11-24T00:00:00Z, or with"),
+        (["--from", "2026-11-34"], "--from 2026-11-34 is no time: write it as 2026-11-22T02:30:00+01:00, or"),
         (["--from", "0001-01-01T00:00:00+14:00"], "--from 0001-01-01T00:00:00+14:00 is out of range"),
     ],
 )

@@ -115,9 +115,11 @@ def time_of(text: str, option: str) -> datetime:
     try:
         return parse_time(text)
     except ValueError as error:
-        example = "2026-11-22T02:30:00+01:00, or 2026-11-22T01:30:00Z"
         whys = ("has no offset", "is out of range")
         why = next((why for why in whys if why in str(error)), "is no time")
+        example = "2026-11-22T02:30:00+01:00, or 2026-11-22T01:30:00Z"
+        if why == "has no offset":
+            example = f"{datetime.fromisoformat(text).isoformat()}Z, or with another offset than Z"
         raise Refused(f"{option} {text} {why}: write it as {example}") from error
 
 
