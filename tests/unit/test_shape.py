@@ -221,3 +221,22 @@ def test_text_that_does_not_fit_is_answered_with_its_form(body: dict[str, Any], 
 )
 def test_a_name_that_does_not_fit_is_answered_with_one_that_does(fields: dict[str, Any], problem: str) -> None:
     assert of_task(bash={"command": "x"}, **fields).endswith(f": {problem}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"bash": {"command": "x"}, "pod": {"securityContext": {"runAsUser": 0}}}, "write pod.runAsUser"),
+        ({"container": {"image": "x", "securityContext": {"runAsUser": 0}}}, "write pod.runAsUser"),
+        (
+            {"bash": {"command": "x"}, "securityContext": {"fsGroup": 7, "runAsGroup": 7}},
+            "write pod.runAsGroup and pod.fsGroup",
+        ),
+        (
+            {"container": {"image": "x", "securityContext": {"privileged": True}}},
+            "the operator makes it; of it pod.runAsUser, pod.runAsGroup and pod.fsGroup are yours",
+        ),
+    ],
+)
+def test_a_security_context_is_answered_with_the_fields_of_pod(fields: dict[str, Any], problem: str) -> None:
+    assert of_task(**fields).endswith(f"there is no field securityContext here: {problem}")

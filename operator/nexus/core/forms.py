@@ -118,6 +118,15 @@ def of_text(field: str, given: str) -> str:
     return ""
 
 
+def of_security_context(given: Any) -> str:
+    """How what Kubernetes has in a securityContext is written."""
+    ours = ("runAsUser", "runAsGroup", "fsGroup")
+    meant = [f"pod.{field}" for field in ours if isinstance(given, dict) and field in given]
+    if meant:
+        return f"write {' and '.join(meant)}"
+    return "the operator makes it; of it pod.runAsUser, pod.runAsGroup and pod.fsGroup are yours"
+
+
 def in_seconds(given: Any) -> int | None:
     """The seconds that a text such as 90s, 10m, 1h or 1d means, else None."""
     found = _DURATION.fullmatch(given.strip()) if isinstance(given, str) else None

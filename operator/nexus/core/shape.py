@@ -103,7 +103,7 @@ def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel], besid
     kind, given, limits = str(error["type"]), error.get("input"), error.get("ctx") or {}
     shown, field = dump(given)[:80], _field(path)
     if kind == "extra_forbidden":
-        return _no_field(path, fields_at(model, path[:-1]), model, beside)
+        return _no_field(path, given, model, beside)
     if kind == "missing":
         return f"{path[-1]} is missing"
     if kind in ("enum", "literal_error"):
@@ -209,9 +209,11 @@ def _not_among(path: Path, given: Any, allowed: list[str]) -> str:
     return f"{dump(given)[:80]} is not allowed here: {hint}"
 
 
-def _no_field(path: Path, known: list[str], model: type[BaseModel], written: Collection[str]) -> str:
+def _no_field(path: Path, given: Any, model: type[BaseModel], written: Collection[str]) -> str:
     """Why there is no such field; `written` are the fields beside it."""
-    name = str(path[-1])
+    name, known = str(path[-1]), fields_at(model, path[:-1])
+    if name == "securityContext":
+        return f"there is no field {name} here: {forms.of_security_context(given)}"
     by_plain = {_plain(other): other for other in known}
     close = difflib.get_close_matches(_plain(name), list(by_plain), n=1)
     if close and _plain(name) == close[0]:
