@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.cli_harness import bash, nexus, workflow, workflow_run, write
 
+from nexus import __version__
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.cli.manifests import load
 
@@ -61,6 +62,20 @@ def test_what_helm_makes_manifests_of_is_passed_over_in_folders(tmp_path: Path) 
     answer = nexus("lint", tmp_path)
     assert (answer.code, answer.stdout) == (0, "2 files, 2 workflows, no problems\n")
     assert nexus("lint", tmp_path / "chart" / "templates" / "all.yaml").code == 1, "unless it is named"
+
+
+def test_files_are_named_bare_or_with_f(tmp_path: Path) -> None:
+    one, two = (write(tmp_path, workflow(bash("a")), name=f"{name}.yaml") for name in ("one", "two"))
+    assert nexus("lint", one, "-f", two, "--file", one).stdout == "3 files, 3 workflows, no problems\n"
+    assert nexus("plan", "-f", one).stdout == nexus("plan", one).stdout
+    twice = nexus("plan", one, "-f", two)
+    assert (twice.code, twice.stderr) == (2, f"give one of them, {one} or -f {two}: nexus plan FILE\n")
+    assert nexus("lint").stderr == "say of what: nexus lint FILE...\n"
+    assert nexus("schedule", "next").stderr == "say of what: nexus schedule next WORKFLOW|FILE\n"
+
+
+def test_the_version_is_a_command_and_an_option() -> None:
+    assert nexus("--version").stdout == nexus("version").stdout == f"nexus {__version__}\n"
 
 
 @pytest.mark.parametrize("name", ["nosuch.yaml", "empty"])

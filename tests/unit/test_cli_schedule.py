@@ -50,7 +50,7 @@ def test_ticks_of_a_file_are_shown_in_local_time_and_utc_with_why_one_moved(tmp_
 
 def test_what_is_skipped_is_shown_between_and_is_not_counted(tmp_path: Path) -> None:
     file = write(tmp_path, sales())
-    assert rows(file, "-n", "2", "--from", "2026-12-24T00:00:00+01:00")[1:] == [
+    assert rows("-f", file, "-n", "2", "--from", "2026-12-24T00:00:00+01:00")[1:] == [
         "Thu 2026-12-24 02:30 CET 2026-12-24 01:30",
         "Fri 2026-12-25 02:30 CET 2026-12-25 01:30 skipped: Christmas Day (DE)",
         "Sat 2026-12-26 02:30 CET 2026-12-26 01:30 skipped: Second Day of Christmas (DE)",

@@ -30,7 +30,6 @@ from nexus.cli.options import (
 )
 
 app = typer.Typer(
-    help="DAG workflows on Kubernetes, and on this machine without one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,6 +39,21 @@ app = typer.Typer(
 
 schedules = typer.Typer(help="Look at schedules.", no_args_is_help=True)
 app.add_typer(schedules, name="schedule")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """DAG workflows on Kubernetes, and on this machine without one."""
 
 
 @app.command()

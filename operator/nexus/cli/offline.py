@@ -8,19 +8,29 @@ from typing import Annotated
 import typer
 
 from nexus.cli.ending import Exit
-from nexus.cli.options import AsJson, Context, Kubeconfig, Output, Params, end
+from nexus.cli.options import AsJson, Context, Kubeconfig, Output, Params, end, refuse
 
 _MOST_TICKS = 1_000
 
+SameFile = Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="The same as FILE.")]
+
 
 def lint(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, or - for standard input.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE...", help="Files, folders, or - for standard input.")
+    ] = None,
+    more: Annotated[
+        list[str] | None, typer.Option("-f", "--file", metavar="FILE", help="The same as FILE; repeatable.")
+    ] = None,
     output: AsJson = None,
 ) -> None:
     """Check manifests without a cluster: fields, names, cycles, expressions and their types.
 
     Exit status: 0 no problems, 1 problems, 2 a file that cannot be read.
     """
+    named = [*(files or ()), *(more or ())]
+    if not named:
+        refuse("say of what: nexus lint FILE...")
     from nexus.adapters.cel.pool import CelEvaluator
 
     _live_shortly()
@@ -28,7 +38,7 @@ def lint(
         evaluator.warm_up()  # while everything else is imported, which takes as long
         from nexus.cli.lint import lint as check
 
-        end(lambda: check(files, evaluator, as_json=output is Output.JSON))
+        end(lambda: check(named, evaluator, as_json=output is Output.JSON))
 
 
 def _live_shortly() -> None:
@@ -37,8 +47,19 @@ def _live_shortly() -> None:
     gc.disable()
 
 
+def _the_one(argument: str | None, option: str | None, usage: str) -> str:
+    """What is given bare or with -f, which `run` needs for a file."""
+    if argument is not None and option is not None:
+        refuse(f"give one of them, {argument} or -f {option}: {usage}")
+    given = argument if argument is not None else option
+    if given is None:
+        refuse(f"say of what: {usage}")
+    return given
+
+
 def plan(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A manifest; - is standard input.")],
+    bare: Annotated[str | None, typer.Argument(metavar="FILE", help="A manifest; - is standard input.")] = None,
+    file: SameFile = None,
     param: Params = None,
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="As of this time: as that tick where a schedule has one then.")
@@ -50,6 +71,7 @@ def plan(
     Nothing is started, no cluster and no Secret is needed. Outputs of tasks are not known, and what depends on them is
     said to. Exit status: 0 it is known what would run, 1 a task would fail, 2 refused.
     """
+    manifest = _the_one(bare, file, "nexus plan FILE")
     from nexus.adapters.cel.pool import CelEvaluator
 
     _live_shortly()
@@ -57,7 +79,7 @@ def plan(
         evaluator.warm_up()
         from nexus.cli.plan import plan as show
 
-        end(lambda: show(file, param or [], evaluator, at=at, as_json=output is Output.JSON))
+        end(lambda: show(manifest, param or [], evaluator, at=at, as_json=output is Output.JSON))
 
 
 def _count(given: str | int) -> int:
@@ -71,7 +93,10 @@ def _count(given: str | int) -> int:
 
 
 def schedule_next(
-    target: Annotated[str, typer.Argument(metavar="WORKFLOW|FILE", help="A Workflow in the cluster, a file, or -.")],
+    bare: Annotated[
+        str | None, typer.Argument(metavar="WORKFLOW|FILE", help="A Workflow in the cluster, a file, or -.")
+    ] = None,
+    file: SameFile = None,
     count: Annotated[
         int, typer.Option("-n", "--count", parser=_count, metavar="NUMBER", help="How many ticks, up to 1000.")
     ] = 20,
@@ -84,9 +109,10 @@ def schedule_next(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show when schedules run: local time and UTC, and why a tick moved or is left out. A file needs no cluster."""
+    target = _the_one(bare, file, "nexus schedule next WORKFLOW|FILE")
     from nexus.cli import schedule
 
-    if schedule.is_file(target):
+    if file is not None or schedule.is_file(target):
         end(lambda: schedule.print_next(schedule.of_file(target), count, from_time, as_json=output is Output.JSON))
 
     async def in_cluster() -> Exit:
