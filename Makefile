@@ -93,7 +93,9 @@ $(VENV)/.runtime: $(LOCKS)/build.lock $(LOCKS)/runtime.lock pyproject.toml
 		exit 1; fi
 	@echo "Setting up $(VENV), once; it takes about a quarter of a minute" >&2
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $(LOCKS)/build.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $(LOCKS)/build.lock || { \
+		echo "pip could not install what $(LOCKS)/build.lock names: it needs PyPI, or a mirror: PIP_INDEX_URL=https://MIRROR/simple make ..." >&2; \
+		exit 1; }
 	@$(call INSTALL,--require-hashes -r $(LOCKS)/runtime.lock)
 	@$(call INSTALL,--no-deps --no-build-isolation --editable .)
 	@# Compiles what nexus and its tasks import, a tenth of all there is, also where the environment forbids byte code.
