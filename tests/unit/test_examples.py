@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import functools
 import json
+import re
 import runpy
 import threading
 from collections.abc import Iterator
@@ -115,6 +116,12 @@ def test_every_example_is_valid_and_named_after_its_file(path: Path, evaluator: 
     example = workflow(path.stem)
     assert problems(example.spec, evaluator) == []
     assert example.metadata["name"] == path.stem
+
+
+def test_each_example_stands_once_in_the_table() -> None:
+    page = (EXAMPLES / "README.md").read_text("utf-8")
+    listed = re.findall(r"^\| \[([\w-]+\.yaml)\]\(\1\) \|", page, re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in EXAMPLES.glob("*.yaml"))
 
 
 def test_sales_come_to_what_the_orders_say(served: str, evaluator: CelEvaluator) -> None:
