@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from nexus.cli import asking, given, summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
 from nexus.cli.local_rerun import begun_with, saved
 from nexus.cli.manifests import Manifest, RunDocument, load, of_params, read_text
+from nexus.cli.pools import of_namespace
 from nexus.cli.schedule import remark, time_of, told
 from nexus.core.definition import Definition, prepare, waits_for
 from nexus.core.expressions import Evaluator
@@ -123,8 +124,8 @@ def prepare_run(
     time = time_of(at, "--at") if at else None
     secrets = given.secrets(secret_texts)
     manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
-    if wrong := [*map(str, manifest.problems), *read_sizes(manifest.config_maps)[1]]:
-        raise Refused(*wrong)
+    if manifest.problems:
+        raise Refused(*map(str, manifest.problems))
     asked, spec, document, name = what_runs(manifest)
     params = dict(asked.spec.params or {}) if asked is not None and asked.spec is not None else {}
     read = given.params(param_texts, spec.params or ())
@@ -140,7 +141,8 @@ def prepare_run(
     beforehand = asking.beforehand(definition, workflows, answers.approve, answers.reject)
     approvals = _approvals(asked, [approval for path, approval in beforehand.items() if "/" not in path])
     fact = replace(fact, approvals=approvals)
-    bindings = Bindings(_merged(manifest.secrets, secrets), manifest.config_maps)
+    bindings = Bindings(_merged(manifest.secrets, secrets), _config_maps(manifest, fact.namespace))
+    notes += _unbounded(file, fact.namespace, (spec, *(child.spec for child in workflows.values())), bindings)
     problems = [*read.problems, *params_problems(manifest, asked, document, fact, spec, evaluator, read)]
     problems += [str(manifest.locate(problem, asked.document, "spec")) for problem in _steered(asked)] if asked else []
     below = ("spec", "workflowSpec") if document.body["kind"] == "WorkflowRun" else ("spec",)
@@ -190,8 +192,20 @@ def _notes(file: str, name: str, spec: WorkflowSpec, manifest: Manifest) -> list
         notes.append(f"{file} holds {len(manifest.runs)} WorkflowRuns; the first one runs")
     if spec.suspend:
         notes.append(f"the Workflow {name} is suspended: in a cluster this run would wait")
-    pools = unbounded((spec, *manifest.specs().values()), read_sizes(manifest.config_maps)[0])
-    return [*notes, *(f"pool {name} has no bound here: {file} has no ConfigMap {CONFIG_MAP} for it" for name in pools)]
+    return notes
+
+
+def _unbounded(file: str, namespace: str, specs: Iterable[WorkflowSpec], bindings: Bindings) -> list[str]:
+    pools = unbounded(specs, read_sizes(bindings.config_maps))
+    where = f"no ConfigMap {CONFIG_MAP} of namespace {namespace} with it in {file}"
+    return [f"pool {pool} has no bound here: there is {where}" for pool in pools]
+
+
+def _config_maps(manifest: Manifest, namespace: str) -> dict[str, Mapping[str, str]]:
+    """Those of the file; the sizes of pools are those of the run's namespace, as in a cluster."""
+    others = {name: data for name, data in manifest.config_maps.items() if name != CONFIG_MAP}
+    sizes = of_namespace(manifest.pools, namespace)
+    return {**others, **({CONFIG_MAP: sizes} if sizes is not None else {})}
 
 
 def _below(manifest: Manifest, spec: WorkflowSpec) -> dict[str, Definition]:

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from nexus.adapters.local.bindings import of_manifest
+from nexus.adapters.local.pools import CONFIG_MAP
 from nexus.api.base import API_VERSION, GROUP, Model
 from nexus.api.manifest import Document, ManifestError, read
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import Refused
 from nexus.cli.located import Located, locate, odd_keys
+from nexus.cli.pools import PoolSizes, of_namespace, unknown
 from nexus.core.expressions import Evaluator
 from nexus.core.problem import Problem
 from nexus.core.shape import misfits
@@ -64,6 +66,7 @@ class Manifest:
     runs: list[RunDocument] = field(default_factory=list)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
     config_maps: dict[str, dict[str, str]] = field(default_factory=dict)
+    pools: list[PoolSizes] = field(default_factory=list)
     problems: list[Located] = field(default_factory=list)
 
     def workflow(self, name: str) -> WorkflowDocument | None:
@@ -113,6 +116,7 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
         elif version == "v1" and kind in ("Secret", "ConfigMap"):
             manifest.add(document, _entries(manifest, document))
     _calls(manifest, evaluator)
+    _pools(manifest)
     manifest.problems.sort()
     return manifest
 
@@ -203,6 +207,20 @@ def _calls(manifest: Manifest, evaluator: Evaluator) -> None:
         manifest.add(first.document, [problem], "spec")
 
 
+def _pools(manifest: Manifest) -> None:
+    """The sizes of pools, and the tasks that name pools, where the file has the ConfigMap of their namespace."""
+    for sizes in manifest.pools:
+        manifest.add(sizes.document, sizes.problems())
+    for workflow in manifest.workflows:
+        if workflow.spec is not None:
+            sizes_there = of_namespace(manifest.pools, workflow.namespace or "default")
+            manifest.add(workflow.document, unknown(workflow.spec, sizes_there), "spec")
+    for run in manifest.runs:
+        if run.workflow_spec is not None:
+            sizes_there = of_namespace(manifest.pools, run.metadata.get("namespace") or "default")
+            manifest.add(run.document, unknown(run.workflow_spec, sizes_there), "spec", "workflowSpec")
+
+
 def _definition(body: Any, evaluator: Evaluator, name: str = "") -> tuple[WorkflowSpec | None, list[Problem]]:
     spec, found = checked(body, WorkflowSpec)
     if spec is not None:
@@ -222,6 +240,10 @@ def _entries(manifest: Manifest, document: Document) -> Iterator[Problem]:
         kept[name] = of_manifest(document.body)
     except ValueError as error:
         yield Problem((), str(error))
+        return
+    if document.body["kind"] == "ConfigMap" and name == CONFIG_MAP:
+        namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+        manifest.pools.append(PoolSizes(document, str(namespace) if namespace else None, kept[name]))
 
 
 def checked(body: Any, model: type[Spec]) -> tuple[Spec | None, list[Problem]]:

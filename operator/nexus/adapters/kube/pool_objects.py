@@ -5,11 +5,9 @@ The line is text that a person can read as well: an entry a line, those who hold
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from nexus.adapters.kube.api import Object
 from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
@@ -17,27 +15,11 @@ from nexus.core.names import LABEL_POOL, LABEL_RUN, LABEL_TASK
 from nexus.core.pool_line import Entry, Line
 
 HOLDERS, WAITING = "holders", "waiting"
-LARGEST = 10_000
 
 
 def name_of(pool: str) -> str:
     """Name of the ConfigMap with a pool's line."""
     return f"nexus-pool-{pool}"
-
-
-def size_of(data: Mapping[str, Any] | None, pool: str, config_map: str, namespace: str) -> int | str:
-    """The size of a pool, or why nobody knows it."""
-    if data is None:
-        return f"there is no ConfigMap {config_map} in namespace {namespace}: make one, with {pool} and its size in it"
-    text = data.get(pool)
-    if text is None:
-        close = difflib.get_close_matches(pool, list(data), n=1)
-        hint = f"did you mean {close[0]}?" if close else f'add {pool}: "5", or how many it is'
-        return f"the ConfigMap {config_map} has no pool {pool}: {hint}"
-    text = str(text).strip()
-    if not (text.isascii() and text.isdecimal() and int(text) <= LARGEST):
-        return f"the size of pool {pool} in the ConfigMap {config_map} is {text[:40]!r}: write a number up to {LARGEST}"
-    return int(text)
 
 
 def object_of(pool: str, line: Line) -> Object:

@@ -32,12 +32,13 @@ from nexus.adapters.kube.api import (
 )
 from nexus.adapters.kube.cache import Cache, RunRecord
 from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
-from nexus.adapters.kube.pool_objects import entries_of, line_of, name_of, object_of, size_of
+from nexus.adapters.kube.pool_objects import entries_of, line_of, name_of, object_of
 from nexus.api.base import format_time
 from nexus.core.evidence import Succeeded, judge
 from nexus.core.facts import JobFact, RunFact, SlotAsked, Turn
 from nexus.core.names import LABEL_POOL
 from nexus.core.pool_line import Entry, Line, settle, told
+from nexus.core.pool_size import size_of
 from nexus.runtime.ports import RunKey, Stale
 
 START_WITHIN = timedelta(seconds=10)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.facts import SlotAsked, Turn
 from nexus.core.pool_line import Entry, Line, settle
+from nexus.core.pool_size import size_of
 
 CONFIG_MAP = "nexus-pools"
 
@@ -49,15 +50,11 @@ class LocalPools:
                 self._changed[entry.job]()
 
 
-def read_sizes(config_maps: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, int], list[str]]:
-    """The sizes that a file gives, and what is wrong with them."""
-    sizes, problems = {}, []
-    for pool, text in config_maps.get(CONFIG_MAP, {}).items():
-        if text.strip().isascii() and text.strip().isdecimal():
-            sizes[pool] = int(text)
-        else:
-            problems.append(f"ConfigMap {CONFIG_MAP}, {pool}: {text[:40]!r} is no size: write a whole number")
-    return sizes, problems
+def read_sizes(config_maps: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
+    """The sizes that a file gives."""
+    data = config_maps.get(CONFIG_MAP, {})
+    sizes = {pool: size_of(data, pool, CONFIG_MAP, "") for pool in data}
+    return {pool: size for pool, size in sizes.items() if isinstance(size, int)}
 
 
 def unbounded(specs: Iterable[WorkflowSpec], sizes: Mapping[str, int]) -> list[str]:

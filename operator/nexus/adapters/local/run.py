@@ -56,7 +56,7 @@ async def run(
     interrupts = 0
     with tempfile.TemporaryDirectory(prefix="nexus-", ignore_cleanup_errors=True) as folder:
         server = fork_server(Path(folder), search_path, (definition, *(workflows or {}).values()))
-        kept, pools = store or Path(folder) / "store", LocalPools(read_sizes(bindings.config_maps)[0])
+        kept, pools = store or Path(folder) / "store", LocalPools(read_sizes(bindings.config_maps))
         family = Family(evaluator, kept, workflows or {}, server, pools=pools, ask=ask, answers=answers or {})
         place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
         place.earlier = earlier

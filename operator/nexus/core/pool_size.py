@@ -1,0 +1,24 @@
+"""The size of a pool, from the ConfigMap that people write: the same words in a cluster and before there is one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+LARGEST = 10_000
+
+
+def size_of(data: Mapping[str, Any] | None, pool: str, config_map: str, namespace: str) -> int | str:
+    """The size of a pool, or why nobody knows it."""
+    if data is None:
+        return f"there is no ConfigMap {config_map} in namespace {namespace}: make one, with {pool} and its size in it"
+    text = data.get(pool)
+    if text is None:
+        close = difflib.get_close_matches(pool, list(data), n=1)
+        hint = f"did you mean {close[0]}?" if close else f'add {pool}: "5", or how many it is'
+        return f"the ConfigMap {config_map} has no pool {pool}: {hint}"
+    text = str(text).strip()
+    if not (text.isascii() and text.isdecimal() and int(text) <= LARGEST):
+        return f"the size of pool {pool} in the ConfigMap {config_map} is {text[:40]!r}: write a number up to {LARGEST}"
+    return int(text)
