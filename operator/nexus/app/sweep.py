@@ -33,6 +33,10 @@ async def sweep(
         except ApiError as error:
             log.warning("the sweep could not list: %s", error)
             continue
+        except Exception:
+            # An answer that nobody foresaw is no reason to let go of all runs; the next one may be another.
+            log.exception("the sweep could not list")
+            continue
         for key in cache.sweep(known, listed):
             queue(key)
         for key in workflows.sweep(known_workflows, listed["runs"], listed["workflows"]):
