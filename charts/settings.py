@@ -29,16 +29,27 @@ def chosen() -> list[tuple[str, Field[Any]]]:
 
 
 def default(field: Field[Any]) -> Any:
-    """A setting's default as a value: an empty text where it has none."""
-    value = "" if field.default is None else field.default
+    """A setting's default as a value: an empty object or text where it has none."""
+    nothing: Any = {} if _schema(field).get("type") == "object" else ""
+    value = nothing if field.default is None else field.default
     return sorted(value) if isinstance(value, (frozenset, tuple)) else value
+
+
+def _schema(field: Field[Any]) -> dict[str, Any]:
+    return dict(field.metadata["reader"].schema)
+
+
+def _about(field: Field[Any]) -> str:
+    """What a setting is, with an example where its schema has one."""
+    examples = "".join(f" Such as `{json.dumps(example)}`." for example in _schema(field).get("examples", ()))
+    return f"{field.metadata['about']}{examples}"
 
 
 def values(before: str) -> str:
     """values.yaml with the settings as they are now."""
     lines = []
     for name, field in chosen():
-        lines += textwrap.wrap(f"-- {field.metadata['about']}", 130, initial_indent="  # ", subsequent_indent="  # ")
+        lines += textwrap.wrap(f"-- {_about(field)}", 130, initial_indent="  # ", subsequent_indent="  # ")
         lines.append(f"  {name}: {json.dumps(default(field))}")
     block = "settings:\n" + "\n".join(lines) + "\n"
     return re.sub(r"^settings:\n(?:  .*\n)*", lambda _: block, before, flags=re.MULTILINE)
@@ -49,8 +60,8 @@ def schema(before: str) -> str:
     body = json.loads(before)
     entries = {}
     for name, field in chosen():
-        entry = dict(field.metadata["reader"].schema)
-        entries[name] = entry if field.default is not None else {"anyOf": [entry, {"const": ""}]}
+        entry = _schema(field)
+        entries[name] = {"anyOf": [entry, {"const": ""}]} if field.default is None and default(field) == "" else entry
     body["properties"]["settings"] = {"type": "object", "additionalProperties": False, "properties": entries}
     return json.dumps(body, indent=2) + "\n"
 

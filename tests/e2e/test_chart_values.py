@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,24 @@ def test_a_misspelt_value_is_refused(helm: Helm) -> None:
     assert "additional properties 'worker' not allowed" in said
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("settings.outputStore=s3://foo", "got string, want object"),
+        ("settings.outputStore.url=s3//foo", "does not match pattern"),
+        ("settings.outputStore.region=eu", "url"),
+        ("settings.podForbidden={foo}", "value must be one of 'resources', 'volumes'"),
+        ("image.registry=registry.example.com/", "does not match pattern"),
+        ("image.registry=https://registry.example.com", "does not match pattern"),
+    ],
+)
+def test_what_the_operator_or_a_node_would_refuse_is_refused_before(helm: Helm, value: str, words: str) -> None:
+    said = helm("template", "nexus", str(CHART), "--set", value, fails=True)
+    place = value.partition("=")[0].replace(".", "/")
+    assert place in said or place.rpartition("/")[0] in said
+    assert words in said
+
+
 def test_the_operator_of_each_values_file_is_hardened(rendered: dict[str, Objects]) -> None:
     for objects in rendered.values():
         name = next(name for kind, name in objects if kind == "Deployment")
@@ -124,6 +143,7 @@ def test_every_value_of_the_full_file_arrives(rendered: dict[str, Objects]) -> N
     assert given["NEXUS_TASK_IMAGE_DIGESTS"].startswith("bash=sha256:01")
     assert given["NEXUS_SWEEP_SECONDS"] == "86400"
     assert given["NEXUS_POD_FORBIDDEN"].startswith("serviceAccountName,nodeSelector")
+    assert json.loads(given["NEXUS_OUTPUT_STORE"]) == {"url": "s3://runs/nexus", "credentialsSecret": "runs-store"}
     assert given["NEXUS_LEASE"] == "workflows"
     assert given["HTTPS_PROXY"] == "http://proxy.example.com:3128"
     assert pod["serviceAccountName"] == "workflows"

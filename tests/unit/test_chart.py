@@ -36,6 +36,8 @@ def test_each_setting_is_a_value_whose_default_is_the_operators() -> None:
 
 def plain(value: Any) -> str:
     """As the template writes it into the environment."""
+    if isinstance(value, dict):
+        return json.dumps(value) if value else ""
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
@@ -44,7 +46,7 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
         assert schema["additionalProperties"] is False, path
         assert set(values) == set(schema["properties"]) - {"global"}, path
         for name, value in values.items():
-            if "properties" in schema["properties"][name]:
+            if value and "properties" in schema["properties"][name]:
                 compare(value, schema["properties"][name], f"{path}.{name}")
 
     compare(VALUES, SCHEMA, "")

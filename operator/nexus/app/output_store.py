@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from pydantic import ValidationError
 
 from nexus.api.store import OutputStore
 from nexus.app.setting import Reader
 from nexus.core.validate.artifacts import store_problem
 
-_TAKES = 'an outputStore as JSON: {"url": "s3://bucket/prefix", "credentialsSecret": "NAME"}'
+_EXAMPLE = {"url": "s3://bucket/prefix", "credentialsSecret": "NAME"}
+_TAKES = f"an outputStore as JSON: {json.dumps(_EXAMPLE)}"
 
 
 def store() -> Reader:
@@ -28,4 +32,17 @@ def store() -> Reader:
             raise ValueError(wrong)
         return found
 
-    return Reader(_TAKES, read, {"type": "string"})
+    return Reader(_TAKES, read, _schema())
+
+
+def _schema() -> dict[str, Any]:
+    """A store with a url, or none at all: an object without fields."""
+    fields = OutputStore.model_json_schema()["properties"]
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        # Beside the type of each stands null, which a manifest does not have.
+        "properties": {name: field["anyOf"][0] for name, field in fields.items()},
+        "dependencies": {name: ["url"] for name in fields if name != "url"},
+        "examples": [_EXAMPLE],
+    }

@@ -108,7 +108,7 @@ def some_of(what: str, of: str, known: Collection[str]) -> Reader:
             raise ValueError(f"there is no {what} {word} of {of}: {hint}")
         return words
 
-    return Reader(f"{what}s of {of}, separated by commas", read, _TEXTS)
+    return Reader(f"{what}s of {of}, separated by commas", read, {"type": "array", "items": {"enum": list(known)}})
 
 
 def template(*needed: str) -> Reader:
