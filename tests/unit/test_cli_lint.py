@@ -53,6 +53,21 @@ def test_problems_are_on_stdout_and_exit_1(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "early",
+    [
+        workflow({**bash("one"), "needs": ["two"]}),
+        {**workflow(bash("one")), "kind": "Workflw"},
+        "a: [",
+    ],
+    ids=["fields", "envelope", "yaml"],
+)
+def test_checks_that_earlier_problems_held_back_are_said_to_wait(early: dict[str, Any] | str, tmp_path: Path) -> None:
+    late = write(tmp_path, workflow(bash("one", "true", "two"), name="x"), name="late.yaml")
+    last = nexus("lint", write(tmp_path, early), late).stdout.splitlines()[-1]
+    assert last.endswith("2 problems; further checks wait until these are mended")
+
+
 def test_what_helm_makes_manifests_of_is_passed_over_in_folders(tmp_path: Path) -> None:
     (tmp_path / "chart" / "templates").mkdir(parents=True)
     for name in ("Chart.yaml", "values.yaml", "values-prod.yaml", "templates/all.yaml"):

@@ -68,6 +68,8 @@ class Manifest:
     config_maps: dict[str, dict[str, str]] = field(default_factory=dict)
     pools: list[PoolSizes] = field(default_factory=list)
     problems: list[Located] = field(default_factory=list)
+    unchecked: bool = False
+    """Whether there is more to check once what does not fit has been mended."""
 
     def workflow(self, name: str) -> WorkflowDocument | None:
         """The Workflow of this name."""
@@ -100,12 +102,14 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
         documents = read(text, source)
     except ManifestError as error:
         manifest.problems.append(Located(error.source, error.line, error.column, error.message))
+        manifest.unchecked = True
         return manifest
     for document in documents:
         envelope = list(_envelope(document))
         manifest.add(document, envelope)
         version, kind = document.body.get("apiVersion"), document.body.get("kind")
         if envelope:
+            manifest.unchecked = True
             continue
         if version == API_VERSION:
             manifest.problems += odd_keys(document, text)
@@ -165,7 +169,7 @@ def _metadata(metadata: object, *, generated: bool) -> Iterator[Problem]:
 def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
     metadata: Any = document.body["metadata"]
     name = str(metadata.get("name"))
-    spec, found = _definition(document.body["spec"], evaluator, name)
+    spec, found = _definition(manifest, document.body["spec"], evaluator, name)
     manifest.add(document, found, "spec")
     if manifest.workflow(name) is not None:
         manifest.add(document, [Problem((), f"a second Workflow named {name}: names are unique")])
@@ -184,7 +188,7 @@ def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
         if isinstance(inline, dict) and inline.get("schedules"):
             message = "a run's own definition is executed once: schedules are for a Workflow"
             manifest.add(document, [Problem(("schedules",), message)], "spec", "workflowSpec")
-        definition, found = _definition(inline, evaluator)
+        definition, found = _definition(manifest, inline, evaluator)
         manifest.add(document, found, "spec", "workflowSpec")
     metadata: Any = document.body["metadata"]
     manifest.runs.append(RunDocument(document, metadata, spec, definition))
@@ -221,9 +225,13 @@ def _pools(manifest: Manifest) -> None:
             manifest.add(run.document, unknown(run.workflow_spec, sizes_there), "spec", "workflowSpec")
 
 
-def _definition(body: Any, evaluator: Evaluator, name: str = "") -> tuple[WorkflowSpec | None, list[Problem]]:
+def _definition(
+    manifest: Manifest, body: Any, evaluator: Evaluator, name: str = ""
+) -> tuple[WorkflowSpec | None, list[Problem]]:
     spec, found = checked(body, WorkflowSpec)
-    if spec is not None:
+    if spec is None:
+        manifest.unchecked = True
+    else:
         found = problems(spec, evaluator, name, datetime.now(UTC))
     return (spec if not found else None), found
 
