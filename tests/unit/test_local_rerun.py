@@ -81,5 +81,14 @@ def test_a_run_that_succeeded_and_outputs_that_are_not_there_are_told(tmp_path: 
     answer = again(*saved(tmp_path / "other", FLOW, "--param", "ok=yes"))
     assert answer.code == 2
     assert "every task of run" in answer.stderr
+    assert "succeeded: name those to run again with --from-task TASK" in answer.stderr
     (tmp_path / "run.json").write_text("[]")
     assert "it is no run as" in again(tmp_path / "other" / "run.json", tmp_path / "run.json").stderr
+
+
+def test_a_run_of_another_workflow_is_told_to_have_its_own_file(tmp_path: Path) -> None:
+    _, run = saved(tmp_path)
+    other = write(tmp_path, workflow(bash("a"), name="stock"), name="stock.yaml")
+    answer = again(other, run, "--from-task", "check")
+    assert (answer.code, answer.stdout) == (2, "")
+    assert "is one of Workflow sales, and this file runs another: give -f the file of then" in answer.stderr

@@ -64,6 +64,10 @@ def saved(file: str, tasks: Sequence[str]) -> Saved:
 
 def begun_with(prepared: Prepared, run: Saved, evaluator: Evaluator) -> tuple[Prepared, Earlier]:
     """The prepared run, for the time of the saved one, and what it takes over. Raises Refused where it cannot."""
+    workflow = run.spec.workflow_ref.name if run.spec.workflow_ref is not None else ""
+    if workflow != prepared.fact.workflow:
+        of = f"of Workflow {workflow}" if workflow else "with a definition of its own"
+        raise Refused(f"--rerun-of: run {run.name} is one {of}, and this file runs another: give -f the file of then")
     wrong = [f"--from-task: {why}" for task in run.tasks if (why := unknown_task(task, prepared.definition.spec))]
     if wrong:
         raise Refused(*wrong)
@@ -77,8 +81,10 @@ def begun_with(prepared: Prepared, run: Saved, evaluator: Evaluator) -> tuple[Pr
     fact = replace(prepared.fact, trigger=Trigger.RERUN, time_zone=zone, **times)
     named = {"rerun_of": wanted, "triggered_by": Trigger.RERUN, "time_zone": run.spec.time_zone}
     spec = prepared.spec.model_copy(update={**times, **named, "schedule": run.spec.schedule})
-    workflow = run.spec.workflow_ref.name if run.spec.workflow_ref is not None else ""
-    earlier = Earlier(wanted, run.uid, workflow, run.spec.params or {}, run.status, run.spec.workflow_spec)
+    earlier = Earlier(
+        *(wanted, run.uid, workflow, run.spec.params or {}, run.status, run.spec.workflow_spec),
+        named_by="with --from-task TASK",
+    )
     # What it comes to is known before anything starts.
     plan = decide(prepared.definition, Facts(fact, earlier=earlier), datetime.now(UTC), evaluator, may_start=False)
     if plan.status.reason is Reason.RERUN_REFUSED:

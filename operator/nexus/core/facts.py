@@ -174,6 +174,8 @@ class Earlier:
     """What it executed; None where nobody can tell."""
     problem: str = ""
     """Why it cannot be had."""
+    named_by: str = "in rerunOf.tasks"
+    """Where whoever asks names tasks to run again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def reuse(board: Board) -> None:
     before = {task.name: task for task in earlier.status.tasks or ()}
     again = _again(board, earlier, before)
     if not again:
-        words = f"every task of run {earlier.wanted.name} succeeded: name those to run again in rerunOf.tasks"
+        words = f"every task of run {earlier.wanted.name} succeeded: name those to run again {earlier.named_by}"
         raise RerunRefused(words)
     changed_params = sorted(
         name
