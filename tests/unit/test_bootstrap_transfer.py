@@ -76,6 +76,13 @@ def pod(tmp_path: Path) -> Pod:
     return Pod(tmp_path / "shared", tmp_path / "store")
 
 
+def test_a_store_that_lacks_an_object_is_told_by_the_key_without_the_path_here(pod: Pod) -> None:
+    entry = {"key": "ns/run/gone", "path": "x", "what": "the artifact x", "size": 1, "sha256": "0" * 64}
+    code, told = pod.run("fetch", fetch=[entry])
+    assert code == 1
+    assert told["error"]["message"] == "the artifact x (ns/run/gone) could not be read: No such file or directory"
+
+
 def test_a_file_goes_in_and_comes_out_the_same(pod: Pod) -> None:
     content = os.urandom(20 * 1024 * 1024 + 7)
     pod.write("model", content)

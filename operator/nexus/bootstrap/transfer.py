@@ -129,6 +129,9 @@ def words_of(error: BaseException) -> str:
     import re
 
     text = " ".join(str(error).split()) or type(error).__name__
+    # Of a file, without its path: the key says which it is, and where the store's folder is here tells nobody anything.
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
     # obstore prints the error a second time, for debuggers; an S3 server's own message is an XML document in it.
     text = text.split(" Debug source:")[0]
     told = re.search(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", text)
