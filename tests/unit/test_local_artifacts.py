@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from tests.builders import definition, task
+from tests.unit.cli_harness import bash as cli_bash
+from tests.unit.cli_harness import nexus, workflow, write
 from tests.unit.local_harness import Ran, run_here
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
@@ -145,3 +147,12 @@ def test_what_a_failed_task_did_not_leave(optional: bool) -> None:
         assert ran.outputs["after"] == {"there": False}
     else:
         assert ran.ending("after") == (TaskPhase.FAILED, Reason.ARTIFACT_MISSING)
+
+
+def test_a_store_that_cannot_be_made_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(cli_bash("a", f"touch {tmp_path / 'ran'}")))
+    answer = nexus("run", "-f", file, "--local", "--store", "/proc/nope")
+    assert (answer.code, answer.stdout) == (2, "")
+    assert "--store /proc/nope: it cannot be made or written: no such file or directory" in answer.stderr
+    assert nexus("run", "-f", file, "--local", "--store", file).code == 2
+    assert not (tmp_path / "ran").exists()

@@ -92,3 +92,42 @@ def test_a_run_of_another_workflow_is_told_to_have_its_own_file(tmp_path: Path) 
     answer = again(other, run, "--from-task", "check")
     assert (answer.code, answer.stdout) == (2, "")
     assert "is one of Workflow sales, and this file runs another: give -f the file of then" in answer.stderr
+
+
+STORED = workflow(
+    bash("make", 'echo 1 > "$ARTIFACT_ONE"', artifacts={"outputs": [{"name": "one"}]}),
+    bash(
+        *("copy", 'cp "$ARTIFACT_ONE" "$ARTIFACT_TWO"', "make"),
+        artifacts={"inputs": [{"name": "one", "from": "make.one"}], "outputs": [{"name": "two"}]},
+    ),
+    bash("read", 'cat "$ARTIFACT_TWO"', "copy", artifacts={"inputs": [{"name": "two", "from": "copy.two"}]}),
+    bash("alone", "true", "copy"),
+)
+
+
+def test_a_rerun_needs_the_store_for_what_it_takes_from_there(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    file, run = saved(tmp_path, STORED, "--store", str(store))
+    assert json.loads(run.read_text())["status"]["phase"] == "Succeeded"
+
+    without = again(file, run, "--from-task", "read")
+    assert (without.code, without.stdout) == (2, "")
+    words = "what make left is in the store of that run: give the same --store FOLDER as then, or add --from-task make"
+    assert words in without.stderr
+    elsewhere = again(file, run, "--from-task", "read", "--store", tmp_path / "other")
+    assert elsewhere.code == 2
+    assert f"what make left is not in {tmp_path / 'other'}: " in elsewhere.stderr
+
+    assert again(file, run, "--from-task", "read", "--store", store).code == 0
+    assert again(file, run, "--from-task", "alone").code == 0
+    assert again(file, run, "--from-task", "read", "--from-task", "make").code == 0
+
+
+def test_a_large_output_in_the_store_is_needed_by_those_who_read_it(tmp_path: Path) -> None:
+    big = {"name": "big", "python": {"code": "output['x'] = 'x' * 600_000"}}
+    flow = workflow(big, bash("after", "true", "big"), outputStore={})
+    file, run = saved(tmp_path, flow, "--store", str(tmp_path / "store"))
+    answer = again(file, run, "--from-task", "after")
+    assert answer.code == 2
+    assert "what big left is in the store of that run" in answer.stderr
+    assert again(file, run, "--from-task", "after", "--store", tmp_path / "store").code == 0

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
@@ -83,7 +84,9 @@ async def run_local(
     with CelEvaluator() as evaluator:
         param_texts = old.params(param_texts) if old is not None else param_texts
         prepared = prepare_run(file, param_texts, secret_texts, answers, evaluator, at)
-        prepared, earlier = begun_with(prepared, old, evaluator) if old is not None else (prepared, None)
+        prepared, earlier = begun_with(prepared, old, store, evaluator) if old is not None else (prepared, None)
+        if store is not None:
+            _make(store)
         stream = sys.stderr if as_json else sys.stdout
         waits = waits_for(prepared.definition.spec)
         depends_on = {name: waits[name] for name in prepared.definition.nodes}
@@ -110,6 +113,17 @@ async def run_local(
     if as_json:
         print(json.dumps(_object(prepared, finished), ensure_ascii=False, indent=2))
     return Exit.INTERRUPTED if finished.interrupted else of_phase(finished.status.phase)
+
+
+def _make(store: Path) -> None:
+    """Raises Refused where the folder cannot be made, or not be written."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=store):
+            pass
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise Refused(f"--store {store}: it cannot be made or written: {words}") from error
 
 
 def prepare_run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason
-from nexus.api.run import RerunOf, Trigger, WorkflowRunSpec, WorkflowRunStatus
+from nexus.api.run import RerunOf, TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
 from nexus.cli.ending import Refused
 from nexus.core.decide import decide
+from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Earlier, Facts
 from nexus.core.plan import LoadOutput
@@ -62,7 +63,7 @@ def saved(file: str, tasks: Sequence[str]) -> Saved:
         raise Refused(f"--rerun-of {file}: {words}") from error
 
 
-def begun_with(prepared: Prepared, run: Saved, evaluator: Evaluator) -> tuple[Prepared, Earlier]:
+def begun_with(prepared: Prepared, run: Saved, store: Path | None, evaluator: Evaluator) -> tuple[Prepared, Earlier]:
     """The prepared run, for the time of the saved one, and what it takes over. Raises Refused where it cannot."""
     workflow = run.spec.workflow_ref.name if run.spec.workflow_ref is not None else ""
     if workflow != prepared.fact.workflow:
@@ -93,4 +94,45 @@ def begun_with(prepared: Prepared, run: Saved, evaluator: Evaluator) -> tuple[Pr
     if large:
         again = " ".join(f"--from-task {task}" for task in large)
         raise Refused(f"--rerun-of: the outputs of {', '.join(large)} were too large for the saved run: add {again}")
+    lost = _lost(prepared.definition, {task.name: task for task in plan.status.tasks or ()}, store)
+    if lost:
+        place = f"not in {store}" if store is not None else "in the store of that run"
+        again = " ".join(f"--from-task {task}" for task in lost)
+        words = f"what {', '.join(lost)} left is {place}: give the same --store FOLDER as then, or add {again}"
+        raise Refused(f"--rerun-of: {words}")
     return replace(prepared, fact=fact, spec=spec), earlier
+
+
+def _lost(definition: Definition, tasks: Mapping[str, TaskStatus], store: Path | None) -> list[str]:
+    """Tasks whose files and large outputs are needed and are not in the store: those to begin with."""
+    kept = {name for name, task in tasks.items() if task.reason is Reason.REUSED}
+    lost: set[str] = set()
+    while True:
+        after = _after(definition, lost)
+        again = {name for name in definition.nodes if name not in kept} | lost | after
+        needed = [(task, key) for name in again for task, key in _taken(definition.nodes[name], tasks)]
+        absent = {task for task, key in needed if task not in again and not (store and (store / key).is_file())}
+        if not absent:
+            return [name for name in definition.nodes if name in lost - after]
+        lost |= absent
+
+
+def _after(definition: Definition, tasks: Collection[str]) -> set[str]:
+    """The tasks after these; dependencies come first in the definition's nodes."""
+    found: set[str] = set()
+    for name, node in definition.nodes.items():
+        if any(dependency in tasks or dependency in found for dependency in node.depends_on):
+            found.add(name)
+    return found
+
+
+def _taken(node: Node, tasks: Mapping[str, TaskStatus]) -> Iterator[tuple[str, str]]:
+    """What a task takes from the output store: whose it is, and its key there."""
+    for name in node.depends_on if node.type != "container" else ():
+        stored = tasks[name].stored_output if name in tasks else None
+        if stored is not None:
+            yield name, stored.key
+    for entry in (node.task.artifacts.inputs if node.task.artifacts else None) or ():
+        name, _, artifact = entry.from_.partition(".")
+        left = (tasks[name].artifacts if name in tasks else None) or ()
+        yield from ((name, stored.key) for stored in left if stored.name == artifact)
