@@ -78,6 +78,10 @@ def env(**fields: Any) -> Object:
     return one(env=[{"name": "A", **fields}])
 
 
+def store(**fields: str) -> Object:
+    return {**one(), "outputStore": fields}
+
+
 @dataclass(frozen=True)
 class Case:
     """A rule, with two definitions that are alike but for what it is about."""
@@ -276,6 +280,49 @@ CASES = {
         one(http={"url": "http://x", "json": [], "body": "x"}),
         says="spec.tasks[0].http",
     ),
+    "artifacts of a query": Case(
+        rules.ARTIFACTS_NEED_FILES,
+        one(container={"image": "x"}, artifacts={"outputs": [{"name": "a"}]}),
+        one(sql={"connection": "sqlite://", "query": "select 1"}, artifacts={"outputs": [{"name": "a"}]}),
+    ),
+    "artifacts of items": Case(
+        rules.NO_ARTIFACTS_OF_ITEMS,
+        one(forEach={"items": [1]}, artifacts={"inputs": [{"name": "a", "from": "b.a"}]}),
+        one(forEach={"items": [1]}, artifacts={"outputs": [{"name": "a"}]}),
+    ),
+    "an artifact that is taken twice": Case(
+        rules.UNIQUE_INPUTS,
+        one(artifacts={"inputs": [{"name": "a", "from": "b.a"}, {"name": "c", "from": "b.a"}]}),
+        one(artifacts={"inputs": [{"name": "a", "from": "b.a"}, {"name": "a", "from": "b.c"}]}),
+        says="artifacts.inputs",
+    ),
+    "an artifact that is left twice": Case(
+        rules.UNIQUE_OUTPUTS,
+        one(artifacts={"outputs": [{"name": "a"}, {"name": "b"}]}),
+        one(artifacts={"outputs": [{"name": "a"}, {"name": "a"}]}),
+        says="artifacts.outputs",
+    ),
+    "an artifact that is taken and left in one place": Case(
+        rules.INPUTS_APART,
+        one(artifacts={"inputs": [{"name": "a", "from": "b.a"}], "outputs": [{"name": "b"}]}),
+        one(artifacts={"inputs": [{"name": "a", "from": "b.a"}], "outputs": [{"name": "a"}]}),
+    ),
+    "a store in a folder of no volume": Case(
+        rules.FILE_NEEDS_CLAIM, store(url="file:///a", volumeClaim="shared"), store(url="file:///a")
+    ),
+    "an endpoint of another store than S3": Case(
+        rules.ENDPOINT_IS_FOR_S3,
+        store(url="s3://bucket", endpoint="https://minio.example:9000"),
+        store(url="gs://bucket", endpoint="https://minio.example:9000"),
+    ),
+    "credentials of a volume": Case(
+        rules.CREDENTIALS_NEED_URL,
+        store(url="gs://bucket", credentialsSecret="s"),
+        store(url="file:///a", volumeClaim="shared", credentialsSecret="s"),
+    ),
+    "a way out of a store": Case(
+        rules.NO_PARENTS_IN_URL, store(url="s3://bucket/a.b"), store(url="s3://bucket/a/../b"), says="outputStore.url"
+    ),
     "a label that Kubernetes refuses": Case(
         rules.LABEL_KEYS, {**one(), "labels": {"acme.example/team": "a"}}, {**one(), "labels": {"my team": "a"}}
     ),
@@ -313,9 +360,18 @@ def test_every_rule_has_an_object_that_it_refuses() -> None:
     # Each of these has a test below.
     elsewhere = {rules.SHORT_NAME, rules.REF_OR_SPEC, rules.RUN_NEVER_CHANGES, rules.CANCEL_STAYS}
     elsewhere |= {rules.APPROVALS_STAY, rules.ONE_APPROVAL_A_TASK, rules.NO_ZONE_IN_CRON}
+    elsewhere |= {rules.FROM_OR_TASKS}
     assert {rule for entries in RULES.values() for rule in entries} == {
         case.rule for case in CASES.values()
     } | elsewhere
+
+
+def test_a_rerun_begins_with_named_tasks_or_with_what_failed(cluster: Cluster) -> None:
+    of = {"name": "earlier"}
+    ref = {"workflowRef": {"name": "w"}}
+    assert cluster.create(run(**ref, rerunOf={**of, "tasks": ["a"]})).status_code == 201
+    message = message_of(cluster.create(run(**ref, rerunOf={**of, "from": "Failed", "tasks": ["a"]})))
+    assert rules.FROM_OR_TASKS.message in message
 
 
 @pytest.mark.parametrize("kind", KINDS)
