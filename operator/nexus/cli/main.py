@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -26,8 +26,12 @@ from nexus.cli.options import (
     Store,
     Workflow,
     end,
+    end_in_cluster,
     refuse,
 )
+
+if TYPE_CHECKING:
+    from nexus.adapters.kube.api import KubeApi
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -108,15 +112,12 @@ def run(
         kept, as_json = store and store.absolute(), output is RunOutput.JSON
         end(run_local(file or "", param or [], secret or [], answers, kept, at=at, again=again, as_json=as_json))
 
-    async def in_cluster() -> Exit:
+    async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli import cluster
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            return await cluster.run_workflow(
-                api, space, workflow or "", param or [], at=at, output=output, watch=watch
-            )
+        return await cluster.run_workflow(api, space, workflow or "", param or [], at=at, output=output, watch=watch)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 def _wrong_together(workflow: str | None, file: str | None, *, local: bool, secret: bool, named: bool) -> str | None:
@@ -164,18 +165,17 @@ def backfill(
     Exit status: 0 all succeeded, 1 some did not, 2 refused before anything was made.
     """
 
-    async def in_cluster() -> Exit:
+    async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli import backfill as filling
         from nexus.cli import cluster
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            source = await cluster.schedules_of(api, space, workflow)
-            wanted = filling.asked(source, schedule, from_time, to_time, filling.now())
-            return await filling.backfill(
-                api, space, wanted, parallel, dry_run=dry_run, yes=yes, as_json=output is Output.JSON
-            )
+        source = await cluster.schedules_of(api, space, workflow)
+        wanted = filling.asked(source, schedule, from_time, to_time, filling.now())
+        return await filling.backfill(
+            api, space, wanted, parallel, dry_run=dry_run, yes=yes, as_json=output is Output.JSON
+        )
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()
@@ -194,15 +194,13 @@ def rerun(
     Exit status: 0 made (with --watch: Succeeded), 1 Failed or Cancelled, 2 refused before anything started.
     """
 
-    async def in_cluster() -> Exit:
-        from nexus.cli import cluster
+    async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli import rerun as again
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            asked = again.Asked(name, from_task or [], param or [])
-            return await again.rerun(api, space, asked, output=output, watch=watch)
+        asked = again.Asked(name, from_task or [], param or [])
+        return await again.rerun(api, space, asked, output=output, watch=watch)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()
@@ -215,15 +213,14 @@ def get(
 ) -> None:
     """List the runs in the cluster, or show one: its tasks, why they wait or failed, their outputs."""
 
-    async def in_cluster() -> Exit:
+    async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli import cluster
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            if name is None:
-                return await cluster.list_runs(api, space, as_json=output is Output.JSON)
-            return await cluster.show_run(api, space, name, as_json=output is Output.JSON)
+        if name is None:
+            return await cluster.list_runs(api, space, as_json=output is Output.JSON)
+        return await cluster.show_run(api, space, name, as_json=output is Output.JSON)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()
@@ -238,14 +235,12 @@ def why(
 ) -> None:
     """Say why a run, or a task of it, waits or failed: where that comes from, what the cluster says, what to do."""
 
-    async def in_cluster() -> Exit:
-        from nexus.cli import cluster
+    async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli.why import print_why
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            return await print_why(api, space, name, task)
+        return await print_why(api, space, name, task)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()
@@ -258,13 +253,12 @@ def history(
 ) -> None:
     """List the versions of a Workflow that runs have executed: when they came up, for which runs, what changed."""
 
-    async def in_cluster() -> Exit:
-        from nexus.cli import cluster, versions
+    async def work(api: KubeApi, space: str) -> Exit:
+        from nexus.cli import versions
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            return await versions.print_history(api, space, workflow, as_json=output is Output.JSON)
+        return await versions.print_history(api, space, workflow, as_json=output is Output.JSON)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()
@@ -283,13 +277,12 @@ def diff(
     Exit status: 0 nothing, 1 something, 2 refused.
     """
 
-    async def in_cluster() -> Exit:
-        from nexus.cli import cluster, versions
+    async def work(api: KubeApi, space: str) -> Exit:
+        from nexus.cli import versions
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            return await versions.print_diff(api, space, workflow, old, new)
+        return await versions.print_diff(api, space, workflow, old, new)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()
@@ -307,14 +300,12 @@ def logs(
 ) -> None:
     """Print what the tasks of a run wrote."""
 
-    async def in_cluster() -> Exit:
-        from nexus.cli import cluster
+    async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli.logs import print_logs
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            return await print_logs(api, space, name, task, item=item, following=follow, tail=tail)
+        return await print_logs(api, space, name, task, item=item, following=follow, tail=tail)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()
@@ -329,13 +320,12 @@ def approve(
 ) -> None:
     """Approve a task that waits for a person, or reject it. Who did it, and when, is recorded."""
 
-    async def in_cluster() -> Exit:
-        from nexus.cli import cluster, control
+    async def work(api: KubeApi, space: str) -> Exit:
+        from nexus.cli import control
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            return await control.approve(api, space, name, task, reject=reject, comment=comment)
+        return await control.approve(api, space, name, task, reject=reject, comment=comment)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()
@@ -348,34 +338,35 @@ def cancel(
 ) -> None:
     """Cancel a run: its tasks are stopped, then its finally runs."""
 
-    async def in_cluster() -> Exit:
-        from nexus.cli import cluster, control
+    async def work(api: KubeApi, space: str) -> Exit:
+        from nexus.cli import control
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            return await control.cancel(api, space, name, now=now)
+        return await control.cancel(api, space, name, now=now)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()
 def suspend(name: Run, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
     """Suspend a run: what runs goes on to its end, nothing new is started. Deadlines go on counting."""
-    end(_suspend(name, namespace, context, kubeconfig, resume=False))
+    _suspend(name, namespace, context, kubeconfig, resume=False)
 
 
 @app.command()
 def resume(name: Run, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
     """Let a suspended run go on."""
-    end(_suspend(name, namespace, context, kubeconfig, resume=True))
+    _suspend(name, namespace, context, kubeconfig, resume=True)
 
 
-async def _suspend(
+def _suspend(
     name: str, namespace: str | None, context: str | None, kubeconfig: str | None, *, resume: bool
-) -> Exit:
-    from nexus.cli import cluster, control
+) -> NoReturn:
+    async def work(api: KubeApi, space: str) -> Exit:
+        from nexus.cli import control
 
-    async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
         return await control.suspend(api, space, name, resume=resume)
+
+    end_in_cluster(work, namespace, context, kubeconfig)
 
 
 @app.command()

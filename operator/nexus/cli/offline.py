@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nexus.cli.ending import Exit
-from nexus.cli.options import AsJson, Context, Kubeconfig, Output, Params, end, refuse
+from nexus.cli.options import AsJson, Context, Kubeconfig, Output, Params, end, end_in_cluster, refuse
+
+if TYPE_CHECKING:
+    from nexus.adapters.kube.api import KubeApi
 
 _MOST_TICKS = 1_000
 
@@ -115,11 +118,10 @@ def schedule_next(
     if file is not None or schedule.is_file(target):
         end(lambda: schedule.print_next(schedule.of_file(target), count, from_time, as_json=output is Output.JSON))
 
-    async def in_cluster() -> Exit:
+    async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli import cluster
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
-            source = await cluster.schedules_of(api, space, target)
+        source = await cluster.schedules_of(api, space, target)
         return schedule.print_next([source], count, from_time, as_json=output is Output.JSON)
 
-    end(in_cluster())
+    end_in_cluster(work, namespace, context, kubeconfig)

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from nexus.cli.ending import Exit, Refused
+
+if TYPE_CHECKING:
+    from nexus.adapters.kube.api import KubeApi
 
 
 class Output(StrEnum):
@@ -56,6 +59,23 @@ def end(work: Coroutine[Any, Any, Exit] | Callable[[], Exit]) -> NoReturn:
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     raise typer.Exit(code)
+
+
+def end_in_cluster(
+    work: Callable[[KubeApi, str], Coroutine[Any, Any, Exit]],
+    namespace: str | None,
+    context: str | None,
+    kubeconfig: str | None,
+) -> NoReturn:
+    """The same for work that takes a cluster's API server and the namespace to work in."""
+
+    async def connected() -> Exit:
+        from nexus.cli import cluster
+
+        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+            return await work(api, space)
+
+    end(connected())
 
 
 def _run(work: Coroutine[Any, Any, Exit]) -> Exit:
