@@ -67,9 +67,14 @@ async def run_workflow(
     as_of = of_time(spec.schedules or (), time) if time else None
     params = _checked_params(spec, read, namespace, workflow, as_of)
     made = await api.create(WORKFLOW_RUNS, namespace, _run_of(body, params, as_of))
-    name = made["metadata"]["name"]
     if spec.suspend:
         print(f"the Workflow {workflow} is suspended: the run waits until its spec.suspend is false", file=sys.stderr)
+    return await tell(api, made, spec, output=output, watch=watch)
+
+
+async def tell(api: KubeApi, made: Object, spec: WorkflowSpec, *, output: str | None, watch: bool) -> Exit:
+    """Print a run that was just made in the form asked for, and with `watch` follow it to its end."""
+    name = made["metadata"]["name"]
     if not (watch and output == "json"):
         shown = {"json": follow.as_json_text(made), "name": f"workflowrun.nexus.dev/{name}"}
         print(shown.get(output or "", name), flush=True)
@@ -116,22 +121,27 @@ def _checked_params(
 
 
 def _run_of(workflow: Object, params: dict[str, Any], as_of: AsOf | None) -> Object:
-    metadata = workflow["metadata"]
     made = WorkflowRunSpec(
-        workflow_ref=WorkflowRef(name=metadata["name"]), params=params or None, triggered_by=Trigger.MANUAL
+        workflow_ref=WorkflowRef(name=workflow["metadata"]["name"]), params=params or None, triggered_by=Trigger.MANUAL
     )
     spec = as_of.spec(made) if as_of is not None else made
     return {
         "apiVersion": API_VERSION,
         "kind": "WorkflowRun",
-        "metadata": {
-            "generateName": f"{metadata['name']}-",
-            "namespace": metadata["namespace"],
-            "labels": {LABEL_WORKFLOW: label_value(metadata["name"])},
-            "ownerReferences": owned_by("Workflow", metadata["name"], metadata["uid"]),
-        },
+        "metadata": metadata_under(workflow),
         # Params may be null, and stay so.
         "spec": {**spec.to_json(), **({"params": params} if params else {})},
+    }
+
+
+def metadata_under(workflow: Object) -> Object:
+    """The metadata of a new run of a Workflow."""
+    name, namespace, uid = (workflow["metadata"][field] for field in ("name", "namespace", "uid"))
+    return {
+        "generateName": f"{name}-",
+        "namespace": namespace,
+        "labels": {LABEL_WORKFLOW: label_value(name)},
+        "ownerReferences": owned_by("Workflow", name, uid),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,16 +9,14 @@ from typing import Any
 
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, KubeApi, Object
-from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION, parse_time
 from nexus.api.run import RerunOf, Trigger, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
-from nexus.cli import follow, given
-from nexus.cli.cluster import found, sound
+from nexus.cli import given
+from nexus.cli.cluster import found, metadata_under, sound, tell
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.follow import status_of
 from nexus.core.facts import RunFact
-from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.rerun import unknown_task
 from nexus.core.shape import read
@@ -54,14 +51,7 @@ async def rerun(api: KubeApi, namespace: str, asked: Asked, *, output: str | Non
         raise Refused(*wrong)
     new = _spec(earlier, old, asked, spec)
     made = await api.create(WORKFLOW_RUNS, namespace, _body(earlier, workflow, new))
-    if not (watch and output == "json"):
-        name = made["metadata"]["name"]
-        shown = {"json": follow.as_json_text(made), "name": f"workflowrun.nexus.dev/{name}"}
-        print(shown.get(output or "", name), flush=True)
-    if not watch:
-        return Exit.SUCCEEDED
-    stream = sys.stderr if output == "json" else sys.stdout
-    return await follow.to_the_end(api, made, spec, stream, as_json=output == "json")
+    return await tell(api, made, spec, output=output, watch=watch)
 
 
 def _spec(earlier: Object, old: WorkflowRunSpec, asked: Asked, spec: WorkflowSpec) -> dict[str, Any]:
@@ -104,13 +94,8 @@ def _spec(earlier: Object, old: WorkflowRunSpec, asked: Asked, spec: WorkflowSpe
 
 
 def _body(earlier: Object, workflow: Object | None, spec: dict[str, Any]) -> Object:
-    metadata: Object = {"generateName": f"{earlier['metadata']['name'][:40].rstrip('-.')}-"}
+    name, namespace = earlier["metadata"]["name"], earlier["metadata"]["namespace"]
+    metadata = {"generateName": f"{name[:40].rstrip('-.')}-", "namespace": namespace}
     if workflow is not None:
-        name = workflow["metadata"]["name"]
-        metadata = {
-            "generateName": f"{name}-",
-            "labels": {LABEL_WORKFLOW: label_value(name)},
-            "ownerReferences": owned_by("Workflow", name, workflow["metadata"]["uid"]),
-        }
-    metadata["namespace"] = earlier["metadata"]["namespace"]
+        metadata = metadata_under(workflow)
     return {"apiVersion": API_VERSION, "kind": "WorkflowRun", "metadata": metadata, "spec": spec}
