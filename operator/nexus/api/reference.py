@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from nexus.api.field_reference import fields
@@ -47,12 +48,12 @@ def pages() -> dict[str, str]:
     return {"reasons.md": reasons(), "reference.md": fields()}
 
 
-def main(arguments: list[str]) -> int:
-    """Write the pages, or with --check say whether they are up to date; returns the exit status."""
+def write(arguments: list[str], texts: Mapping[str, str]) -> int:
+    """Write pages, given by their names, or with --check say whether they are up to date; returns the exit status."""
     check = "--check" in arguments
     folder = Path(next(argument for argument in arguments if not argument.startswith("--")))
     stale = []
-    for name, text in pages().items():
+    for name, text in texts.items():
         page = folder / name
         if not check:
             page.write_text(text, encoding="utf-8")
@@ -61,6 +62,11 @@ def main(arguments: list[str]) -> int:
     for page in stale:
         sys.stderr.write(f"{page} is not what the code says: run make crds\n")
     return 1 if stale else 0
+
+
+def main(arguments: list[str]) -> int:
+    """The same for the pages of this module."""
+    return write(arguments, pages())
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import Field
-from pathlib import Path
 from typing import Any
 
+from nexus.api.reference import write
 from nexus.app.settings import FIELDS
 
 _INTRO = """# Settings of the operator
@@ -36,17 +36,5 @@ def _row(name: str, field: Field[Any]) -> str:
     return f"| `{name}` | {shown} | {field.metadata['reader'].takes} | {field.metadata['about']} |\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with --check say whether it is up to date; returns the exit status."""
-    path = Path(next(argument for argument in arguments if not argument.startswith("--"))) / "settings.md"
-    if "--check" not in arguments:
-        path.write_text(page(), encoding="utf-8")
-        return 0
-    if path.exists() and path.read_text(encoding="utf-8") == page():
-        return 0
-    sys.stderr.write(f"{path} is not what the code says: run make crds\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write(sys.argv[1:], {"settings.md": page()}))
