@@ -28,6 +28,7 @@ from nexus.app.setting import (
 )
 from nexus.core.lease import Terms
 from nexus.core.operator_defaults import HISTORY, MOST_PARALLEL_TASKS, OperatorDefaults
+from nexus.core.pool_size import CONFIG_MAP
 
 TEN_YEARS = 315_360_000
 
@@ -98,7 +99,7 @@ class Settings:
         "restricted", choice("restricted", "baseline"), "With baseline, `pod.runAsUser: 0` gives root."
     )
     pools: str = setting(
-        "nexus-pools", name(), "Name of the ConfigMap in which each namespace has the sizes of its pools."
+        CONFIG_MAP, name(), "Name of the ConfigMap in which each namespace has the sizes of its pools."
     )
     output_store: OutputStore | None = setting(  # noqa: RUF009 - it makes a dataclasses.field, as the others
         None,

@@ -16,7 +16,7 @@ from uuid import uuid4
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.place import container_runtime
-from nexus.adapters.local.pools import CONFIG_MAP, read_sizes, unbounded
+from nexus.adapters.local.pools import read_sizes, unbounded
 from nexus.adapters.local.run import Finished, run
 from nexus.api.base import API_VERSION, format_time
 from nexus.api.manifest import Document
@@ -33,6 +33,7 @@ from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.params import ParamsInvalid, resolve
+from nexus.core.pool_size import CONFIG_MAP
 from nexus.core.problem import Problem
 from nexus.core.schedule.as_of import of_time
 from nexus.core.validate.calls import callees, missing, reachable

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from nexus.adapters.local.bindings import of_manifest
-from nexus.adapters.local.pools import CONFIG_MAP
 from nexus.api.base import API_VERSION, GROUP, Model
 from nexus.api.manifest import Document, ManifestError, read
 from nexus.api.run import WorkflowRunSpec
@@ -24,6 +23,7 @@ from nexus.cli.ending import Refused
 from nexus.cli.located import Located, locate, odd_keys
 from nexus.cli.pools import PoolSizes, of_namespace, unknown
 from nexus.core.expressions import Evaluator
+from nexus.core.pool_size import CONFIG_MAP
 from nexus.core.problem import Problem
 from nexus.core.shape import misfits
 from nexus.core.validate import problems

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nexus.adapters.local.pools import CONFIG_MAP
 from nexus.api.manifest import Document
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.pool_size import size_of
+from nexus.core.pool_size import CONFIG_MAP, size_of
 from nexus.core.problem import Problem
 
 

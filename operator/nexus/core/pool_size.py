@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+CONFIG_MAP = "nexus-pools"
+"""Its name, where the operator's settings name no other."""
 LARGEST = 10_000
 
 

@@ -69,6 +69,7 @@ from nexus.core.plan import (
     StoreOutput,
 )
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
+from nexus.core.pool_size import CONFIG_MAP
 from nexus.runtime.ports import RunKey, Stale, Unstartable, View, Waiting
 
 log = logging.getLogger("nexus")
@@ -76,9 +77,6 @@ log = logging.getLogger("nexus")
 # A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
 # were still under way may follow it.
 FRAME_TAIL_LINES = 200
-
-
-POOLS = "nexus-pools"
 
 # Kubernetes' times have whole seconds: what was made no longer ago than this is given our own clock's time.
 JUST_MADE = timedelta(seconds=2)
@@ -108,7 +106,7 @@ class KubePlace:
         workflows: WorkflowCache | None = None,
         pod_policy: PodPolicy = RESTRICTED,
         defaults: OperatorDefaults = NO_DEFAULTS,
-        pools: str = POOLS,
+        pools: str = CONFIG_MAP,
         max_objects: int = 0,
         output_store: OutputStore | None = None,
     ) -> None:

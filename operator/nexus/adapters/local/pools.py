@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.facts import SlotAsked, Turn
 from nexus.core.pool_line import Entry, Line, settle
-from nexus.core.pool_size import size_of
-
-CONFIG_MAP = "nexus-pools"
+from nexus.core.pool_size import CONFIG_MAP, size_of
 
 
 @dataclass
