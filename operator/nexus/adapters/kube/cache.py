@@ -275,9 +275,9 @@ class Cache:
         return self._run_of(job_uid) if gone or fact != known else ()
 
     def _count_pods(self, run_uid: str, job_uid: str) -> None:
-        found = (job.name for job in self._jobs.get(run_uid, {}).values() if job.uid == job_uid)
-        for name in list(found):
-            self._count(run_uid, name)
+        for job in self._jobs.get(run_uid, {}).values():
+            if job.uid == job_uid:
+                self._count(run_uid, job.name)
 
     def _run(self, run_uid: str) -> tuple[RunKey, ...]:
         key = self._keys.get(run_uid)
