@@ -25,7 +25,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import asking, given, summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
 from nexus.cli.local_rerun import begun_with, saved
-from nexus.cli.manifests import Manifest, RunDocument, load, of_params, read_text
+from nexus.cli.manifests import Manifest, RunDocument, load_sound, of_params
 from nexus.cli.pools import of_namespace
 from nexus.cli.schedule import remark, time_of, told
 from nexus.core.definition import Definition, prepare, waits_for
@@ -138,14 +138,10 @@ def prepare_run(
     """Everything that can be found out before a run; all that is wrong is raised at once, as Refused."""
     time = time_of(at, "--at") if at else None
     secrets = given.secrets(secret_texts)
-    manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
-    if manifest.problems:
-        raise Refused(*map(str, manifest.problems))
+    manifest = load_sound(file, evaluator)
     asked, spec, document, name = what_runs(manifest)
-    params = dict(asked.spec.params or {}) if asked is not None and asked.spec is not None else {}
     read = given.params(param_texts, spec.params or ())
-    params |= read.values
-    fact = fact_of(asked, name, params, manifest)
+    fact = fact_of(asked, name, read.values, manifest)
     notes = _notes(file, name, spec, manifest)
     as_of = of_time(spec.schedules or (), time) if time is not None else None
     if as_of is not None:
@@ -269,7 +265,7 @@ def what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Doc
 
 
 def fact_of(asked: RunDocument | None, workflow: str, params: dict[str, Any], manifest: Manifest) -> RunFact:
-    """The run that is asked for, as the engine sees it."""
+    """The run that is asked for, as the engine sees it; `params` win over those that the file gives it."""
     metadata = asked.metadata if asked is not None else {}
     prefix = str(metadata.get("generateName") or f"{workflow or 'run'}-")
     definition = manifest.workflow(workflow)
@@ -282,7 +278,7 @@ def fact_of(asked: RunDocument | None, workflow: str, params: dict[str, Any], ma
         created_at=datetime.now(UTC).replace(microsecond=0),
         workflow=workflow,
         trigger=spec.triggered_by or Trigger.MANUAL,
-        params=params,
+        params={**(spec.params or {}), **params},
         scheduled_time=spec.scheduled_time,
         interval_start=spec.interval_start,
         interval_end=spec.interval_end,

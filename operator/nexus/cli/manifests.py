@@ -95,6 +95,14 @@ class Manifest:
         self.problems += [self.locate(problem, document, *below) for problem in found]
 
 
+def load_sound(file: str, evaluator: Evaluator) -> Manifest:
+    """Read and check a file, or standard input (-). Raises Refused with all that is wrong in it."""
+    manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
+    if manifest.problems:
+        raise Refused(*map(str, manifest.problems))
+    return manifest
+
+
 def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
     """Read and check a file; documents of kinds that are not ours are passed over."""
     manifest = Manifest(source, text)

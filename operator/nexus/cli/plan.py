@@ -13,7 +13,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import given
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.local import fact_of, params_problems, what_runs
-from nexus.cli.manifests import load, read_text
+from nexus.cli.manifests import load_sound
 from nexus.cli.schedule import time_of, told
 from nexus.cli.summary import compact, param
 from nexus.cli.view import levels
@@ -68,13 +68,10 @@ def plan(file: str, param_texts: Sequence[str], evaluator: Evaluator, *, at: str
 def planned_run(file: str, param_texts: Sequence[str], evaluator: Evaluator, at: str | None) -> Planned:
     """Find out what would run. Raises Refused with all that is wrong."""
     time = time_of(at, "--at") if at else None
-    manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
-    if manifest.problems:
-        raise Refused(*map(str, manifest.problems))
+    manifest = load_sound(file, evaluator)
     asked, spec, document, name = what_runs(manifest)
-    params = dict(asked.spec.params or {}) if asked is not None and asked.spec is not None else {}
     read = given.params(param_texts, spec.params or ())
-    run = fact_of(asked, name, params | read.values, manifest)
+    run = fact_of(asked, name, read.values, manifest)
     as_of = of_time(spec.schedules or (), time) if time is not None else None
     if as_of is not None:
         run = told(as_of, run, evaluator)

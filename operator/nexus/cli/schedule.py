@@ -19,7 +19,7 @@ from nexus.api.manifest import JSON
 from nexus.api.schedule import Schedule
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import Exit, Refused
-from nexus.cli.manifests import load, read_text
+from nexus.cli.manifests import load_sound
 from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
 from nexus.core.schedule.as_of import AsOf
@@ -85,9 +85,7 @@ def is_file(target: str) -> bool:
 def of_file(file: str) -> list[Source]:
     """The Workflows of a file. Raises Refused with all that is wrong with it."""
     with CelEvaluator() as evaluator:
-        manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
-    if manifest.problems:
-        raise Refused(*map(str, manifest.problems))
+        manifest = load_sound(file, evaluator)
     return [Source(found.name, "", found.spec) for found in manifest.workflows if found.spec is not None]
 
 
