@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from nexus.core import references
 from nexus.core.cel_tokens import Kind, Token, UnclosedString, next_token
+from nexus.core.dollars import closed
 from nexus.core.references import Reference, ReferenceInvalid, task_identifier
 
 __all__ = [
@@ -125,17 +126,27 @@ class Template:
     def render(self, values: Sequence[Any], double_dollars: bool = False) -> Any:
         """The rendered field: `values` holds one JSON value for each of `expressions`.
 
-        With `double_dollars` every `$` that comes from a value is doubled, deep inside lists and objects too: for
-        fields that the kubelet or a bootstrap expands later, so that no value can become a reference to a variable.
+        With `double_dollars` every `$` that comes from a value is doubled, deep inside lists and objects too, and so is
+        one of the author's that a value would complete: for fields that the kubelet or a bootstrap expands later, so
+        that no value can become a reference to a variable, or a part of one.
         """
         if len(values) != len(self.expressions):
             raise ValueError(f"{len(values)} values for {len(self.expressions)} expressions")
+        parts = self.parts
         if double_dollars:
             values = [_doubled(value) for value in values]
+            parts = self._without_open_dollars()
         if self.whole is not None:
             return values[0]
         remaining = iter(values)
-        return "".join(part if isinstance(part, str) else as_text(next(remaining)) for part in self.parts)
+        return "".join(part if isinstance(part, str) else as_text(next(remaining)) for part in parts)
+
+    def _without_open_dollars(self) -> tuple[str | Expression, ...]:
+        """The check of a definition refuses them; one that an older version let pass may still be under way."""
+        return tuple(
+            closed(part) if isinstance(part, str) and position + 1 < len(self.parts) else part
+            for position, part in enumerate(self.parts)
+        )
 
 
 def parse(text: str) -> Template:

@@ -9,6 +9,9 @@ from nexus.api.tasks import PODLESS, Container, Http, Task
 from nexus.core import pod_render
 from nexus.core.problem import Path
 
+URL: Path = ("http", "url")
+"""The field that is rendered as a URL, see nexus.core.url."""
+
 
 def templated(task: Task) -> Iterator[tuple[Path, str]]:
     """(path below the task, text) of every field that is rendered before the task starts; `when` is not among them."""
@@ -20,7 +23,7 @@ def templated(task: Task) -> Iterator[tuple[Path, str]]:
     if task.python is not None and task.python.with_ is not None:
         yield from deep(("python", "with"), task.python.with_)
     if task.http is not None:
-        yield from _of_http(task.http)
+        yield from of_http(task.http)
     if task.sql is not None and task.sql.parameters is not None:
         yield from deep(("sql", "parameters"), task.sql.parameters)
     if task.workflow is not None:
@@ -39,14 +42,23 @@ def _container(container: Container) -> Iterator[tuple[Path, str]]:
             yield ("container", field, position), text
 
 
-def _of_http(http: Http) -> Iterator[tuple[Path, str]]:
-    yield ("http", "url"), http.url
+def of_http(http: Http) -> Iterator[tuple[Path, str]]:
+    """(path below the task, text) of the fields of an http task that are rendered."""
+    yield URL, http.url
     for field, pairs in (("headers", http.headers), ("query", http.query)):
         for position, pair in enumerate(pairs or ()):
             yield ("http", field, position, "value"), pair.value
     yield from deep(("http", "json"), http.json_)
     if http.body is not None:
         yield ("http", "body"), http.body
+
+
+def expands(path: Path) -> bool:
+    """Whether `$(NAME)` is resolved in the field at `path` below a task, after it was rendered."""
+    match path:
+        case ("env", _, "value") | ("http", *_) | ("container", "command" | "args", *_):
+            return True
+    return False
 
 
 def sources(task: Task) -> Iterator[tuple[Path, str]]:

@@ -24,6 +24,7 @@ from nexus.core.validate.artifacts import artifacts, output_store
 from nexus.core.validate.calls import calls_itself
 from nexus.core.validate.concurrency import concurrency
 from nexus.core.validate.dependencies import cycle, dependencies
+from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.expressions import expressions, sight_of_run, template
 from nexus.core.validate.fanout import fan_out
 from nexus.core.validate.outputs import outputs
@@ -144,6 +145,7 @@ def _default_env(spec: WorkflowSpec, env: Iterable[EnvVar], evaluator: Evaluator
         if variable.value is not None:
             path: Path = ("defaults", "env", position, "value")
             yield from template(path, variable.value, sight, evaluator)
+            yield from open_dollars(path, variable.value, None)
 
 
 def _default_pod(spec: WorkflowSpec, pod: Pod | None, evaluator: Evaluator) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ from nexus.core.expressions import (
     variables_of,
 )
 from nexus.core.problem import Path, Problem
+from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.items import ItemShape, item_shape
 from nexus.core.validate.literals import RUN_VALUES, Allowed, never, of_params
@@ -83,6 +84,8 @@ def expressions(
             yield from typed((*path, *at), text, wanted if is_list else None, sight, evaluator)
         for at, text in texts:
             yield from typed((*path, *at), text, _wanted(at), of_fields, evaluator)
+            if fields.expands(at):
+                yield from open_dollars((*path, *at), text, task.name)
     for at, text in every:
         if (told := foreign(text)) is not None:
             yield Problem((*path, *at), told[0], task.name, told[1])
