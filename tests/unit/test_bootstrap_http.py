@@ -170,6 +170,22 @@ def test_a_get_is_the_default_and_answers_status_headers_and_json(bench: Bench, 
     assert "text" not in output
 
 
+def test_a_host_that_is_not_listed_is_not_asked_and_hears_no_secret(bench: Bench, url: str) -> None:
+    headers = [{"name": "Authorization", "value": "Bearer $(TOKEN)"}]
+    spec = {"url": f"{url}/x?.api.example.com/", "headers": headers, "hosts": ["*.api.example.com"]}
+    error = bench.run("http", spec, extra={"TOKEN": SECRET}).error
+    assert error["type"] == "HostNotListed"
+    assert 'the host "127.0.0.1"' in error["message"]
+    assert sent(bench.run("http", {**spec, "hosts": ["127.0.0.1"]}, extra={"TOKEN": "t"}))["path"] == "/x"
+
+
+def test_a_host_that_came_from_a_secret_is_not_shown(bench: Bench) -> None:
+    spec = {"url": "http://$(NAME)/", "hosts": ["api.example.com"]}
+    error = bench.run("http", spec, extra={"NAME": "hidden.example.org"}).error
+    assert error["type"] == "HostNotListed"
+    assert "hidden" not in error["message"]
+
+
 def test_query_parameters_are_added_to_those_of_the_url_and_encoded(bench: Bench, url: str) -> None:
     query = [{"name": "a", "value": "x&y=ü"}, {"name": "a", "value": 3}, {"name": "b c", "value": [1, True]}]
     ended = bench.run("http", {"url": f"{url}/?a=1#part", "query": query})

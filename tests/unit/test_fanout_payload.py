@@ -12,7 +12,7 @@ from tests.unit.bootstrap_harness import Bench
 
 from nexus.core.board import Board
 from nexus.core.expressions import Evaluator, as_text
-from nexus.core.fanout.payload import for_all, for_item
+from nexus.core.fanout.payload import ItemUnrendered, for_all, for_item
 from nexus.core.payload import PayloadError
 from nexus.core.plan import Payload
 from nexus.core.scope import Item
@@ -79,8 +79,18 @@ def test_fields_that_name_the_item_are_holes(cel: Evaluator) -> None:
 
 
 def test_a_dollar_of_an_item_is_doubled_where_a_bootstrap_expands(cel: Evaluator) -> None:
-    given = payload(cel, ["$(TOKEN)"], http={"url": "http://x/${{ item }}"})
-    assert json.loads((given.items or "").split("\t")[1]) == ["http://x/$$(TOKEN)"]
+    given = payload(cel, ["$(TOKEN)"], http={"url": "http://x/", "body": "${{ item }}"})
+    assert json.loads((given.items or "").split("\t")[1]) == ["$$(TOKEN)"]
+
+
+def test_an_item_in_a_url_is_percent_encoded(cel: Evaluator) -> None:
+    given = payload(cel, ["$(TOKEN)/a?b"], http={"url": "http://x/${{ item }}"})
+    assert json.loads((given.items or "").split("\t")[1]) == ["http://x/%24%28TOKEN%29/a%3Fb"]
+
+
+def test_an_item_that_would_walk_up_in_a_url_fails(cel: Evaluator) -> None:
+    with pytest.raises(ItemUnrendered):
+        payload(cel, ["a", "../b"], http={"url": "http://x/${{ item }}"})
 
 
 def test_the_bootstrap_fills_the_holes(cel: Evaluator, bench: Bench) -> None:

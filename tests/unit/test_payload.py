@@ -69,7 +69,9 @@ def test_the_arguments_of_a_call_are_rendered_deep_and_keep_their_types(cel: Eva
     assert read(made.task_json) == {"call": "m:f", "with": {"day": NASTY, "deep": {"n": [4, "n=3"]}, "plain": 1.5}}
 
 
-def test_in_http_fields_the_dollars_of_a_value_are_doubled_and_those_of_the_author_are_not(cel: Evaluator) -> None:
+def test_in_http_fields_the_dollars_of_a_value_are_doubled_or_encoded_and_those_of_the_author_are_not(
+    cel: Evaluator,
+) -> None:
     http = {
         "method": "POST",
         "url": "https://h/${{ params.a }}",
@@ -82,7 +84,7 @@ def test_in_http_fields_the_dollars_of_a_value_are_doubled_and_those_of_the_auth
 
     assert rendered == {
         "method": "POST",
-        "url": "https://h/$$(TOKEN)",
+        "url": "https://h/%24%28TOKEN%29",
         "headers": [{"name": "Authorization", "value": "Bearer $(TOKEN)"}, {"name": "X", "value": "$$(TOKEN)"}],
         "query": [{"name": "q", "value": '["$$$$",1]'}],
         "timeoutSeconds": 30,

@@ -28,6 +28,15 @@ Function = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$", max_length=512)
 ]
 StatusCode = Annotated[int, Field(ge=100, le=599)]
+# A name, all names below one, or an IP address; with a port where only that one is meant.
+Host = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^((\*\.)?[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$",
+        min_length=1,
+        max_length=260,
+    ),
+]
 StatusClass = Annotated[str, StringConstraints(pattern=r"^[1-5]xx$", max_length=3)]
 Image = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
 MOST_SECONDS = 31_536_000
@@ -154,7 +163,11 @@ class Http(Model):
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] | None = None
     """The method. Default GET."""
     url: Annotated[str, StringConstraints(min_length=1, max_length=8_192)]
-    """http:// or https:// address. `${{ }}` is rendered, `$(NAME)` is resolved in the pod from `env`."""
+    """http:// or https:// address. `${{ }}` is rendered, `$(NAME)` is resolved in the pod from `env`. A value behind
+    the host is percent-encoded but for `/`."""
+    hosts: Annotated[list[Host], Field(min_length=1, max_length=50)] | None = None
+    """Hosts that the request may go to, as `[api.example.com, "*.example.com", "db:8080"]`. Required where an
+    expression reaches the host of `url` and the task uses `$(NAME)`."""
     headers: Annotated[list[NameValue], Field(max_length=100)] | None = None
     """Request headers."""
     query: Annotated[list[NameValue], Field(max_length=100)] | None = None

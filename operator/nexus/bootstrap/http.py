@@ -110,6 +110,33 @@ def request_url(spec: dict[str, Any], expansion: Expansion) -> str:
     return url + ("&" if "?" in url else "?") + query if query else url
 
 
+def check_host(url: str, spec: dict[str, Any], expansion: Expansion) -> None:
+    """Refuse a host that `hosts` does not list: a value that chose it would be sent whatever `$(NAME)` brings along."""
+    import httpx
+
+    hosts = spec.get("hosts")
+    if not hosts:
+        return
+    asked = httpx.URL(url)  # as the client reads it: what is checked is what is asked
+    host = asked.raw_host.decode().lower()
+    port = asked.port or {"http": 80, "https": 443}.get(asked.scheme)
+    if not any(is_listed(host, port, entry.lower()) for entry in hosts):
+        named = expansion.redacted(host)
+        message = f'http.url goes to the host "{named}", port {port}, which http.hosts does not list'
+        raise Failure("HostNotListed", f"{message}; add it there, or correct the value that chose it")
+
+
+def is_listed(host: str, port: int | None, entry: str) -> bool:
+    """Whether an entry of `hosts` names a host, or what it is below (`*.`), and the port where it has one."""
+    found = re.fullmatch(r"(\[.*\]|[^:]*)(?::([0-9]+))?", entry)
+    name, wanted = found.groups() if found else (entry, None)
+    if wanted and int(wanted) != port:
+        return False
+    if name.startswith("*."):
+        return host.endswith(name[1:]) and len(host) > len(name[1:])
+    return host == name.strip("[]")
+
+
 def is_expected(status: int, expect: list[int | str]) -> bool:
     return any(str(wanted).lower() in (str(status), f"{status // 100}xx") for wanted in expect)
 
@@ -150,6 +177,7 @@ def fetched(spec: dict[str, Any], expansion: Expansion, seconds: int) -> dict[st
     headers = request_headers(spec, expansion)
     content = request_body(spec, expansion, headers)
     method, url = spec.get("method") or "GET", request_url(spec, expansion)
+    check_host(url, spec, expansion)
     client = httpx.Client(timeout=seconds, headers={"User-Agent": "nexus"})
     limit_time(seconds)  # from here: loading httpx and the certificates is no part of the request
     with client, client.stream(method, url, headers=headers, content=content) as response:

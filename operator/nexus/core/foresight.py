@@ -247,7 +247,10 @@ def _rendered(board: Board, node: Node, item: Item | None) -> dict[str, Any]:
             continue
         where = _field(path, node.task)
         try:
-            found[where] = renderer.field(text, where)
+            value = renderer.field(text, where)
+            # What is not known yet stands there as it was written, not encoded.
+            known = "${{" not in str(value)
+            found[where] = renderer.url(text, where) if path == fields.URL and known else value
         except (ExpressionError, TemplateError) as error:
             found[where] = f"fails: {error}"
     return found

@@ -113,6 +113,8 @@ def of_text(field: str, given: str) -> str:
         case "endpoint":
             host = given if re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]+)?", given) else "HOST:PORT"
             return f"write it as https://{host}"
+        case "hosts":
+            return "write a host name, as api.example.com or *.example.com, with :port where only one port is meant"
         case "expect":
             return "write a status, as 201, or a class of them, as 2xx"
     return ""

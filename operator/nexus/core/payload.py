@@ -166,7 +166,7 @@ def _python(spec: Python, renderer: Renderer) -> dict[str, Any]:
 def _http(spec: Http, renderer: Renderer) -> dict[str, Any]:
     rendered: dict[str, Any] = {
         "method": spec.method or "GET",
-        "url": renderer.text(spec.url, "http.url", kubernetes=True),
+        "url": renderer.url(spec.url, "http.url"),
         "headers": _pairs("http.headers", spec.headers, renderer),
         "query": _pairs("http.query", spec.query, renderer),
         "timeoutSeconds": spec.timeout_seconds or 30,
@@ -176,6 +176,8 @@ def _http(spec: Http, renderer: Renderer) -> dict[str, Any]:
         rendered["json"] = renderer.deep(spec.json_, "http.json", kubernetes=True)
     if spec.body is not None:
         rendered["body"] = renderer.text(spec.body, "http.body", kubernetes=True)
+    if spec.hosts is not None:
+        rendered["hosts"] = spec.hosts
     if spec.result is not None:
         whole = parse(spec.result).whole
         rendered["result"] = whole.source if whole else spec.result

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
+from nexus.core import url
 from nexus.core.expressions import Evaluator, Expression, ExpressionError, Template, as_text, parse, variables_of
 
 
@@ -50,14 +52,18 @@ class Renderer:
         is doubled there, so that no value can become a reference.
         """
         template = parse(text)
-        try:
-            return self._rendered(template, kubernetes)
-        except ExpressionError as error:
-            raise ExpressionError(f"{where}: {error.message}", error.offset, budget=error.budget) from error
+        with _named(where):
+            return template.render(self._values(template), double_dollars=kubernetes)
 
     def text(self, text: str, where: str, *, kubernetes: bool = False) -> str:
         """A field that must be text: values that are not become compact JSON."""
         return as_text(self.field(text, where, kubernetes=kubernetes))
+
+    def url(self, text: str, where: str) -> str:
+        """The URL of an http task: values are encoded behind its origin, see nexus.core.url."""
+        template = parse(text)
+        with _named(where):
+            return url.rendered(template, self._values(template))
 
     def deep(self, value: Any, where: str, *, kubernetes: bool = False) -> Any:
         """A JSON value with every string in it rendered; keys stay as they are written."""
@@ -69,6 +75,14 @@ class Renderer:
             return {key: self.deep(item, f"{where}.{key}", kubernetes=kubernetes) for key, item in value.items()}
         return value
 
-    def _rendered(self, template: Template, kubernetes: bool) -> Any:
-        values = [self.value(expression) for expression in template.expressions]
-        return template.render(values, double_dollars=kubernetes)
+    def _values(self, template: Template) -> list[Any]:
+        return [self.value(expression) for expression in template.expressions]
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Have the message of an ExpressionError start with the field's name."""
+    try:
+        yield
+    except ExpressionError as error:
+        raise ExpressionError(f"{where}: {error.message}", error.offset, budget=error.budget) from error

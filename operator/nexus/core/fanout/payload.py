@@ -10,7 +10,7 @@ item as compact JSON, a tab, and what belongs to that item alone:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -33,14 +33,11 @@ _PATH = re.compile(r"index|item(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 class _Hole(str):
-    """A field that each item has a value of its own for: empty in what all share."""
+    """A field that each item has a value of its own for, which `fill` renders: empty in what all share."""
 
-    __slots__ = ("as_text", "kubernetes", "template", "where")
+    __slots__ = ("fill",)
 
-    template: str
-    where: str
-    kubernetes: bool
-    as_text: bool
+    fill: Callable[[Renderer], Any]
 
 
 class _Shared(Renderer):
@@ -48,20 +45,27 @@ class _Shared(Renderer):
 
     def field(self, text: str, where: str, *, kubernetes: bool = False) -> Any:
         """See Renderer; a hole where the field names the item."""
-        hole = self._hole(text, where, kubernetes, False)
-        return super().field(text, where, kubernetes=kubernetes) if hole is None else hole
+        if uses_item(text):
+            return _hole(lambda renderer: renderer.field(text, where, kubernetes=kubernetes))
+        return super().field(text, where, kubernetes=kubernetes)
 
     def text(self, text: str, where: str, *, kubernetes: bool = False) -> str:
         """See Renderer; a hole where the field names the item."""
-        hole = self._hole(text, where, kubernetes, True)
-        return super().text(text, where, kubernetes=kubernetes) if hole is None else hole
+        if uses_item(text):
+            return _hole(lambda renderer: renderer.text(text, where, kubernetes=kubernetes))
+        return super().text(text, where, kubernetes=kubernetes)
 
-    def _hole(self, text: str, where: str, kubernetes: bool, as_text: bool) -> _Hole | None:
-        if not uses_item(text):
-            return None
-        hole = _Hole()
-        hole.template, hole.where, hole.kubernetes, hole.as_text = text, where, kubernetes, as_text
-        return hole
+    def url(self, text: str, where: str) -> str:
+        """See Renderer; a hole where the field names the item."""
+        if uses_item(text):
+            return _hole(lambda renderer: renderer.url(text, where))
+        return super().url(text, where)
+
+
+def _hole(fill: Callable[[Renderer], Any]) -> _Hole:
+    hole = _Hole()
+    hole.fill = fill
+    return hole
 
 
 class _PerItem(Renderer):
@@ -99,7 +103,8 @@ def shared_fault(board: Board, node: Node) -> ExpressionError | TemplateError | 
     for path, text in fields.templated(node.task):
         if not uses_item(text):
             try:
-                renderer.text(text, _where(node, path))
+                render = renderer.url if path == fields.URL else renderer.text
+                render(text, _where(node, path))
             except (ExpressionError, TemplateError) as error:
                 return error
     return None
@@ -138,15 +143,10 @@ def _value_lines(board: Board, node: Node, items: list[Any], holes: list[tuple[P
     renderer = _PerItem.like(board.renderer(node, item))
     for item.index, item.value in enumerate(items):
         try:
-            values = [_value(renderer, hole) for _, hole in holes]
+            values = [hole.fill(renderer) for _, hole in holes]
         except (ExpressionError, TemplateError) as error:
             raise ItemUnrendered from error
         yield f"{dump(item.value)}\t{dump(values) if holes else ''}"
-
-
-def _value(renderer: Renderer, hole: _Hole) -> Any:
-    render = renderer.text if hole.as_text else renderer.field
-    return render(hole.template, hole.where, kubernetes=hole.kubernetes)
 
 
 def _holes(value: Any, place: Place) -> Iterator[tuple[Place, _Hole]]:

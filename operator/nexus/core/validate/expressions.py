@@ -23,6 +23,7 @@ from nexus.core.expressions import (
 from nexus.core.problem import Path, Problem
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
+from nexus.core.validate.http import hosts
 from nexus.core.validate.items import ItemShape, item_shape
 from nexus.core.validate.literals import RUN_VALUES, Allowed, never, of_params
 from nexus.core.validate.names import why_unknown
@@ -89,6 +90,8 @@ def expressions(
     for at, text in every:
         if (told := foreign(text)) is not None:
             yield Problem((*path, *at), told[0], task.name, told[1])
+    if task.http is not None:
+        yield from hosts((*path, "http"), task.http, task.name)
     if task.http is not None and task.http.result is not None:
         yield from _result((*path, "http", "result"), task, evaluator)
 
