@@ -156,6 +156,20 @@ def test_what_the_driver_cannot_bind_is_an_error_of_the_task(bench: Bench) -> No
 
 # Connections
 
+# URLs with an @ in the password, as SQLAlchemy splits them: the s3cr3t becomes host, port, database, option or user.
+SPLIT = (
+    "postgresql+psycopg://user:Tr0ub@s3cr3t@127.0.0.1:5432/db",
+    "postgresql+psycopg://user:Tr0ub@x:s3cr3t@127.0.0.1:5432/db",
+    "postgresql+psycopg://user:Tr0ub@x/s3cr3t@127.0.0.1:5432/db",
+    "postgresql+psycopg://user:Tr0ub@x?s3cr3t@127.0.0.1:5432/db",
+    "postgresql+psycopg://user:Tr0ub@x?a=s3cr3t@127.0.0.1:5432/db",
+    "postgresql+psycopg://user:@s3cr3t@127.0.0.1/db",
+    "postgresql+psycopg://:Tr0ub@s3cr3t@127.0.0.1/db",
+    "postgresql+psycopg://127.0.0.1?user=u&password=Tr0ub@s3cr3t",
+    "postgresql+psycopg://127.0.0.1:5432/db?user=u&password=Tr0ub@s3cr3t",
+    "postgresql+psycopg://127.0.0.1:5432?user=u&password=Tr0ub@s3cr3t",
+)
+
 
 @pytest.mark.parametrize(
     ("url", "kind", "words"),
@@ -168,6 +182,17 @@ def test_what_the_driver_cannot_bind_is_an_error_of_the_task(bench: Bench) -> No
         ("postgresql+psycopg2://u:s3cr3t@db/x", "DriverMissing", "package psycopg2-binary in sql.image"),
         ("mysql+pymysql://u:s3cr3t@db/x", "DriverMissing", "package PyMySQL in sql.image"),
         ("oracle+oracledb://u:s3cr3t@db/x", "DriverMissing", "package oracledb in sql.image"),
+        (
+            "postgresql+psycopg2://u:s3cr3t@db/x",
+            "DriverMissing",
+            "begin the URL with postgresql+psycopg:// for the driver that",
+        ),
+        (
+            "mysql://u:s3cr3t@db/x",
+            "DriverMissing",
+            "begin the URL with mysql+pymysql:// for the driver that the default",
+        ),
+        *((url, "InvalidURL", "an @ in the password is written %40") for url in SPLIT),
         ("sqlite:////nowhere/s3cr3t.db", "OperationalError", "no connection to the database: unable to open"),
         ("sqlite:///file:x.db?mode=s3cr3t&uri=true", "OperationalError", "no such access mode: ***"),
         ("sqlite:///file:x.db?vfs=s3cr3t&uri=true", "OperationalError", "no such vfs: ***"),
@@ -255,7 +280,108 @@ def test_values_of_richer_drivers_become_json(bench: Bench) -> None:
         ("insert into t select 1", False),
         ("select 1 as a into t", False),
         ("selection", False),
+        ("/* a */ /* /* b */ */ select 'insert' as \"update\" -- delete", True),
     ],
 )
 def test_only_what_reads_alone_goes_through_a_cursor_of_the_server(bench: Bench, query: str, streamed: bool) -> None:
-    assert asked(bench, f"output['streamed'] = sql.streamed({query!r})") == {"streamed": streamed}
+    code = f"output['streamed'] = sql.streamed(sql.code_of({query!r}, 'postgresql'))"
+    assert asked(bench, code) == {"streamed": streamed}
+
+
+# Colons
+
+
+@pytest.mark.parametrize(
+    ("statement", "row"),
+    [
+        ("""select json_extract('{"n":1,"s":":x"}', '$.n') as a""", {"a": 1}),
+        ("-- the rows of :day\nselect :day as a /* of :day, '", {"a": "x"}),
+        ("select ':day' || :day as a", {"a": ":dayx"}),
+        ("select '\\:day' || :day as \"a:b\"", {"a:b": ":dayx"}),
+        ("select :day || ':day' as [:day]", {":day": "x:day"}),
+        ("select 'it''s :day' as `:day`, 'a\\' || :day as b", {":day": "it's :day", "b": "a\\x"}),
+        ("select '\U00100000:day' || :day as a", {"a": "\U00100000:dayx"}),
+        ("select :day||:day as a, '%s %(x)s :é' as b, :é as c", {"a": "xx", "b": "%s %(x)s :é", "c": "y"}),
+    ],
+)
+def test_colons_in_quotes_and_comments_are_text(bench: Bench, statement: str, row: dict[str, Any]) -> None:
+    assert query(bench, statement, day="x", é="y").output["rows"] == [row]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "statement", "sent"),
+    [
+        ("postgresql", "select :a::text, x::int, '%', ':b' -- :b", "select %(a)s::text, x::int, '%%', ':b' -- :b"),
+        ("postgresql", "call f(x := :a, y => 'a:b'::text)", "call f(x := %(a)s, y => 'a:b'::text)"),
+        ("postgresql", "do $$ begin :b; end $$", "do $$ begin :b; end $$"),
+        ("postgresql", "select $q$ $$ :b $q$, :a", "select $q$ $$ :b $q$, %(a)s"),
+        ("postgresql", "/* /* */ :b */ select :a", "/* /* */ :b */ select %(a)s"),
+        ("postgresql", r"select E'\'\:b', '\:b', :a, a\:\:b", r"select E'\'\:b', ':b', %(a)s, a::b"),
+        ("mysql", 'select `:b`, "\\":b" # :b\n, 5--:a', 'select `:b`, "\\":b" # :b\n, 5--%s'),
+        ("mysql", "set @x := :a /*! , @y := :a */", "set @x := %s /*! , @y := %s */"),
+    ],
+)
+def test_a_driver_gets_the_statement_as_it_is_written(bench: Bench, dialect: str, statement: str, sent: str) -> None:
+    code = f"""
+        import sqlalchemy
+        from sqlalchemy.dialects.{dialect} import {"psycopg" if dialect == "postgresql" else "pymysql"} as driver
+        query = sql.Query({statement!r}, {dialect!r})
+        text = str(sqlalchemy.text(query.sent).compile(dialect=driver.dialect()))
+        output["sent"] = query.restore(None, None, text, None)[0]
+    """
+    assert asked(bench, code) == {"sent": sent}
+
+
+def test_what_a_returning_returns_is_counted(bench: Bench, database: Path) -> None:
+    assert query(bench, "insert into orders(name) values ('a'), ('b') returning id", database).output == {
+        "rows": [{"id": 1}, {"id": 2}],
+        "rowcount": 2,
+    }
+    with_ = "with n(x) as (select 'c') insert into orders(name) select x from n returning id"
+    assert query(bench, with_, database).output["rowcount"] == 1
+    assert query(bench, "update orders set price = 1 where id > 9 returning id", database).output["rowcount"] == 0
+    assert query(bench, "update orders set price = 1", database).output["rowcount"] == 3
+
+
+# Secrets
+
+
+def redacted(bench: Bench, url: str, message: str) -> str:
+    code = f"output['text'] = sql.redacted({message!r}, sql.secrets_of({url!r}))"
+    return str(asked(bench, code)["text"])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "no user u with pä s/w%rd'1", "p%C3%A4%20s%2Fw%25rd%271", "p%c3%a4+s%2fw%25rd%271", "p\\u00e4 s/w%rd'1",
+        r"p\xc3\xa4 s/w%rd'1", r"p\xe4 s/w%rd'1", "p%25C3%25A4%2520s%252Fw%2525rd%25271", "pä s/w%rd&#x27;1",
+        r"b'p\xc3\xa4 s/w%rd\'1'",
+    ],
+)  # fmt: skip
+def test_a_password_is_blotted_out_in_each_form(bench: Bench, message: str) -> None:
+    shown = redacted(bench, "postgresql://u:p%C3%A4 s%2Fw%25rd'1@db/x", message)
+    assert "***" in shown
+    assert "rd" not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "message", "shown"),
+    [
+        # What a gap would give away, or nobody could read.
+        ("pg://u:e@db/x", "connection failed: refused", "connection failed: refused"),
+        ("pg://u:pass@db/x", "password authentication failed", "password authentication failed"),
+        ("pg://u:e@db/x", 'bad value "e"', "withheld"),
+        ("pg://u:connection@db/x", "connection failed", "withheld"),
+        ("pg://u:5432@db/x", "nothing listens at port 5432", "withheld"),
+        # Options.
+        ("pg://db/x?password=s3cr3t", "bad s3cr3t", "bad ***"),
+        ("pg://db/x?passwd=abc&timeout=10", "tried abc 10 times", "withheld"),
+        ("pg://db/x?timeout=10", "tried 10 times", "tried 10 times"),
+        ("mssql://?odbc_connect=DRIVER%3D%7BX%7D%3BPWD%3Ds3cr3t%3BUID%3Du", "login s3cr3t failed", "login *** failed"),
+        ("mssql://?odbc_connect=DRIVER%3D%7BX%7D%3BPWD%3D%7Bs3 cr3t%7D", "login s3 cr3t failed", "login *** failed"),
+        ("pg://db/x?options=-c password%3Ds3cr3t", "no s3cr3t", "no ***"),
+    ],
+)
+def test_short_passwords_and_options_of_the_url(bench: Bench, url: str, message: str, shown: str) -> None:
+    assert shown in redacted(bench, url, message)

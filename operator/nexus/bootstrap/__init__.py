@@ -19,6 +19,9 @@ Documented = TypeVar("Documented", ast.FunctionDef, ast.ClassDef, ast.Module)
 # `result` of an http task speaks the language that lint checked it in: the modules that define it travel along.
 _CARRIED = (("nexus.core", "functions"), ("nexus.adapters.cel", "programs"))
 
+# What stands between common.py and the script itself; with sql_text a run reads a query as lint has read it.
+_JOINED = {"sql": (("nexus.bootstrap", "redaction"), ("nexus.core", "sql_text"))}
+
 
 @cache
 def text(kind: Kind) -> str:
@@ -32,7 +35,8 @@ def text(kind: Kind) -> str:
     """
     if kind == "bash":
         return _source(__name__, "bash.sh")
-    script = _bare(_source(__name__, "common.py")) + "\n" + _bare(_source(__name__, f"{kind}.py"))
+    parts = [(__name__, "common"), *_JOINED.get(kind, ()), (__name__, kind)]
+    script = "\n".join(_bare(_source(package, f"{name}.py")) for package, name in parts)
     if kind == "http":
         carried = {f"{package}.{name}": _bare(_source(package, f"{name}.py")) for package, name in _CARRIED}
         script = script.replace("\nCARRIED = {}\n", f"\nCARRIED = {carried!r}\n")
@@ -43,11 +47,15 @@ def _source(package: str, file_name: str) -> str:
     return (files(package) / file_name).read_text(encoding="utf-8")
 
 
+# What the joined text holds anyway.
+_HELD = ("__future__", "nexus.bootstrap.common", *(".".join(part) for parts in _JOINED.values() for part in parts))
+
+
 class _Prose(ast.NodeTransformer):
     """Takes out docstrings, annotations with their imports, and imports of what the joined text holds anyway."""
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        return None if node.module in ("__future__", "nexus.bootstrap.common") else node
+        return None if node.module in _HELD else node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None

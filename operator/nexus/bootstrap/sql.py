@@ -7,6 +7,8 @@ import os
 import re
 
 from nexus.bootstrap.common import INT_LIMIT, MOST, Failure, Refusal, compact, encoded, settle
+from nexus.bootstrap.redaction import is_plain, redacted
+from nexus.core.sql_text import ESCAPING, PLACEHOLDER, code_of, pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,16 +16,22 @@ if TYPE_CHECKING:
 
     import sqlalchemy
 
-# What to install for a driver whose package is called otherwise than its module.
+# What to install for a driver whose package is called otherwise than its module, and what the default image has.
 PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]", "MySQLdb": "mysqlclient", "pymysql": "PyMySQL"}
+AT_HAND = {"psycopg2": "postgresql+psycopg", "MySQLdb": "mysql+pymysql"}
 
-# Only what reads and does nothing else is streamed: a cursor of the server can hold nothing else in PostgreSQL. A word
-# of WRITES inside a text costs no more than the streaming.
-READS = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*(?:select|with)\b", re.IGNORECASE | re.DOTALL)
+# Only what reads and does nothing else is streamed: a cursor of the server can hold nothing else in PostgreSQL.
+READS = re.compile(r"[\s(]*(?:select|with)\b", re.IGNORECASE)
 WRITES = re.compile(r"\b(?:insert|update|delete|merge|into)\b", re.IGNORECASE)
 
-# SQLAlchemy takes `:day::date` for no placeholder at all, and PostgreSQL's users write nothing else.
-CAST = re.compile(r"(?<![:\w\\]):(\w+)(?=::)")
+# User and password of a URL, as SQLAlchemy finds them.
+USER = re.compile(r"[\w+]+://([^:/]*)(?::([^@]*))?@")
+# A port, a database and an option, in what was taken for the password.
+OPTION = re.compile(r"\d*(?:/[^?]*)?\?[^=]*=")
+
+# `PWD={..}` of ODBC's and `password=..` of libpq's own texts of many options, within one of the URL's.
+PAIR = re.compile(r"(?:^|[;\s])([^=;\s]+)=(\{[^}]*\}|[^;\s]*)")
+SECRET_NAME = re.compile(r"pass|pwd|pw$|secret|token|key|cred|auth|sig", re.IGNORECASE)
 
 # Options of a URL that hold no secret; hiding `10` would leave holes in addresses and numbers of lines.
 OPEN_OPTIONS = {"sslmode", "connect_timeout", "application_name", "client_encoding", "charset", "target_session_attrs"}
@@ -39,30 +47,47 @@ def connection_url(connection: str | dict[str, str]) -> str:
     return url
 
 
-def secrets_of(url: str) -> list[str]:
-    """The parts of a URL that no message may show, the longest first."""
-    from urllib.parse import quote, quote_plus
+def check_url(url: str) -> None:
+    """Refuse what SQLAlchemy would split within the password, whose rest then is the host that every message names.
 
+    It takes all up to the first @ for user and password. Raises Failure with no text of the URL in it.
+    """
+    found = USER.match(url)
+    if found is None:
+        return
+    user, password = found.groups()
+    behind = password is not None and "@" in url[found.end() :]
+    # HOST?password=..@.. and HOST:5432/DB?password=..@..: there the first @ is one of an option's value.
+    within = "?" in user or (password is not None and OPTION.match(password) is not None)
+    if behind or within:
+        text = (
+            "sql.connection: it is not certain where the password of the URL ends: an @ in the password is written %40"
+        )
+        raise Failure("InvalidURL", f"{text}, there and in all other parts (and a / %2F, a ? %3F)")
+
+
+def secrets_of(url: str) -> set[str]:
+    """The parts of a URL that no message may show."""
     import sqlalchemy
 
-    found = {url}
     try:
         parsed = sqlalchemy.make_url(url)
     except Exception:  # create_engine says so next
-        return [url]
+        return {url}
+    found = USER.match(url)
+    secrets = {url, str(parsed.password or ""), (found[2] or "") if found else ""}
     # Options of the query are as good a place for a password as the one made for it.
-    values = [value for name, value in parsed.query.items() if name not in OPEN_OPTIONS]
-    options = [text for value in values for text in ([value] if isinstance(value, str) else value)]
-    for text in (str(parsed.password or ""), *options):
-        found |= {text, quote(text), quote(text, ""), quote_plus(text), repr(text)[1:-1]}
-    return sorted(found - {""}, key=len, reverse=True)
+    for name, values in parsed.query.items():
+        for value in [values] if isinstance(values, str) else values:
+            if name not in OPEN_OPTIONS:
+                every = [(name, value), *((key, text.strip("{}")) for key, text in PAIR.findall(value))]
+                secrets |= {text for key, text in every if is_secret(key, text)}
+    return secrets - {""}
 
 
-def redacted(text: object, secrets: list[str]) -> str:
-    shown = str(text)
-    for secret in secrets:
-        shown = shown.replace(secret, "***")
-    return shown
+def is_secret(name: str, value: str) -> bool:
+    """Whether an option is to be hidden: by its name, or since nothing but a message about it would hold its value."""
+    return SECRET_NAME.search(name) is not None or not is_plain(value)
 
 
 def engine_for(url: str) -> sqlalchemy.Engine:
@@ -80,16 +105,50 @@ def engine_for(url: str) -> sqlalchemy.Engine:
     except ModuleNotFoundError as error:
         package = PACKAGES.get(error.name or "", error.name)
         text = f"sql.connection: the URL asks for the driver {error.name}, which is not installed"
-        text += f": name an image with the package {package} in sql.image (locally: install it beside nexus)"
+        if error.name in AT_HAND:
+            text += f": begin the URL with {AT_HAND[error.name]}:// for the driver that the default image has, or"
+        else:
+            text += ":"
+        text += f" name an image with the package {package} in sql.image (locally: install it beside nexus)"
         raise Failure("DriverMissing", text) from None
     except (exc.ArgumentError, ValueError, TypeError):
         text = f"sql.connection: the value is no SQLAlchemy URL, or has options of the wrong type; it looks like {form}"
         raise Failure("InvalidURL", text) from None
 
 
-def bound(query: sqlalchemy.TextClause, parameters: dict[str, Any]) -> dict[str, Any]:
+class Query:
+    """sql.query as SQLAlchemy gets it: with none of the colons that are text, which it would take for placeholders
+    (quotes and comments are unknown to it). They come back when the statement goes to the driver.
+
+    `sent`: for SQLAlchemy's text(); `names`: of the placeholders, in order, each once.
+    """
+
+    def __init__(self, query: str, dialect: str, before: str = "") -> None:
+        used = set(query)
+        # Characters of private use that the query does not have, and that belong to no word: one stands for a colon,
+        # one keeps a placeholder apart from what is beside it, as in :day::date.
+        free = (chr(code) for code in range(0x100000, 0x10FFFE) if chr(code) not in used)
+        self.colon, self.edge = next(free), next(free)
+        names: dict[str, None] = {}
+        parts = [before]
+        for kind, part, _ in pieces(query, dialect):
+            if kind == PLACEHOLDER:
+                names[part[1:]] = None
+                parts.append(self.edge + part + self.edge)
+            else:
+                plain = part if kind == ESCAPING else part.replace("\\:", ":")
+                parts.append(plain.replace(":", self.colon))
+        self.sent = "".join(parts)
+        self.names = list(names)
+
+    def restore(self, connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> tuple[str, Any]:
+        """The statement as it is meant, for SQLAlchemy's event before_cursor_execute."""
+        return statement.replace(self.edge, "").replace(self.colon, ":"), parameters
+
+
+def bound(query: Query, parameters: dict[str, Any]) -> dict[str, Any]:
     """The values of the query's placeholders; lists and objects as compact JSON text."""
-    wanted = query.compile().params
+    wanted = query.names
     missing = [name for name in wanted if name not in parameters]
     if missing:
         text = f"sql.query has the placeholder :{missing[0]}, but sql.parameters has no {missing[0]}"
@@ -139,8 +198,11 @@ def rarer_value(value: Any) -> Any:
     return float(value) if isinstance(value, decimal.Decimal) else value
 
 
-def result_of(result: sqlalchemy.CursorResult[Any]) -> dict[str, Any]:
-    """{rows, rowcount}; rows are read one by one, and no further than an output may be large."""
+def result_of(result: sqlalchemy.CursorResult[Any], counts_rows: bool = False) -> dict[str, Any]:
+    """{rows, rowcount}; rows are read one by one, and no further than an output may be large.
+
+    `counts_rows`: the rows are those that were written, and the driver had counted them before it made them.
+    """
     rows: list[dict[str, Any]] = []
     size = 0
     if result.returns_rows:
@@ -154,12 +216,14 @@ def result_of(result: sqlalchemy.CursorResult[Any]) -> dict[str, Any]:
             size += len(json.dumps(rows[-1], ensure_ascii=False, default=str))  # no more than it will be: bytes, comma
             if size > MOST:
                 raise Refusal("OutputTooLarge", f"the first {len(rows)} rows are {size} bytes of JSON")
+    if result.returns_rows and counts_rows:
+        return {"rows": rows, "rowcount": len(rows)}
     return {"rows": rows, "rowcount": None if result.rowcount < 0 else result.rowcount}
 
 
-def streamed(query: str) -> bool:
+def streamed(code: str) -> bool:
     """Whether the rows may be read through a cursor of the server, so that a result without end does no harm."""
-    return READS.match(query) is not None and WRITES.search(query) is None
+    return READS.match(code) is not None and WRITES.search(code) is None
 
 
 def refuse_more(connection: Any, cursor: Any, *rest: Any) -> None:
@@ -169,14 +233,14 @@ def refuse_more(connection: Any, cursor: Any, *rest: Any) -> None:
         raise Failure("SeveralStatements", text + ". All is rolled back")
 
 
-def message_of(error: Exception, secrets: list[str], lines_before: int = 0) -> Failure:
+def message_of(error: Exception, secrets: set[str], lines_before: int = 0) -> Failure:
     """The driver's own words, without SQLAlchemy's copy of the statement and its link.
 
     `lines_before`: how many lines the statement got that sql.query does not have.
     """
     original = getattr(error, "orig", None) or error
     kind = type(original).__name__
-    text = redacted(original, secrets).strip() or kind
+    text = redacted(str(original), secrets).strip() or kind
     return Failure(kind, re.sub(r"(?m)^LINE (\d+):", lambda found: f"LINE {int(found[1]) - lines_before}:", text))
 
 
@@ -184,13 +248,19 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     import sqlalchemy
 
     url = connection_url(spec["connection"])
-    secrets = secrets_of(url) if isinstance(spec["connection"], dict) else []
+    secrets: set[str] = set()
+    if isinstance(spec["connection"], dict):
+        check_url(url)
+        secrets = secrets_of(url)
     engine = engine_for(url)
-    sqlalchemy.event.listen(engine, "after_cursor_execute", refuse_more)
-    stream = streamed(spec["query"])
+    dialect = engine.dialect.name
+    code = code_of(spec["query"], dialect)
+    stream = streamed(code)
     # PostgreSQL quotes the line of an error; the DECLARE of a cursor, with a name that nobody wrote, is none of it.
-    before = "\n" if stream and engine.dialect.name == "postgresql" else ""
-    query = sqlalchemy.text(before + CAST.sub(r"(:\1)", spec["query"]))
+    before = "\n" if stream and dialect == "postgresql" else ""
+    query = Query(spec["query"], dialect, before)
+    sqlalchemy.event.listen(engine, "after_cursor_execute", refuse_more)
+    sqlalchemy.event.listen(engine, "before_cursor_execute", query.restore, retval=True)
     values = bound(query, spec.get("parameters") or {})
     try:
         connection = engine.connect()
@@ -204,7 +274,8 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             connection = connection.execution_options(preserve_rowcount=True)
             if stream:
                 connection = connection.execution_options(stream_results=True, max_row_buffer=100)
-            output = result_of(connection.execute(query, values))
+            counts_rows = dialect == "sqlite" and WRITES.search(code) is not None  # RETURNING
+            output = result_of(connection.execute(sqlalchemy.text(query.sent), values), counts_rows)
             encoded(output)  # what cannot be told is not committed
             return output
     except (Refusal, Failure):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
-from nexus.core import fields
+from nexus.core import fields, sql_text
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.validate.pod import pod_problems
 
@@ -71,25 +70,18 @@ def _of_pods(path: Path, task: Task) -> Iterator[Problem]:
             )
 
 
-# Text, quoted names and comments come first in it, so that no placeholder is seen inside them. SQLAlchemy sees those
-# too, so a query with them fails there; what is told here is certain.
-_PLACEHOLDER = re.compile(
-    r"""'(?:[^']|'')*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|(?<![:\w\\]):(?P<name>\w+)(?!:(?!:))""",
-    re.DOTALL,
-)
-
-
 def _missing_parameters(path: Path, task: Task) -> Iterator[Problem]:
     if task.sql is None or "${{" in task.sql.query:
         return
     told = set(task.sql.parameters or {})
-    for found in _PLACEHOLDER.finditer(task.sql.query):
-        name = found["name"]
-        if name is not None and name not in told:
+    # The URL in a Secret says which database it is: what is no placeholder in some of them is left to the run.
+    dialects = ("sqlite",) if isinstance(task.sql.connection, str) else sql_text.DIALECTS
+    for name, offset in sql_text.placeholders(task.sql.query, dialects):
+        if name not in told:
             told.add(name)
             message = f"the query has the placeholder :{name}, but sql.parameters has no {name}: add it, or write "
             message += "\\: for a colon that starts no placeholder"
-            yield Problem((*path, "sql", "query"), message, task.name, found.start())
+            yield Problem((*path, "sql", "query"), message, task.name, offset)
 
 
 def env_problems(
