@@ -15,10 +15,10 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 import yaml
 
+from nexus.api.numbers import stored_number
 from nexus.api.yaml_words import syntax
 
 MAX_CHARACTERS = 4 * 1024 * 1024
@@ -368,7 +368,4 @@ def _integer(digits: str) -> int | None:
 
 def _stored(value: bool | int | float | str | None) -> JSON:
     """A number as the API server has it: 1e3 is 1000 in JSON, and that is read as a whole number up to 64 bits."""
-    if isinstance(value, float):
-        whole = int(Decimal(repr(value)))  # Go writes the fewest digits that tell the float, as repr does, then zeros
-        return whole if value.is_integer() and -(2**63) <= whole < 2**63 else value
-    return float(value) if isinstance(value, int) and value >= 2**63 else value
+    return stored_number(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
