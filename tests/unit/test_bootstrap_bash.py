@@ -13,6 +13,7 @@ import pytest
 from tests.unit.bootstrap_harness import REFUSED, Bench, compact, skip_without_pid_namespaces
 
 from nexus.bootstrap import text
+from nexus.core.outputs import Output, of_lines
 
 NASTY = "'; \"\n$(TOKEN) $$ ${{ x }} $(id) `id` \\ é 漢 🙂 }}"
 
@@ -29,6 +30,75 @@ def test_lines_appended_to_the_output_travel_as_they_are(bench: Bench) -> None:
     ended = bench.bash('echo "rows:=12" >> "$NEXUS_OUTPUT"; printf "name=é b\\0c" >> "$NEXUS_OUTPUT"; echo seen')
     assert ended.lines == b"rows:=12\nname=\xc3\xa9 b\x00c"
     assert ended.stdout == b"seen\n"
+
+
+TEXTS = [
+    *("", " ", "x", "a=b", "k<<EOF\nx\nEOF", "-n", "-e a\\nb", "%s %b %%", "\\n\\0", "*", "~", "'\"`$(id)$$"),
+    *("one\ntwo", "\n", "\n\n", "end\n", "end\n\n\n", "\r\nx\r", "approved:=true", "x" * 100_000),
+    "é漢🙂\u2028\x85\x01\x1b[0m",
+    "fix login\n\nversion=9.9.9",
+]
+
+
+def test_nexus_output_takes_any_text_from_the_command_and_its_bashes(bench: Bench) -> None:
+    sets = "".join(f'nexus_output k{index} "$T{index}"\n' for index in range(len(TEXTS)))
+    child = "bash -c 'set -f; IFS=,; nexus_output child \"$T0\"; nexus_output --json n 1.50'"
+    extra = {f"T{index}": text for index, text in enumerate(TEXTS)}
+    ended = bench.bash(f'printf "first=1" >> "$NEXUS_OUTPUT"\nset -o noclobber\n{sets}{child}', extra=extra)
+    texts = {f"k{index}": text for index, text in enumerate(TEXTS)}
+    assert of_lines(ended.lines.decode()) == Output({"first": "1", **texts, "child": "", "n": 1.5})
+    assert ended.stderr == ""
+
+
+def test_nexus_output_takes_a_text_that_holds_the_delimiter(bench: Bench) -> None:
+    ended = bench.bash('v="$NEXUS_EOF"; nexus_output eof "$v"; nexus_output all "a\n$v\nb=1\n${v}1\n"')
+    answer = of_lines(ended.lines.decode())
+    assert isinstance(answer, Output)
+    assert set(answer.value) == {"eof", "all"}
+    assert answer.value["eof"] in str(answer.value["all"])
+
+
+def test_the_delimiter_is_another_for_each_attempt_and_cannot_be_guessed(bench: Bench) -> None:
+    block = '{ echo "text<<$NEXUS_EOF"; printf "%s\\n" "$TEXT"; echo "$NEXUS_EOF"; } >> "$NEXUS_OUTPUT"'
+    command = block + '; echo "$NEXUS_EOF"'
+    text = "one\nversion=9.9.9\nEOF\n"
+    found = [bench.bash(command, extra={"TEXT": text}) for _ in range(3)]
+    assert {repr(of_lines(ended.lines.decode())) for ended in found} == {repr(Output({"text": text}))}
+    delimiters = {ended.stdout for ended in found}
+    assert len(delimiters) == 3
+    assert all(len(delimiter) > 30 for delimiter in delimiters)
+
+
+def test_nexus_output_from_processes_at_the_same_time_mixes_nothing(bench: Bench) -> None:
+    command = """
+    export lines=$(seq 2000)
+    seq 40 | xargs -P 8 -I '{}' bash -c 'nexus_output k{} "{}: $lines"'
+    """
+    answer = of_lines(bench.bash(command).lines.decode())
+    lines = "\n".join(map(str, range(1, 2001)))
+    assert answer == Output({f"k{n}": f"{n}: {lines}" for n in range(1, 41)})
+
+
+NO_CALL = ["", "key", "key a b", "'a b' c", "1a x", "'' x", "--json x", "é x", "$'a\\nb' x", "a= x"]
+
+
+@pytest.mark.parametrize("words", NO_CALL)
+def test_nexus_output_given_something_else_fails_the_command_and_writes_nothing(bench: Bench, words: str) -> None:
+    ended = bench.bash(f"nexus_output {words}")
+    assert ended.exit_code == 2
+    assert "expected [--json] KEY VALUE" in ended.stderr
+
+
+def test_nexus_output_without_its_file_fails_the_command(bench: Bench) -> None:
+    ended = bench.bash('NEXUS_OUTPUT=/nowhere/output; nexus_output a "b"')
+    assert ended.exit_code == 1
+    assert "could not be appended" in ended.stderr
+
+
+def test_what_a_process_appends_after_the_command_has_ended_is_left_out(bench: Bench) -> None:
+    left_behind = '{ while echo b=1 >> "$NEXUS_OUTPUT"; do :; done; } >/dev/null 2>&1 &'
+    ended = bench.bash('echo a=1 >> "$NEXUS_OUTPUT"; ' + left_behind)
+    assert ended.lines.startswith(b"a=1\n")
 
 
 def test_no_output_is_no_lines(bench: Bench) -> None:

@@ -156,9 +156,10 @@ FAILED = {
         "artifact. A container task with more than 4 KiB can be a bash task.",
     ),
     Reason.INVALID_OUTPUT: Remedy(
-        "line 3 of $NEXUS_OUTPUT is neither key=value nor key:=json: 'rows 12'",
-        "Write what [task code](task-code.md) says of the task's type: `output[...]`, `key=value`, `key:=json`, "
-        "a JSON object.",
+        'line 3 of $NEXUS_OUTPUT must be key=value, key:=json or key<<DELIMITER, got "line two"; write a string of '
+        "several lines with: nexus_output KEY VALUE",
+        "Write what [task code](task-code.md) says of the task's type: `output[...]`, `nexus_output KEY VALUE`, "
+        "`key:=json`, a JSON object.",
     ),
     Reason.OUTPUT_LOST: Remedy(
         "the pod was gone before its output was recorded",

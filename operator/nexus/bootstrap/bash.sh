@@ -54,6 +54,25 @@ own_item() {
     if [[ $rest == =* ]]; then printf -v ITEM %b "${rest#=}"; else ITEM=${line[0]%%$'\t'*}; fi
 }
 
+# nexus_output [--json] KEY VALUE: for the command and every bash that it starts, exported below.
+nexus_output() {
+    local nexus_form='<<' nexus_end=${NEXUS_EOF:?} nexus_entry
+    [[ ${1-} != --json ]] || { nexus_form=':<<' && shift; }
+    if (($# != 2)) || [[ ! $1 =~ ^[A-Za-z_][A-Za-z0-9_.-]*$ ]]; then
+        echo 'nexus_output: expected [--json] KEY VALUE; a key has letters, digits, _, - and ., and starts with a letter' \
+            'or _' >&2
+        return 2
+    fi
+    while [[ $2 == *"$nexus_end"* ]]; do nexus_end+=$RANDOM; done
+    nexus_entry=$NEXUS_OUTPUT.$BASHPID.$RANDOM
+    # bash writes line by line: several that run at the same time would mix theirs. dd appends all of it in one write.
+    # The empty line is for a last line without an end.
+    printf '\n%s%s%s\n%s\n%s\n' "$1" "$nexus_form" "$nexus_end" "$2" "$nexus_end" >|"$nexus_entry" &&
+        dd bs=2097152 <"$nexus_entry" >>"$NEXUS_OUTPUT" 2>/dev/null && rm -f -- "$nexus_entry" && return
+    echo 'nexus_output: the value could not be appended to $NEXUS_OUTPUT' >&2
+    return 1
+}
+
 explain() {
     case $1 in
     126) echo 'a command in the script cannot be executed (is it a directory, or not executable?)' ;;
@@ -72,6 +91,9 @@ publish() {
     local size sum encoded
     [[ -f $1 && -r $1 ]] || refuse 240 reason InvalidOutput \
         'the file $NEXUS_OUTPUT was removed or replaced: append lines to it with >>'
+    # A copy, for a process that the command left behind may still append to it.
+    cat -- "$1" >"$nexus_work/told" || refuse 1 type BootstrapError 'the file $NEXUS_OUTPUT could not be read'
+    set -- "$nexus_work/told"
     size=$(($(wc -c <"$1")))
     if ((size > nexus_output_limit)); then
         refuse 240 reason OutputTooLarge "the output is $size bytes of lines, the limit is $nexus_output_limit: write the data \
@@ -101,7 +123,11 @@ nexus_context=${NEXUS_CONTEXT_JSON:-}
     splice "$nexus_context" >"$nexus_work/context.json" ||
     refuse 1 type BootstrapError 'the context or an input could not be read: only Nexus starts this script'
 : >"$nexus_work/output"
-export NEXUS_CONTEXT=$nexus_work/context.json NEXUS_OUTPUT=$nexus_work/output
+export NEXUS_CONTEXT=$nexus_work/context.json NEXUS_OUTPUT=$nexus_work/output NEXUS_EOF
+# Nobody who gives a task its values can know it. Outside of Linux the name of the folder is as random.
+{ read -r NEXUS_EOF </proc/sys/kernel/random/uuid; } 2>/dev/null || NEXUS_EOF=${nexus_work##*.}$RANDOM$RANDOM
+NEXUS_EOF=EOF_$NEXUS_EOF
+export -f nexus_output
 unset NEXUS_CONTEXT_JSON NEXUS_TASK_JSON NEXUS_ITEM_FIELDS
 
 # In the background, because bash answers a signal only once a command in the foreground has ended.

@@ -10,12 +10,16 @@ import binascii
 import hashlib
 import json
 import math
+import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nexus.api.numbers import stored_number
 from nexus.api.reasons import Reason
+from nexus.core import output_lines
 
 # Kubernetes keeps 4,096 bytes of a container's termination message (kubelet, MaxContainerTerminationMessageLength).
 MESSAGE_LIMIT = 4_096
@@ -30,6 +34,7 @@ FRAME_CANDIDATES = 20
 DEPTH_LIMIT = 100
 
 _INT_LIMIT = 2**63
+_BAD_BYTE = re.compile("[\udc80-\udcff]")
 # Reasons that a bootstrap gives for an output, and those that a transfer gives.
 _REFUSALS = (Reason.INVALID_OUTPUT, Reason.OUTPUT_TOO_LARGE)
 _TOLD = (*_REFUSALS, Reason.STORE_FAILED, Reason.ARTIFACT_MISSING)
@@ -68,11 +73,24 @@ class Rejected:
     message: str
 
 
+def message_text(message: bytes) -> str:
+    """A termination message as the API server gives it back: at most its last 4,096 bytes (kubelet, pkg/util/tail,
+    ReadAtMost), and U+FFFD for each byte that is not UTF-8 (Go's encoding/json; Python's "replace" gives one for
+    several)."""
+    text = message[-MESSAGE_LIMIT:].decode(errors="surrogateescape")
+    return _BAD_BYTE.sub("\ufffd", text)
+
+
 def of_container(message: str) -> Output | Rejected:
-    """The output of a container task: its termination message where that is a JSON object, else none."""
+    """The output of a container task: its termination message where that is a JSON object, none where it is no JSON.
+
+    What starts as an object is meant as one: where it cannot be kept as it is, the task fails.
+    """
+    text = message.strip()
+    problem = ""
     try:
-        value = load(message)
-    except ValueError:
+        value = load(text)
+    except ValueError as error:
         # The kubelet cuts at the limit without a sign of it: a full message that does not parse was cut.
         if len(message.encode()) >= MESSAGE_LIMIT:
             return Rejected(
@@ -80,7 +98,16 @@ def of_container(message: str) -> Output | Rejected:
                 f"the termination message reached Kubernetes' limit of {MESSAGE_LIMIT} bytes and is not a JSON object: "
                 "write less to /dev/termination-log, or use a python or bash task (512 KiB)",
             )
-        return Output({})
+        value, problem = None, str(error)
+    if isinstance(value, dict) and "\ufffd" in text:
+        problem = 'it is not UTF-8, or holds the character U+FFFD: write that as "\\ufffd"'
+    # A byte order mark, in UTF-8 or in UTF-16.
+    if problem and text.lstrip("\ufeff\ufffd\0").startswith("{"):
+        got = output_lines.quoted(text)
+        return Rejected(
+            Reason.INVALID_OUTPUT,
+            f"the termination message starts as a JSON object and must be one, in UTF-8, got {got} ({problem})",
+        )
     return Output(value) if isinstance(value, dict) else Output({})
 
 
@@ -95,7 +122,7 @@ def of_bootstrap(message: str) -> Output | Frame | Kept | Rejected:
         case {"output": dict(value)}:
             return Output(value)
         case {"lines": int(size)} if size >= 0:
-            return of_lines(rest.encode()[:size].decode(errors="replace"))
+            return _inline_lines(rest, size)
         case {"frame": {"size": int(size), "sha256": str(sha256), "format": "json" | "lines" as form}} if size >= 0:
             if size > FRAME_LIMIT:
                 return _too_large(size)
@@ -104,6 +131,10 @@ def of_bootstrap(message: str) -> Output | Frame | Kept | Rejected:
             return Kept(size, sha256)
         case {"error": {"reason": str(reason), "message": str(text)}} if reason in _REFUSALS:
             return Rejected(Reason(reason), text)
+    return _unfinished()
+
+
+def _unfinished() -> Rejected:
     return Rejected(
         Reason.INVALID_OUTPUT,
         "the task ended before its output was written (os._exit, or a process that replaced it?): let the code run to "
@@ -130,32 +161,61 @@ def of_frame(frame: Frame, text: str) -> Output | Rejected:
 
 
 def of_lines(text: str) -> Output | Rejected:
-    """The output that bash wrote: lines `key=text` or `key:=json`; empty lines are passed over; the last one wins."""
+    """The output that bash wrote (see nexus.core.output_lines).
+
+    `text` may hold bytes that are not UTF-8, decoded with "surrogateescape".
+    """
     value: dict[str, Any] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.rstrip("\r")
-        if not line:
-            continue
-        key, equals, content = line.partition("=")
-        is_json = key.endswith(":")
-        key = key.removesuffix(":")
-        if not equals or not key or key.split() != [key]:
-            return Rejected(
-                Reason.INVALID_OUTPUT,
-                f"line {number} of $NEXUS_OUTPUT is neither key=value nor key:=json: {line[:80]!r}",
-            )
-        if not is_json:
-            value[key] = content
-            continue
-        try:
-            value[key] = load(content)
-        except ValueError as error:
-            return Rejected(
-                Reason.INVALID_OUTPUT,
-                f"line {number} of $NEXUS_OUTPUT: {key}:= wants JSON, not {content[:80]!r} ({error}); "
-                f"for text write {key}=...",
-            )
+    first: dict[str, int] = {}
+    try:
+        for entry in output_lines.entries(text):
+            found = _json_of(entry) if entry.is_json else entry.text
+            if entry.key not in value:
+                value[entry.key], first[entry.key] = found, entry.number
+            elif dump(value[entry.key]) != dump(found):
+                # Most likely a line of another value: which of the two its author meant nobody can tell.
+                raise output_lines.LineError(
+                    entry.number,
+                    f"sets key {output_lines.quoted(entry.key)} again, to another value than line {first[entry.key]}; "
+                    f"set each key once, and {output_lines.MULTILINE}",
+                )
+    except output_lines.LineError as error:
+        return Rejected(Reason.INVALID_OUTPUT, str(error))
     return within_limit(value)
+
+
+def _json_of(entry: output_lines.Entry) -> Any:
+    try:
+        return load(entry.text)
+    except ValueError as error:
+        key, got = entry.key[: output_lines.QUOTED], output_lines.quoted(entry.text)
+        raise output_lines.LineError(
+            entry.number,
+            f"must have JSON behind {key}:, got {got} ({error}); for a string write {key}=..., for JSON of several "
+            f"lines write {key}:<<$NEXUS_EOF, the JSON, and a last line $NEXUS_EOF",
+        ) from None
+
+
+def _inline_lines(text: str, size: int) -> Output | Rejected:
+    """The output of lines that came in the message: `size` bytes, of which the API server has replaced each that is
+    not UTF-8 by U+FFFD (encoding/json, like the kubelet's patch of the status): three bytes in place of one."""
+    grown = len(text.encode()) - size
+    if grown == 0:
+        return of_lines(text)
+    if grown < 0:
+        return _unfinished()
+    lines = text.split("\n")
+    suspects = [number for number, line in enumerate(lines, start=1) if "\ufffd" in line]
+    if not suspects:
+        # A bootstrap of an earlier version, and a process that outlived the command and wrote more meanwhile.
+        return of_lines(text.encode()[:size].decode(errors="surrogateescape"))
+    first = suspects[0]
+    problem = output_lines.not_utf8(lines[first - 1])
+    if 2 * text.count("\ufffd") == grown or len(suspects) == 1:
+        return Rejected(Reason.INVALID_OUTPUT, str(output_lines.LineError(first, problem)))
+    # Some of them were written as U+FFFD: which ones nobody can tell any more.
+    others = f"lines {', '.join(map(str, suspects[:10]))} of $NEXUS_OUTPUT: one of them"
+    return Rejected(Reason.INVALID_OUTPUT, f"{others} {problem}")
 
 
 def within_limit(value: Mapping[str, Any]) -> Output | Rejected:
@@ -173,13 +233,20 @@ def _too_large(size: int) -> Rejected:
 
 
 def load(text: str) -> Any:
-    """The value of a JSON text that task code wrote.
+    """The value of a JSON text that task code wrote, its numbers as the API server gives them back.
 
-    Raises ValueError for what is no JSON, and for what the API server, CEL or the next reader would not take: NaN,
-    infinities, whole numbers beyond 64 bits, half a surrogate pair, more than 100 levels.
+    Raises ValueError for what is no JSON, and for what the API server, CEL or the next reader would not take, or not
+    as it was written: NaN, infinities, whole numbers beyond 64 bits, half a surrogate pair, a key that an object has
+    twice, more than 100 levels.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)
+        value = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_object,
+        )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     _check(value, DEPTH_LIMIT)
@@ -192,7 +259,8 @@ def dump(value: object) -> str:
 
 
 def find_frame(log: bytes, size: int, sha256: str) -> str | None:
-    """The text of the frame in a task's log, or None where it is not there whole.
+    """The text of the frame in a task's log, or None where it is not there whole; bytes that are not UTF-8 are
+    decoded with "surrogateescape".
 
     The frame is the last line with the prefix; a line that user code forged fails the hash.
     """
@@ -209,7 +277,7 @@ def find_frame(log: bytes, size: int, sha256: str) -> str | None:
         except (binascii.Error, zlib.error):
             continue
         if len(text) == size and hashlib.sha256(text).hexdigest() == sha256:
-            return text.decode(errors="replace")
+            return text.decode(errors="surrogateescape")
     return None
 
 
@@ -242,15 +310,24 @@ def error_of(message: str) -> tuple[str, Reason | None]:
     return "", None
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = Counter(key for key, _ in pairs)
+        twice = keys.most_common(1)[0][0]
+        raise ValueError(f"duplicate key {json.dumps(twice[:40], ensure_ascii=False)}")
+    return found
+
+
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _finite(text: str) -> float:
+def _finite(text: str) -> int | float:
     number = float(text)
     if math.isinf(number):
         raise ValueError(f"{text[:40]} is too large for a number")
-    return number
+    return stored_number(number)
 
 
 def _whole(text: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from nexus.adapters.local.child import Child, Written
 from nexus.core.facts import JobFact, PodFact, Terminated
 from nexus.core.log_lines import LogLines
-from nexus.core.outputs import FRAME_LIMIT, MESSAGE_LIMIT
+from nexus.core.outputs import FRAME_LIMIT, MESSAGE_LIMIT, message_text
 
 # What Kubernetes gives a pod between SIGTERM and SIGKILL is 30 s; somebody waits at a terminal here.
 GRACE_SECONDS = 5.0
@@ -112,8 +112,7 @@ class Attempt:
         if self.command.removal is not None and code == _RUNTIME_FAILED:
             message = self.tail(MESSAGE_LIMIT).decode(errors="replace").strip()
             return Terminated(code, "ContainerCannotRun", message, ended_at)
-        # The kubelet takes the end of a message that is too long (pkg/util/tail, ReadAtMost).
-        message = self.message.read_bytes()[-MESSAGE_LIMIT:].decode(errors="replace")
+        message = message_text(self.message.read_bytes())
         return Terminated(code, "Error" if code else "Completed", message, ended_at)
 
     def _written(self, chunk: bytes) -> None:
