@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -38,8 +39,36 @@ def node(**fields: Any) -> Node:
     ],
 )
 def test_the_notation_of_indexes_is_that_of_jobs(text: str, found: list[int]) -> None:
-    assert indexes.parse(text) == frozenset(found)
+    assert indexes.parse(text, 20) == frozenset(found)
     assert indexes.text(reversed(found)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("0-99999999", [0, 1, 2, 3, 4]),
+        ("3-99999999999999999999", [3, 4]),
+        ("7-9,2", [2]),
+        ("99999999-0,1", [1]),
+        ("-3,x,1-2-3,,4,1-,²", [4]),
+        ("9" * 5_000 + ",1", []),
+        ("1," * 1_000_000, [1]),
+    ],
+)
+def test_indexes_that_no_item_has_are_passed_over(text: str, found: list[int]) -> None:
+    assert indexes.parse(text, 5) == frozenset(found)
+
+
+def test_the_sets_that_are_remembered_are_few_megabytes() -> None:
+    indexes.parse.cache_clear()
+    tracemalloc.start()
+    try:
+        for last in range(0, 1_000, 2):
+            indexes.parse(",".join(map(str, range(last, 1_000))), 1_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 3 * 2**20
 
 
 def test_many_scattered_indexes_are_cut() -> None:

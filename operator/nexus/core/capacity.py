@@ -16,7 +16,7 @@ def held(job: JobFact) -> int:
         return 0
     live = sum(pod.live for pod in job.pods)
     if job.items is not None and job.index is None:
-        ended = indexes.parse(job.completed_indexes) | indexes.parse(job.failed_indexes)
+        ended = indexes.parse(job.completed_indexes, job.items) | indexes.parse(job.failed_indexes, job.items)
         left = 0 if job.deleting else job.items - len(ended)
         return min(job.parallelism, max(left, live))
     if live or isinstance(judge(job), Succeeded):

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from nexus.adapters.fake.objects import copied
 from nexus.adapters.fake.pod_failure_policy import verdict
 from nexus.adapters.kube.api import Object
+from nexus.api.fanout import MAX_ITEMS
 from nexus.core.fanout import indexes
 
 INDEX = "batch.kubernetes.io/job-completion-index"
@@ -46,7 +47,7 @@ def look(
 ) -> Indexes:
     """Where the indexes stand. `fresh` pods have their finalizer still, `failed` are those of them that failed."""
     found = Indexes(
-        set(indexes.parse(status.get("completedIndexes", ""))), set(indexes.parse(status.get("failedIndexes", ""))), {}
+        set(indexes.parse(status.get("completedIndexes", ""), MAX_ITEMS)), set(indexes.parse(status.get("failedIndexes", ""), MAX_ITEMS)), {}
     )
     found.succeeded |= {index_of(pod) for pod in fresh if pod["status"].get("phase") == "Succeeded"}
     per_index = spec.get("backoffLimitPerIndex")

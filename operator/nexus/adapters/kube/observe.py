@@ -9,6 +9,7 @@ from typing import Any
 from nexus.api.base import parse_time
 from nexus.api.fanout import MAX_ITEMS
 from nexus.core.facts import JobFact, PodFact, Terminated
+from nexus.core.fanout import indexes
 from nexus.core.names import LABEL_INDEX, LABEL_ITEMS, LABEL_ORDINAL, LABEL_TASK
 
 CONTAINER = "task"
@@ -56,8 +57,8 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
         items=number(labels.get(LABEL_ITEMS), MAX_ITEMS),
         index=number(labels.get(LABEL_INDEX), MAX_ITEMS),
         parallelism=int((body.get("spec") or {}).get("parallelism") or 1),
-        completed_indexes=str(status.get("completedIndexes") or ""),
-        failed_indexes=str(status.get("failedIndexes") or ""),
+        completed_indexes=str(status.get("completedIndexes") or "")[: indexes.LONGEST],
+        failed_indexes=str(status.get("failedIndexes") or "")[: indexes.LONGEST],
         suspended=bool((body.get("spec") or {}).get("suspend")),
     )
 

@@ -104,7 +104,7 @@ def _on_record(items: ItemsStatus | None) -> dict[int, Failed]:
         for failure in items.failures or ()
     }
     unknown = Failed(Reason.EXPRESSION_ERROR, "its own values cannot be rendered", final=True)
-    return {index: told.get(index, unknown) for index in indexes.shown(items.failed_indexes)}
+    return {index: told.get(index, unknown) for index in indexes.shown(items.failed_indexes, items.total)}
 
 
 def stored(board: Board, node: Node) -> Items | None:

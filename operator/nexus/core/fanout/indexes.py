@@ -5,22 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from nexus.api.fanout import MAX_ITEMS
+
 CUT = "…"
 
 
-@lru_cache(maxsize=1_024)
-def parse(text: str) -> frozenset[int]:
-    """The indexes that a text names; an empty text names none. Raises ValueError."""
+# No set of so many indexes as a fan-out may have items is longer, each written out: what follows is none of a Job's.
+LONGEST = 5 * MAX_ITEMS
+
+
+# A status is read again with each pod that ends. 32 sets of a thousand, with their texts, are about 2 MiB.
+@lru_cache(maxsize=32)
+def parse(text: str, total: int = MAX_ITEMS) -> frozenset[int]:
+    """The indexes below `total` that a text names; an empty text names none.
+
+    Whoever may write the status of a Job may write anything here: what is no index of `total` items, and no range of
+    them, is passed over, and takes no longer than the text is long.
+    """
     found: set[int] = set()
-    for part in text.split(",") if text else ():
-        first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
+    for part in text[:LONGEST].split(","):
+        first, dash, last = part.partition("-")
+        if len(part) < 24 and first.isdecimal() and (last if dash else first).isdecimal():
+            found.update(range(int(first), min(int(last or first), total - 1) + 1))
     return frozenset(found)
 
 
-def shown(text: str) -> frozenset[int]:
-    """The indexes that are left in a text that `text` may have cut."""
-    return parse(text.removesuffix(CUT).removesuffix(","))
+def shown(text: str, total: int) -> frozenset[int]:
+    """The indexes below `total` that are left in a text that `text` may have cut."""
+    return parse(text.removesuffix(CUT).removesuffix(","), total)
 
 
 def text(indexes: Iterable[int], limit: int = 1_000) -> str:

@@ -91,8 +91,8 @@ def take(known: Evidence) -> Tally:
             own.setdefault(job.index, []).append(job)
     tally = Tally(known.total, whole=whole)
     pods = _by_index(whole)
-    completed = indexes.parse(whole.completed_indexes) if whole else frozenset()
-    given_up = indexes.parse(whole.failed_indexes) if whole else frozenset()
+    completed = indexes.parse(whole.completed_indexes, known.total) if whole else frozenset()
+    given_up = indexes.parse(whole.failed_indexes, known.total) if whole else frozenset()
     for index in range(known.total):
         if known.stored is not None and known.stored[index] is not None:
             tally.done[index] = None
@@ -123,9 +123,10 @@ def is_idle(job: JobFact) -> bool:
         return False
     if job.index is not None:
         return any(pod.terminated is not None and pod.terminated.exit_code == 0 for pod in job.pods)
-    ended = indexes.parse(job.completed_indexes) | indexes.parse(job.failed_indexes)
+    total = job.items or 0
+    ended = indexes.parse(job.completed_indexes, total) | indexes.parse(job.failed_indexes, total)
     well = {pod.index for pod in job.pods if pod.terminated is not None and pod.terminated.exit_code == 0}
-    return job.failing or len(ended | well) >= (job.items or 0)
+    return job.failing or len(ended | well) >= total
 
 
 def _by_index(whole: JobFact | None) -> dict[int, list[PodFact]]:
