@@ -85,6 +85,18 @@ def begun_with(prepared: Prepared, run: Saved, store: Path | None, evaluator: Ev
     earlier = Earlier(
         *(wanted, run.uid, workflow, run.spec.params or {}, run.status, run.spec.workflow_spec),
         named_by="with --from-task TASK",
+        run=replace(
+            prepared.fact,
+            name=run.name,
+            uid=run.uid,
+            created_at=run.created_at,
+            trigger=run.spec.triggered_by or Trigger.MANUAL,
+            params=run.spec.params or {},
+            scheduled_time=run.spec.scheduled_time,
+            interval_start=run.spec.interval_start,
+            interval_end=run.spec.interval_end,
+            time_zone=run.spec.time_zone or "UTC",
+        ),
     )
     # What it comes to is known before anything starts.
     plan = decide(prepared.definition, Facts(fact, earlier=earlier), datetime.now(UTC), evaluator, may_start=False)

@@ -174,6 +174,10 @@ class Earlier:
     """What it executed; None where nobody can tell."""
     problem: str = ""
     """Why it cannot be had."""
+    run: RunFact | None = None
+    """The run itself, with its times; None where nobody can tell."""
+    approved_below: frozenset[str] = frozenset()
+    """Its `workflow` tasks in whose child runs a person decided."""
     named_by: str = "in rerunOf.tasks"
     """Where whoever asks names tasks to run again."""
 

@@ -2,7 +2,8 @@
 
 A task runs again where it did not succeed, where it is named, or where it is after one that runs again; a skip counts
 as success. All others are taken over as they ended, with their outputs: small ones in the status, others copied, since
-what the earlier run owns goes with it. Tasks of `finally` always run.
+what the earlier run owns goes with it. Tasks of `finally` always run. An approval is asked for again, unless this run
+does what was approved, and has not been done.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from nexus.api.run import OutputRef, RerunStatus, TaskStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.board import Board
 from nexus.core.bounds import listed
-from nexus.core.facts import Earlier
+from nexus.core.canonical import canonical
+from nexus.core.definition import Node
+from nexus.core.facts import Earlier, RunFact
 from nexus.core.names import job_name, output_name
 from nexus.core.outputs import dump
+from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.plan import LoadOutput, StoreOutput
+from nexus.core.scope import run_values
 
 _KEPT = (TaskPhase.SUCCEEDED, TaskPhase.SKIPPED)
 
@@ -94,13 +99,48 @@ def unknown_task(name: str, spec: WorkflowSpec) -> str | None:
 
 def _again(board: Board, earlier: Earlier, before: dict[str, TaskStatus]) -> set[str]:
     """Names of the tasks that run again; dependencies come first in the definition's nodes."""
+    decided = [name for name, node in board.definition.nodes.items() if _is_decided(earlier, node)]
+    void = set() if not decided or _same_execution(board, earlier) else set(decided)
+    void.update(name for name in decided if _is_used(board, before, name))
     again: set[str] = set()
     for name, node in board.definition.nodes.items():
         ended_well = name in before and before[name].phase in _KEPT
         named = name in (earlier.wanted.tasks or ())
-        if not node.final and (named or not ended_well or again.intersection(node.depends_on)):
+        if not node.final and (named or not ended_well or name in void or again.intersection(node.depends_on)):
             again.add(name)
     return again
+
+
+def _is_decided(earlier: Earlier, node: Node) -> bool:
+    """Whether a person decides in a task, be it in a child run. A skipped one is as good as approved."""
+    return node.type == "approval" or node.name in earlier.approved_below
+
+
+def _is_used(board: Board, before: dict[str, TaskStatus], name: str) -> bool:
+    """Whether a task behind a decision succeeded: that was what the decision was for. `finally` runs without it."""
+    behind = (node.name for node in board.definition.nodes.values() if name in node.ancestors and not node.final)
+    return any(other in before and before[other].phase is TaskPhase.SUCCEEDED for other in behind)
+
+
+def _same_execution(board: Board, earlier: Earlier) -> bool:
+    """Whether both runs execute the same definition with the same values for the same time, so that whoever approved
+    the one knows what the other does."""
+    run, before = board.facts.run, earlier.run
+    if before is None or earlier.definition != board.definition.spec:
+        return False
+    revision = board.facts.status.revision if board.facts.status is not None else None
+    if earlier.status.revision != revision or _times(before) != _times(run):
+        return False
+    try:
+        params = resolve(board.definition.spec.params or (), before.params, before, board.evaluator)
+    except ParamsInvalid:
+        return False
+    return canonical(params) == canonical(board.params)
+
+
+def _times(run: RunFact) -> tuple[Any, ...]:
+    values = run_values(run, "")
+    return values["scheduledTime"], values["intervalStart"], values["intervalEnd"], run.time_zone
 
 
 def changed(before: WorkflowSpec, after: WorkflowSpec) -> list[str]:

@@ -42,13 +42,15 @@ def index_of(pod: Object) -> int:
     return int(pod["metadata"]["annotations"][INDEX])
 
 
+def _indexes(status: Object, field: str) -> set[int]:
+    return set(indexes.parse(status.get(field, ""), MAX_ITEMS))
+
+
 def look(
     spec: Object, status: Object, fresh: Iterable[Object], failed: Iterable[Object], active: Iterable[Object]
 ) -> Indexes:
     """Where the indexes stand. `fresh` pods have their finalizer still, `failed` are those of them that failed."""
-    found = Indexes(
-        set(indexes.parse(status.get("completedIndexes", ""), MAX_ITEMS)), set(indexes.parse(status.get("failedIndexes", ""), MAX_ITEMS)), {}
-    )
+    found = Indexes(_indexes(status, "completedIndexes"), _indexes(status, "failedIndexes"), {})
     found.succeeded |= {index_of(pod) for pod in fresh if pod["status"].get("phase") == "Succeeded"}
     per_index = spec.get("backoffLimitPerIndex")
     if per_index is None:

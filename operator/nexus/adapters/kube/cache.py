@@ -21,6 +21,7 @@ from nexus.api.base import parse_time
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
 from nexus.core import evidence
+from nexus.core.child_run import MAX_DEPTH
 from nexus.core.facts import ChildFact, JobFact, PodFact, RunFact
 from nexus.core.shape import read
 from nexus.runtime.ports import RunKey
@@ -46,6 +47,8 @@ class RunRecord:
     parent: str = ""
     """UID of the run whose child it is."""
     depth: int = 0
+    approved: bool = False
+    """Whether a person decided in it."""
     objects: int = 1
     """How many objects it and what it made are, about."""
 
@@ -105,6 +108,7 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
         invalid=invalid,
         parent=owner_uid(body, "WorkflowRun") or "",
         depth=depth(metadata),
+        approved=bool(spec is not None and spec.approvals),
         objects=1 + sum(map(_objects, status.tasks or () if status is not None else ())),
     )
 
@@ -344,6 +348,19 @@ class Cache:
     def child(self, run_uid: str, name: str) -> ChildFact | None:
         """One child of a run."""
         return self._children.get(run_uid, {}).get(name)
+
+    def approved_below(self, run_uid: str) -> frozenset[str]:
+        """The tasks of a run in whose child runs, or in those below, a person decided."""
+        return frozenset(
+            child.task for child in self._children.get(run_uid, {}).values() if self._is_approved(child.uid)
+        )
+
+    def _is_approved(self, run_uid: str, deep: int = MAX_DEPTH) -> bool:
+        key = self._keys.get(run_uid)
+        if key is not None and self.runs[key].approved:
+            return True
+        below = self._children.get(run_uid, {}).values() if deep else ()
+        return any(self._is_approved(child.uid, deep - 1) for child in below)
 
     def note_child(self, run_uid: str, name: str, at: datetime) -> ChildFact | None:
         """Remember when we made a child run, by our clock."""

@@ -4,7 +4,7 @@ that have ended is not kept."""
 from __future__ import annotations
 
 from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, KubeApi, NotFound
-from nexus.adapters.kube.cache import RunRecord
+from nexus.adapters.kube.cache import RunRecord, run_record
 from nexus.api.run import RerunOf, WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.facts import Earlier
@@ -42,6 +42,7 @@ class EarlierRuns:
             params=spec.params or {},
             status=status,
             definition=definition,
+            run=run_record(body).fact(),
         )
 
     async def _definition(

@@ -167,6 +167,8 @@ class KubePlace:
         if revision is not None and (status is None or status.revision != revision):
             status = (status or WorkflowRunStatus()).model_copy(update={"revision": revision})
         earlier = await self._earlier_runs.of(record)
+        if earlier is not None:
+            earlier = replace(earlier, approved_below=self._cache.approved_below(earlier.uid))
         await self._confirm_gone(record)
         await self._confirm_pods(record)
         wakes = [await self._podless.ask(record, now), await self._unmounted.ask(record, now)]
