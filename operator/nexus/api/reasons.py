@@ -90,6 +90,7 @@ class Reason(StrEnum):
     POD_DELETED = "PodDeleted"
     JOB_REFUSED = "JobRefused"
     NAME_TAKEN = "NameTaken"
+    CONTENT_CHANGED = "ContentChanged"
     CHILD_FAILED = "ChildFailed"
     CHILD_DELETED = "ChildDeleted"
     CHILD_REFUSED = "ChildRefused"
@@ -167,6 +168,8 @@ _MEANING: dict[Reason, str] = {
     Reason.POD_DELETED: "Somebody deleted the pod while the task ran; counts as a failed attempt.",
     Reason.JOB_REFUSED: "The API server refuses the Job.",
     Reason.NAME_TAKEN: "An object with the name of the task's Job or child run exists and belongs to somebody else.",
+    Reason.CONTENT_CHANGED: "An object that holds a definition, a script or an input of the run does not hold what was "
+    "stored in it: somebody changed or replaced it.",
     Reason.CHILD_FAILED: "The child run failed or was cancelled; the message names it and says why.",
     Reason.CHILD_DELETED: "Somebody deleted the child run while it ran; counts as a failed attempt.",
     Reason.CHILD_REFUSED: "The API server refuses the child run.",

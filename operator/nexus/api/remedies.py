@@ -223,6 +223,12 @@ FAILED = {
         "a Job sales-x7k2p-price-1-hfr2mxb7vv exists and belongs to somebody else: delete or rename it",
         "Delete or rename the stranger, and run again.",
     ),
+    Reason.CONTENT_CHANGED: Remedy(
+        "the ControllerRevision sales-84hm846rbm holds another definition: its SHA-256 is not 9f86d081884c…, somebody "
+        "made or replaced it: start a new run",
+        "Find out who writes ConfigMaps or ControllerRevisions in the namespace (the audit log knows), delete the "
+        "object in the message, and start a new run. What was there was not used.",
+    ),
     Reason.CHILD_FAILED: Remedy(
         "child run sales-x7k2p-eu-1-hfr2mxb7vv failed: task total failed",
         "Look into the child: `nexus get` with the name in the message.",

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from nexus.api.base import API_VERSION, Model, Time
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
-from nexus.api.store import MOST_ARTIFACTS, StoredArtifact, StoredObject
+from nexus.api.store import MOST_ARTIFACTS, Sha256, StoredArtifact, StoredObject
 from nexus.api.tasks import ObjectName, TaskName
 from nexus.api.workflow import Condition, ParamName, WorkflowSpec
 
@@ -244,6 +244,9 @@ class WorkflowRunStatus(Model):
     """Why, in words a user can act on."""
     revision: ObjectName | None = None
     """The ControllerRevision that holds the definition the run executes."""
+    revision_hash: Sha256 | None = None
+    """SHA-256 of that definition as JSON with sorted keys, checked whenever it is read. Absent where an older
+    version of the operator let the run begin."""
     rerun_of: RerunStatus | None = None
     """What is reused of the run that this one reruns, and what has changed since."""
     concurrency_key: Annotated[str, StringConstraints(max_length=256)] | None = None

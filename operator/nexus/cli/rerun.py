@@ -16,10 +16,10 @@ from nexus.cli import given
 from nexus.cli.cluster import found, metadata_under, sound, tell
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.follow import status_of
+from nexus.core.begun import read_begun
 from nexus.core.facts import RunFact
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.rerun import unknown_task
-from nexus.core.shape import read
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ async def rerun(api: KubeApi, namespace: str, asked: Asked, *, output: str | Non
     if not phase.ended:
         raise Refused(f"run {asked.run} has not ended, it is {phase.value}: wait for its end, or cancel it")
     try:
-        old = read(earlier["spec"], WorkflowRunSpec)
+        old = read_begun(earlier["spec"], WorkflowRunSpec)
     except ValueError as error:
         raise Refused(f"run {asked.run} was written for another version of nexus: {error}") from error
     workflow = None

@@ -14,6 +14,7 @@ import yaml
 
 from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS, KubeApi, Object
 from nexus.adapters.kube.observe import owner_uid
+from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.cluster import found
 from nexus.cli.detail import age, table
@@ -38,6 +39,8 @@ class Version:
     spec: Mapping[str, Any]
     runs: Sequence[str]
     current: bool
+    replaced: bool = False
+    """Whether its ControllerRevision holds another definition than its runs began with."""
 
 
 async def versions(api: KubeApi, namespace: str, workflow: str) -> list[Version]:
@@ -48,23 +51,41 @@ async def versions(api: KubeApi, namespace: str, workflow: str) -> list[Version]
         api.list(CONTROLLER_REVISIONS, namespace, label), api.list(WORKFLOW_RUNS, namespace, label)
     )
     runs_of: dict[str, list[str]] = {}
+    hashes: dict[str, set[str | None]] = {}
     for run in sorted(runs, key=lambda run: str(run["metadata"]["creationTimestamp"])):
-        runs_of.setdefault((run.get("status") or {}).get("revision") or "", []).append(run["metadata"]["name"])
+        status = run.get("status") or {}
+        revision = status.get("revision") or ""
+        runs_of.setdefault(revision, []).append(run["metadata"]["name"])
+        hashes.setdefault(revision, set()).update([status["revisionHash"]] if "revisionHash" in status else [])
     uid = body["metadata"]["uid"]
     current = revision_name(workflow, uid, dump(body["spec"]))
-    kept = [_version(entry, runs_of, current) for entry in revisions if owner_uid(entry, "Workflow") == uid]
+    kept = [
+        _version(entry, runs_of, current, _replaced(entry, hashes))
+        for entry in revisions
+        if owner_uid(entry, "Workflow") == uid
+    ]
     if all(not version.current for version in kept):
         metadata = body["metadata"]
         kept.append(Version(int(metadata.get("generation") or 1), "", "", body["spec"], (), current=True))
     return sorted(kept, key=lambda version: (version.current, version.number), reverse=True)
 
 
-def _version(body: Object, runs_of: Mapping[str, Sequence[str]], current: str) -> Version:
-    metadata = body["metadata"]
-    name = metadata["name"]
-    spec = (body.get("data") or {}).get("spec") or {}
-    created = metadata["creationTimestamp"]
-    return Version(int(body.get("revision") or 0), name, created, spec, runs_of.get(name, ()), name == current)
+def _version(body: Object, runs_of: Mapping[str, Sequence[str]], current: str, replaced: bool) -> Version:
+    name, created = body["metadata"]["name"], body["metadata"]["creationTimestamp"]
+    spec = {} if replaced else revision_spec(body, None)
+    return Version(
+        int(body.get("revision") or 0), name, created, spec, runs_of.get(name, ()), name == current, replaced
+    )
+
+
+def _replaced(body: Object, hashes: Mapping[str, set[str | None]]) -> bool:
+    """Whether it is not what the runs that name it recorded."""
+    try:
+        for sha256 in hashes.get(body["metadata"]["name"]) or {None}:
+            revision_spec(body, sha256)
+    except ContentChanged:
+        return True
+    return False
 
 
 async def print_history(api: KubeApi, namespace: str, workflow: str, *, as_json: bool) -> Exit:
@@ -92,8 +113,12 @@ def _runs(version: Version) -> str:
 
 
 def _changed(version: Version, before: Version | None) -> str:
+    if version.replaced:
+        return f"unknown: {version.name} was replaced, it holds another definition"
     if before is None:
         return ""
+    if before.replaced:
+        return "unknown: the one below was replaced"
     told = changes(before.spec, version.spec)
     more = len(told) - CHANGES_SHOWN
     return "; ".join(told[:CHANGES_SHOWN]) + (f"; and {more} more" if more > 0 else "")
@@ -105,6 +130,7 @@ def _object(version: Version) -> dict[str, Any]:
         "name": version.name or None,
         "created": version.created or None,
         "current": version.current,
+        "replaced": version.replaced,
         "runs": list(version.runs),
     }
 
@@ -114,6 +140,10 @@ async def print_diff(api: KubeApi, namespace: str, workflow: str, old: str, new:
     kept = await versions(api, namespace, workflow)
     first = _named(kept, workflow, old)
     second = _named(kept, workflow, new) if new is not None else next(version for version in kept if version.current)
+    for version in (first, second):
+        if version.replaced:
+            words = f"ControllerRevision {version.name} was replaced: it does not hold what its runs began with"
+            raise Refused(f"{words}: delete it (kubectl delete controllerrevision {version.name})")
     lines = list(_diff(workflow, first, second))
     print("\n".join(lines) if lines else f"{_label(workflow, first)} and {_label(workflow, second)} are the same")
     return Exit.FAILED if lines else Exit.SUCCEEDED

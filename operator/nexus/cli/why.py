@@ -18,6 +18,7 @@ from nexus.adapters.kube.api import (
     KubeApi,
     Object,
 )
+from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.remedies import remedy
 from nexus.api.run import TaskStatus, WorkflowRunStatus
@@ -26,6 +27,7 @@ from nexus.cli import follow
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.words import plain, seconds_of, seconds_text
+from nexus.core.begun import read_begun
 from nexus.core.bounds import listed
 from nexus.core.definition import waits_for
 from nexus.core.names import LABEL_RUN, LABEL_TASK, label_value
@@ -77,13 +79,13 @@ async def _graph(api: KubeApi, run: Object, status: WorkflowRunStatus) -> Graph:
     """The DAG of the definition that the run executes; empty where that cannot be read."""
     spec = (run.get("spec") or {}).get("workflowSpec")
     if spec is None and status.revision:
-        with suppress(ApiError):
+        with suppress(ApiError, ContentChanged):
             body = await api.get(CONTROLLER_REVISIONS, run["metadata"]["namespace"], status.revision)
-            spec = body["data"]["spec"]
+            spec = revision_spec(body, status.revision_hash)
     if spec is None:
         return {}
     with suppress(ValueError):
-        return waits_for(read(spec, WorkflowSpec))
+        return waits_for(read_begun(spec, WorkflowSpec))
     return {}
 
 

@@ -20,7 +20,7 @@ from nexus.core.fanout.tally import Tally
 from nexus.core.names import output_name
 from nexus.core.outcome import STOP_REASONS, Stopped, outcome
 from nexus.core.outputs import INLINE_LIMIT, dump
-from nexus.core.params import resolve
+from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start, Store, StoreOutput
 from nexus.core.render import Renderer
 from nexus.core.scope import Item
@@ -73,8 +73,15 @@ class Board:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """The run's params. Raises ParamsInvalid."""
-        return resolve(self.definition.spec.params or (), self.facts.run.params, self.facts.run, self.evaluator)
+        """The run's params. Raises ParamsInvalid, of a run that has begun ExpressionError."""
+        status, run = self.facts.status, self.facts.run
+        begun = status is not None and status.start_time is not None
+        try:
+            return resolve(self.definition.spec.params or (), run.params, run, self.evaluator, begun=begun)
+        except ParamsInvalid as error:
+            if begun:  # a default that another version could render
+                raise ExpressionError(str(error), None) from error
+            raise
 
     @cached_property
     def message_limit(self) -> int:

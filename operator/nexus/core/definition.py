@@ -49,6 +49,8 @@ class Definition:
     evaluates: bool
     """Whether decisions about it need the evaluator: for an expression, or for the pattern of a param."""
     operator: OperatorDefaults = NO_DEFAULTS
+    sha256: str | None = None
+    """SHA-256 of the spec, of one that was just pinned (see nexus.core.content)."""
 
     @property
     def max_parallel_tasks(self) -> int:

@@ -29,13 +29,17 @@ class ParamsInvalid(Exception):
         return "; ".join(self.problems)
 
 
-def resolve(params: Sequence[Param], given: Mapping[str, Any], run: RunFact, evaluator: Evaluator) -> dict[str, Any]:
+def resolve(
+    params: Sequence[Param], given: Mapping[str, Any], run: RunFact, evaluator: Evaluator, *, begun: bool = False
+) -> dict[str, Any]:
     """The value of every param: the given one, else its default rendered over `run`.
 
-    Raises ParamsInvalid, naming every param that is unknown, missing or of a wrong value.
+    Of a run that has `begun` no value is checked again: they were valid for the version that let it begin.
+
+    Raises ParamsInvalid, naming every param that is unknown, missing or of a wrong value, or whose default fails.
     """
     known = {param.name for param in params}
-    problems = [f"params.{name}: {unknown(name, params)}" for name in given if name not in known]
+    problems = [f"params.{name}: {unknown(name, params)}" for name in given if name not in known and not begun]
     values: dict[str, Any] = {}
     for param in params:
         where = f"params.{param.name}"
@@ -47,17 +51,17 @@ def resolve(params: Sequence[Param], given: Mapping[str, Any], run: RunFact, eva
             except (TemplateError, ExpressionError) as error:
                 problems.append(f"{where}: its default fails: {error}")
                 continue
-        elif param.nullable:
+        elif param.nullable or begun:
             value = None
         else:
             lacks = "each run must give a value (required)" if param.required else "no value and no default"
             problems.append(f"{where}: {lacks}: give one with --param {param.name}=... or in spec.params")
             continue
         values[param.name] = value
-        problem = mismatch(param, value, evaluator)
+        problem = None if begun else mismatch(param, value, evaluator)
         if problem:
             problems.append(f"{where}: {problem}")
-    if not problems:
+    if not (problems or begun):
         problems += _unfit(values)
     if problems:
         raise ParamsInvalid(tuple(problems))

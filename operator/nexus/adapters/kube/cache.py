@@ -21,6 +21,7 @@ from nexus.api.base import parse_time
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
 from nexus.core import evidence
+from nexus.core.begun import read_begun
 from nexus.core.child_run import MAX_DEPTH
 from nexus.core.facts import ChildFact, JobFact, PodFact, RunFact
 from nexus.core.shape import read
@@ -57,6 +58,11 @@ class RunRecord:
         """True once the run has ended."""
         return self.status is not None and self.status.phase.ended
 
+    @property
+    def begun(self) -> bool:
+        """True once the run has begun: from then on nothing of its spec is checked anew."""
+        return self.status is not None and self.status.start_time is not None
+
     def fact(self) -> RunFact:
         """The run as decisions see it."""
         spec = self.spec or WorkflowRunSpec()
@@ -88,8 +94,9 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
     status: WorkflowRunStatus | None = None
     invalid = ""
     try:
-        spec = spec or read(body.get("spec") or {}, WorkflowRunSpec)
         status = _status(body["status"]) if body.get("status") else None
+        begun = status is not None and status.start_time is not None
+        spec = spec or (read_begun if begun else read)(body.get("spec") or {}, WorkflowRunSpec)
     except ValueError as error:
         invalid = str(error)[:1_000]
     owners = metadata.get("ownerReferences") or ()

@@ -1,16 +1,18 @@
 """Definitions: which one a run executes, pinned in a ControllerRevision when the run starts.
 
-Editing a Workflow never changes a run under way, because the run reads the revision that its status names.
+Editing a Workflow never changes a run under way, because the run reads the revision that its status names; the SHA-256
+beside that name tells whether the revision still holds what the run began with.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import difflib
-from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from graphlib import CycleError
 
 from nexus.adapters.kube.api import (
     CONTROLLER_REVISIONS,
@@ -21,9 +23,14 @@ from nexus.adapters.kube.api import (
     Object,
 )
 from nexus.adapters.kube.cache import RunRecord
+from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owned_by
+from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.reasons import Reason
+from nexus.api.run import WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
+from nexus.core.begun import read_begun
+from nexus.core.content import sha256_of
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
@@ -33,20 +40,25 @@ from nexus.core.shape import read
 from nexus.core.validate import problems
 from nexus.runtime.ports import Unstartable
 
-KEPT = 64
+# A definition of a hundred tasks takes 1 MiB or two, the largest that the API server accepts about 60.
+KEPT_BYTES = 64 * 1024 * 1024
 # `kubectl apply` of a file may bring the run a moment before its Workflow.
 GRACE = timedelta(seconds=10)
 GRACE_STEP = timedelta(seconds=1)
 
 
 class Definitions:
-    """Definitions of the runs that are under way, the last 64 used ones ready."""
+    """Definitions of the runs that are under way, those used last ready.
+
+    The definition of a run that has not begun is checked. That of one that has is read and prepared only: it was valid
+    when the run began, and a later version with a stricter check must not end the run.
+    """
 
     def __init__(self, api: KubeApi, evaluator: Evaluator, defaults: OperatorDefaults = NO_DEFAULTS) -> None:
         self._api = api
         self._defaults = defaults
         self._evaluator = evaluator
-        self._ready: OrderedDict[str, Definition | Unstartable] = OrderedDict()
+        self._ready: Kept[Definition] = Kept(KEPT_BYTES)
 
     async def of(self, record: RunRecord, now: datetime) -> tuple[Definition | Unstartable, str | None]:
         """The definition of a run, and the revision that pins it (None for an inline workflowSpec)."""
@@ -54,9 +66,10 @@ class Definitions:
             return Unstartable(Reason.WORKFLOW_INVALID, f"the run cannot be read: {record.invalid}"), None
         if record.spec.workflow_spec is not None:
             spec = record.spec.workflow_spec
-            return await self._prepared(record.uid, lambda: spec, now), None
+            ready = self._known(record.uid, record.begun)
+            return ready or await self._prepare(record.uid, lambda: spec, now, record.begun), None
         if record.status is not None and record.status.revision:
-            return await self._pinned(record, record.status.revision, now)
+            return await self._pinned(record, record.status, now), record.status.revision
         return await self._pin(record, now)
 
     async def workflow(self, namespace: str, name: str) -> Object | None:
@@ -66,17 +79,22 @@ class Definitions:
         except NotFound:
             return None
 
-    async def _pinned(self, record: RunRecord, revision: str, now: datetime) -> tuple[Definition | Unstartable, str]:
-        key = f"{record.key.namespace}/{revision}"
-        if key in self._ready:
-            self._ready.move_to_end(key)
-            return self._ready[key], revision
+    async def _pinned(self, record: RunRecord, status: WorkflowRunStatus, now: datetime) -> Definition | Unstartable:
+        namespace, revision = record.key.namespace, status.revision or ""
+        key = f"{namespace}/{revision}"
+        ready = self._known(key, record.begun)
+        if ready is not None and status.revision_hash in (None, ready.sha256):
+            return ready
         try:
-            body = await self._api.get(CONTROLLER_REVISIONS, record.key.namespace, revision)
+            body = await self._api.get(CONTROLLER_REVISIONS, namespace, revision)
+            spec = revision_spec(body, status.revision_hash)
         except NotFound:
             message = f"the ControllerRevision {revision}, which held the definition, was deleted: start a new run"
-            return Unstartable(Reason.WORKFLOW_NOT_FOUND, message), revision
-        return await self._prepared(key, lambda: read(body["data"]["spec"], WorkflowSpec), now), revision
+            return Unstartable(Reason.WORKFLOW_NOT_FOUND, message)
+        except ContentChanged as error:
+            return Unstartable(Reason.CONTENT_CHANGED, f"{error}: start a new run")
+        model = read_begun if record.begun else read
+        return await self._prepare(key, partial(model, spec, WorkflowSpec), now, record.begun, sha256=sha256_of(spec))
 
     async def _pin(self, record: RunRecord, now: datetime) -> tuple[Definition | Unstartable, str | None]:
         assert record.spec is not None
@@ -87,38 +105,33 @@ class Definitions:
             if now < record.created_at + GRACE:
                 return Unstartable(Reason.WORKFLOW_NOT_FOUND, "", retry_at=now + GRACE_STEP), None
             return Unstartable(Reason.WORKFLOW_NOT_FOUND, await self._not_found(namespace, name)), None
-        text = dump(workflow["spec"])
-        revision = revision_name(name, workflow["metadata"]["uid"], text)
+        revision = revision_name(name, workflow["metadata"]["uid"], dump(workflow["spec"]))
+        sha256 = sha256_of(workflow["spec"])
         key = f"{namespace}/{revision}"
-        definition = await self._prepared(key, lambda: read(workflow["spec"], WorkflowSpec), now, name)
+        definition: Definition | Unstartable | None = self._known(key, begun=False)
+        if not isinstance(definition, Definition) or definition.sha256 != sha256:
+            load = partial(read, workflow["spec"], WorkflowSpec)
+            definition = await self._prepare(key, load, now, begun=False, name=name, sha256=sha256)
         if isinstance(definition, Unstartable):
-            self._ready.pop(key, None)
             return definition, None
-        await self._create_revision(namespace, revision, workflow)
+        try:
+            await self._create_revision(namespace, revision, sha256, workflow)
+        except ContentChanged as error:
+            return Unstartable(Reason.NAME_TAKEN, f"{error}: delete it, then start a new run"), None
         return definition, revision
 
-    async def _create_revision(self, namespace: str, revision: str, workflow: Object) -> None:
-        metadata = workflow["metadata"]
+    async def _create_revision(self, namespace: str, revision: str, sha256: str, workflow: Object) -> None:
+        """Make the ControllerRevision, or find it there. Raises ContentChanged where the one of that name holds another
+        definition: its name has a part of the hash only, and anybody may have made it."""
         try:
             # A read is cheaper for the API server than a refused write, and nearly every run finds it there.
-            await self._api.get(CONTROLLER_REVISIONS, namespace, revision)
-            return
+            body = await self._api.get(CONTROLLER_REVISIONS, namespace, revision)
         except NotFound:
-            pass
-        body: dict[str, Any] = {
-            "apiVersion": "apps/v1",
-            "kind": "ControllerRevision",
-            "metadata": {
-                "name": revision,
-                "labels": {LABEL_WORKFLOW: label_value(metadata["name"])},
-                "ownerReferences": owned_by("Workflow", metadata["name"], metadata["uid"]),
-            },
-            "data": {"spec": workflow["spec"]},
-            "revision": int(metadata.get("generation") or 1),
-        }
-        # Its name holds the hash of its content: whoever made it made the same.
-        with contextlib.suppress(AlreadyExists):
-            await self._api.create(CONTROLLER_REVISIONS, namespace, body)
+            try:
+                body = await self._api.create(CONTROLLER_REVISIONS, namespace, _revision(revision, workflow))
+            except AlreadyExists:
+                body = await self._api.get(CONTROLLER_REVISIONS, namespace, revision)
+        revision_spec(body, sha256)
 
     async def _not_found(self, namespace: str, name: str) -> str:
         names = [item["metadata"]["name"] for item in await self._api.list(WORKFLOWS, namespace)]
@@ -126,20 +139,72 @@ class Definitions:
         hint = f"did you mean {close[0]}?" if close else "kubectl get workflows.nexus.dev lists what is there"
         return f"there is no Workflow {name} in namespace {namespace}: {hint}"
 
-    async def _prepared(self, key: str, load: Any, now: datetime, name: str = "") -> Definition | Unstartable:
-        if key in self._ready:
-            self._ready.move_to_end(key)
-            return self._ready[key]
+    def _known(self, key: str, begun: bool) -> Definition | None:
+        """What is ready; of a run that has begun also what was read without a check."""
+        found = self._ready.get(_checked(key))
+        return self._ready.get(key) if found is None and begun else found
+
+    async def _prepare(
+        self,
+        key: str,
+        load: Callable[[], WorkflowSpec],
+        now: datetime,
+        begun: bool,
+        *,
+        name: str = "",
+        sha256: str | None = None,
+    ) -> Definition | Unstartable:
+        def make() -> tuple[Definition | Unstartable, int]:
+            made = (
+                prepared(load, self._defaults) if begun else checked(load, self._evaluator, now, name, self._defaults)
+            )
+            made = replace(made, sha256=sha256) if isinstance(made, Definition) else made
+            return made, footprint(made)
+
         # In a thread: checking 500 tasks' expressions takes a while, and other runs do not wait for it.
-        definition = await asyncio.to_thread(checked, load, self._evaluator, now, name, self._defaults)
-        self._ready[key] = definition
-        while len(self._ready) > KEPT:
-            self._ready.popitem(last=False)
+        definition, size = await asyncio.to_thread(make)
+        if isinstance(definition, Definition):
+            self._ready.keep(key if begun else _checked(key), definition, size)
         return definition
 
 
+def _checked(key: str) -> str:
+    return f"{key} checked"
+
+
+def _revision(name: str, workflow: Object) -> Object:
+    metadata = workflow["metadata"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": name,
+            "labels": {LABEL_WORKFLOW: label_value(metadata["name"])},
+            "ownerReferences": owned_by("Workflow", metadata["name"], metadata["uid"]),
+        },
+        "data": {"spec": workflow["spec"]},
+        "revision": int(metadata.get("generation") or 1),
+    }
+
+
+def prepared(load: Callable[[], WorkflowSpec], defaults: OperatorDefaults = NO_DEFAULTS) -> Definition | Unstartable:
+    """The Definition of a run that has begun, or why nothing can be made of it."""
+    try:
+        return prepare(load(), defaults)
+    except ValueError as error:
+        text = str(error)
+    except (CycleError, KeyError, StopIteration) as error:
+        # Another version let it begin: a type of task that this one does not know, for one.
+        text = f"this version of the operator cannot execute it ({type(error).__name__}: {error})"
+    return Unstartable(Reason.WORKFLOW_INVALID, text[:2_000])
+
+
 def checked(
-    load: Any, evaluator: Evaluator, now: datetime, name: str = "", defaults: OperatorDefaults = NO_DEFAULTS
+    load: Callable[[], WorkflowSpec],
+    evaluator: Evaluator,
+    now: datetime,
+    name: str = "",
+    defaults: OperatorDefaults = NO_DEFAULTS,
 ) -> Definition | Unstartable:
     """The Definition of the spec that `load()` gives, or what is wrong with it. `name` is its Workflow's."""
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, KubeApi, NotFound
 from nexus.adapters.kube.cache import RunRecord, run_record
+from nexus.adapters.kube.other_version import known_part
+from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.run import RerunOf, WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
+from nexus.core.begun import read_begun
 from nexus.core.facts import Earlier
-from nexus.core.shape import read
 
 
 class EarlierRuns:
@@ -28,9 +30,13 @@ class EarlierRuns:
         except NotFound:
             return Earlier(wanted, problem=f"there is no run {wanted.name} in namespace {namespace}: start a new run")
         try:
-            spec = read(body["spec"], WorkflowRunSpec)
-            status = WorkflowRunStatus.model_validate(body.get("status") or {})
+            spec = read_begun(body["spec"], WorkflowRunSpec)
+            status = known_part(body.get("status") or {}, WorkflowRunStatus)
             definition = await self._definition(namespace, wanted, spec, status)
+        except ContentChanged as error:
+            return Earlier(
+                wanted, problem=f"{error}, so that nobody can tell what run {wanted.name} did: start a new run"
+            )
         except ValueError as error:
             return Earlier(wanted, problem=f"run {wanted.name} cannot be read: {error}"[:1_000])
         if isinstance(definition, str):
@@ -48,7 +54,7 @@ class EarlierRuns:
     async def _definition(
         self, namespace: str, wanted: RerunOf, spec: WorkflowRunSpec, status: WorkflowRunStatus
     ) -> WorkflowSpec | str | None:
-        """What it executed, None where it never began; or why that cannot be told."""
+        """What it executed, None where it never began; or why that cannot be told. Raises ContentChanged."""
         if spec.workflow_spec is not None or status.revision is None:
             return spec.workflow_spec
         try:
@@ -58,4 +64,4 @@ class EarlierRuns:
                 f"the ControllerRevision {status.revision}, which held the definition of run {wanted.name}, was "
                 "deleted, so that nobody can tell what its outputs are of: start a new run"
             )
-        return read(body["data"]["spec"], WorkflowSpec)
+        return read_begun(revision_spec(body, status.revision_hash), WorkflowSpec)

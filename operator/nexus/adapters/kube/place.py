@@ -45,6 +45,7 @@ from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.store import OutputStore
+from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact, Turn
 from nexus.core.log_lines import TAIL_READ, tail
@@ -164,8 +165,9 @@ class KubePlace:
         definition, revision = await self._definitions.of(record, now)
         record = await self._adopt(record, definition)
         status = record.status if gate is None else _with_key(record.status, known.concurrency_key if known else None)
-        if revision is not None and (status is None or status.revision != revision):
-            status = (status or WorkflowRunStatus()).model_copy(update={"revision": revision})
+        if isinstance(definition, Definition) and revision and (status is None or status.revision != revision):
+            pinned = {"revision": revision, "revision_hash": definition.sha256}
+            status = (status or WorkflowRunStatus()).model_copy(update=pinned)
         earlier = await self._earlier_runs.of(record)
         if earlier is not None:
             earlier = replace(earlier, approved_below=self._cache.approved_below(earlier.uid))
