@@ -44,7 +44,7 @@ def play(
 ) -> Scene:
     """Run a story beside a queue whose workers do `work`."""
     loop = looptime.make_event_loop_class(CountingLoop)(start=0)
-    scene = Scene(WorkQueue(), loop)
+    scene = Scene(WorkQueue(lambda key: key.partition("/")[0]), loop)
 
     async def main() -> None:
         async def working(key: str) -> float | None:
@@ -119,6 +119,122 @@ def test_as_many_keys_are_in_work_as_there_are_workers() -> None:
         await asyncio.sleep(10)
 
     assert play(story, takes_a_second, workers=2).log == [(0, "a"), (0, "b"), (1, "c"), (1, "d"), (2, "e")]
+
+
+def names(log: list[tuple[float, str]]) -> list[str]:
+    return [key for _, key in log]
+
+
+def test_namespaces_are_served_in_turn_however_many_keys_one_has() -> None:
+    async def story(scene: Scene) -> None:
+        for number in range(100):
+            scene.queue.add(f"many/{number}")
+        for number in range(3):
+            scene.queue.add(f"few/{number}")
+        await asyncio.sleep(200)
+
+    log = play(story, takes_a_second, workers=1).log
+    assert names(log)[:7] == ["many/0", "few/0", "many/1", "few/1", "many/2", "few/2", "many/3"]
+    assert names(log)[7:] == [f"many/{number}" for number in range(4, 100)]
+
+
+def test_whose_work_takes_long_is_served_less_often() -> None:
+    async def long_ones(_scene: Scene, key: str) -> float | None:
+        await asyncio.sleep(10 if key.startswith("long") else 1)
+        return 0.0
+
+    async def story(scene: Scene) -> None:
+        for key in ("long/a", "long/b", "short/a", "short/b"):
+            scene.queue.add(key)
+        await asyncio.sleep(400)
+
+    seconds = {"long": 10, "short": 1}
+    log = play(story, long_ones, workers=1).log
+    spent = {name: sum(key.startswith(name) for _, key in log) * seconds[name] for name in seconds}
+    assert abs(spent["long"] - spent["short"]) <= 10
+
+
+@pytest.mark.parametrize("hogs", [1, 2, 5])
+def test_a_key_that_comes_late_waits_for_one_piece_of_work_of_the_others(hogs: int) -> None:
+    async def again(_scene: Scene, key: str) -> float | None:
+        await asyncio.sleep(0.01 if key == "innocent/a" else 1)
+        return None if key == "innocent/a" else 0.0
+
+    async def story(scene: Scene) -> None:
+        for hog in range(hogs):
+            for number in range(50):
+                scene.queue.add(f"hog{hog}/{number}")
+        await asyncio.sleep(30.5)
+        for _ in range(20):
+            scene.queue.add("innocent/a")
+            await asyncio.sleep(2.5)
+
+    begun = [second for second, key in play(story, again, workers=2).log if key == "innocent/a"]
+    assert len(begun) == 20
+    assert all(second - (30.5 + 2.5 * number) <= 1.01 for number, second in enumerate(begun))
+
+
+def test_a_namespace_that_asked_for_nothing_has_no_credit_for_it() -> None:
+    async def again(_scene: Scene, _key: str) -> float | None:
+        await asyncio.sleep(1)
+        return 0.0
+
+    async def story(scene: Scene) -> None:
+        scene.queue.add("old/a")
+        await asyncio.sleep(100.5)
+        scene.queue.add("new/a")
+        await asyncio.sleep(20)
+
+    late = names([entry for entry in play(story, again, workers=1).log if entry[0] > 100.5])
+    assert abs(late.count("old/a") - late.count("new/a")) <= 1
+
+
+async def waits_elsewhere(scene: Scene, key: str) -> float | None:
+    if key.startswith("hog"):
+        async with scene.queue.aside(key):
+            await asyncio.sleep(100)
+    return None
+
+
+def test_a_key_that_waits_elsewhere_takes_no_worker() -> None:
+    async def story(scene: Scene) -> None:
+        for key in ("hog/a", "hog/b", "hog/a", "innocent/a"):
+            scene.queue.add(key)
+        await asyncio.sleep(50)
+        scene.queue.add("hog/a")
+        scene.queue.add("innocent/a")
+        await asyncio.sleep(300)
+
+    log = play(story, waits_elsewhere, workers=1).log
+    assert log == [(0, "hog/a"), (0, "innocent/a"), (0, "hog/b"), (50, "innocent/a"), (100, "hog/a")]
+
+
+def test_a_namespace_begins_no_more_while_eight_of_its_keys_wait_elsewhere() -> None:
+    async def story(scene: Scene) -> None:
+        for number in range(10):
+            scene.queue.add(f"hog/{number}")
+        await asyncio.sleep(1)
+        scene.queue.add("innocent/a")
+        await asyncio.sleep(300)
+
+    log = play(story, waits_elsewhere, workers=1).log
+    assert log[:9] == [*((0, f"hog/{number}") for number in range(8)), (1, "innocent/a")]
+    assert log[9:] == [(100, "hog/8"), (100, "hog/9")]
+
+
+def test_what_waits_elsewhere_and_fails_gives_its_place_back() -> None:
+    async def fails_aside(scene: Scene, key: str) -> float | None:
+        async with scene.queue.aside(key):
+            await asyncio.sleep(1)
+            raise RuntimeError(key)
+
+    async def story(scene: Scene) -> None:
+        for number in range(20):
+            scene.queue.add(f"hog/{number}")
+        await asyncio.sleep(1.02)
+        assert len(scene.log) == 16
+
+    play(story, fails_aside, workers=1)
 
 
 def test_a_delay_is_kept_to_the_millisecond() -> None:

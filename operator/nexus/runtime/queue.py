@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Awaitable, Callable, Hashable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
+
+from nexus.runtime.lines import Lines
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -15,6 +18,8 @@ FIRST_BACKOFF_SECONDS = 0.05
 MAX_BACKOFF_SECONDS = 30.0
 # Less than this cannot be waited for: sums of floats differ by more, and a loop would spin until its clock moves on.
 CLOCK_RESOLUTION = 1e-6
+# Keys of one namespace that are waited for elsewhere (see `aside`): each keeps what its work has made so far.
+MAX_ASIDE = 8
 
 
 class WorkQueue(Generic[Key]):
@@ -23,13 +28,23 @@ class WorkQueue(Generic[Key]):
     A key that is added while it is in work is worked on once more afterwards: no event is lost between a worker's
     look at the facts and its end. A key whose work fails comes back after 50 ms, doubled with each failure in a row,
     at most 30 s; other keys do not wait for it.
+
+    `namespace_of` a key says in whose line it waits. Namespaces are served in turn, by the time that their work takes:
+    one with thousands of keys delays a key of another by one piece of work.
     """
 
-    def __init__(self) -> None:
-        self._ready: asyncio.Queue[Key | None] = asyncio.Queue()
-        # With the time since which each is ready, in the order of the queue.
+    def __init__(self, namespace_of: Callable[[Key], str] = lambda _: "") -> None:
+        self._namespace_of = namespace_of
+        self._lines: Lines[Key] = Lines()
+        # With the time since which each is ready, in the order in which they became it.
         self._queued: dict[Key, float] = {}
         self._working: set[Key] = set()
+        self._aside: Counter[str] = Counter()
+        # Since when a worker is on a key: what its namespace is charged for.
+        self._since: dict[Key, float] = {}
+        # Workers that may begin a piece of work, and those that are looking for one.
+        self._free = 0
+        self._looking = asyncio.Event()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._due: dict[Key, tuple[float, int]] = {}
@@ -42,7 +57,7 @@ class WorkQueue(Generic[Key]):
         """Begin nothing new: `run` ends as soon as what is in work is done."""
         self._stopped = True
         self._sooner.set()
-        self._ready.put_nowait(None)
+        self._looking.set()
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Have a key worked on now, or in `delay` seconds unless it is due earlier already."""
@@ -54,7 +69,8 @@ class WorkQueue(Generic[Key]):
             self._again.add(key)
         elif key not in self._queued:
             self._queued[key] = asyncio.get_running_loop().time()
-            self._ready.put_nowait(key)
+            self._lines.put(self._namespace_of(key), key)
+            self._looking.set()
 
     def _add_later(self, key: Key, delay: float) -> None:
         due = asyncio.get_running_loop().time() + delay
@@ -78,35 +94,64 @@ class WorkQueue(Generic[Key]):
         since = next(iter(self._queued.values()), None)
         return asyncio.get_running_loop().time() - since if since is not None else 0.0
 
+    @contextlib.asynccontextmanager
+    async def aside(self, key: Key) -> AsyncIterator[None]:
+        """Where the work on a key waits for its turn elsewhere: its worker is another key's until then. Of one
+        namespace 8 keys may be aside; while they are, no more of its keys are begun."""
+        namespace, loop = self._namespace_of(key), asyncio.get_running_loop()
+        self._lines.charge(namespace, loop.time() - self._since[key])
+        self._aside[namespace] += 1
+        self._free += 1
+        self._looking.set()
+        try:
+            yield
+        finally:
+            self._since[key] = loop.time()
+            # It goes on at once: what is left of it are calls, and those of many others would be before it.
+            self._free -= 1
+            self._aside[namespace] -= 1
+            if not self._aside[namespace]:
+                del self._aside[namespace]
+            self._looking.set()
+
     async def run(self, work: Callable[[Key], Awaitable[float | None]], workers: int) -> None:
         """Work until cancelled or stopped. `work` returns the seconds after which it wants its key back, or None."""
+        self._free = workers
         async with asyncio.TaskGroup() as group:
             group.create_task(self._clockwork())
-            for _ in range(workers):
-                group.create_task(self._worker(work))
+            while not self._stopped:
+                self._looking.clear()
+                while self._free > 0 and (found := self._lines.next(self._may_begin)) is not None:
+                    namespace, key = found
+                    self._queued.pop(key, None)
+                    self._working.add(key)
+                    self._free -= 1
+                    group.create_task(self._work(namespace, key, work))
+                await self._looking.wait()
 
-    async def _worker(self, work: Callable[[Key], Awaitable[float | None]]) -> None:
-        while True:
-            key = await self._ready.get()
-            if key is None or self._stopped:
-                self._ready.put_nowait(None)  # for the next worker
-                return
-            self._queued.pop(key, None)
-            self._working.add(key)
-            delay: float | None
-            try:
-                delay = await work(key)
-                self._failures.pop(key, None)
-            except Exception:  # noqa: BLE001  the work logs what failed; here a failure is a delay
-                failures = self._failures[key] = self._failures.get(key, 0) + 1
-                delay = min(FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 20), MAX_BACKOFF_SECONDS)
-            finally:
-                self._working.discard(key)
-            if key in self._again:
-                self._again.discard(key)
-                self.add(key)
-            if delay is not None:
-                self.add(key, max(delay, 0.001))
+    def _may_begin(self, namespace: str) -> bool:
+        return self._aside[namespace] < MAX_ASIDE
+
+    async def _work(self, namespace: str, key: Key, work: Callable[[Key], Awaitable[float | None]]) -> None:
+        loop = asyncio.get_running_loop()
+        self._since[key] = loop.time()
+        delay: float | None
+        try:
+            delay = await work(key)
+            self._failures.pop(key, None)
+        except Exception:  # noqa: BLE001  the work logs what failed; here a failure is a delay
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            delay = min(FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 20), MAX_BACKOFF_SECONDS)
+        finally:
+            self._working.discard(key)
+            self._free += 1
+            self._lines.charge(namespace, loop.time() - self._since.pop(key))
+            self._looking.set()
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+        if delay is not None:
+            self.add(key, max(delay, 0.001))
 
     async def _clockwork(self) -> None:
         """Move keys from the heap to the ready queue when they are due. Nothing polls while nothing is due."""
