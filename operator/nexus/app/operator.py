@@ -8,6 +8,8 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 import kopf
 
@@ -31,16 +33,27 @@ from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.plan import Start, StartTask
 from nexus.core.pod_policy import PodPolicy
+from nexus.runtime.away import share_of
 from nexus.runtime.ports import RunKey, Stale, View
 from nexus.runtime.queue import WorkQueue, seconds_until
 from nexus.runtime.reconcile import Reconciler
 from nexus.runtime.stats import Reading
+from nexus.runtime.turns import Turns
 from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler
 
 log = logging.getLogger("nexus")
 
 # For Events that wait to be published when the operator is told to stop.
 DRAIN_SECONDS = 1.0
+
+
+class SharedEvaluator(Evaluator, Turns, Protocol):
+    """An evaluator that namespaces take turns at."""
+
+
+def namespace_of(key: RunKey | WorkflowKey) -> str:
+    """In whose line a piece of work waits."""
+    return key.namespace if isinstance(key, RunKey) else key.key.namespace
 
 
 @dataclass
@@ -53,11 +66,11 @@ class Operator:
 
     settings: Settings
     api: KubeApi
-    evaluator: Evaluator
+    evaluator: SharedEvaluator
     stats: PrometheusStats
     ages: WatchAges
     cache: Cache = field(default_factory=Cache)
-    queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=WorkQueue)
+    queue: WorkQueue[RunKey | WorkflowKey] = field(default_factory=lambda: WorkQueue(namespace_of))
     working: bool = False
     """Whether it looks at runs, or only watches while another one does."""
     _news: News = field(default_factory=News)
@@ -158,7 +171,8 @@ class Operator:
             subject = {"namespace": key.key.namespace, "workflow": key.key.name}
         else:
             subject = {"namespace": key.namespace, "run": key.name}
-        with about(**subject):
+        share = share_of(namespace_of(key), self.evaluator, partial(self.queue.aside, key))
+        with about(**subject), share:
             return await self._reconcile(key)
 
     async def _reconcile(self, key: RunKey | WorkflowKey) -> float | None:

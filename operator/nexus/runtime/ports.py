@@ -81,6 +81,9 @@ class Place(Protocol):
     async def view(self, key: RunKey) -> View | None:
         """The run, or None where it is gone or going."""
 
+    def steered(self, view: View) -> bool:
+        """Whether the run is gone, or was cancelled, suspended or resumed since. Any thread may ask."""
+
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
         """A stored output, None where it is gone."""
 

@@ -34,9 +34,11 @@ from nexus.core.plan import (
     Store,
     StoreOutput,
 )
+from nexus.runtime.away import away
 from nexus.runtime.outcomes import Unanswered, count_write
 from nexus.runtime.ports import Place, RunKey, Stale, Unstartable, View, Waiting
 from nexus.runtime.stats import Counters, Stats
+from nexus.runtime.turns import Overtaken
 
 # Each round of starts but the last makes Jobs, or learns that they are refused, upon which other tasks may be due at
 # once. So long a chain of refusals is continued at the next reconcile, after other runs had their turn.
@@ -52,7 +54,7 @@ Result = TypeVar("Result")
 class Reconciler:
     """Brings runs one step further, as often as it is called.
 
-    `in_thread` runs a decision that evaluates away from the event loop: an expression may take its whole budget, and
+    `in_thread` runs a decision that evaluates away from the event loop: it may take as long as its expressions do, and
     other runs must not wait for it. `stats` counts what ends. For figures, `started` is told of each task start, and
     `decided` of the CPU seconds of each decision, in the thread that made it.
     """
@@ -150,7 +152,23 @@ class Reconciler:
         assert isinstance(view.definition, Definition)
         decision = partial(self._timed, view.key, view.definition, view.facts, now, may_start=may_start)
         # A decision without expressions takes milliseconds, and so would the way to a thread on a busy machine.
-        return await asyncio.to_thread(decision) if self.in_thread and view.definition.evaluates else decision()
+        if not (self.in_thread and view.definition.evaluates):
+            return decision()
+        try:
+            return await away(decision, partial(self._overtaken, view, now))
+        except Overtaken as overtaken:
+            raise Stale(f"run {view.key} changed while its expressions were evaluated") from overtaken
+
+    def _overtaken(self, view: View, now: datetime) -> bool:
+        """Whether a decision that began at `now` would come too late: the run was steered otherwise since, or is over
+        its deadline. What else happens to it is looked at in the next decision, or none of them might ever end."""
+        assert isinstance(view.definition, Definition)
+        status, seconds = view.facts.status, view.definition.spec.deadline_seconds
+        if seconds is not None and status is not None and status.start_time is not None:
+            deadline = status.start_time + timedelta(seconds=seconds)
+            if now < deadline <= self.place.now():
+                return True
+        return self.place.steered(view)
 
     def _timed(self, key: RunKey, definition: Definition, facts: Facts, now: datetime, *, may_start: bool) -> Plan:
         if self.decided is None:

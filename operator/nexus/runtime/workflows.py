@@ -6,7 +6,6 @@ ticks. After it: what only follows (deletions of what is over its stay, Events).
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -16,6 +15,7 @@ from nexus.api.workflow import WorkflowStatus
 from nexus.core.workflow.decide import Verdict, WorkflowPlan, decide_workflow
 from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
 from nexus.core.workflow.ticks import CreateRun, WorkflowEvent
+from nexus.runtime.away import away
 from nexus.runtime.ports import RunKey
 from nexus.runtime.stats import Counters, Stats
 
@@ -103,8 +103,8 @@ class WorkflowReconciler:
         same minute, and of all of them the runs come first."""
         while True:
             decision = partial(decide_workflow, facts, verdict, self.place.now())
-            # With a key the value for a tick may have to be told, and an expression may take its whole budget.
-            plan = await asyncio.to_thread(decision) if facts.policy.key is not None else decision()
+            # With a key the value for a tick may have to be told, by an expression.
+            plan = await away(decision) if facts.policy.key is not None else decision()
             if plan.confirm:
                 facts = await self.place.confirm(facts)
             elif plan.creates:

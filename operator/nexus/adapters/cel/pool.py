@@ -3,38 +3,79 @@
 from __future__ import annotations
 
 import json
-import queue
 import re
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 from nexus.adapters.cel import messages
 from nexus.adapters.cel.child import Child, Death, Died
+from nexus.adapters.cel.seats import Seat, Seats
 from nexus.core.expressions import ExpressionError
+from nexus.runtime.turns import Overtaken
 
 # Sources of one request: their answer, and with it the time that it may take, stays small.
-_BATCH = 200
+_BATCH = 50
+TURN_SECONDS = 0.1
+"""How long a thread computes before those that wait are served."""
 
 # The escape, not a backslash that is itself escaped and the letters after it.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
+class _Turn:
+    """What a thread computes with, from one turn to the next."""
+
+    def __init__(self, seats: Seats, namespace: str, seconds: float, overtaken: Callable[[], bool]) -> None:
+        self._seats, self._namespace, self._seconds, self._overtaken = seats, namespace, seconds, overtaken
+        self._seat: Seat | None = seats.take(namespace)
+        self._since = time.monotonic()
+
+    def seat(self) -> Seat:
+        """The seat, after a wait where this turn is used up. Raises Overtaken; RuntimeError where the end has come."""
+        if self._seat is None or time.monotonic() - self._since >= self._seconds:
+            self.end()
+            if self._overtaken():
+                raise Overtaken
+            self._seat = self._seats.take(self._namespace)
+            self._since = time.monotonic()
+            if self._overtaken():
+                raise Overtaken
+        return self._seat
+
+    def end(self) -> None:
+        """Give the seat back."""
+        if self._seat is not None:
+            seat, self._seat = self._seat, None
+            self._seats.give(seat, self._namespace, time.monotonic() - self._since)
+
+
 class CelEvaluator:
     """CEL in `size` child processes, each started when first needed. Any thread may call it; calls beyond `size` wait.
 
-    `seconds` is the CPU time that one expression may take. `close()` ends the children; they end with their parent too.
+    `seconds` is the CPU time after which a child is given up, `turn_seconds` how long a turn lasts. `close()` ends the
+    children; they end with their parent too.
     """
 
-    def __init__(self, size: int = 1, seconds: float = 0.25) -> None:
+    def __init__(self, size: int = 1, seconds: float = 0.25, turn_seconds: float = TURN_SECONDS) -> None:
         self._seconds = seconds
-        self._closed = False
-        self._size = size
-        # Last in, first out: a lone caller always meets the child that has its programs compiled.
-        self._idle: queue.LifoQueue[Child | None] = queue.LifoQueue()
-        for _ in range(size):
-            self._idle.put(None)
+        self._turn_seconds = turn_seconds
+        self._seats = Seats(size)
+        self._turns = threading.local()
+
+    @contextmanager
+    def turn(self, namespace: str, overtaken: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """See nexus.runtime.turns.Turns."""
+        turn = self._turns.now = _Turn(self._seats, namespace, self._turn_seconds, overtaken)
+        try:
+            yield
+        finally:
+            self._turns.now = None
+            turn.end()
 
     def check(self, source: str, variables: Mapping[str, str]) -> str:
         """See nexus.core.expressions.Evaluator."""
@@ -72,17 +113,13 @@ class CelEvaluator:
 
     def warm_up(self) -> None:
         """Start a child, and do not wait for it: it gets ready while the caller goes on."""
-        child = self._idle.get()
-        self._idle.put(child or Child(self._seconds))
+        with self._seat() as seat:
+            seat.child = seat.child or Child(self._seconds)
 
     def close(self) -> None:
         """Ends the children after the calls under way; calls that come later raise RuntimeError."""
-        self._closed = True
-        children = [self._idle.get() for _ in range(self._size)]
-        for child in children:
-            if child is not None:
-                child.end()
-            self._idle.put(None)
+        for child in self._seats.close():
+            child.end()
 
     def __enter__(self) -> Self:
         return self
@@ -101,19 +138,12 @@ class CelEvaluator:
         if b"\\u0000" in line and _NUL.search(line):
             # cel-expr-python 0.1.3 would go on with the text up to there.
             raise ExpressionError("the character U+0000 is in its values, where CEL cannot read on: take it out first")
-        child = self._idle.get()
-        try:
-            if self._closed:
-                raise RuntimeError("this CelEvaluator is closed: make another one")
-            child, answer = self._answered(child, line)
-        except Died as death:
-            child = None
-            raise messages.overrun(death, self._seconds) from None
-        except BaseException:
-            child = None
-            raise
-        finally:
-            self._idle.put(child)
+        with self._seat() as seat:
+            child, seat.child = seat.child, None
+            try:
+                seat.child, answer = self._answered(child, line)
+            except Died as death:
+                raise messages.overrun(death, self._seconds) from None
         if "refused" in answer:
             raise messages.compile_error(answer["refused"], source, variables)
         if "failed" in answer:
@@ -125,6 +155,19 @@ class CelEvaluator:
                 budget=True,
             )
         return answer
+
+    @contextmanager
+    def _seat(self) -> Iterator[Seat]:
+        """That of this thread's turn, or one for this call alone."""
+        turn: _Turn | None = getattr(self._turns, "now", None)
+        if turn is not None:
+            yield turn.seat()
+            return
+        seat, began = self._seats.take(), time.monotonic()
+        try:
+            yield seat
+        finally:
+            self._seats.give(seat, "", time.monotonic() - began)
 
     def _answered(self, child: Child | None, line: bytes) -> tuple[Child, dict[str, Any]]:
         """An answer and the child that gave it. Raises Died."""

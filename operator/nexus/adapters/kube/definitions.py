@@ -6,7 +6,6 @@ beside that name tells whether the revision still holds what the run began with.
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,6 +37,7 @@ from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.outputs import dump
 from nexus.core.shape import read
 from nexus.core.validate import problems
+from nexus.runtime.away import away
 from nexus.runtime.ports import Unstartable
 
 # A definition of a hundred tasks takes 1 MiB or two, the largest that the API server accepts about 60.
@@ -161,8 +161,8 @@ class Definitions:
             made = replace(made, sha256=sha256) if isinstance(made, Definition) else made
             return made, footprint(made)
 
-        # In a thread: checking 500 tasks' expressions takes a while, and other runs do not wait for it.
-        definition, size = await asyncio.to_thread(make)
+        # Checking 500 tasks' expressions takes a while, and other runs do not wait for it.
+        definition, size = await away(make)
         if isinstance(definition, Definition):
             self._ready.keep(key if begun else _checked(key), definition, size)
         return definition

@@ -3,10 +3,10 @@ and for runs that began before their Workflow had a key, it is told from the run
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from nexus.adapters.kube.api import Object
 from nexus.adapters.kube.cache import run_record
@@ -19,6 +19,7 @@ from nexus.core.params import ParamsInvalid
 from nexus.core.schedule.as_of import AsOf
 from nexus.core.workflow.concurrency_key import concurrency_key
 from nexus.core.workflow.facts import Sibling
+from nexus.runtime.away import away
 
 KEPT = 4_096
 
@@ -37,7 +38,7 @@ class Keys:
         known = (run.uid, workflow.uid, workflow.generation)
         found = self._known.get(known)
         if found is None:
-            found = await asyncio.to_thread(concurrency_key, workflow.policy, run, self._evaluator)
+            found = await away(partial(concurrency_key, workflow.policy, run, self._evaluator))
             self._keep(known, found)
         return found
 

@@ -136,6 +136,13 @@ class KubePlace:
         """The time."""
         return self._clock()
 
+    def steered(self, view: View) -> bool:
+        """What the cache knows by now."""
+        record, run = self._cache.runs.get(view.key), view.facts.run
+        if record is None or record.deleting or record.uid != run.uid or record.spec is None:
+            return True
+        return (bool(record.spec.suspend), record.spec.cancel) != (run.suspend, run.cancel)
+
     async def view(self, key: RunKey) -> View | None:
         """What the cache knows of the run. Before a recorded Job counts as gone, or one as ended in a way that no pod
         explains, the API server is asked."""

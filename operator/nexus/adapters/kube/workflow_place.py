@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,6 +40,7 @@ from nexus.core.workflow.decide import Verdict
 from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
 from nexus.core.workflow.history import Revision, outdated
 from nexus.core.workflow.ticks import CreateRun, WorkflowEvent
+from nexus.runtime.away import away
 from nexus.runtime.ports import RunKey, Stale, Unstartable
 
 
@@ -83,7 +83,7 @@ class KubeWorkflows:
             raise Stale(f"Workflow {facts.name} was changed")
         tasks = sum(len(body["spec"].get(key) or ()) for key in ("tasks", "finally"))
         load = partial(read, body["spec"], WorkflowSpec)
-        result = await asyncio.to_thread(checked, load, self._evaluator, self.now(), facts.name)
+        result = await away(partial(checked, load, self._evaluator, self.now(), facts.name))
         if isinstance(result, Unstartable):
             return Verdict(tasks, result.reason, result.message)
         return Verdict(tasks)
@@ -125,11 +125,11 @@ class KubeWorkflows:
         return sibling(body)
 
     async def _params(self, facts: WorkflowFacts, run: CreateRun) -> dict[str, Any]:
-        """The schedule's params, rendered; in a thread, for an expression may take its whole budget."""
+        """The schedule's params, rendered."""
         if not run.as_of.params:
             return {}
         fact = RunFact(facts.namespace, run.name, "", self.now(), workflow=facts.name, trigger=Trigger.SCHEDULE)
-        return await asyncio.to_thread(run.as_of.rendered, fact, self._evaluator)
+        return await away(partial(run.as_of.rendered, fact, self._evaluator))
 
     async def write_status(self, facts: WorkflowFacts, status: WorkflowStatus) -> None:
         """One conditional write of the whole status."""

@@ -127,6 +127,10 @@ class LocalPlace:
         """
         return self._now
 
+    def steered(self, view: View) -> bool:
+        """Never: nobody else is heard while a run here decides."""
+        return False
+
     async def view(self, key: RunKey) -> View | None:
         """The run as it is now."""
         self._now = datetime.now(UTC)

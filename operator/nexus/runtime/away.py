@@ -1,0 +1,61 @@
+"""Away from the event loop: work that may evaluate expressions, in a thread, when its namespace has its turn.
+
+What takes long is no error, and no one's business but its own namespace's: a turn lasts 0.1 s, then whoever else waits
+is served, and the work goes on where it was when its namespace is next. A worker of the queue does not wait for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from typing import TypeVar
+
+from nexus.runtime.turns import Turns
+
+Result = TypeVar("Result")
+
+# Not asyncio's own pool of cpu + 4: work that waits for its turn keeps its thread, and the next one must not wait for
+# that. How much of it there is the queue bounds, for each namespace.
+_threads = ThreadPoolExecutor(max_workers=1_000, thread_name_prefix="away")
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    namespace: str
+    turns: Turns
+    aside: Callable[[], AbstractAsyncContextManager[None]]
+
+
+_share: ContextVar[_Share | None] = ContextVar("share", default=None)
+
+
+@contextmanager
+def share_of(namespace: str, turns: Turns, aside: Callable[[], AbstractAsyncContextManager[None]]) -> Iterator[None]:
+    """What this block, and all that it starts, sends away counts for this namespace. It is `aside` meanwhile."""
+    token = _share.set(_Share(namespace, turns, aside))
+    try:
+        yield
+    finally:
+        _share.reset(token)
+
+
+async def away(function: Callable[[], Result], overtaken: Callable[[], bool] = lambda: False) -> Result:
+    """The result of a function that may evaluate. Raises Overtaken, and what the function raises."""
+    share, cancelled = _share.get(), threading.Event()
+    if share is None:
+        return await asyncio.to_thread(function)
+
+    def in_turn() -> Result:
+        with share.turns.turn(share.namespace, lambda: cancelled.is_set() or overtaken()):
+            return function()
+
+    async with share.aside():
+        try:
+            return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, in_turn)
+        finally:
+            cancelled.set()
