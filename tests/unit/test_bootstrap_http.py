@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import socket
@@ -114,6 +115,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def missing(self) -> None:
         self.answer(b"gone", "text/plain", status=404)
+
+    def services(self) -> None:
+        self.answer(f"Cannot {self.command} {self.path}".encode(), "text/html", status=404)
+
+    def echo(self) -> None:
+        lines = [f"{name.lower()}: {value}" for name, value in self.headers.items()]
+        self.answer("\n".join(lines).encode(), "text/plain", status=500)
 
     def slow(self) -> None:
         time.sleep(30)
@@ -430,6 +438,29 @@ def test_no_message_and_no_log_shows_a_secret(bench: Bench, url: str, spec: dict
     ended = bench.run("http", spec, extra=extra)
     assert ended.exit_code == 1
     assert "s3cr3t" not in ended.message.decode() + ended.stderr + ended.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"url": "$(HOOK)"}, "Cannot GET ***"),
+        ({"url": "{url}$(PATH)"}, "Cannot GET ***"),
+        ({"url": "{credentials}/echo"}, "authorization: basic ***"),
+        ({"url": "{url}/echo", "headers": [{"name": "Authorization", "value": "Basic $(PAIR)"}]}, "basic ***"),
+    ],
+)
+def test_what_a_server_quotes_of_a_secret_is_blotted_out(
+    bench: Bench, url: str, spec: dict[str, Any], words: str
+) -> None:
+    credentials = url.replace("://", "://svc:$(PASSWORD)@")
+    spec = {**spec, "url": spec["url"].replace("{url}", url).replace("{credentials}", credentials)}
+    secret = "/services/T012/B345/c4n4ry0?t=c4n4ry1"
+    pair = base64.b64encode(b"svc:c4n4ry2").decode()
+    extra = {"HOOK": url + secret, "PATH": secret, "PASSWORD": "c4n4ry2", "PAIR": pair}
+    ended = bench.run("http", spec, extra=extra)
+    assert words in ended.error["message"].replace("Basic", "basic")
+    for text in (ended.message.decode(), ended.stderr, ended.stdout.decode()):
+        assert not any(left in text for left in ("c4n4ry", "T012", "B345", pair, "YzRuNHJ5"))
 
 
 def test_a_secret_with_a_line_break_is_named_by_its_header(bench: Bench, url: str) -> None:

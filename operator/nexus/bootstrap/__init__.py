@@ -20,7 +20,8 @@ Documented = TypeVar("Documented", ast.FunctionDef, ast.ClassDef, ast.Module)
 _CARRIED = (("nexus.core", "functions"), ("nexus.adapters.cel", "programs"))
 
 # What stands between common.py and the script itself; with sql_text a run reads a query as lint has read it.
-_JOINED = {"sql": (("nexus.bootstrap", "redaction"), ("nexus.core", "sql_text"))}
+_REDACTION = ("nexus.bootstrap", "redaction")
+_JOINED = {"http": (_REDACTION,), "sql": (_REDACTION, ("nexus.core", "sql_text"))}
 
 
 @cache

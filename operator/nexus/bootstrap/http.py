@@ -9,6 +9,7 @@ import sys
 from types import ModuleType
 
 from nexus.bootstrap.common import INT_LIMIT, Failure, Refusal, compact, settle
+from nexus.bootstrap.redaction import credentials_of, parts_of, redacted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Expansion:
     def __init__(self, environ: dict[str, str]) -> None:
         self.environ = environ
         self.secrets: set[str] = set()
+        self.parts: set[str] = set()
 
     def text(self, text: str) -> str:
         def value(match: re.Match[str]) -> str:
@@ -43,6 +45,7 @@ class Expansion:
             found = self.environ.get(match[1])
             if found:
                 self.secrets.add(found)
+                self.parts |= parts_of(found)
             return match[0] if found is None else found
 
         return REFERENCE.sub(value, text)
@@ -62,17 +65,8 @@ class Expansion:
         return self.text(value) if isinstance(value, str) else compact(self.deep(value))
 
     def redacted(self, text: str) -> str:
-        from urllib.parse import quote, quote_plus
-
-        forms = set()
-        for value in self.secrets | {secret.strip() for secret in self.secrets}:
-            once = compact(value)[1:-1]
-            forms |= {value, quote(value, ""), quote(value), quote_plus(value), repr(value)[1:-1], once}
-            # A service that quotes the JSON it was sent, within JSON of its own.
-            forms.add(compact(once)[1:-1])
-        for form in sorted(forms - {""}, key=len, reverse=True):
-            text = text.replace(form, "***")
-        return text
+        """What a server or a library says, without what was filled in."""
+        return redacted(text, self.secrets, self.parts)
 
 
 def shown(url: str) -> str:
@@ -106,6 +100,7 @@ def request_url(spec: dict[str, Any], expansion: Expansion) -> str:
     from urllib.parse import urlencode
 
     url = expansion.text(spec["url"]).partition("#")[0]
+    expansion.parts |= credentials_of(url)
     query = urlencode([(item["name"], expansion.flat(item["value"])) for item in spec.get("query") or []])
     return url + ("&" if "?" in url else "?") + query if query else url
 
@@ -200,7 +195,8 @@ def unexpected(
 ) -> Failure:
     text = f"{method} {shown(spec['url'])} answered {response.status_code}"
     if response.is_redirect:
-        text += f" (redirects are not followed) with location {expansion.redacted(shown(response.headers['location']))}"
+        location = expansion.redacted(shown(response.headers["location"]))
+        text += f" (redirects are not followed) with location {location}"
     text += f", expected {', '.join(map(str, expect))} (http.expect)"
     body = body_of(response, EXCERPT_LIMIT)[:EXCERPT_LIMIT].decode(response.charset_encoding or "utf-8", "replace")
     body = expansion.redacted(body)[:QUOTED].strip()
