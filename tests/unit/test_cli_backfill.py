@@ -131,6 +131,28 @@ def test_a_tick_that_has_a_run_is_left_alone(fake: FakeCluster) -> None:
     assert days(fake) == ["10", "11", "12", "13", "14"]
 
 
+def test_a_name_that_is_not_the_ticks_is_said_before_anything_is_made(fake: FakeCluster) -> None:
+    with_operator(fake, to="2026-11-11T00:00:00Z")
+    (first,) = runs(fake)
+    fake.remove(WORKFLOW_RUNS, first["metadata"]["name"])
+    metadata = {key: first["metadata"][key] for key in ("name", "labels", "ownerReferences")}
+    fake.add(WORKFLOW_RUNS, {"metadata": metadata, "spec": {**first["spec"], "triggeredBy": "manual"}})
+    with pytest.raises(Refused, match=f"{metadata['name']} exists that is not the run of its tick"):
+        asyncio.run(fill(fake))
+    assert len(runs(fake)) == 1
+
+
+def test_a_name_that_is_taken_meanwhile_is_said(fake: FakeCluster) -> None:
+    with_operator(fake, to="2026-11-11T00:00:00Z")
+    (first,) = runs(fake)
+    name = first["metadata"]["name"]
+    fake.remove(WORKFLOW_RUNS, name)
+    # Without the label no list of the Workflow's runs has it.
+    fake.add(WORKFLOW_RUNS, {"metadata": {"name": name}, "spec": first["spec"]})
+    with pytest.raises(Refused, match=f"{name} exists that is not the run of its tick"):
+        asyncio.run(fill(fake))
+
+
 def test_a_dry_run_lists_and_makes_nothing(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
     assert asyncio.run(fill(fake, dry_run=True, as_json=True)) is Exit.SUCCEEDED
     ticks = json.loads(capsys.readouterr().out)["ticks"]

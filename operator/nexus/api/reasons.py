@@ -167,7 +167,8 @@ _MEANING: dict[Reason, str] = {
     Reason.JOB_DELETED: "Somebody deleted the Job while the task ran; counts as a failed attempt.",
     Reason.POD_DELETED: "Somebody deleted the pod while the task ran; counts as a failed attempt.",
     Reason.JOB_REFUSED: "The API server refuses the Job.",
-    Reason.NAME_TAKEN: "An object with the name of the task's Job or child run exists and belongs to somebody else.",
+    Reason.NAME_TAKEN: "An object with the name of a Job, child run, tick's run, ControllerRevision or ConfigMap of "
+    "the run exists and is not the run's: it has another owner, or holds something else.",
     Reason.CONTENT_CHANGED: "An object that holds a definition, a script or an input of the run does not hold what was "
     "stored in it: somebody changed or replaced it.",
     Reason.CHILD_FAILED: "The child run failed or was cancelled; the message names it and says why.",

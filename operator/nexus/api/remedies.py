@@ -221,7 +221,8 @@ FAILED = {
     ),
     Reason.NAME_TAKEN: Remedy(
         "a Job sales-x7k2p-price-1-hfr2mxb7vv exists and belongs to somebody else: delete or rename it",
-        "Delete or rename the stranger, and run again.",
+        "Delete or rename the object in the message, and run again. The run of a tick is tried again by itself, until "
+        "the next tick is due or `startingDeadlineSeconds` is over.",
     ),
     Reason.CONTENT_CHANGED: Remedy(
         "the ControllerRevision sales-84hm846rbm holds another definition: its SHA-256 is not 9f86d081884c…, somebody "

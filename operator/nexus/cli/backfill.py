@@ -21,7 +21,7 @@ from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.api import WORKFLOW_RUNS, AlreadyExists, Expired, KubeApi, Object, ServerError, Unreachable
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.siblings import sibling
-from nexus.api.base import API_VERSION, format_time
+from nexus.api.base import API_VERSION, format_time, parse_time
 from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.cli.ending import Exit, Refused
@@ -33,6 +33,7 @@ from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.schedule.as_of import of_tick
 from nexus.core.schedule.timetable import Tick, Timetable
 from nexus.core.workflow.facts import Sibling
+from nexus.core.workflow.ticks import is_run_of
 
 MOST = 1_000
 _MICROSECOND = timedelta(microseconds=1)
@@ -57,6 +58,10 @@ class Asked:
     def name_of(self, tick: Tick) -> str:
         """Name of the run of a tick."""
         return scheduled_run_name(self.source.workflow, self.source.uid, self.timetable.schedule.name, tick.time)
+
+    def is_of(self, run: Sibling, tick: Tick) -> bool:
+        """Whether a run with that name is the run of the tick, and not one that somebody gave its name."""
+        return is_run_of(run, self.source.uid, self.timetable.schedule.name, tick.time)
 
 
 def asked(source: Source, schedule: str | None, from_text: str, to_text: str, now: datetime) -> Asked:
@@ -100,8 +105,10 @@ async def backfill(
 ) -> Exit:
     """List the ticks and which of them have a run; ask; make the others, `parallel` at a time, and wait for all."""
     ticks = ticks_of(wanted)
-    runs = await _listed(api, namespace, wanted)
-    there = {run.name: run for run in runs}
+    listed = await _listed(api, namespace, wanted)
+    runs = [run for run in listed if run.workflow_uid == wanted.source.uid]
+    there = {run.name: run for run in listed}
+    _check_names(wanted, ticks, there)
     missing = [tick for tick in ticks if wanted.name_of(tick) not in there]
     _print(wanted, ticks, there, as_json=as_json)
     open_ = [run for run in runs if run.backfill == wanted.label and not run.ended]
@@ -142,8 +149,20 @@ def _ask(count: int) -> None:
 
 async def _listed(api: KubeApi, namespace: str, wanted: Asked) -> list[Sibling]:
     label = f"{LABEL_WORKFLOW}={label_value(wanted.source.workflow)}"
-    found = [sibling(body) for body in await api.list(WORKFLOW_RUNS, namespace, label)]
-    return [run for run in found if run.workflow_uid == wanted.source.uid]
+    return [sibling(body) for body in await api.list(WORKFLOW_RUNS, namespace, label)]
+
+
+def _check_names(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, Sibling]) -> None:
+    """Raises Refused, before anything is made, where another run has the name of a tick's."""
+    names = [(tick, wanted.name_of(tick)) for tick in ticks]
+    taken = [name for tick, name in names if name in there and not wanted.is_of(there[name], tick)]
+    if taken:
+        raise _taken(*taken)
+
+
+def _taken(*names: str) -> Refused:
+    words = "exists that is not the run of its tick; delete or rename it"
+    return Refused(*(f"a WorkflowRun {name} {words}" for name in names))
 
 
 def _bodies(
@@ -200,7 +219,7 @@ async def _fill(
             live = len(unseen) + sum(not run.ended for run in runs.values())
             while waiting and live < parallel:
                 body = waiting.pop(0)
-                if await _made(api, namespace, body):
+                if await _made(api, namespace, wanted, body):
                     unseen.add(body["metadata"]["name"])
                     live += 1
             if not waiting and not live:
@@ -208,11 +227,15 @@ async def _fill(
     return list(ended.values())
 
 
-async def _made(api: KubeApi, namespace: str, body: Object) -> bool:
-    """Make a run; False where the tick has got one meanwhile."""
+async def _made(api: KubeApi, namespace: str, wanted: Asked, body: Object) -> bool:
+    """Make a run; False where the tick has got one meanwhile. Raises Refused where that one is not the tick's."""
+    name, schedule = body["metadata"]["name"], wanted.timetable.schedule.name
     try:
         await api.create(WORKFLOW_RUNS, namespace, body)
     except AlreadyExists:
+        found = sibling(await api.get(WORKFLOW_RUNS, namespace, name))
+        if not is_run_of(found, wanted.source.uid, schedule, parse_time(body["spec"]["scheduledTime"])):
+            raise _taken(name) from None
         return False
     return True
 

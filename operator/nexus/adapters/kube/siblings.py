@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ def sibling(body: Mapping[str, Any]) -> Sibling:
         completed_at=parse_time(completed) if completed else None,
         cancelled="cancel" in spec,
         schedule=str(spec.get("schedule") or ""),
+        scheduled_time=_time(spec.get("scheduledTime")),
         revision=str(status.get("revision") or ""),
         backfill=(metadata.get("labels") or {}).get(LABEL_BACKFILL, ""),
         backfill_ends=(metadata.get("annotations") or {}).get(BACKFILL_ENDS, ""),
@@ -61,6 +63,14 @@ def scheduled_run(facts: WorkflowFacts, run: CreateRun, params: Mapping[str, Any
         # Params may be null, and stay so.
         "spec": {**run.as_of.spec(spec).to_json(), **({"params": dict(params)} if params else {})},
     }
+
+
+def _time(text: object) -> datetime | None:
+    """A time of the spec, which the CRD's schema lets be any text; None where it is none."""
+    try:
+        return parse_time(text) if text else None
+    except ValueError:
+        return None
 
 
 def _word(text: object, default: Word) -> Word:

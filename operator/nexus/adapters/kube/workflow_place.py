@@ -39,7 +39,7 @@ from nexus.core.shape import read
 from nexus.core.workflow.decide import Verdict
 from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
 from nexus.core.workflow.history import Revision, outdated
-from nexus.core.workflow.ticks import CreateRun, WorkflowEvent
+from nexus.core.workflow.ticks import CreateRun, WorkflowEvent, is_run_of
 from nexus.runtime.away import away
 from nexus.runtime.ports import RunKey, Stale, Unstartable
 
@@ -114,9 +114,9 @@ class KubeWorkflows:
                 body = await self._api.get(WORKFLOW_RUNS, facts.namespace, run.name)
             except NotFound as error:
                 raise Stale(f"run {run.name} has just gone") from error
-            if owner_uid(body, "Workflow") != facts.uid:
-                words = f"a WorkflowRun {run.name} exists and belongs to somebody else: delete it"
-                return RunRefused(Reason.NAME_TAKEN, words, final=True)
+            if not is_run_of(sibling(body), facts.uid, run.as_of.schedule or "", run.as_of.time):
+                words = f"a WorkflowRun {run.name} exists that is not the run of this tick; delete or rename it"
+                return RunRefused(Reason.NAME_TAKEN, words)
         except (Forbidden, Invalid, TooLarge) as error:
             return RunRefused(Reason.RUN_REFUSED, f"the API server refuses run {run.name}: {error.message}")
         except (ExpressionError, TemplateError) as error:

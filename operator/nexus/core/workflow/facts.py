@@ -36,6 +36,8 @@ class Sibling:
     cancelled: bool = False
     schedule: str = ""
     """The schedule for whose tick it was made."""
+    scheduled_time: datetime | None = None
+    """The time that it is for: that of the tick."""
     revision: str = ""
     """The ControllerRevision that it names."""
     backfill: str = ""

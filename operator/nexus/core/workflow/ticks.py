@@ -1,8 +1,8 @@
 """Ticks: which runs the schedules of a Workflow have to make now, which ticks never get one, and when the next is due.
 
 A tick's run is made first and recorded (lastScheduleTime) after: whoever dies in between finds it by its name. Under
-Forbid a tick that comes while a run has not ended is dropped. A run that the API server refuses is tried again until a
-later tick, or its deadline, takes its place.
+Forbid a tick that comes while a run has not ended is dropped. A run that the API server refuses, or whose name another
+run has, is tried again until a later tick, or its deadline, takes its place.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from nexus.api.base import format_time
 from nexus.api.policies import ConcurrencyPolicy
 from nexus.api.reasons import Reason, RunPhase
+from nexus.api.run import Trigger
 from nexus.api.schedule import Schedule
 from nexus.api.schedule_status import NextTick, ScheduleStatus
 from nexus.core.names import scheduled_run_name
 from nexus.core.schedule.as_of import AsOf, of_tick
 from nexus.core.schedule.due import Due, due
 from nexus.core.schedule.timetable import Skipped, Tick, Timetable
-from nexus.core.workflow.facts import ScheduleFact, Sibling, WorkflowFacts
+from nexus.core.workflow.facts import RunRefused, ScheduleFact, Sibling, WorkflowFacts
 from nexus.core.workflow.history import LOCK_TIME
 
 UPCOMING = 5
@@ -29,6 +31,8 @@ TRY_AGAIN = timedelta(seconds=30)
 # A tick that is later than this may have had its run, and that may be gone (see history.LOCK_TIME): who acts on it has
 # to know the newest status.
 LATE = LOCK_TIME / 2
+# The clock of an operator, or of whoever calls `nexus backfill`, may be ahead of the API server's by so much.
+AHEAD = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,15 @@ class Ticks:
     counts: list[Count] = field(default_factory=list)
     wakes: list[datetime] = field(default_factory=list)
     confirm: bool = False
+
+
+def is_run_of(run: Sibling, workflow_uid: str, schedule: str, tick: datetime) -> bool:
+    """Whether a run is that of a tick. Anybody who may create runs can give one its name beforehand: it must belong to
+    the Workflow and be for that very tick, and neither a schedule nor a backfill makes the run of a tick to come."""
+    if (run.workflow_uid, run.schedule) != (workflow_uid, schedule) or run.scheduled_time is None:
+        return False
+    made_for_it = run.trigger in (Trigger.SCHEDULE, Trigger.BACKFILL) and run.created_at >= tick - AHEAD
+    return made_for_it and format_time(run.scheduled_time) == format_time(tick)
 
 
 def ticks(facts: WorkflowFacts, now: datetime) -> Ticks:
@@ -117,18 +130,20 @@ def _one(
         return status
     since = max(status.since, status.last_schedule_time or status.since)
     found = due(timetable, since, now)
-    there = {run.name for run in facts.runs}
-    names = {_name(facts, timetable, tick.time) for tick in found.start}
-    if not (facts.confirmed or names <= there):
+    if not (facts.confirmed or all(_is_there(facts, timetable, tick.time) for tick in found.start)):
         late = now - timetable.fire_at(found.start[0]) > LATE
         result.confirm |= late or facts.policy.concurrency is ConcurrencyPolicy.FORBID
-    handled, failing = _start(facts, timetable, found, others, result)
+    handled, refused = _start(facts, timetable, found, others, result)
     _tell_missed(timetable.schedule, found, result)
-    if failing is not None:
+    failing = refused.message if refused is not None else None
+    if refused is not None and not refused.final and refused.message[:512] != status.failing:
+        words = f"schedule {timetable.schedule.name}: {refused.message}; it is tried again"
+        result.events.append(WorkflowEvent(refused.reason.value, words, warning=True))
+    if refused is not None:
         result.wakes.append(now + TRY_AGAIN)
     elif found.wake_at is not None:
         result.wakes.append(found.wake_at)
-    if found.handled is not None and not found.start and _name(facts, timetable, found.handled) not in there:
+    if found.handled is not None and not found.start and not _is_there(facts, timetable, found.handled):
         failing = f"the tick of {found.handled:%Y-%m-%d %H:%M}Z passed without a run: {_missed_words(found)}"
     elif found.handled is None and failing is None:
         failing = status.failing
@@ -138,21 +153,27 @@ def _one(
 
 def _start(
     facts: WorkflowFacts, timetable: Timetable, found: Due, others: list[Sibling], result: Ticks
-) -> tuple[datetime | None, str | None]:
+) -> tuple[datetime | None, RunRefused | None]:
     """Make, or drop, what is due. Returns the tick up to which all is decided, and why the one after it has no run."""
-    schedule, handled = timetable.schedule, None
+    schedule = timetable.schedule
+    # Those that were missed are told of in this decision, and are not to be told of again in the next.
+    missed = timetable.previous(found.start[0].time) if found.start and found.missed else None
+    handled = missed.time if missed is not None else None
     for tick in found.start:
         name = _name(facts, timetable, tick.time)
         refused = facts.refused.get(name)
+        if refused is not None and refused.reason is Reason.NAME_TAKEN and tick is not found.start[-1]:
+            # Whoever holds the name of one tick must not hold up those after it.
+            _miss(schedule, tick, refused, result)
+            handled = tick.time
+            continue
         if refused is not None and not refused.final:
             result.counts.append(Count("ticks_refused", schedule.name, refused.reason))
-            return handled, refused.message
+            return handled, refused
         if refused is not None:
-            words = f"schedule {schedule.name}, tick {_clock(tick)}: {refused.message}"
-            result.events.append(WorkflowEvent(refused.reason.value, words, warning=True))
-            result.counts.append(Count("ticks_missed", schedule.name, refused.reason))
-            return found.handled, refused.message
-        there = name in facts.made or any(run.name == name for run in facts.runs)
+            _miss(schedule, tick, refused, result)
+            return found.handled, refused
+        there = _is_there(facts, timetable, tick.time)
         forbid = facts.policy.concurrency is ConcurrencyPolicy.FORBID and not there
         before = _in_the_way(facts, timetable, tick, [run for run in others if run.name != name]) if forbid else []
         if len(before) >= facts.policy.limit and forbid:
@@ -186,6 +207,20 @@ def _made(facts: WorkflowFacts, timetable: Timetable, tick: Tick, name: str) -> 
     forbid = facts.policy.concurrency is ConcurrencyPolicy.FORBID
     key = facts.tick_key(of_tick(timetable, tick)) if facts.policy.key is not None and forbid else None
     return Sibling(name, name, tick.time, key=key)
+
+
+def _is_there(facts: WorkflowFacts, timetable: Timetable, tick: datetime) -> bool:
+    """Whether the run of a tick has been made."""
+    name, schedule = _name(facts, timetable, tick), timetable.schedule.name
+    return name in facts.made or any(
+        run.name == name and is_run_of(run, facts.uid, schedule, tick) for run in facts.runs
+    )
+
+
+def _miss(schedule: Schedule, tick: Tick, refused: RunRefused, result: Ticks) -> None:
+    words = f"schedule {schedule.name}, tick {_clock(tick)}: {refused.message}"
+    result.events.append(WorkflowEvent(refused.reason.value, words, warning=True))
+    result.counts.append(Count("ticks_missed", schedule.name, refused.reason))
 
 
 def _name(facts: WorkflowFacts, timetable: Timetable, tick: datetime) -> str:
