@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from nexus.core.likeness import closest
 
 PREFIX = "NEXUS_"
 # A Service named nexus-http gives every pod of its namespace NEXUS_HTTP_PORT=tcp://10.96.12.7:80, and more.
@@ -103,7 +104,7 @@ def some_of(what: str, of: str, known: Collection[str]) -> Reader:
     def read(text: str) -> frozenset[str]:
         words = frozenset(word.strip() for word in text.split(",") if word.strip())
         for word in sorted(words - set(known)):
-            close = difflib.get_close_matches(word, known, n=1, cutoff=0.75)
+            close = closest(word, known, cutoff=0.75)
             hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}"
             raise ValueError(f"there is no {what} {word} of {of}: {hint}")
         return words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from nexus.app.setting import (
     variable,
 )
 from nexus.core.lease import Terms
+from nexus.core.likeness import closest
 from nexus.core.operator_defaults import HISTORY, MOST_PARALLEL_TASKS, OperatorDefaults
 from nexus.core.pool_size import CONFIG_MAP
 
@@ -154,7 +154,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     }
     words = [name.removeprefix(PREFIX) for name in FIELDS]
     for stranger in strangers(environ):
-        close = difflib.get_close_matches(stranger.removeprefix(PREFIX), words, n=1, cutoff=0.8)
+        close = closest(stranger.removeprefix(PREFIX), words, cutoff=0.8)
         if close:
             raise SettingsError(f"{stranger}: there is no such setting: did you mean {PREFIX}{close[0]}?")
     return Settings(

@@ -134,7 +134,7 @@ def words_of(error: BaseException) -> str:
         text = error.strerror
     # obstore prints the error a second time, for debuggers; an S3 server's own message is an XML document in it.
     text = text.split(" Debug source:")[0]
-    told = re.search(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", text)
+    told = re.search(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", text[:4_096])
     if told is not None:
         return f"{told[1]}: {told[2]}"
     for name, secret in os.environ.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import getpass
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from nexus.cli.words import plain
 from nexus.core.approval import question
 from nexus.core.child_run import MAX_DEPTH
 from nexus.core.definition import Definition
+from nexus.core.likeness import closest
 from nexus.core.problem import Problem
 from nexus.core.validate.calls import reachable
 
@@ -92,7 +92,7 @@ def _not_waiting(name: str, own: Sequence[str], paths: Sequence[str], definition
         known = f": those that do are {', '.join(waiting[:10])}" if waiting else ""
         return f"the task waits for no approval{known}"
     ends = [path for path in paths if path.endswith(f"/{name}")]
-    close = ends or difflib.get_close_matches(name, waiting or definition.nodes, n=1)
+    close = ends or closest(name, waiting or definition.nodes)
     return f"there is no such task: {f'did you mean {close[0]}?' if close else 'it has ' + ', '.join(definition.nodes)}"
 
 

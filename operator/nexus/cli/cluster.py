@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -23,6 +22,7 @@ from nexus.cli import detail, follow, given
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.schedule import Source, time_of, told
 from nexus.core.facts import RunFact
+from nexus.core.likeness import closest
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.schedule.as_of import AsOf, of_time
@@ -187,7 +187,7 @@ async def found(api: KubeApi, kind: Kind, namespace: str, name: str) -> Object:
         names = [item["metadata"]["name"] for item in await api.list(kind, namespace)]
     except NotFound as error:
         raise Refused(f"this cluster does not know {kind.plural}: install them with kubectl apply -f crds/") from error
-    close = difflib.get_close_matches(name, names, n=1)
+    close = closest(name, names)
     known = f"there are {', '.join(sorted(names)[:10])}" if names else "there is none"
     hint = f"did you mean {close[0]}?" if close else known
     raise Refused(f"there is no {kind.kind} {name} in namespace {namespace}: {hint}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -21,6 +20,7 @@ from nexus.cli.ending import Exit, Refused
 from nexus.cli.follow import has_ended, status_of
 from nexus.cli.words import why
 from nexus.core.approval import asks, command
+from nexus.core.likeness import closest
 
 # The operator writes the status of a run that is under way again and again, and each write is a conflict.
 _TRIES = 20
@@ -110,7 +110,7 @@ def _waiting(run: Object, name: str) -> None:
     if task is not None and not asks(task) and (words := command(task)):
         raise Refused(f"task {name} of {of_run} waits for no approval itself, a child run of it does: {words}")
     if task is None:
-        close = difflib.get_close_matches(name, waiting or [task.name for task in tasks], n=1)
+        close = closest(name, waiting or [task.name for task in tasks])
         hint = f"did you mean {close[0]}?" if close else _known(tasks, waiting)
         raise Refused(f"{of_run} has no task {name}: {hint}")
     made = next((entry for entry in run["spec"].get("approvals") or () if entry["task"] == name), None)

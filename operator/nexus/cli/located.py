@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nexus.api.manifest import JSON, Document
 from nexus.core.problem import Path, Problem
 
 _KEY = re.compile(r"(y|n|yes|no|on|off)(?=\s*:)", re.IGNORECASE)
+
+# Characters from where a field begins to its value: its key, quotes and blanks.
+_NEAR = 1_000
 
 # A value that follows its key, or an entry of a list, which YAML 1.1 takes for true or false.
 _YES_OR_NO = re.compile(r"(?:[^:,{}\[\]]+:\s+)?(y|n|yes|no|on|off)(?=\s*(?:[,\]}]|#|$))", re.IGNORECASE)
@@ -32,25 +35,23 @@ class Located:
         return {"file": self.source, "line": self.line, "column": self.column, "message": self.message}
 
 
-def locate(problem: Problem, document: Document, text: str, below: Path = ("spec",)) -> Located:
-    """The place of a problem in the file's `text`; the problem's path starts at `below`, counted from the document."""
+def locate(problem: Problem, document: Document, lines: Sequence[str], below: Path = ("spec",)) -> Located:
+    """The place of a problem in the file's lines; the problem's path starts at `below`, counted from the document."""
     path = (*below, *problem.path)
     line, column = document.line(path), document.column(path)
     if problem.message in ("true is no text: put it in quotes", "false is no text: put it in quotes"):
         # Who wrote `name: n` never wrote false.
-        lines = text.splitlines()
         written = _YES_OR_NO.match(lines[line - 1], column - 1) if line <= len(lines) else None
         if written is not None:
             value = problem.message.partition(" ")[0]
             problem = replace(problem, message=f"{written[1]} is {value} in YAML, and no text: put it in quotes")
     if problem.offset is not None:
-        line, column = _within(_value(document.body, path), problem.offset, text.splitlines(), line, column)
+        line, column = _within(_value(document.body, path), problem.offset, lines, line, column)
     return Located(document.source, line, column, str(problem))
 
 
-def odd_keys(document: Document, text: str) -> Iterator[Located]:
+def odd_keys(document: Document, lines: Sequence[str]) -> Iterator[Located]:
     """Keys that were meant as text and are true or false to YAML, as `n: 3`: the API server would see {"false": 3}."""
-    lines = text.splitlines()
     for path in _keys(document.body, ()):
         line, column = document.line(path), document.column(path)
         written = _KEY.match(lines[line - 1], column - 1) if line <= len(lines) else None
@@ -81,7 +82,7 @@ def _value(body: JSON, path: Path) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _within(value: str, offset: int, lines: list[str], line: int, column: int) -> tuple[int, int]:
+def _within(value: str, offset: int, lines: Sequence[str], line: int, column: int) -> tuple[int, int]:
     """Where a character of a field stands, for fields that are written as they read: unescaped on one line, or as a
     block. What is written otherwise (escapes, folded lines) keeps the place of the field."""
     written = value.splitlines() or [""]
@@ -90,7 +91,8 @@ def _within(value: str, offset: int, lines: list[str], line: int, column: int) -
     if before >= len(written) or not 0 < line <= len(lines):
         return line, column
     if len(written) == 1:
-        found = lines[line - 1].find(value.rstrip("\n"), column - 1)
+        # Escaped it is not there, and a file may be one long line: it is looked for where it would be.
+        found = lines[line - 1].find(value.rstrip("\n"), column - 1, column + 2 * len(value) + _NEAR)
         if found >= 0:
             return line, found + in_line + 1
     at = line + before  # a block starts in the line after its key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from nexus.cli import follow
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.words import why
+from nexus.core.likeness import closest
 from nexus.core.log_lines import LogLines
 from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
 
@@ -39,7 +39,7 @@ async def print_logs(
     entries = follow.status_of(run).tasks or ()
     names = [entry.name for entry in entries]
     if task is not None and task not in names:
-        close = difflib.get_close_matches(task, names, n=1)
+        close = closest(task, names)
         hint = (
             f"did you mean {close[0]}?"
             if close

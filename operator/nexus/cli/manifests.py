@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import sys
@@ -23,6 +22,7 @@ from nexus.cli.ending import Refused
 from nexus.cli.located import Located, locate, odd_keys
 from nexus.cli.pools import PoolSizes, of_namespace, unknown
 from nexus.core.expressions import Evaluator
+from nexus.core.likeness import closest
 from nexus.core.pool_size import CONFIG_MAP
 from nexus.core.problem import Problem
 from nexus.core.shape import misfits
@@ -71,9 +71,18 @@ class Manifest:
     unchecked: bool = False
     """Whether there is more to check once what does not fit has been mended."""
 
+    def __post_init__(self) -> None:
+        self.lines = self.text.splitlines()
+        self._named: dict[str, WorkflowDocument] = {}
+
     def workflow(self, name: str) -> WorkflowDocument | None:
         """The Workflow of this name."""
-        return next((workflow for workflow in self.workflows if workflow.name == name), None)
+        return self._named.get(name)
+
+    def add_workflow(self, workflow: WorkflowDocument) -> None:
+        """Note a Workflow; of several with one name the first is meant by it."""
+        self.workflows.append(workflow)
+        self._named.setdefault(workflow.name, workflow)
 
     def specs(self) -> dict[str, WorkflowSpec]:
         """The sound definitions of its Workflows, by name."""
@@ -88,7 +97,7 @@ class Manifest:
 
     def locate(self, problem: Problem, document: Document, *below: str | int) -> Located:
         """The place of a problem of one of its documents; its path starts at `below`."""
-        return locate(problem, document, self.text, below)
+        return locate(problem, document, self.lines, below)
 
     def add(self, document: Document, found: Iterable[Problem], *below: str | int) -> None:
         """Note problems of one of its documents."""
@@ -120,7 +129,7 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
             manifest.unchecked = True
             continue
         if version == API_VERSION:
-            manifest.problems += odd_keys(document, text)
+            manifest.problems += odd_keys(document, manifest.lines)
         if version == API_VERSION and kind == "Workflow":
             _workflow(manifest, document, evaluator)
         elif version == API_VERSION:
@@ -142,18 +151,18 @@ def _envelope(document: Document) -> Iterator[Problem]:
         yield Problem((), f"{missing} is missing: a Workflow has apiVersion: {API_VERSION} and kind: Workflow")
         return
     group = version.partition("/")[0]
-    close = difflib.get_close_matches(group, [GROUP], n=1, cutoff=0.75)
+    close = closest(group, [GROUP], cutoff=0.75)
     if group != GROUP and not (close and kind in KINDS):
         return
     if version != API_VERSION:
         yield Problem(("apiVersion",), f"there is no {version}: write {API_VERSION}")
     if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1)
+        near = closest(kind, KINDS)
         hint = f"did you mean {near[0]}?" if near else f"kinds are {' and '.join(KINDS)}"
         yield Problem(("kind",), f"there is no {kind} in {GROUP}: {hint}")
     for name in body:
         if name not in ENVELOPE:
-            near = difflib.get_close_matches(name, ENVELOPE, n=1)
+            near = closest(name, ENVELOPE)
             hint = f"did you mean {near[0]}?" if near else f"fields are {', '.join(ENVELOPE)}"
             yield Problem((name,), f"there is no field {name} here: {hint}")
     if not isinstance(body.get("spec"), dict):
@@ -181,7 +190,7 @@ def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> N
     manifest.add(document, found, "spec")
     if manifest.workflow(name) is not None:
         manifest.add(document, [Problem((), f"a second Workflow named {name}: names are unique")])
-    manifest.workflows.append(WorkflowDocument(document, name, metadata.get("namespace"), spec))
+    manifest.add_workflow(WorkflowDocument(document, name, metadata.get("namespace"), spec))
 
 
 def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:

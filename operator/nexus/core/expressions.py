@@ -5,7 +5,6 @@ What evaluates an expression stands behind the Evaluator port (nexus.adapters.ce
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 from nexus.core import references
 from nexus.core.cel_tokens import Kind, Token, UnclosedString, next_token
 from nexus.core.dollars import closed
+from nexus.core.likeness import closest
 from nexus.core.references import Reference, ReferenceInvalid, task_identifier
 
 __all__ = [
@@ -237,10 +237,10 @@ def unknown_name(name: str, known: Collection[str]) -> str:
     varying = {
         other.split(".")[1]: other for other in alike if "." in other and other.split(".")[2:] in (parts[2:3], [])
     }
-    close = difflib.get_close_matches(rest.partition(".")[0], varying, n=1) if rest else []
+    close = closest(rest.partition(".")[0], varying) if rest else []
     if close:
         return f"{name} is not known here: did you mean {varying[close[0]]}?"
-    if not alike and (close := difflib.get_close_matches(root, {other.partition(".")[0] for other in known}, n=1)):
+    if not alike and (close := closest(root, {other.partition(".")[0] for other in known})):
         return f"{name} is not known here: did you mean {close[0]}?"
     if root == "params" and alike == ["params"] and rest:
         return f"{name} is not known here: the workflow has no params: add it to spec.params"

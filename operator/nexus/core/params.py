@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from nexus.api.workflow import Param, ParamType
 from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
+from nexus.core.likeness import closest, listed
 from nexus.core.outputs import dump
 from nexus.core.render import Renderer
 from nexus.core.scope import RUN_VARIABLES, run_values
@@ -176,6 +176,6 @@ def _type_hint(kind: ParamType, value: Any) -> str:
 def unknown(name: str, params: Sequence[Param]) -> str:
     """Why there is no such param, and which one is meant."""
     known = [param.name for param in params]
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"the workflow has {', '.join(known) if known else 'no params'}"
+    close = closest(name, known)
+    hint = f"did you mean {close[0]}?" if close else f"the workflow has {listed(known) or 'no params'}"
     return f"there is no such param: {hint}"

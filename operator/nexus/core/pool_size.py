@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
+
+from nexus.core.likeness import closest
 
 CONFIG_MAP = "nexus-pools"
 """Its name, where the operator's settings name no other."""
@@ -17,7 +18,7 @@ def size_of(data: Mapping[str, Any] | None, pool: str, config_map: str, namespac
         return f"there is no ConfigMap {config_map} in namespace {namespace}: make one, with {pool} and its size in it"
     text = data.get(pool)
     if text is None:
-        close = difflib.get_close_matches(pool, list(data), n=1)
+        close = closest(pool, list(data))
         hint = f"did you mean {close[0]}?" if close else f'add {pool}: "5", or how many it is'
         return f"the ConfigMap {config_map} has no pool {pool}: {hint}"
     text = str(text).strip()

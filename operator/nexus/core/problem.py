@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 Path = tuple[str | int, ...]
 
@@ -27,6 +28,19 @@ class Problem:
         field = field_name(self.path[2:] if subject else self.path)
         where = ", ".join(part for part in (subject, field) if part)
         return f"{where}: {self.message}" if where else self.message
+
+
+MOST_PROBLEMS = 500
+"""Problems of one definition that are told: each may be a search among all that is known there."""
+
+
+def first(found: Iterable[Problem]) -> list[Problem]:
+    """The first of them, and where there are more a last one that says so."""
+    told = list(islice(found, MOST_PROBLEMS + 1))
+    if len(told) > MOST_PROBLEMS:
+        message = f"more than {MOST_PROBLEMS} problems: the others are not listed; fix these first"
+        told[MOST_PROBLEMS] = Problem((), message)
+    return told
 
 
 def field_name(path: Iterable[str | int]) -> str:

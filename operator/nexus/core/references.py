@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nexus.core.cel_tokens import KEYWORDS, Kind, Token, is_identifier
 
@@ -19,6 +20,8 @@ _MEANT = {
 
 # CEL's macros that bind a variable: inside their parentheses that name is no longer ours.
 _BINDING_MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
+# Characters of a task's name, a DNS label.
+LABEL = 63
 _HYPHENATED = re.compile(r"tasks\.([a-z0-9]+(?:-[a-z0-9]+)+)")
 
 
@@ -50,6 +53,7 @@ class ReferenceInvalid(Exception):
         super().__init__(message)
 
 
+@lru_cache(maxsize=4096)
 def task_identifier(task: str) -> str:
     """A task's name as CEL can write it after a dot: no hyphen, no digit first, no keyword.
 
@@ -62,10 +66,11 @@ def task_identifier(task: str) -> str:
 
 
 def explain_hyphen(source: str, task_names: Collection[str]) -> str | None:
-    """What to write in place of `tasks.per-region`, which CEL reads as a subtraction; None where nobody wrote that."""
+    """What to write in place of `tasks.per-region`, which CEL reads as a subtraction; None where nobody wrote that.
+    `task_names` is asked for many: a set, or a dict."""
     for match in _HYPHENATED.finditer(source):
         words = match[1].split("-")
-        for count in range(len(words), 1, -1):
+        for count in range(min(len(words), LABEL), 1, -1):
             name = "-".join(words[:count])
             if name in task_names:
                 return f'tasks.{name} is a subtraction in CEL: write tasks.{task_identifier(name)}, or tasks["{name}"]'

@@ -8,7 +8,6 @@ does what was approved, and has not been done.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from typing import Any
 
@@ -21,6 +20,7 @@ from nexus.core.bounds import listed
 from nexus.core.canonical import canonical
 from nexus.core.definition import Node
 from nexus.core.facts import Earlier, RunFact
+from nexus.core.likeness import closest
 from nexus.core.names import job_name, output_name
 from nexus.core.outputs import dump
 from nexus.core.params import ParamsInvalid, resolve
@@ -92,7 +92,7 @@ def unknown_task(name: str, spec: WorkflowSpec) -> str | None:
     names = [task.name for task in spec.tasks]
     if name in names:
         return None
-    close = difflib.get_close_matches(name, names, n=1)
+    close = closest(name, names)
     hint = f"did you mean {close[0]}?" if close else f"there is {listed(names)}"
     return f"there is no task {name}: {hint}"
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from nexus.core import forms
+from nexus.core.likeness import closest
 from nexus.core.outputs import dump
-from nexus.core.problem import Path, Problem
+from nexus.core.problem import MOST_PROBLEMS, Path, Problem, first
 
 _MOST_NAMES = 12
+MOST_ERRORS = 10 * MOST_PROBLEMS
+"""Errors of pydantic's that are looked at: a union has some for each of its branches."""
 
 Fitting = TypeVar("Fitting", bound=BaseModel)
 
@@ -32,13 +35,13 @@ def read(body: Any, model: type[Fitting]) -> Fitting:
 def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Problem]:
     """Problems for pydantic's errors about `body` read as `model`, one for each place; their paths start at `body`."""
     found: dict[Path, Any] = {}
-    for error in errors:
+    for error in islice(errors, MOST_ERRORS):
         path = _real_path(error, body)
         # Each branch of a union complains; the one that got further knows more than the one of another type.
         if path not in found or _knowledge(error) > _knowledge(found[path]):
             found[path] = error
     deeper = {path[:length] for path in found for length in range(len(path))}
-    return [
+    return first(
         # What is missing has no place of its own.
         Problem(
             path[:-1] if error["type"] == "missing" else path,
@@ -47,14 +50,14 @@ def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Pr
         )
         for path, error in found.items()
         if path not in deeper or _knowledge(error) == 2
-    ]
+    )
 
 
-def _beside(path: Path, body: Any) -> list[str]:
+def _beside(path: Path, body: Any) -> Collection[str]:
     """The names of the object that a field stands in."""
     for step in path[:-1]:
         body = body[step] if _has(body, step) else None
-    return list(body) if isinstance(body, dict) else []
+    return body.keys() if isinstance(body, dict) else ()
 
 
 def _knowledge(error: Any) -> int:
@@ -203,7 +206,7 @@ def _not_among(path: Path, given: Any, allowed: list[str]) -> str:
     if path[-1] == "connection":
         return "write sqlite://, or {secretKeyRef: {name, key}}: every other database URL comes from a Secret"
     alike = {_plain(value): value for value in allowed}
-    close = difflib.get_close_matches(_plain(given), alike, n=1) if isinstance(given, str) else []
+    close = closest(_plain(given), alike) if isinstance(given, str) else []
     close = [alike[word] for word in close]
     hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(allowed)}"
     return f"{dump(given)[:80]} is not allowed here: {hint}"
@@ -215,7 +218,7 @@ def _no_field(path: Path, given: Any, model: type[BaseModel], written: Collectio
     if name == "securityContext":
         return f"there is no field {name} here: {forms.of_security_context(given)}"
     by_plain = {_plain(other): other for other in known}
-    close = difflib.get_close_matches(_plain(name), list(by_plain), n=1)
+    close = closest(_plain(name), list(by_plain))
     if close and _plain(name) == close[0]:
         return f"there is no field {name} here: did you mean {by_plain[close[0]]}?"
     meant = _SYNONYMS.get(_plain(name))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 
 from nexus.adapters.cel.child import MEMORY_MIB, Death, Died
 from nexus.core.expressions import ExpressionError, UnknownName
+from nexus.core.likeness import closest
 
 # One error of cel-cpp's list: `ERROR: <input>:LINE:COLUMN: text`, both counted from 1, then lines that draw the place.
-_PROBLEM = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?=\n \||\nERROR: |\s*\[[A-Z_]+\]$|$)", re.DOTALL)
+_PROBLEM = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?=\n \||\nERROR: |(?<!\s)\s*\[[A-Z_]+\]$|$)", re.DOTALL)
+# Characters of a message that are read: cel-cpp draws each place of many.
+_MOST_READ = 8_000
 _CODE = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']+)'")
 _NO_OVERLOAD = re.compile(r"found no matching overload for '([^']+)' applied to '\((.*)\)'")
@@ -47,6 +49,7 @@ FUNCTIONS = (
 
 def compile_error(text: str, source: str, variables: Mapping[str, str]) -> ExpressionError:
     """The error for an expression that does not compile: the first of cel-cpp's list, which the others follow from."""
+    text = text[:_MOST_READ]
     problem = _PROBLEM.search(text)
     if "recursion" in text:
         return ExpressionError("the expression is nested too deeply, or chains more than 32 operators: split it up")
@@ -70,7 +73,7 @@ def compile_error(text: str, source: str, variables: Mapping[str, str]) -> Expre
 
 def run_error(text: str, source: str) -> ExpressionError:
     """The error for an expression that compiled and failed on its values."""
-    text = _plain(text)
+    text = _plain(text[:_MOST_READ])
     if "Iteration budget exceeded" in text:
         return ExpressionError(
             "the expression takes too many steps: nest fewer all(), exists(), filter() and map(), or compute the value "
@@ -140,17 +143,19 @@ def _not_cel(word: str) -> str:
 def _no_function(name: str) -> str:
     if name in FUNCTIONS:
         return f"{name} takes another number of values, or is called the other way: docs/expressions.md has an example"
-    close = difflib.get_close_matches(_INSTEAD.get(name, name).removesuffix("(x)"), FUNCTIONS, n=1)
+    close = closest(_INSTEAD.get(name, name).removesuffix("(x)"), FUNCTIONS)
     hint = f"did you mean {close[0]}?" if close else "docs/expressions.md lists those there are"
     return f"there is no function {name}: {hint}"
 
 
 def _syntax(what: str, source: str, offset: int | None) -> str:
     """A complaint of the parser. It says what it met and a list of all that it would have taken, which helps nobody."""
-    met = re.search(r"'(.*?)'(?: expecting|$)", what, re.DOTALL)
-    word = met[1].strip() if met is not None else ""
-    if offset is not None and (before := re.search(r"(\w+)\s+$", source[:offset])) and before[1] in ("not", "if"):
-        word = before[1]
+    opening, closing = what.find("'"), what.find("' expecting")
+    closing = len(what) - 1 if closing < 0 and what.endswith("'") else closing
+    word = what[opening + 1 : closing].strip() if 0 <= opening < closing else ""
+    before = source[: offset or 0]
+    if before[-1:].isspace() and (last := re.split(r"\W+", before.rstrip())[-1]) in ("not", "if"):
+        word = last
     if (missing := re.match(r"missing '(.)' at '(.*)'", what)) is not None:
         return f"{missing[1]} is missing before " + ("the end" if missing[2] == "<EOF>" else missing[2])
     if word == "<EOF>":

@@ -6,7 +6,6 @@ beside that name tells whether the revision still holds what the run began with.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,6 +31,7 @@ from nexus.core.begun import read_begun
 from nexus.core.content import sha256_of
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
+from nexus.core.likeness import closest
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.outputs import dump
@@ -135,7 +135,7 @@ class Definitions:
 
     async def _not_found(self, namespace: str, name: str) -> str:
         names = [item["metadata"]["name"] for item in await self._api.list(WORKFLOWS, namespace)]
-        close = difflib.get_close_matches(name, names, n=1)
+        close = closest(name, names)
         hint = f"did you mean {close[0]}?" if close else "kubectl get workflows.nexus.dev lists what is there"
         return f"there is no Workflow {name} in namespace {namespace}: {hint}"
 

@@ -7,7 +7,6 @@ does.
 
 from __future__ import annotations
 
-import difflib
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
+
+from nexus.core.likeness import closest
 
 HORIZON_YEARS = 28
 """How far ticks are searched for: after 28 years the calendar repeats itself. The longest wait without exclusions, for
@@ -189,7 +190,7 @@ def _macro(text: str) -> Cron | Every:
     if name == "@reboot":
         raise CronInvalid("there is no @reboot: a cluster does not start over; make a run with nexus run")
     known = [*MACROS, "@every"]
-    close = difflib.get_close_matches(name.lower(), known, n=1)
+    close = closest(name.lower(), known)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known[:-1])} and @every 90m"
     raise CronInvalid(f"there is no {text}: {hint}")
 
@@ -270,7 +271,7 @@ class _Field:
         if not text:
             return "a number is missing"
         close = [word for word in self.words if text.lower().startswith(word)]
-        close += difflib.get_close_matches(text.lower(), self.words, n=1)
+        close += closest(text.lower(), self.words)
         if close:
             return f"{text} is not known: did you mean {close[0].upper()}?"
         upper = text.upper()

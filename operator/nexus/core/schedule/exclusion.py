@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 
 from nexus.api.schedule import Exclude, PublicHolidays
+from nexus.core.likeness import closest
 from nexus.core.problem import Path, Problem
 
 Reason = Callable[[date], str | None]
@@ -58,7 +58,7 @@ def _region(path: Path, wanted: PublicHolidays) -> Iterator[Problem]:
     two = codes.get(wanted.country)
     if two is None or two not in countries:
         names = {entry[0].lower(): entry[1] for entry in COUNTRIES.values()}
-        close = difflib.get_close_matches(wanted.country, countries, n=3, cutoff=0.5)
+        close = closest(wanted.country, countries, most=3, cutoff=0.5)
         named = names.get(wanted.country.lower())
         hint = f"did you mean {named or ' or '.join(close)}?" if named or close else "write its ISO code, as DE"
         yield Problem((*path, "country"), f"no holidays are known of a country {wanted.country}: {hint}")
@@ -67,7 +67,7 @@ def _region(path: Path, wanted: PublicHolidays) -> Iterator[Problem]:
         folded = {region.lower(): region for region in regions}
         text = wanted.region.removeprefix(f"{two}-").lower()
         close = [folded[text]] if text in folded else []
-        close += [folded[found] for found in difflib.get_close_matches(text, folded, n=1, cutoff=0.6)]
+        close += [folded[found] for found in closest(text, folded, cutoff=0.6)]
         known = f"{two} has {', '.join(regions[:20])}" + (f" and {len(regions) - 20} more" if regions[20:] else "")
         hint = f"did you mean {close[0]}?" if close else known if regions else f"{two} has no regions: leave it out"
         yield Problem((*path, "region"), f"no holidays are known of a region {wanted.region} of {two}: {hint}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from nexus.core.likeness import closest
 
 _SECOND = timedelta(seconds=1)
 # Of the machine, not of the world: each may mean another zone elsewhere.
@@ -52,10 +53,10 @@ def _meant(name: str) -> str:
     known = {zone.lower(): zone for zone in available_timezones()}
     cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(known.values()) if "/" in zone}
     lowered = name.lower().replace(" ", "_")
-    close = difflib.get_close_matches(lowered, known, n=1, cutoff=0.75)
+    close = closest(lowered, known, cutoff=0.75)
     if close:
         return f"did you mean {known[close[0]]}?"
-    close = difflib.get_close_matches(lowered.rpartition("/")[2], cities, n=1, cutoff=0.8)
+    close = closest(lowered.rpartition("/")[2], cities, cutoff=0.8)
     if close:
         return f"did you mean {cities[close[0]]}?"
     return "write it as in Europe/Berlin or Asia/Kolkata, or UTC"

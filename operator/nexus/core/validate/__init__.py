@@ -18,7 +18,7 @@ from nexus.core import pod_render
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
 from nexus.core.pod_merge import merged
-from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.problem import Path, Problem, duplicates, first
 from nexus.core.validate.ahead import Answered, Noting
 from nexus.core.validate.artifacts import artifacts, output_store
 from nexus.core.validate.calls import calls_itself
@@ -44,41 +44,47 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: date
 
     `now` lets it tell a time to wait for that is too far away; it only comes nearer, so a definition stays valid.
     """
-    found = [
-        *params(spec, evaluator),
-        *schedules(spec, evaluator),
-        *concurrency(spec, evaluator),
-        *output_store(spec),
-        *_labels(spec),
-        *_names(spec),
-    ]
+    return first(_all(spec, evaluator, name, now))
+
+
+def _all(spec: WorkflowSpec, evaluator: Evaluator, name: str, now: datetime | None) -> Iterator[Problem]:
+    yield from params(spec, evaluator)
+    yield from schedules(spec, evaluator)
+    yield from concurrency(spec, evaluator)
+    yield from output_store(spec)
+    yield from _labels(spec)
+    yield from _names(spec)
     if spec.defaults is not None:
-        found += env_problems(("defaults",), spec.defaults.env, spec.defaults.env_from, None)
-        found += _default_env(spec, spec.defaults.env or (), evaluator)
-        found += _default_pod(spec, spec.defaults.pod, evaluator)
+        yield from env_problems(("defaults",), spec.defaults.env, spec.defaults.env_from, None)
+        yield from _default_env(spec, spec.defaults.env or (), evaluator)
+        yield from _default_pod(spec, spec.defaults.pod, evaluator)
     for place, task in spec.every_task():
-        found += [*shape(place, task), *fan_out(place, task), *podless(place, task, now)]
+        yield from shape(place, task)
+        yield from fan_out(place, task)
+        yield from podless(place, task, now)
         if task.pod is not None:
             default = spec.defaults.pod if spec.defaults is not None else None
-            found += mounts((*place, "pod"), task.pod, merged(default, task.pod), task.name)
+            yield from mounts((*place, "pod"), task.pod, merged(default, task.pod), task.name)
     readable = _readable(spec)
     if readable:
         lists = {key: [task for place, task in readable.items() if place[0] == key] for key in ("tasks", "finally")}
         definition = prepare(spec.model_copy(update={"tasks": lists["tasks"], "finally_": lists["finally"]}))
         noting = Noting()
-        _of_expressions(spec, readable, definition, noting)
-        found += _of_expressions(spec, readable, definition, Answered(evaluator, noting.asked))
-    return [*found, *artifacts(spec), *dependencies(spec), *cycle(spec), *calls_itself(name, spec)]
+        first(_of_expressions(spec, readable, definition, noting))
+        yield from _of_expressions(spec, readable, definition, Answered(evaluator, noting.asked))
+    yield from artifacts(spec)
+    yield from dependencies(spec)
+    yield from cycle(spec)
+    yield from calls_itself(name, spec)
 
 
 def _of_expressions(
     spec: WorkflowSpec, readable: dict[tuple[str, int], Task], definition: Definition, evaluator: Evaluator
-) -> list[Problem]:
-    every = [task.name for _, task in spec.every_task()]
-    found: list[Problem] = []
+) -> Iterator[Problem]:
+    every = dict.fromkeys(task.name for _, task in spec.every_task())  # in order, and asked for each name
     for place, task in readable.items():
-        found += expressions(place, task, definition, evaluator, every)
-    return [*found, *outputs(spec, definition, evaluator, every)]
+        yield from expressions(place, task, definition, evaluator, every)
+    yield from outputs(spec, definition, evaluator, every)
 
 
 def _names(spec: WorkflowSpec) -> Iterator[Problem]:

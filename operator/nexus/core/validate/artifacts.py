@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 from nexus.api import rules
 from nexus.api.store import OutputStore
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
+from nexus.core.likeness import closest, listed
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.validate.dependencies import no_task
 
@@ -81,8 +81,8 @@ def _source(name: str, artifact: str, task: Task, left: dict[str, list[str]], be
     if name not in left:
         return no_task(name, list(left))
     if artifact not in left[name]:
-        close = difflib.get_close_matches(artifact, left[name], n=1)
-        known = f"its artifacts are {', '.join(left[name])}" if left[name] else "it has no artifacts.outputs"
+        close = closest(artifact, left[name])
+        known = f"its artifacts are {listed(left[name])}" if left[name] else "it has no artifacts.outputs"
         hint = f"did you mean {name}.{close[0]}?" if close else known
         return f"the task {name} leaves no artifact {artifact}: {hint}"
     if name == task.name:

@@ -5,7 +5,6 @@ A definition alone shows only that it calls itself. A file shows what the Workfl
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from graphlib import CycleError
@@ -15,6 +14,7 @@ from nexus.api.workflow import Param, WorkflowSpec
 from nexus.core import fields
 from nexus.core.definition import Definition, ordered, prepare
 from nexus.core.expressions import Evaluator
+from nexus.core.likeness import closest, listed
 from nexus.core.params import mismatch, unknown
 from nexus.core.problem import Path, Problem
 from nexus.core.validate.expressions import sight_of
@@ -66,8 +66,8 @@ def missing(spec: WorkflowSpec, workflows: Mapping[str, object]) -> Iterator[Pro
     """The Workflows that a definition calls and that are not among these."""
     for path, task, callee in callees(spec):
         if callee not in workflows:
-            close = difflib.get_close_matches(callee, workflows, n=1)
-            known = ", ".join(list(workflows)[:10]) or "none"
+            close = closest(callee, workflows)
+            known = listed(workflows) or "none"
             hint = f"did you mean {close[0]}?" if close else f"it has {known}"
             yield Problem(path, f"there is no Workflow {callee} in this file: {hint}", task)
 

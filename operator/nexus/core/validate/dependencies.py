@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from graphlib import CycleError
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.definition import ordered
+from nexus.core.likeness import closest
 from nexus.core.problem import Path, Problem
 
 
@@ -23,14 +23,14 @@ def dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
 def _of_list(field: str, tasks: Sequence[Task], others: Sequence[str], why: str) -> Iterator[Problem]:
     """`others` are the names of the other list, on which no task of this one can depend, and `why` says so."""
     names = [task.name for task in tasks]
-    known = set(names)
+    known, apart = set(names), set(others)
     for position, task in enumerate(tasks):
         dependencies = task.depends_on or []
         for index, dependency in enumerate(dependencies):
             path: Path = (field, position, "dependsOn", index)
             if dependency == task.name:
                 yield Problem(path, "a task cannot depend on itself", task.name)
-            elif dependency not in known and dependency in others:
+            elif dependency not in known and dependency in apart:
                 yield Problem(path, f"{dependency} cannot be waited for here, {why}: take it out", task.name)
             elif dependency not in known:
                 yield Problem(path, no_task(dependency, names), task.name)
@@ -38,10 +38,10 @@ def _of_list(field: str, tasks: Sequence[Task], others: Sequence[str], why: str)
                 yield Problem(path, f"{dependency} is named twice", task.name)
 
 
-def no_task(name: str, names: Sequence[str]) -> str:
+def no_task(name: str, names: Collection[str]) -> str:
     """Why a task is not there, and which one is meant."""
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"tasks are {', '.join(names[:10])}"
+    close = closest(name, names)
+    hint = f"did you mean {close[0]}?" if close else f"tasks are {', '.join(list(names)[:10])}"
     return f"there is no task {name}: {hint}"
 
 

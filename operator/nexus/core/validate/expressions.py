@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nexus.api.tasks import Task
@@ -20,7 +20,7 @@ from nexus.core.expressions import (
     parse,
     variables_of,
 )
-from nexus.core.problem import Path, Problem
+from nexus.core.problem import Path, Problem, first
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.http import hosts
@@ -36,7 +36,7 @@ class Sight:
 
     variables: Mapping[str, str]
     task: str | None = None
-    names: Sequence[str] = ()
+    names: Collection[str] = ()
     allowed: Allowed = field(default_factory=lambda: RUN_VALUES)
     items: ItemShape | None = None
 
@@ -52,7 +52,7 @@ def sight_of_run(spec: WorkflowSpec) -> Sight:
     return Sight(variables, allowed=of_params(spec.params or ()))
 
 
-def sight_of(task: Task, definition: Definition, names: Sequence[str] = ()) -> Sight:
+def sight_of(task: Task, definition: Definition, names: Collection[str] = ()) -> Sight:
     """What the fields of a task see, those of forEach and `when` aside; `names` are those of all tasks."""
     variables = node_variables(definition, definition.nodes[task.name])
     sight = Sight(variables, task.name, names, of_params(definition.spec.params or ()))
@@ -63,7 +63,7 @@ def sight_of(task: Task, definition: Definition, names: Sequence[str] = ()) -> S
 
 
 def expressions(
-    path: Path, task: Task, definition: Definition, evaluator: Evaluator, names: Sequence[str]
+    path: Path, task: Task, definition: Definition, evaluator: Evaluator, names: Collection[str]
 ) -> Iterator[Problem]:
     """What is wrong with the expressions of one task; `names` are those of all tasks."""
     every = list(fields.templated(task))
@@ -151,7 +151,7 @@ def _result(path: Path, task: Task, evaluator: Evaluator) -> Iterator[Problem]:
 
 def typed(path: Path, text: str, wanted: Wanted | None, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
     """What is wrong with a text whose value, where it is one whole expression, has to be of certain types."""
-    found = list(template(path, text, sight, evaluator))
+    found = first(template(path, text, sight, evaluator))
     yield from found
     whole = None if found or wanted is None else parse(text).whole
     if whole is None or wanted is None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from nexus.api.fanout import ForEach
 from nexus.core.cel_tokens import Kind, tokens_of
 from nexus.core.expressions import Expression
+from nexus.core.likeness import closest, listed
 from nexus.core.scope import ITEM_VARIABLES
 
 
@@ -20,7 +20,7 @@ class ItemShape:
 
     type: str = "dyn"
     fields: Mapping[str, str] = field(default_factory=dict)
-    names: Sequence[str] | None = None
+    names: Collection[str] | None = None
 
     @property
     def variables(self) -> dict[str, str]:
@@ -42,8 +42,8 @@ class ItemShape:
         for use in _selected(expression):
             if use.name in self.names or use.asked:
                 continue
-            close = difflib.get_close_matches(use.name, self.names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"they have {', '.join(self.names) or 'none'}"
+            close = closest(use.name, self.names)
+            hint = f"did you mean {close[0]}?" if close else f"they have {listed(self.names) or 'none'}"
             yield f"no item has the field {use.name}: {hint}", use.offset
 
 
@@ -62,13 +62,13 @@ def item_shape(spec: ForEach | None) -> ItemShape:
         return ItemShape()
     if spec.matrix is not None:
         types = {name: _common(values) for name, values in spec.matrix.items()}
-        return ItemShape("map", types, sorted(types))
+        return ItemShape("map", types, dict.fromkeys(sorted(types)))
     if not isinstance(spec.items, list) or not spec.items:
         return ItemShape()
     kind = _common(spec.items)
     if kind != "map":
         return ItemShape(kind)
-    names = sorted({name for item in spec.items for name in item})
+    names = dict.fromkeys(sorted({name for item in spec.items for name in item}))  # each use of one is looked up in it
     everywhere = [name for name in names if all(name in item for item in spec.items)]
     return ItemShape("map", {name: _common([item[name] for item in spec.items]) for name in everywhere}, names)
 

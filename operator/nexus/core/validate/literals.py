@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
 from nexus.api.reasons import RunPhase, TaskPhase
@@ -13,6 +12,7 @@ from nexus.api.run import Trigger
 from nexus.api.workflow import Param
 from nexus.core.cel_tokens import Kind, Token, tokens_of
 from nexus.core.expressions import Expression, Reference
+from nexus.core.likeness import closest, listed
 
 Allowed = Mapping[str, Sequence[str]]
 """The values that a variable may have, by its name."""
@@ -48,8 +48,8 @@ def never(expression: Expression, allowed: Allowed) -> Iterator[tuple[str, int]]
         last = first + 2 * reference.variable.count(".")
         for token in (*_after(tokens, last + 1), *_before(tokens, first - 1)):
             if token.plain_text is not None and token.plain_text not in values:
-                close = difflib.get_close_matches(token.plain_text, values, n=1, cutoff=0.5)
-                hint = f"did you mean {close[0]}?" if close else f"it is one of {', '.join(values)}"
+                close = closest(token.plain_text, values, cutoff=0.5)
+                hint = f"did you mean {close[0]}?" if close else f"it is one of {listed(values)}"
                 yield f"{reference.variable} is never {token.text}: {hint}", token.start
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from nexus.core.expressions import task_identifier, unknown_name
+from nexus.core.likeness import closest
 from nexus.core.references import ROOTS
 from nexus.core.validate.dependencies import no_task
 
@@ -24,7 +24,7 @@ _NEVER = {
 }
 
 
-def why_unknown(name: str, variables: Mapping[str, str], task: str | None, names: Sequence[str]) -> str:
+def why_unknown(name: str, variables: Mapping[str, str], task: str | None, names: Collection[str]) -> str:
     """Why a variable is not among those that are known; `task` is whose field it is in, `names` are those of all tasks.
 
     A task that exists but is not an ancestor is the usual mistake: it wants a dependsOn.
@@ -32,13 +32,13 @@ def why_unknown(name: str, variables: Mapping[str, str], task: str | None, names
     root, _, rest = name.partition(".")
     if root == "tasks":
         identifier = rest.partition(".")[0]
-        for other in names:
-            if task_identifier(other) == identifier and f"tasks.{identifier}.phase" not in variables:
-                if other == task:
-                    return f"{name}: a task cannot see its own output"
-                return f"{name}: {task} does not depend on {other}: add {other} to its dependsOn"
-        if identifier not in {task_identifier(other) for other in names} and names:
+        other = next((other for other in names if task_identifier(other) == identifier), None)
+        if other is None and names:
             return no_task(identifier, names)
+        if other is not None and f"tasks.{identifier}.phase" not in variables:
+            if other == task:
+                return f"{name}: a task cannot see its own output"
+            return f"{name}: {task} does not depend on {other}: add {other} to its dependsOn"
     if root in ("item", "index"):
         return f"{name} is only known in the fields of a task with forEach: not in forEach itself, and not in when"
     return unknown_name(name, list(variables)) if root in ROOTS else _no_root(name, variables)
@@ -52,7 +52,7 @@ def _no_root(name: str, variables: Collection[str]) -> str:
     known = sorted(
         {variable.partition(".")[0] for variable in variables} | ({"tasks"} if "params" in variables else set())
     )
-    meant = _ROOTS.get(root) or next(iter(difflib.get_close_matches(root, known, n=1)), None)
+    meant = _ROOTS.get(root) or next(iter(closest(root, known)), None)
     if meant is None or meant not in known:
         params = [variable for variable in variables if variable == f"params.{root}"]
         hint = (

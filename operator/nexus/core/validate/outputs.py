@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from nexus.api.rules import OUTPUT_NAMES
 from nexus.api.workflow import WorkflowSpec
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 def outputs(
-    spec: WorkflowSpec, definition: Definition, evaluator: Evaluator, names: Sequence[str]
+    spec: WorkflowSpec, definition: Definition, evaluator: Evaluator, names: Collection[str]
 ) -> Iterator[Problem]:
     """What is wrong with the outputs. `definition` has the tasks that could be read, `names` are those of all; the
     expressions are checked where both are the same."""

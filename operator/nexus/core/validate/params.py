@@ -10,7 +10,7 @@ from nexus.api.workflow import Param, ParamType, WorkflowSpec
 from nexus.core import fields, scope
 from nexus.core.expressions import Evaluator, ExpressionError, parse
 from nexus.core.params import mismatch, mistyped, number_text
-from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.problem import Path, Problem, duplicates, first
 from nexus.core.validate.expressions import Sight, template
 
 
@@ -49,10 +49,8 @@ def _of_param(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Proble
 def rendered(path: Path, param: Param, value: Any, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
     """What is wrong with a value for a param that has expressions in it: they are checked for what they name, and,
     where the value is one text, for its type."""
-    found: list[Problem] = []
-    for at, text in fields.deep(path, value):
-        if "${{" in text:
-            found += template(at, text, sight, evaluator)
+    texts = [(at, text) for at, text in fields.deep(path, value) if "${{" in text]
+    found = first(problem for at, text in texts for problem in template(at, text, sight, evaluator))
     yield from found
     if not found and isinstance(value, str) and "${{" in value:
         whole = parse(value).whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 import re
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from nexus.api.base import GROUP
 from nexus.api.pod import VOLUME_SOURCES, Pod, Resources, Volume, VolumeMount
 from nexus.core import pod_render
+from nexus.core.likeness import closest
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.quantity import amount
 
@@ -56,7 +56,7 @@ def mounts(path: Path, own: Pod | None, merged: Pod | None, task: str | None) ->
     known = [volume.name for volume in merged.volumes or ()]
     for position, mount in enumerate(own.volume_mounts or ()):
         if mount.name not in known:
-            close = difflib.get_close_matches(mount.name, known, n=1)
+            close = closest(mount.name, known)
             hint = f"did you mean {close[0]}?" if close else "add it to pod.volumes"
             yield Problem((*path, "volumeMounts", position, "name"), f"there is no volume {mount.name}: {hint}", task)
 
