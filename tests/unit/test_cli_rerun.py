@@ -87,7 +87,7 @@ def test_a_run_with_a_definition_of_its_own_takes_it_along() -> None:
         (cluster("Running"), again.Asked(NAME), f"run {NAME} has not ended, it is Running"),
         (cluster(), again.Asked(NAME, ["reprot"]), "--from-task: there is no task reprot: did you mean report?"),
         (cluster(), again.Asked(NAME, (), ["dai=x"]), "there is no such param: did you mean day?"),
-        (cluster(), again.Asked(NAME, (), ["n=many"]), "--param n: 'many' is no integer"),
+        (cluster(), again.Asked(NAME, (), ["n=many"]), "--param n: must be an integer in JSON, got"),
         (cluster(workflowRef={"name": "sails"}), again.Asked(NAME), "there is no Workflow sails"),
     ],
 )

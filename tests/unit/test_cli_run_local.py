@@ -154,8 +154,9 @@ def test_a_param_that_cannot_be_read_hides_no_other_and_none_is_given_twice(tmp_
     given = ["count=x", "stage=prod", "all=a", "all=b", "nosuch=1", "alone"]
     answer = nexus("run", "-f", file, "--local", *[part for text in given for part in ("-p", text)])
     refused(answer)
+    no_json = "Expecting value: line 1 column 1 (char 0)"
     assert [line.partition("params.")[2] or line for line in answer.stderr.splitlines()] == [
-        "--param count: 'x' is no integer in JSON: write it as count=3",
+        f'--param count: must be an integer in JSON, got "x" ({no_json}); for example count=3',
         "--param all: it is given twice: keep one of them",
         "--param alone: write it as NAME=VALUE",
         "nosuch: there is no such param: the workflow has count, day, stage, all",
@@ -201,8 +202,8 @@ spec:
         (["run", "sales", "--secret", "a/b=env:C"], "--secret is for --local"),
         (["run", "-f", "nosuch.yaml", "--local"], "nosuch.yaml: cannot be read: No such file or directory"),
         (["run", "-f", "{file}", "--local", "-p", "count"], "write it as NAME=VALUE"),
-        (["run", "-f", "{file}", "--local", "-p", "count=x"], "'x' is no integer in JSON"),
-        (["run", "-f", "{file}", "--local", "-p", "count=NaN"], "'NaN' is no integer in JSON"),
+        (["run", "-f", "{file}", "--local", "-p", "count=x"], 'must be an integer in JSON, got "x"'),
+        (["run", "-f", "{file}", "--local", "-p", "count=NaN"], 'must be an integer in JSON, got "NaN"'),
         (["run", "-f", "{file}", "--local", "--secret", "hunter2"], "NAME/KEY=env:VARIABLE"),
         (["run", "-f", "{file}", "--local", "--secret", "a/b=env:NOPE"], "there is no environment variable NOPE"),
         (["run", "-f", "{file}", "--local", "--secret", "a/b=file:nope"], "cannot read nope"),

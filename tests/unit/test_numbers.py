@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.api.numbers import stored, stored_number
+from nexus.api.numbers import as_stored, stored_number
 
 TABLE: list[tuple[str, int | float]] = [
     ("0", 0),
@@ -72,9 +72,9 @@ def test_what_json_cannot_hold_is_refused(number: float) -> None:
 
 def test_numbers_are_found_wherever_they_are_and_all_else_is_kept() -> None:
     value = {"a": [1.0, True, None, "1.0", {"b": 2.50, "c": [[-0.0]]}], "d": False}
-    assert json.dumps(stored(value)) == '{"a": [1, true, null, "1.0", {"b": 2.5, "c": [[0]]}], "d": false}'
+    assert json.dumps(as_stored(value)) == '{"a": [1, true, null, "1.0", {"b": 2.5, "c": [[0]]}], "d": false}'
 
 
 def test_a_value_without_such_numbers_is_not_copied() -> None:
     value = {"a": [1, "x", {"b": 2.5}]}
-    assert stored(value) is value
+    assert as_stored(value) is value

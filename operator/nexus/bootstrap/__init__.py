@@ -19,6 +19,8 @@ Documented = TypeVar("Documented", ast.FunctionDef, ast.ClassDef, ast.Module)
 # `result` of an http task speaks the language that lint checked it in: the modules that define it travel along.
 _CARRIED = (("nexus.core", "functions"), ("nexus.adapters.cel", "programs"))
 
+# What stands before common.py: all agree about what becomes of a number.
+_NUMBERS = ("nexus.api", "numbers")
 # What stands between common.py and the script itself; with sql_text a run reads a query as lint has read it.
 _REDACTION = ("nexus.bootstrap", "redaction")
 _JOINED = {"http": (_REDACTION,), "sql": (_REDACTION, ("nexus.core", "sql_text"))}
@@ -36,7 +38,7 @@ def text(kind: Kind) -> str:
     """
     if kind == "bash":
         return _source(__name__, "bash.sh")
-    parts = [(__name__, "common"), *_JOINED.get(kind, ()), (__name__, kind)]
+    parts = [_NUMBERS, (__name__, "common"), *_JOINED.get(kind, ()), (__name__, kind)]
     script = "\n".join(_bare(_source(package, f"{name}.py")) for package, name in parts)
     if kind == "http":
         carried = {f"{package}.{name}": _bare(_source(package, f"{name}.py")) for package, name in _CARRIED}
@@ -49,7 +51,9 @@ def _source(package: str, file_name: str) -> str:
 
 
 # What the joined text holds anyway.
-_HELD = ("__future__", "nexus.bootstrap.common", *(".".join(part) for parts in _JOINED.values() for part in parts))
+_JOINED_ONES = (_NUMBERS, (__name__, "common"), *(part for parts in _JOINED.values() for part in parts))
+# Nothing of typing is used but in annotations.
+_HELD = ("__future__", "typing", *(".".join(part) for part in _JOINED_ONES))
 
 
 class _Prose(ast.NodeTransformer):

@@ -10,6 +10,8 @@ import json
 import os
 import sys
 
+from nexus.api.numbers import INT_LIMIT, as_stored
+
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing; type checkers know the name
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +21,6 @@ MESSAGE_LIMIT = 4096  # bytes of a termination message that the kubelet keeps
 OUTPUT_LIMIT = 512 * 1024  # bytes of JSON, before compression; the operator stores it in a ConfigMap (1 MiB at most)
 COUNTING_LIMIT = 4 * 1024 * 1024  # above this an output is refused without being measured to its end
 DEPTH_LIMIT = 100  # levels; readers of JSON give up at some depth, and a value that contains itself never ends
-INT_LIMIT = 2**63  # the API server and CEL hold whole numbers in 64 bits
 REFUSED = 240  # exit code for an output that no retry will mend
 STORE_LIMIT = 64 * 1024 * 1024  # bytes of JSON of an output that goes to the output store
 KEPT = os.environ.get("NEXUS_OUTPUT_FILE")  # where such an output is left; None where there is no store
@@ -121,7 +122,8 @@ def compact(value: object) -> str:
 def check(value: object, trail: list[object], room: list[int]) -> None:
     """Refuse what is not JSON, naming the place: json.dumps turns the key 1 into "1" and knows no place.
 
-    `room` holds the bytes that are left, so that a huge or self-doubling value is not walked to its end.
+    `room` holds the bytes that are left, so that a huge or self-doubling value is not walked to its end, and whether a
+    float was seen that the API server would give back as an integer.
     """
     room[0] -= 2  # a value and what separates it from the next
     if room[0] < 0:
@@ -136,6 +138,8 @@ def check(value: object, trail: list[object], room: list[int]) -> None:
     elif isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             refuse(trail, f"is {value}, which JSON does not have: use None")
+        if value.is_integer():
+            room[1] = 1
     elif isinstance(value, (dict, list, tuple)):
         check_items(value, trail, room)
     else:
@@ -176,8 +180,10 @@ def encoded(output: object) -> bytes:
     """The output as compact UTF-8 JSON of at most MOST bytes; raises Refusal."""
     if not isinstance(output, dict):
         raise Refusal("InvalidOutput", f"the output is a {type(output).__name__}, but it must be a dict")
-    check(output, [], [max(COUNTING_LIMIT, MOST)])
-    text = compact(output).encode()
+    room = [max(COUNTING_LIMIT, MOST), 0]
+    check(output, [], room)
+    # What is too large for the operator to read has the same numbers as what is not.
+    text = compact(as_stored(output) if room[1] else output).encode()
     if len(text) > MOST:
         raise Refusal("OutputTooLarge", f"the output is {len(text)} bytes of JSON")
     return text

@@ -8,7 +8,8 @@ import re
 import sys
 from types import ModuleType
 
-from nexus.bootstrap.common import INT_LIMIT, Failure, Refusal, compact, settle
+from nexus.api.numbers import INT_LIMIT
+from nexus.bootstrap.common import Failure, Refusal, compact, settle
 from nexus.bootstrap.redaction import credentials_of, parts_of, redacted
 
 TYPE_CHECKING = False

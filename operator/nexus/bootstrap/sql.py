@@ -6,7 +6,8 @@ import json
 import os
 import re
 
-from nexus.bootstrap.common import INT_LIMIT, MOST, Failure, Refusal, compact, encoded, settle
+from nexus.api.numbers import INT_LIMIT
+from nexus.bootstrap.common import MOST, Failure, Refusal, compact, encoded, settle
 from nexus.bootstrap.redaction import is_plain, redacted
 from nexus.core.sql_text import ESCAPING, PLACEHOLDER, code_of, pieces
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from nexus.api.workflow import Param, ParamType
 from nexus.cli.ending import Refused
+from nexus.core.output_lines import quoted
+from nexus.core.outputs import load
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,15 @@ class Params:
     def others(self, problems: Iterable[str]) -> tuple[str, ...]:
         """Of the problems that the check of all params found those that are news."""
         return tuple(text for text in problems if text.partition(":")[0].removeprefix("params.") not in self.wrong)
+
+
+_FORMS = {
+    ParamType.INTEGER: ("an", "3"),
+    ParamType.NUMBER: ("a", "2.5"),
+    ParamType.BOOLEAN: ("a", "true"),
+    ParamType.ARRAY: ("an", """'["eu","us"]'"""),
+    ParamType.OBJECT: ("an", """'{"a":1}'"""),
+}
 
 
 def params(given: Iterable[str], declared: Sequence[Param]) -> Params:
@@ -53,14 +63,12 @@ def _value(name: str, text: str, kind: ParamType) -> tuple[Any, str | None]:
     if kind is ParamType.STRING:
         return text, None
     try:
-        return json.loads(text, parse_constant=_no_json), None
-    except ValueError:
-        example = {"array": """'["eu","us"]'""", "object": """'{"a":1}'""", "boolean": "true"}.get(kind.value, "3")
-        return text, f"--param {name}: {text!r} is no {kind.value} in JSON: write it as {name}={example}"
-
-
-def _no_json(text: str) -> NoReturn:
-    raise ValueError(text)
+        return load(text), None
+    except ValueError as error:
+        article, example = _FORMS[kind]
+        got = quoted(text)
+        problem = f"must be {article} {kind.value} in JSON, got {got} ({error}); for example {name}={example}"
+        return text, f"--param {name}: {problem}"
 
 
 def secrets(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, dict[str, str]]:

@@ -58,7 +58,7 @@ def saved(file: str, tasks: Sequence[str]) -> Saved:
         )
     except OSError as error:
         raise Refused(f"--rerun-of {file}: {(error.strerror or str(error)).lower()}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         words = "it is no run as `nexus run --local -o json` prints it"
         raise Refused(f"--rerun-of {file}: {words}") from error
 

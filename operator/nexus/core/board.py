@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from nexus.api.numbers import as_stored
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import OutputRef, RerunStatus, TaskStatus
 from nexus.core import scope
@@ -186,7 +187,8 @@ class Board:
         if task in self._fresh:
             return self._fresh[task]
         if status.output_ref is None:
-            return status.output or {}
+            output: Mapping[str, Any] = as_stored(status.output or {})
+            return output
         if task in self.facts.outputs:
             stored = self.facts.outputs[task]
             if stored is None:

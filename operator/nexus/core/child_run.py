@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from nexus.api.numbers import as_stored
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, RunRef, TaskStatus
 from nexus.core import attempts as records
@@ -147,7 +148,7 @@ def failure_of(child: ChildFact) -> Failed:
 
 
 def _succeeded(board: Board, node: Node, child: ChildFact) -> None:
-    outputs: Mapping[str, Any] | None = child.outputs or {}
+    outputs: Mapping[str, Any] | None = as_stored(child.outputs or {})
     if child.outputs_ref is not None:
         if node.name not in board.facts.outputs:
             board.reads.append(LoadOutput(node.name, child.outputs_ref.config_map))

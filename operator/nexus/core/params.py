@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nexus.api.numbers import as_stored
 from nexus.api.workflow import Param, ParamType
 from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
@@ -45,6 +46,11 @@ def resolve(
         where = f"params.{param.name}"
         if param.name in given:
             value = given[param.name]
+            try:
+                value = as_stored(value)
+            except (ValueError, RecursionError) as error:
+                problems.append(f"{where}: {error}")
+                continue
         elif param.has_default and param.required is not True:
             try:
                 value = _default(param, run, evaluator)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
+from nexus.api.numbers import as_stored
 from nexus.core import url
 from nexus.core.expressions import Evaluator, Expression, ExpressionError, Template, as_text, parse, variables_of
 
@@ -35,14 +36,14 @@ class Renderer:
         return cls(other._evaluator, other._variables, other._lookup, other._zone)
 
     def value(self, expression: Expression) -> Any:
-        """The JSON value of an expression. Raises ExpressionError."""
+        """The JSON value of an expression, its numbers as the API server gives them back. Raises ExpressionError."""
         names = variables_of(expression)
         unknown = [name for name in names if name not in self._variables]
         if unknown:
             raise ExpressionError(f"{unknown[0]} is not known here", expression.offset)
         declared = {name: self._variables[name] for name in names}
         values = {name: self._lookup(name) for name in names}
-        return self._evaluator.evaluate(expression.source, declared, values, zone=self._zone)
+        return as_stored(self._evaluator.evaluate(expression.source, declared, values, zone=self._zone))
 
     def field(self, text: str, where: str, *, kubernetes: bool = False) -> Any:
         """A field's value: of any type where the field is one whole `${{ }}`, else text. Raises ExpressionError, whose
@@ -73,7 +74,7 @@ class Renderer:
             return [self.deep(item, f"{where}[{index}]", kubernetes=kubernetes) for index, item in enumerate(value)]
         if isinstance(value, dict):
             return {key: self.deep(item, f"{where}.{key}", kubernetes=kubernetes) for key, item in value.items()}
-        return value
+        return as_stored(value)
 
     def _values(self, template: Template) -> list[Any]:
         return [self.value(expression) for expression in template.expressions]

@@ -7,6 +7,7 @@ import json
 from nexus.adapters.kube.api import CONFIG_MAPS, AlreadyExists, Conflict, KubeApi, NotFound
 from nexus.adapters.kube.job import config_map, run_labels
 from nexus.adapters.kube.observe import owner_uid
+from nexus.api.numbers import as_stored
 from nexus.core.facts import Checkpoint, RunFact
 from nexus.core.plan import LoadItems, StoreItems
 from nexus.runtime.ports import Stale
@@ -35,7 +36,7 @@ class StoredItems:
             return None
         if owner_uid(body, "WorkflowRun") != run.uid:
             return None  # the write says whose it is
-        items = json.loads(body["data"][KEY])["items"]
+        items = as_stored(json.loads(body["data"][KEY])["items"])
         return self._remember(run, read.config_map, Checkpoint(items, body["metadata"]["resourceVersion"]))
 
     async def store(self, run: RunFact, store: StoreItems) -> None:

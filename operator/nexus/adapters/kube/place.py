@@ -42,6 +42,7 @@ from nexus.adapters.kube.podless import PodlessJobs
 from nexus.adapters.kube.pools import Pools
 from nexus.adapters.kube.unmounted import UnmountedPods
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
+from nexus.api.numbers import as_stored
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.store import OutputStore
@@ -297,7 +298,8 @@ class KubePlace:
             body = await self._api.get(CONFIG_MAPS, view.key.namespace, read.config_map)
         except NotFound:
             return None
-        value = json.loads(body["data"]["output.json"])
+        # One that an operator of an earlier version stored may still hold 3.0.
+        value = as_stored(json.loads(body["data"]["output.json"]))
         return value if isinstance(value, dict) else None
 
     async def read_frame(self, view: View, read: ReadFrame) -> str | None:

@@ -14,6 +14,7 @@ from itertools import zip_longest
 from typing import Any
 
 from nexus.api.fanout import FAILURES_SHOWN, ItemFailure, ItemsStatus
+from nexus.api.numbers import as_stored
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import OutputRef, TaskStatus
 from nexus.core import outputs
@@ -212,7 +213,7 @@ def gather(board: Board, node: Node, tally: Tally) -> Items | None:
 def _of_child(board: Board, child: ChildFact, reads: dict[Read, int]) -> outputs.Output | outputs.Rejected | None:
     """What a child run came to; `reads` takes the bytes that have to be read for it first."""
     if child.outputs_ref is None:
-        return outputs.Output(child.outputs or {})
+        return outputs.Output(as_stored(child.outputs or {}))
     if child.name not in board.facts.outputs:
         reads[LoadOutput(child.name, child.outputs_ref.config_map)] = child.outputs_ref.size
         return None
