@@ -24,6 +24,7 @@ from nexus.bootstrap.redaction import redacted
 from nexus.cli.manifests import load
 from nexus.core import cel_tokens, forms, sql_text
 from nexus.core.expressions import TemplateError, parse
+from nexus.core.functions import wrong_format
 from nexus.core.likeness import LONGEST, closest
 from nexus.core.params import unknown
 from nexus.core.quantity import amount
@@ -79,6 +80,7 @@ def _cel_messages(text: str) -> None:
 SCANNERS: dict[str, Callable[[str], object]] = {
     **{f"sql_{name}": lambda text, name=name: list(sql_text.pieces(text, name)) for name in sql_text.DIALECTS},  # type: ignore[misc]
     "cel_tokens": _tokens,
+    "format": wrong_format,
     "cel_messages": _cel_messages,
     "template": _template,
     "foreign": foreign,

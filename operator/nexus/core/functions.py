@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -15,8 +16,20 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 MAX_RANGE = 10_000
-# Formatted text: Python's codes allow a width, as in %1000000d, which would otherwise be filled up.
-_MAX_FORMAT = 200
+_MAX_FORMAT = 200  # characters
+
+# A code is one letter; flags, widths and modifiers, which are extensions of C libraries, are taken along for messages.
+_CODE = re.compile(r"%([-_0^#:+]*\d*[EO]?(?:.|$))", re.DOTALL)
+_CODES = "aAwdbBmyYHIpMSfzZjUWcxXGuV%"
+_INSTEAD = {
+    "s": "write int(t) for the seconds since 1970", "F": "write %Y-%m-%d", "T": "write %H:%M:%S", "D": "write %m/%d/%y",
+    "R": "write %H:%M", "r": "write %I:%M:%S %p", "P": "write %p, or lowerAscii(...) of it", "h": "write %b",
+    "k": "write %H, or string(t.getHours(zone)) without a zero", "l": "write %I", "C": "write %Y", "g": "write %G",
+    "e": "write %d, or string(t.getDate(zone)) without a zero", ":z": "write %z", "L": "write %f", "n": "write \\n",
+    "t": "write \\t", "-d": "write %d, or string(t.getDate(zone)) without a zero",
+    "-m": "write %m, or string(t.getMonth(zone) + 1) without a zero",
+    "-H": "write %H, or string(t.getHours(zone)) without a zero",
+}  # fmt: skip
 
 
 def date(at: datetime, zone: str) -> str:
@@ -25,10 +38,34 @@ def date(at: datetime, zone: str) -> str:
 
 
 def strftime(at: datetime, text: str, zone: str) -> str:
-    """`at` in a time zone, in Python's format codes (https://docs.python.org/3/library/datetime.html), in English."""
+    """`at` in a time zone, in those of Python's format codes that mean the same everywhere, in English.
+
+    Source: https://docs.python.org/3/library/datetime.html#format-codes. The C library knows more, each its own.
+    """
+    problem = wrong_format(text)
+    if problem is not None:
+        raise ValueError(problem[0])
+    local = _local(at, zone)
+    return _CODE.sub(lambda found: _coded(local, found[1]), text)
+
+
+def wrong_format(text: str) -> tuple[str, int] | None:
+    """What is wrong with a format of strftime, and where in it; None where nothing is."""
     if len(text) > _MAX_FORMAT:
-        raise ValueError(f"strftime takes a format of at most {_MAX_FORMAT} characters, this one has {len(text):,}")
-    return _local(at, zone).strftime(text)
+        return f"strftime takes a format of at most {_MAX_FORMAT} characters, this one has {len(text):,}", 0
+    for found in _CODE.finditer(text):
+        code = found[1]
+        if not code or code not in _CODES:
+            what = f'strftime has no code "%{code}"' if code else 'the format ends in a single "%"'
+            advice = _INSTEAD.get(code, f"codes are % and one of {_CODES}" if code else "write %% for the character")
+            return f"{what}; {advice}", found.start()
+    return None
+
+
+def _coded(local: datetime, code: str) -> str:
+    if code in "YG":  # some C libraries write the year 33 as it is, some as 0033
+        return f"{local.year if code == 'Y' else local.isocalendar()[0]:04}"
+    return local.strftime(f"%{code}")
 
 
 def numbers(count: int) -> list[int]:

@@ -23,6 +23,7 @@ from nexus.core.expressions import (
 from nexus.core.problem import Path, Problem, first
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
+from nexus.core.validate.formats import formats
 from nexus.core.validate.http import hosts
 from nexus.core.validate.items import ItemShape, item_shape
 from nexus.core.validate.literals import RUN_VALUES, Allowed, never, of_params
@@ -195,7 +196,7 @@ def _of_values(path: Path, expression: Expression, sight: Sight, evaluator: Eval
     except ExpressionError as error:
         yield Problem(path, error.message, sight.task, expression.offset + (error.offset or 0))
     else:
-        for message, offset in never(expression, sight.allowed):
+        for message, offset in (*never(expression, sight.allowed), *formats(expression)):
             yield Problem(path, message, sight.task, expression.offset + offset)
 
 
