@@ -16,11 +16,23 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOURCE = "<task>"  # the file name of the user's code in tracebacks
+# What a process that multiprocessing spawns executes as its main module, __name__ being "__mp_main__".
+SPAWNED = """\
+def begin():
+    import json, linecache, os
+    del globals()["begin"]
+    with open(os.path.join(os.path.dirname(__file__), "task.json"), "rb") as file:
+        names, code = json.loads(file.read())
+    globals().update(names, output={})
+    linecache.cache["<task>"] = (len(code), None, code.splitlines(True), "<task>")
+    return compile(code, "<task>", "exec", dont_inherit=True)
+exec(begin())
+"""
 
 
 def context() -> dict[str, Any]:
     """params, run, item, index, artifacts and input; inputs too large for the environment come from files."""
-    found: dict[str, Any] = received("NEXUS_CONTEXT_JSON", "context.json")
+    found: dict[str, Any] = {"item": None, "index": None, **received("NEXUS_CONTEXT_JSON", "context.json")}
     line = item_line()
     if line is not None:
         found["index"], found["item"] = line[0], json.loads(line[1])
@@ -50,6 +62,40 @@ def last_line(trace: TracebackType | None, file_name: str | None) -> int | None:
     return line
 
 
+def spawnable(code: str, given: bytes | None) -> type:
+    """The class of a module whose `__file__` executes the user's code in a process that was not forked.
+
+    multiprocessing asks `__main__` for it, with `spawn` and with `forkserver`, the default from Python 3.14 on. Only
+    then is it written, so that no other task pays for it. `given` is the context as the environment held it: it is
+    read again, for the code may have changed what it got.
+    """
+    written: list[str] = []
+
+    class Main(type(sys)):  # type: ignore[misc]  # types.ModuleType, without importing types
+        @property
+        def __file__(self) -> str:
+            if not written:
+                written.append(write_spawned(code, given))
+            return written[0]
+
+    return Main
+
+
+def write_spawned(code: str, given: bytes | None) -> str:
+    import tempfile
+
+    if given is not None:
+        os.environb[b"NEXUS_CONTEXT_JSON"] = given
+    # Locally the attempt's own folder, which goes when the run has ended; a pod's is read-only.
+    place = tempfile.mkdtemp(prefix="code.", dir=folder() if os.access(folder(), os.W_OK) else None)
+    with open(os.path.join(place, "task.json"), "w", encoding="utf-8") as file:
+        json.dump([context(), code], file)
+    path = os.path.join(place, "task.py")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(SPAWNED)
+    return path
+
+
 class Attempt:
     """One execution of the user's code, and what came of it."""
 
@@ -64,12 +110,13 @@ class Attempt:
 
     def run(self) -> None:
         try:
-            self.module.__dict__.update({"item": None, "index": None, **context(), "output": {}})
+            given = os.environb.get(b"NEXUS_CONTEXT_JSON")
+            self.module.__dict__.update({**context(), "output": {}})
             self.task = received_task()
             if "call" in self.task:
                 self.returned = self.call(self.task["call"], self.task.get("with") or {})
             else:
-                self.execute(self.task["code"])
+                self.execute(self.task["code"], given)
         except Failure as failure:
             self.failure = failure
         except SystemExit as error:
@@ -80,8 +127,11 @@ class Attempt:
             self.failure = self.fault(error)
         self.ended = True
 
-    def execute(self, code: str) -> None:
+    def execute(self, code: str, given: bytes | None) -> None:
+        self.module.__class__ = spawnable(code, given)
         sys.modules["__main__"] = self.module
+        if "__mp_main__" in sys.modules:  # something has imported multiprocessing, which took the old one for it
+            sys.modules["__mp_main__"] = self.module
         linecache.cache[SOURCE] = (len(code), None, code.splitlines(True), SOURCE)  # no mtime: never checked on disk
         # dont_inherit: the future imports of this text are not the user's.
         exec(compile(code, SOURCE, "exec", dont_inherit=True), self.module.__dict__)
