@@ -26,13 +26,13 @@ from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions import Evaluator
 from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_RUN, LABEL_TASK
-from nexus.runtime.ports import RunKey, Stale
+from nexus.runtime.ports import Refused, RunKey, Stale
+from nexus.runtime.queue import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS
 from nexus.runtime.reconcile import Reconciler
 from nexus.runtime.stats import Counters
 from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler
 
 KEY = RunKey("default", "sales-x7k2p")
-BACKOFF_SECONDS = 0.05
 
 
 class Operator:
@@ -69,6 +69,7 @@ class Operator:
         self.watches: list[Subscription] = []
         self._wakes: dict[RunKey | WorkflowKey, datetime] = {}
         self._retries: set[RunKey | WorkflowKey] = set()
+        self._failures: dict[RunKey | WorkflowKey, int] = {}
         for kind in (WORKFLOWS, WORKFLOW_RUNS, JOBS, PODS):
             watch = cluster.subscribe(kind, self._callback(kind), queued=queued)
             self.watches.append(watch)
@@ -106,12 +107,13 @@ class Operator:
                 wake_at = await self.workflow_reconciler.reconcile(key.key)
             else:
                 wake_at = await self.reconciler.reconcile(key)
-        except (Stale, ApiError):
+        except (Stale, Refused, ApiError):
             self._retry(key)
             return
         except Died:
             self.die()
             raise
+        self._failures.pop(key, None)
         if wake_at is not None and self._wakes.get(key) != wake_at - self.skew:
             self._wakes[key] = wake_at - self.skew
             self.cluster.clock.at(wake_at - self.skew, lambda: self.mark(key))
@@ -123,7 +125,9 @@ class Operator:
 
         if key not in self._retries:
             self._retries.add(key)
-            self.cluster.clock.after(BACKOFF_SECONDS, again)
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            delay = min(FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 20), MAX_BACKOFF_SECONDS)
+            self.cluster.clock.after(delay, again)
 
     def die(self) -> None:
         """Its process is gone: it sees nothing any more."""

@@ -343,7 +343,7 @@ def test_a_name_that_is_taken_is_told(cel: Evaluator) -> None:
 
         called = entry(subject, "call")
         assert (called.phase, called.reason) == ("Failed", "NameTaken")
-        assert "exists and belongs to somebody else" in (called.message or "")
+        assert "exists and belongs to another owner" in (called.message or "")
 
 
 def test_a_child_keeps_the_definition_it_began_with(cel: Evaluator) -> None:

@@ -60,11 +60,17 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     QUOTA_EXCEEDED = "QuotaExceeded"
     QUEUED = "Queued"
+    MISSING_RIGHTS = "MissingRights"
+    WRITE_REFUSED = "WriteRefused"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
+    API_UNAVAILABLE = "ApiUnavailable"
     # Waiting at first; Failed after startTimeoutSeconds.
     IMAGE_PULL = "ImagePull"
     MISSING_CONFIG = "MissingConfig"
     POD_REFUSED = "PodRefused"
     START_TIMEOUT = "StartTimeout"
+    JOB_REFUSED = "JobRefused"
+    CHILD_REFUSED = "ChildRefused"
     # Failed.
     TASK_ERROR = "TaskError"
     COMMAND_NOT_FOUND = "CommandNotFound"
@@ -88,12 +94,10 @@ class Reason(StrEnum):
     INVALID_WAIT = "InvalidWait"
     JOB_DELETED = "JobDeleted"
     POD_DELETED = "PodDeleted"
-    JOB_REFUSED = "JobRefused"
     NAME_TAKEN = "NameTaken"
     CONTENT_CHANGED = "ContentChanged"
     CHILD_FAILED = "ChildFailed"
     CHILD_DELETED = "ChildDeleted"
-    CHILD_REFUSED = "ChildRefused"
     TOO_DEEP = "TooDeep"
     # Skipped and Omitted.
     WHEN_FALSE = "WhenFalse"
@@ -108,6 +112,7 @@ class Reason(StrEnum):
     WORKFLOW_INVALID = "WorkflowInvalid"
     PARAMS_INVALID = "ParamsInvalid"
     RERUN_REFUSED = "RerunRefused"
+    STATUS_TOO_LARGE = "StatusTooLarge"
     REUSED = "Reused"
     # Of the conditions and Events of a Workflow.
     VALID = "Valid"
@@ -138,10 +143,19 @@ _MEANING: dict[Reason, str] = {
     Reason.UNSCHEDULABLE: "No node takes the pod at the moment; it waits without a time limit.",
     Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up; it waits without a time limit.",
     Reason.QUEUED: "Somebody suspended its Job, as Kueue does until there is room; it waits without a time limit.",
+    Reason.MISSING_RIGHTS: "The operator lacks a right (RBAC) to write an object; retried until the right is given.",
+    Reason.WRITE_REFUSED: "An admission rule, or the API server itself, refuses an object that the run needs; retried "
+    "until it is accepted.",
+    Reason.NAMESPACE_TERMINATING: "The namespace is being deleted, or gone: nothing can be created in it.",
+    Reason.API_UNAVAILABLE: "The API server is overloaded, failing or not answering; retried until it recovers.",
     Reason.IMAGE_PULL: "The image cannot be pulled; the task fails after startTimeoutSeconds.",
     Reason.MISSING_CONFIG: "A Secret, ConfigMap or a key of one is missing; the task fails after startTimeoutSeconds.",
     Reason.POD_REFUSED: "The API server refuses the pod, as by Pod Security; the task fails after startTimeoutSeconds.",
     Reason.START_TIMEOUT: "The container did not start within startTimeoutSeconds.",
+    Reason.JOB_REFUSED: "The API server, or an admission rule, refuses the Job; the task fails after "
+    "startTimeoutSeconds.",
+    Reason.CHILD_REFUSED: "The API server, or an admission rule, refuses the child run; the task fails after "
+    "startTimeoutSeconds.",
     Reason.TASK_ERROR: "The task's own code failed: an exception or a non-zero exit code.",
     Reason.COMMAND_NOT_FOUND: "The image does not have the command, or may not execute it.",
     Reason.OUT_OF_MEMORY: "The container was killed at its memory limit.",
@@ -166,14 +180,12 @@ _MEANING: dict[Reason, str] = {
     Reason.INVALID_WAIT: "What the wait's fields give is no time to wait for, or more than a year away.",
     Reason.JOB_DELETED: "Somebody deleted the Job while the task ran; counts as a failed attempt.",
     Reason.POD_DELETED: "Somebody deleted the pod while the task ran; counts as a failed attempt.",
-    Reason.JOB_REFUSED: "The API server refuses the Job.",
     Reason.NAME_TAKEN: "An object with the name of a Job, child run, tick's run, ControllerRevision or ConfigMap of "
     "the run exists and is not the run's: it has another owner, or holds something else.",
     Reason.CONTENT_CHANGED: "An object that holds a definition, a script or an input of the run does not hold what was "
     "stored in it: somebody changed or replaced it.",
     Reason.CHILD_FAILED: "The child run failed or was cancelled; the message names it and says why.",
     Reason.CHILD_DELETED: "Somebody deleted the child run while it ran; counts as a failed attempt.",
-    Reason.CHILD_REFUSED: "The API server refuses the child run.",
     Reason.TOO_DEEP: "Child runs are nested deeper than 5, as when workflows call each other in a circle; no retry.",
     Reason.WHEN_FALSE: "Its `when` is false.",
     Reason.DEPENDENCY_SKIPPED: "A dependency was skipped, and a skip travels on.",
@@ -186,6 +198,7 @@ _MEANING: dict[Reason, str] = {
     Reason.WORKFLOW_INVALID: "The definition has errors; nothing was started.",
     Reason.PARAMS_INVALID: "The run's params do not fit the definition; nothing was started.",
     Reason.RERUN_REFUSED: "The run cannot be run again as rerunOf says; nothing was started.",
+    Reason.STATUS_TOO_LARGE: "The run's object is so large that its status does not fit beside its spec.",
     Reason.REUSED: "It ended so in the run that this one reruns, and did not run again.",
     Reason.VALID: "The definition has no errors.",
     Reason.ON_TIME: "The last tick of each schedule was dealt with as it should.",

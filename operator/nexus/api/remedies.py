@@ -86,6 +86,27 @@ WAITING = {
         "See whom it waits for: `kubectl get workloads` with Kueue. Without a queue, somebody suspended the Job "
         "by hand.",
     ),
+    Reason.MISSING_RIGHTS: Remedy(
+        "the operator lacks the right to create jobs.batch in namespace shop (RBAC); check the operator's Role and "
+        "RoleBinding: jobs.batch is forbidden: …",
+        "Compare the operator's Role or ClusterRole, and its binding, with the chart's; `kubectl auth can-i create "
+        "jobs -n shop --as=system:serviceaccount:NAMESPACE:ACCOUNT` asks the same. It goes on within a minute of "
+        "getting the right, and no attempt is lost.",
+    ),
+    Reason.WRITE_REFUSED: Remedy(
+        'the API server refuses the ConfigMap: admission webhook "policy.example" denied the request: …',
+        "Read what follows: an admission webhook or policy of the cluster refuses the object. Have it accept what the "
+        "operator's account writes. The run then goes on within a minute.",
+    ),
+    Reason.NAMESPACE_TERMINATING: Remedy(
+        "namespace shop is being deleted or gone; run it in another namespace: …",
+        "Nothing, the run goes with its namespace. Start it in another one.",
+    ),
+    Reason.API_UNAVAILABLE: Remedy(
+        "the API server could not create the Job: etcdserver: request timed out",
+        "Nothing for a while: it is retried, and nothing is started twice. If it lasts, check the API server, the "
+        "webhooks that it calls, and the network between it and the operator.",
+    ),
 }
 
 STARTING = {
@@ -107,6 +128,13 @@ STARTING = {
         "not started within startTimeoutSeconds (300): the pod is being started",
         "Look at the node: `kubectl describe pod`. A large image may need a longer `startTimeoutSeconds`.",
     ),
+    Reason.JOB_REFUSED: Remedy(
+        'the API server refuses the Job: admission webhook "policy.example" denied the request: no root images; '
+        "retried until 2026-11-23T09:05:00Z (startTimeoutSeconds)",
+        "Read what follows: an admission rule of the cluster, or a value that Kubernetes does not take. Change the "
+        "field it names, or the rule. A refused start does not count as an attempt.",
+    ),
+    Reason.CHILD_REFUSED: Remedy("the API server refuses the child run: …", "As with JobRefused."),
 }
 
 FAILED = {
@@ -214,13 +242,8 @@ FAILED = {
         "cancel its run.",
     ),
     Reason.POD_DELETED: Remedy("the pod was deleted while the task ran", "As with JobDeleted."),
-    Reason.JOB_REFUSED: Remedy(
-        "the API server refuses the Job: …",
-        "Read what follows: an admission rule of the cluster, or a value that Kubernetes does not take. Change "
-        "the field it names.",
-    ),
     Reason.NAME_TAKEN: Remedy(
-        "a Job sales-x7k2p-price-1-hfr2mxb7vv exists and belongs to somebody else: delete or rename it",
+        "a Job sales-x7k2p-price-1-hfr2mxb7vv exists and belongs to another owner; delete or rename it",
         "Delete or rename the object in the message, and run again. The run of a tick is tried again by itself, until "
         "the next tick is due or `startingDeadlineSeconds` is over.",
     ),
@@ -235,7 +258,6 @@ FAILED = {
         "Look into the child: `nexus get` with the name in the message.",
     ),
     Reason.CHILD_DELETED: Remedy("the child run … was deleted", "As with JobDeleted; to stop a child run, cancel it."),
-    Reason.CHILD_REFUSED: Remedy("the API server refuses the child run: …", "As with JobRefused."),
     Reason.TOO_DEEP: Remedy(
         "this run is a child run 5 deep, and sales would be one more: do workflows call each other in a circle?",
         "Take the circle apart; `nexus lint` finds it where all the files are given.",
@@ -281,6 +303,11 @@ RUN = {
     Reason.RERUN_REFUSED: Remedy(
         "rerunOf.tasks: there is no task prise: did you mean price?",
         "Do what the message says, or start a new run of the workflow. See [reruns](reruns.md).",
+    ),
+    Reason.STATUS_TOO_LARGE: Remedy(
+        "the run's status does not fit into its object beside its spec: …",
+        "An object of the API server holds 1.5 MiB, spec and status together. Pass smaller `params` (a reference "
+        "instead of the data), or put the definition into a Workflow instead of `workflowSpec`, and start a new run.",
     ),
 }
 

@@ -200,6 +200,8 @@ class TaskStatus(Model):
     """When the next attempt is due."""
     due_time: Time | None = None
     """When a wait is over."""
+    refused_time: Time | None = None
+    """Since when the API server refuses what the task needs written; absent where nothing is refused."""
     attempt_records: Annotated[list[AttemptRecord], Field(max_length=5)] | None = None
     """The last five attempts that have ended, oldest first. Absent for a task whose first attempt succeeded, unless
     recordLogLines is set. All records of a run together have a limit of size."""
@@ -260,7 +262,8 @@ class WorkflowRunStatus(Model):
     tasks_done: Annotated[str, StringConstraints(max_length=64)] | None = None
     """Tasks that have ended, of all: 3/7."""
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
-    """Complete, Failed, and Finished (True either way); Suspended of a run that is or was."""
+    """Complete, Failed, and Finished (True either way); Suspended of a run that is or was; WriteRefused of one that
+    has, or had, a write that the API server refuses."""
     tasks: Annotated[list[TaskStatus], Field(max_length=1_000)] | None = None
     """One entry a task, in the order of the definition."""
     outputs: Annotated[dict[str, Any], Field(max_length=1_024)] | None = None

@@ -34,7 +34,7 @@ from nexus.core.expressions import Evaluator
 from nexus.core.plan import Start, StartTask
 from nexus.core.pod_policy import PodPolicy
 from nexus.runtime.away import share_of
-from nexus.runtime.ports import RunKey, Stale, View
+from nexus.runtime.ports import Refused, RunKey, Stale, View
 from nexus.runtime.queue import WorkQueue, seconds_until
 from nexus.runtime.reconcile import Reconciler
 from nexus.runtime.stats import Reading
@@ -189,6 +189,9 @@ class Operator:
             result = "ok"
             log.debug("%s: reconciled in %.1f ms, %.1f ms of CPU to decide", key, taken, deciding)
             return seconds_until(wake_at, wall_clock())
+        except Refused as error:
+            log.debug("%s: %s", key, error)  # the first time it was a warning, or was too short for one
+            raise
         except (Stale, NotLeading) as error:
             result = "stale"
             log.debug("%s: %s", key, error)

@@ -13,7 +13,7 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import OutputRef, RerunStatus, TaskStatus
 from nexus.core import scope
 from nexus.core.allow_failure import counted
-from nexus.core.bounds import cut, inline_outputs_limit, message_limit
+from nexus.core.bounds import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import ChildFact, Facts, JobFact
@@ -23,6 +23,7 @@ from nexus.core.outcome import STOP_REASONS, Stopped, outcome
 from nexus.core.outputs import INLINE_LIMIT, dump
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start, Store, StoreOutput
+from nexus.core.refusal import REASONS, Refusal, again_at
 from nexus.core.render import Renderer
 from nexus.core.scope import Item
 
@@ -55,6 +56,10 @@ class Board:
     """Why everything that had not ended was ended, in this decision or before."""
     rerun: RerunStatus | None = None
     """What is reused of an earlier run."""
+    refused: set[str] = field(default_factory=set)
+    """Tasks of which this decision has said that a write is refused, or will be where that lasts."""
+    unstored: set[str] = field(default_factory=set)
+    """Tasks whose code has ended, and whose output cannot be stored yet: they hold no slot."""
     tallies: dict[str, Tally] = field(default_factory=dict)
     """How the items of the fan-outs that run stand."""
     _fresh: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -87,7 +92,7 @@ class Board:
     @cached_property
     def message_limit(self) -> int:
         """Bytes of a task's message."""
-        return message_limit(len(self.tasks))
+        return LEAST_MESSAGE_LIMIT if self.facts.tight else message_limit(len(self.tasks))
 
     @cached_property
     def main_on_record(self) -> bool:
@@ -126,6 +131,18 @@ class Board:
         """Say why a task that has not ended is not further."""
         self.move(task, reason=reason, message=cut(message, self.message_limit))
 
+    def refuse(self, task: str, refusal: Refusal, words: str = "") -> None:
+        """Say of a task that has not ended that a write it needs is refused, and since when."""
+        self.wakes.append(again_at(refusal, self.now))
+        self.refused.add(task)
+        if refusal.told:
+            status = self.tasks[task]
+            # Another reason that came between them (a slot, a suspension) is no new beginning; another refusal is.
+            same = status.reason is refusal.reason or status.reason not in REASONS
+            goes_on = same and status.refused_time is not None
+            self.move(task, refused_time=status.refused_time if goes_on else self.now)
+            self.wait(task, refusal.reason, words or refusal.message)
+
     def end(self, task: str, phase: TaskPhase, reason: Reason | None = None, message: str = "", **changes: Any) -> None:
         """End a task, once; its ending is an Event."""
         text = cut(message, self.message_limit) or None
@@ -136,20 +153,35 @@ class Board:
             message=text,
             completion_time=self.now,
             next_attempt_time=None,
+            refused_time=None,
             **changes,
         )
         words = f"task {task} {phase.value.lower()}" + (f" ({reason.value}): {text}" if reason and text else "")
         self.events.append(RunEvent(f"Task{phase.value}", words, warning=phase is TaskPhase.FAILED, task=task))
+
+    def cannot_store(self, task: str, attempt: str) -> bool:
+        """Whether the ConfigMap for the output of an attempt is refused: its task goes on, and says so, until that is
+        over. Its code has ended: it holds no slot, and its own deadline does not count any more."""
+        refusal = self.facts.refusals.get(output_name(attempt))
+        if refusal is None:
+            return False
+        self.unstored.add(task)
+        self.move(task, phase=TaskPhase.RUNNING)
+        self.refuse(task, refusal, f"its output cannot be stored: {refusal.message}")
+        return True
 
     def succeed(self, task: str, attempt: str, output: Mapping[str, Any], **changes: Any) -> None:
         """End a task Succeeded and keep its output: small ones in the status, others in a ConfigMap of the run.
         `attempt` is the name of the Job, or of the child run, that it comes from."""
         text = dump(output)
         size = len(text.encode())
+        fits = not output or self.fits_inline(size)
+        if not fits and self.cannot_store(task, attempt):
+            return
         self._fresh[task] = output
         if not output:
             kept: dict[str, Any] = {}
-        elif self.fits_inline(size):
+        elif fits:
             kept = {"output": dict(output)}
         else:
             name = output_name(attempt)
@@ -159,7 +191,8 @@ class Board:
 
     def fits_inline(self, size: int) -> bool:
         """Whether an output of so many bytes may stand in the status; its room is taken then."""
-        fits = size <= INLINE_LIMIT and self.inline_size + size <= inline_outputs_limit(len(self.tasks))
+        room = 0 if self.facts.tight else inline_outputs_limit(len(self.tasks))
+        fits = size <= INLINE_LIMIT and self.inline_size + size <= room
         self.inline_size += size if fits else 0
         return fits
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from nexus.api.run import TaskStatus, WorkflowRunStatus
+
 # Bytes of all tasks' messages together; one alone is never longer than a message may be.
 MESSAGES_LIMIT = 64 * 1024
 MESSAGE_LIMIT = 1_000
@@ -42,6 +46,24 @@ def cut(text: str, limit: int) -> str:
 def records_limit(tasks: int) -> int:
     """Bytes of the attempt records of a run of so many tasks."""
     return RECORDS_LIMIT + RECORDS_PER_ABSENT_TASK * max(LARGEST - tasks, 0)
+
+
+def squeezed(status: WorkflowRunStatus) -> Iterator[WorkflowRunStatus]:
+    """The same status in ever fewer bytes, for an object that has no room for more. Of a run that goes on, what others
+    read stays: phases and outputs. Of one that has ended, in the end only how it did."""
+    tasks = [task.model_copy(update={"attempt_records": None}) for task in status.tasks or ()]
+    yield status.model_copy(update={"tasks": tasks or None})
+    tasks = [task.model_copy(update={"message": None}) for task in tasks]
+    brief = cut(status.message or "", LEAST_MESSAGE_LIMIT) or None
+    status = status.model_copy(update={"tasks": tasks or None, "message": brief})
+    yield status
+    if status.phase.ended:
+        tasks = [TaskStatus(name=task.name, phase=task.phase, reason=task.reason) for task in tasks]
+        status = status.model_copy(update={"tasks": tasks or None, "outputs": None, "rerun_of": None})
+        conditions = [entry.model_copy(update={"message": ""}) for entry in status.conditions or ()]
+        yield status.model_copy(update={"conditions": conditions or None})
+        conditions = [entry for entry in conditions if entry.type in ("Failed", "Finished")]
+        yield status.model_copy(update={"conditions": conditions or None, "tasks": None, "tasks_done": None})
 
 
 def listed(names: list[str]) -> str:

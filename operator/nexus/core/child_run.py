@@ -41,7 +41,7 @@ def launch(board: Board, node: Node, slots: Slots) -> None:  # noqa: ARG001 - a 
     assert call is not None
     number = ordinal(status) + 1
     name = child_name(run.name, run.uid, node.name, number)
-    if refused(board, node.name, name):
+    if refused(board, node, name):
         return
     if too_deep(board, node):
         return
@@ -96,6 +96,7 @@ def _running(board: Board, node: Node, child: RunRef, number: int, began: dateti
         child_run=child,
         start_time=board.tasks[node.name].start_time or began,
         next_attempt_time=None,
+        refused_time=None,
     )
 
 

@@ -12,13 +12,13 @@ from nexus.core.child_run import stray_children
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Facts
-from nexus.core.finish import refuse, status_of
+from nexus.core.finish import blocked, refuse, status_of
 from nexus.core.params import ParamsInvalid
 from nexus.core.plan import Plan
 from nexus.core.pool import returns, unused
 from nexus.core.rerun import RerunRefused, reuse
 from nexus.core.start import start
-from nexus.core.stop import stop, stray_jobs
+from nexus.core.stop import left_over, stop, stray_jobs
 
 
 def decide(
@@ -43,6 +43,9 @@ def decide(
             reuse(board)
         except RerunRefused as error:
             return refuse(facts, now, Reason.RERUN_REFUSED, str(error))
+        refused = next((name for name in (store.config_map for store in board.stores) if name in facts.refusals), None)
+        if refused is not None:
+            return blocked(facts, facts.refusals[refused], now)
     started_at = recorded.start_time if recorded and recorded.start_time else now
     for node in definition.nodes.values() if not board.reads else ():
         kinds.of(node).observe(board, node)
@@ -68,5 +71,5 @@ def decide(
 def after(recorded: WorkflowRunStatus, facts: Facts) -> Plan:
     """What is to be done for a run that has ended, and needs no definition to be known: stop what still runs."""
     tasks = recorded.tasks or ()
-    stops, cancels = stray_jobs(tasks, facts.jobs), stray_children(tasks, facts)
+    stops, cancels = left_over(tasks, facts)
     return Plan(status=recorded, stops=stops, cancels=cancels, returns=unused(facts))

@@ -15,6 +15,7 @@ from nexus.api.run import Approval, Cancel, OutputRef, RerunOf, Trigger, Workflo
 from nexus.api.store import OutputStore
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
+from nexus.core.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,15 +228,6 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """The API server's answer to an attempt's start: it will not make the Job."""
-
-    reason: Reason
-    message: str
-    final: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that `decide` may look at.
 
@@ -243,7 +235,7 @@ class Facts:
     in it is gone; `children`, the same of child runs. `outputs` holds what was read for `LoadOutput`, None where it
     is gone; `frames` (pod UID to text) what was read for
     `ReadFrame`, None where the log did not hold it any more; `logs` (pod UID to text) what was read for `ReadLog`;
-    `refusals` is by Job name.
+    `refusals` is by the name of the object that was to be written, of whatever kind.
     """
 
     run: RunFact
@@ -270,5 +262,7 @@ class Facts:
     """What the operator lets tasks ask of their pods."""
     output_store: OutputStore | None = None
     """The operator's store, for workflows that name none of their own."""
+    tight: bool = False
+    """Whether the object of the run has little room left for its status."""
     native_backoff: bool = True
     """Whether a Job retries by itself (the Job controller does; a local subprocess does not)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
@@ -10,13 +11,13 @@ from nexus.api.workflow import Condition
 from nexus.core import suspend
 from nexus.core.board import Board, Unread
 from nexus.core.bounds import cut, message_limit
-from nexus.core.child_run import stray_children
 from nexus.core.facts import Facts, RunFact
 from nexus.core.outcome import outcome
 from nexus.core.plan import Plan, RunEvent
 from nexus.core.pool import unused
-from nexus.core.run_outputs import NoOutputs, outputs
-from nexus.core.stop import stray_jobs
+from nexus.core.refusal import REASONS, Refusal, again_at
+from nexus.core.run_outputs import NoOutputs, NotStored, outputs
+from nexus.core.stop import left_over
 
 
 def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
@@ -41,6 +42,11 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
             status = status.model_copy(update=outputs(board))
         except Unread:
             return _under_way(board, status)
+        except NotStored as error:
+            refusal = error.refusal
+            board.wakes.append(again_at(refusal, board.now))
+            words = f"the outputs of the run cannot be stored: {refusal.message}"
+            return _under_way(board, status, (refusal.reason, words[:4_096]) if refusal.told else None)
         except NoOutputs as none:
             phase, reason, message = RunPhase.FAILED, none.reason, none.message
     ended = _ended(status, phase, reason, message, board.now, board.facts.run)
@@ -48,10 +54,10 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
     return ended
 
 
-def _under_way(board: Board, status: WorkflowRunStatus) -> WorkflowRunStatus:
+def _under_way(board: Board, status: WorkflowRunStatus, refused: tuple[Reason, str] | None = None) -> WorkflowRunStatus:
     run = board.facts.run
     suspended = (Reason.SUSPENDED, suspend.WORDS) if run.suspended else None
-    why = board.stopped or suspended or _awaits(board) or (None, None)
+    why = board.stopped or suspended or _awaits(board) or refused or _refused(board) or (None, None)
     if run.suspended != (status.phase is RunPhase.SUSPENDED):
         word = "Suspended" if run.suspended else "Resumed"
         board.events.append(RunEvent(f"Run{word}", f"run {run.name} {word.lower()}"))
@@ -74,6 +80,30 @@ def _awaits(board: Board) -> tuple[Reason, str] | None:
     return Reason.AWAITING_APPROVAL, f"task {asking[0].name}{others}: {asking[0].message}"[:4_096]
 
 
+def _refused(board: Board) -> tuple[Reason, str] | None:
+    """What the API server refuses a task of the run: the first one's, and of how many more."""
+    refused = [task for task in board.tasks.values() if task.refused_time is not None and task.reason in REASONS]
+    if not refused:
+        return None
+    others = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+    assert refused[0].reason is not None
+    return refused[0].reason, f"task {refused[0].name}{others}: {refused[0].message}"[:4_096]
+
+
+def blocked(facts: Facts, refusal: Refusal, now: datetime) -> Plan:
+    """The plan for a run that cannot be worked on while a call of the API server is refused: its status says so."""
+    recorded = facts.status or WorkflowRunStatus()
+    if facts.run.cancel is not None and recorded.start_time is None:
+        return refuse(facts, now, Reason.CANCELLED, "the run was cancelled before it began")
+    wake_at = again_at(refusal, now)
+    if not refusal.told:
+        return Plan(status=recorded, wake_at=wake_at)
+    if recorded.start_time is None:
+        return replace(waits(facts, refusal.reason, refusal.message), wake_at=wake_at)
+    why = {"reason": refusal.reason, "message": refusal.message[:4_096]}
+    return Plan(status=recorded.model_copy(update=why), wake_at=wake_at)
+
+
 def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
     """The plan for a run that cannot start, or cannot go on: it ends Failed, and what runs is stopped."""
     recorded = facts.status or WorkflowRunStatus()
@@ -88,10 +118,11 @@ def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
     )
     phase = RunPhase.CANCELLED if reason is Reason.CANCELLED else RunPhase.FAILED
     ended = _ended(status, phase, reason, message[:4_096], now, facts.run)
+    stops, cancels = left_over(tasks, facts)
     return Plan(
         status=ended,
-        stops=stray_jobs(tasks, facts.jobs),
-        cancels=stray_children(tasks, facts),
+        stops=stops,
+        cancels=cancels,
         returns=unused(facts),
         events=(_event(facts, ended),),
     )

@@ -16,10 +16,8 @@ from nexus.core.observe import ordinal
 from nexus.core.payload import Context, PayloadError, build
 from nexus.core.plan import Payload, StartTask
 from nexus.core.pool import has_turn
+from nexus.core.refusal import limit_words, over_since
 from nexus.core.slots import Slots
-
-# How soon a refusal that may pass (a quota on Jobs) is tried again.
-REFUSAL_DELAY = timedelta(seconds=10)
 
 
 def launch(board: Board, node: Node, slots: Slots) -> None:
@@ -27,7 +25,7 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
     status = board.tasks[node.name]
     number = ordinal(status) + 1
     name = job_name(board.facts.run.name, board.facts.run.uid, node.name, number)
-    if refused(board, node.name, name):
+    if refused(board, node, name):
         return
     try:
         payload = _payload(board, node, number)
@@ -71,21 +69,29 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
         job=JobRef(name=name),
         start_time=started_at,
         next_attempt_time=None,
+        refused_time=None,
     )
     if node.task.deadline_seconds is not None:
         board.wakes.append(started_at + timedelta(seconds=node.task.deadline_seconds))
 
 
-def refused(board: Board, task: str, name: str) -> bool:
-    """Whether the API server will not make the Job, or the child run, of this name; the task's status says so then."""
+def refused(board: Board, node: Node, name: str) -> bool:
+    """Whether the API server does not make the Job, or the child run, of this name now; the task's status says so."""
     refusal = board.facts.refusals.get(name)
     if refusal is None:
         return False
     if refusal.final:
-        board.end(task, TaskPhase.FAILED, refusal.reason, refusal.message)
-    else:
-        board.wait(task, refusal.reason, refusal.message)
-        board.wakes.append(board.now + REFUSAL_DELAY)
+        board.end(node.name, TaskPhase.FAILED, refusal.reason, refusal.message)
+        return True
+    board.refuse(node.name, refusal)
+    since, seconds = board.tasks[node.name].refused_time, node.start_timeout_seconds
+    if refusal.limited and since is not None:
+        over = over_since(refusal, since, seconds, board.now)
+        if over is not None:
+            board.end(node.name, TaskPhase.FAILED, refusal.reason, over)
+            return True
+        board.wait(node.name, refusal.reason, limit_words(refusal, since, seconds))
+        board.wakes.append(since + timedelta(seconds=seconds))
     return True
 
 

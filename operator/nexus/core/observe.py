@@ -59,12 +59,16 @@ def _adopt(board: Board, node: Node, job: JobFact) -> None:
         attempts=job.ordinal - (status.replacements or 0),
         start_time=status.start_time or job.created_at,
         next_attempt_time=None,
+        refused_time=None,
     )
 
 
 def _apply(board: Board, node: Node, job: JobFact) -> None:
     name = node.name
-    match judge(job, node.task.timeout_seconds, stores=transfers.awaited(node)):
+    seen = judge(job, node.task.timeout_seconds, stores=transfers.awaited(node))
+    if not isinstance(seen, Succeeded):  # whose output may have been refused before
+        board.move(name, refused_time=None)
+    match seen:
         case Active():
             # The pods of a Job that is about to fail are counted before it has: no attempt follows the last of them.
             _count(board, node, job, 0 if job.failing else 1)
@@ -153,6 +157,8 @@ def _succeeded(board: Board, node: Node, job: JobFact, pod: PodFact) -> None:
     message = pod.terminated.message
     read = outputs.of_container(message) if node.type == "container" else outputs.of_bootstrap(message)
     if isinstance(read, outputs.Frame):
+        if board.cannot_store(node.name, job.name):
+            return  # before it is read: it may be half a megabyte of a log
         if pod.uid not in board.facts.frames:
             board.reads.append(ReadFrame(node.name, pod.name, pod.uid, read.size, read.sha256))
             return
@@ -222,7 +228,7 @@ def next_attempt(board: Board, node: Node, failure: Failed, due: datetime) -> No
 def task_deadline(board: Board, node: Node) -> None:
     """End a task that has taken longer than its deadlineSeconds."""
     status, seconds = board.tasks[node.name], node.task.deadline_seconds
-    if seconds is None or status.phase.ended or status.start_time is None:
+    if seconds is None or status.phase.ended or status.start_time is None or node.name in board.unstored:
         return
     deadline = status.start_time + timedelta(seconds=seconds)
     if board.now >= deadline:

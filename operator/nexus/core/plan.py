@@ -109,6 +109,8 @@ class RaiseParallelism:
     job_name: str
     uid: str
     parallelism: int
+    more: int = 1
+    """How many pods more than now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,15 @@ from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.names import outputs_name
 from nexus.core.outputs import INLINE_LIMIT, OUTPUT_LIMIT, dump
 from nexus.core.plan import StoreOutput
+from nexus.core.refusal import Refusal
+
+
+class NotStored(Exception):
+    """The ConfigMap of the outputs is refused: the run goes on until it is made."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(refusal.message)
 
 
 class NoOutputs(Exception):
@@ -37,7 +46,7 @@ def variables(definition: Definition) -> dict[str, str]:
 def outputs(board: Board) -> dict[str, Any]:
     """The fields of the status that hold the run's outputs; a store is noted on the board where they are large.
 
-    Raises NoOutputs, and Unread where a task's output has to be read first.
+    Raises NoOutputs, NotStored, and Unread where a task's output has to be read first.
     """
     value = _rendered(board)
     text = dump(value)
@@ -47,9 +56,11 @@ def outputs(board: Board) -> dict[str, Any]:
             Reason.OUTPUT_TOO_LARGE,
             f"outputs: they are {size:,} bytes of JSON, the limit is {OUTPUT_LIMIT:,}: return less",
         )
-    if size <= INLINE_LIMIT:
+    if size <= INLINE_LIMIT and not board.facts.tight:
         return {"outputs": value or None}
     name = outputs_name(board.facts.run.name, board.facts.run.uid)
+    if name in board.facts.refusals:
+        raise NotStored(board.facts.refusals[name])
     board.stores.append(StoreOutput("", name, text))
     return {"outputs_ref": OutputRef(config_map=name, size=size)}
 

@@ -29,11 +29,20 @@ class Slots:
     def of(cls, board: Board) -> Slots:
         """The slots as the facts say."""
         limit = board.definition.max_parallel_tasks
-        free = limit - sum(_taken(board, task) for task in board.tasks.values())
+        free = limit - sum(_taken(board, task) for task in board.tasks.values()) - _unknown(board)
         left = room(board.facts.capacity, (job for jobs in board.facts.jobs.values() for job in jobs))
         if left is not None and left.free < free:
             return cls(limit, left.free, left)
         return cls(limit, free)
+
+
+def _unknown(board: Board) -> int:
+    """Pods of Jobs that may have been made though no answer came, and of which no watch has told yet."""
+    refusals = board.facts.refusals
+    if not any(refusal.pods for refusal in refusals.values()):
+        return 0
+    known = {job.name for jobs in board.facts.jobs.values() for job in jobs}
+    return sum(refusal.pods for name, refusal in refusals.items() if name not in known)
 
 
 def _taken(board: Board, task: TaskStatus) -> int:
@@ -48,7 +57,7 @@ def _taken(board: Board, task: TaskStatus) -> int:
 def _takes_slot(board: Board, task: TaskStatus) -> bool:
     if task.job is None:
         return False
-    if not task.phase.ended and task.next_attempt_time is None:
+    if not task.phase.ended and task.next_attempt_time is None and task.name not in board.unstored:
         return True
     return any(pod.live for job in board.facts.jobs.get(task.name, ()) for pod in job.pods)
 

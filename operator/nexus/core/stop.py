@@ -6,16 +6,17 @@ dies in between never finds a Job gone without the reason on record.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import Cancel, TaskStatus
 from nexus.core.board import Board
-from nexus.core.facts import JobFact
+from nexus.core.child_run import stray_children
+from nexus.core.facts import Facts, JobFact
 from nexus.core.fanout.collect import close
 from nexus.core.fanout.tally import is_idle
-from nexus.core.plan import StopJob
+from nexus.core.plan import CancelRun, StopJob
 
 
 def stop(board: Board, started_at: datetime) -> None:
@@ -58,7 +59,7 @@ def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str, *, 
     open_ = [task for task in board.tasks.values() if not task.phase.ended and (final or not nodes[task.name].final)]
     for task in open_:
         if task.start_time is not None and task.items is not None:
-            close(board, board.definition.nodes[task.name], started, reason, message)
+            close(board, board.definition.nodes[task.name], started, reason, message, broken_off=True)
             continue
         board.end(task.name, TaskPhase.OMITTED if task.start_time is None else started, reason, message)
     if open_:
@@ -81,3 +82,12 @@ def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ..
             if not (job.finished or job.deleting) and (job.suspended or not idle):
                 stops.append(StopJob(task.name, job.name, job.uid))
     return tuple(stops)
+
+
+def left_over(tasks: Sequence[TaskStatus], facts: Facts) -> tuple[tuple[StopJob, ...], tuple[CancelRun, ...]]:
+    """What is to be stopped and cancelled of a run that has ended. Of tasks that its status has no entry for, all: it
+    ended before one was written, or had no room for them."""
+    known = {task.name for task in tasks}
+    ended = [TaskStatus(name=name, phase=TaskPhase.FAILED) for name in {*facts.jobs, *facts.children} - known]
+    everything = [*tasks, *ended]
+    return stray_jobs(everything, facts.jobs), stray_children(everything, facts)

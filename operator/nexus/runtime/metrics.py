@@ -131,6 +131,14 @@ CATALOGUE = (
         "resource",
         "code",
     ),
+    _counter(
+        "writes_refused",
+        "Writes for runs and Workflows that the API server refused, or did not answer; code is rights, quota, "
+        "admission, too-large, namespace, unavailable or unknown.",
+        "verb",
+        "resource",
+        "code",
+    ),
     _histogram("api_request_duration_seconds", "How long the API server took to answer.", FAST, "verb"),
     _gauge("watch_age_seconds", "How long ago a watch last told of anything, or was opened.", "resource"),
 )

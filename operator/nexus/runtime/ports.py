@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, Turn
+from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Turn
 from nexus.core.plan import (
     AskSlot,
     CancelRun,
@@ -28,6 +28,7 @@ from nexus.core.plan import (
     StoreItems,
     StoreOutput,
 )
+from nexus.core.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class View:
 
 
 class Place(Protocol):
-    """Where runs live and their tasks execute."""
+    """Where runs live and their tasks execute. Every method that calls somebody may raise Refused."""
 
     def now(self) -> datetime:
         """The time, aware and in UTC."""
@@ -83,6 +84,13 @@ class Place(Protocol):
 
     def steered(self, view: View) -> bool:
         """Whether the run is gone, or was cancelled, suspended or resumed since. Any thread may ask."""
+
+    def glance(self, key: RunKey) -> View | None:
+        """What is known of the run without a call of anybody: enough for a status that says why nothing else can be
+        done. None where it is gone."""
+
+    async def find_job(self, view: View, name: str) -> JobFact | None:
+        """A Job whose making got no answer; None where it was not made."""
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
         """A stored output, None where it is gone."""
@@ -114,10 +122,10 @@ class Place(Protocol):
     async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact | None:
         """Let an Indexed Job have more pods; None where it is gone. Doing it twice is doing it once."""
 
-    async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
+    async def start_task(self, view: View, start: StartTask) -> JobFact:
         """Make the Job of an attempt, or find it there. Doing it twice is doing it once."""
 
-    async def start_child(self, view: View, start: StartChild) -> ChildFact | Refusal:
+    async def start_child(self, view: View, start: StartChild) -> ChildFact:
         """Make the child run of an attempt, or find it there. Doing it twice is doing it once."""
 
     async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
@@ -135,3 +143,11 @@ class Place(Protocol):
 
 class Stale(Exception):
     """The view was not the newest: look again."""
+
+
+class Refused(Exception):
+    """A call was not carried out, or not for certain; `refusal` says why, and what to do."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(refusal.message)

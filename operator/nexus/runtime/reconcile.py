@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
+from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
+from nexus.core.bounds import squeezed
 from nexus.core.decide import after, decide
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import ChildFact, Facts, JobFact, Refusal, SlotAsked, Turn
-from nexus.core.finish import duration, refuse, waits
+from nexus.core.facts import ChildFact, Facts, JobFact, SlotAsked, Turn
+from nexus.core.finish import blocked, duration, refuse, waits
 from nexus.core.plan import (
     AskSlot,
     ListPods,
@@ -29,14 +31,26 @@ from nexus.core.plan import (
     Read,
     ReadFrame,
     ReadLog,
+    RunEvent,
     Start,
     StartChild,
     Store,
     StoreOutput,
 )
+from nexus.core.refusal import (
+    CONDITION,
+    Code,
+    Refusal,
+    is_refused,
+    job_of,
+    parallelism_of,
+    refusal_condition,
+    with_conditions,
+)
 from nexus.runtime.away import away
 from nexus.runtime.outcomes import Unanswered, count_write
-from nexus.runtime.ports import Place, RunKey, Stale, Unstartable, View, Waiting
+from nexus.runtime.ports import Place, Refused, RunKey, Stale, Unstartable, View, Waiting
+from nexus.runtime.refused import RefusedWrites
 from nexus.runtime.stats import Counters, Stats
 from nexus.runtime.turns import Overtaken
 
@@ -47,7 +61,20 @@ MAX_ROUNDS = 16
 # A Job that was just made may never get a pod, and then nothing happens that would have it looked at.
 LOOK_AGAIN = timedelta(seconds=3)
 
+CALL, STATUS = "call", "status"
+"""What a refusal goes by that is of no object of the plan: a call on which all depends, and the status itself."""
+AFTERWARDS = ("delete/", "cancel/", "return/")
+"""What those go by that come after the status."""
+
 Result = TypeVar("Result")
+
+
+class _NotWritten(Exception):
+    """The status was not stored, for this reason."""
+
+    def __init__(self, cause: Refused | Stale) -> None:
+        self.cause = cause
+        super().__init__(str(cause))
 
 
 @dataclass
@@ -66,58 +93,153 @@ class Reconciler:
     started: Callable[[View, Start], None] | None = None
     decided: Callable[[RunKey, float], None] | None = None
     _unanswered: Unanswered = field(default_factory=Unanswered)
+    _refused: RefusedWrites[RunKey] = field(init=False)
+    _tight: set[RunKey] = field(default_factory=set)
+    """Runs whose status has once been too large for their object."""
+
+    def __post_init__(self) -> None:
+        self._refused = RefusedWrites(self.stats)
 
     async def reconcile(self, key: RunKey) -> datetime | None:
         """Work on one run; returns when to work on it again though nothing happened, None for never.
 
         Raises Stale, and whatever the place raises, with nothing half-done that a further call would not complete.
+        What the place refuses ends up on the status of the run and does not raise, that of the status itself aside.
         """
+        began = self.place.now()
+        held = self._refused.held(key, began).get(CALL)
+        if held is not None and held.told:
+            return held.again_at
+        try:
+            wake_at = await self._reconcile(key)
+        except (Refused, Stale) as error:
+            return await self._blocked(key, error)
+        except _NotWritten as error:
+            raise error.cause from error
+        self._refused.drop_due(key, began)
+        return min((when for when in (wake_at, self._refused.next_at(key)) if when is not None), default=None)
+
+    async def _reconcile(self, key: RunKey) -> datetime | None:
         view = await self.place.view(key)
         self._unanswered.settle(self.stats, key, view)
         if view is None:
+            self._refused.forget(key)
+            self._tight.discard(key)
             return None
+        plan, settled, wake_at = await self._planned(view)
+        self._refused.accept(key, CALL)
+        if plan is not None:
+            await self._write(settled, plan)
+        return wake_at
+
+    async def _planned(self, view: View) -> tuple[Plan | None, View, datetime | None]:
+        """What is to be done, all of it done that comes before the status; upon what; and when to look again."""
         if view.recorded is not None and view.recorded.phase.ended:
-            await self._clear(view, after(view.recorded, view.facts))
-            return None
+            return after(view.recorded, view.facts), view, None
         if isinstance(view.definition, Unstartable):
-            return await self._unstartable(view, view.definition)
+            why = view.definition
+            if why.retry_at is not None:
+                return None, view, why.retry_at
+            return refuse(view.facts, self.place.now(), why.reason, why.message), view, None
         if isinstance(view.definition, Waiting):
-            await self._write(view, waits(view.facts, view.definition.reason, view.definition.message))
-            return view.wake_at
+            return waits(view.facts, view.definition.reason, view.definition.message), view, view.wake_at
         plan, settled = await self._settle(view)
-        await self._write(settled, plan)
         made = settled.facts.jobs != view.facts.jobs
         look = self.place.now() + LOOK_AGAIN if made and not plan.status.phase.ended else None
-        return min((when for when in (plan.wake_at, view.wake_at, look) if when is not None), default=None)
+        return plan, settled, min((when for when in (plan.wake_at, view.wake_at, look) if when), default=None)
+
+    async def _blocked(self, key: RunKey, error: Refused | Stale) -> datetime | None:
+        """A call was refused on which everything else depends. What lasts is put on the status; what may pass in a
+        moment is raised."""
+        now = self.place.now()
+        refusal = self._refused.note(key, CALL, _refusal_of(error), now)
+        view = self.place.glance(key) if refusal.told else None
+        if not refusal.told:
+            raise error
+        if view is not None and not (view.recorded is not None and view.recorded.phase.ended):
+            try:
+                await self._write(view, blocked(view.facts, refusal, now))
+            except _NotWritten as status:
+                raise status.cause from status
+        return refusal.again_at
 
     async def _write(self, view: View, plan: Plan) -> None:
         """The status, where it changed, and then what follows from it."""
-        if _timeless(plan.status) != _timeless(view.recorded):
+        if plan.status.phase.ended:
+            # What tasks needed is needed no more; what they left running is still to be stopped.
+            self._refused.drop(view.key, lambda name: not name.startswith(AFTERWARDS))
+        known = (view.recorded.conditions if view.recorded is not None else None) or []
+        refused = self._refused.of(view.key, but=STATUS)
+        conditions = refusal_condition(known, refused, view.facts.run.generation, self.place.now())
+        status = with_conditions(plan.status, conditions)
+        events = plan.events
+        if _timeless(status) != _timeless(view.recorded or WorkflowRunStatus()):
             # Only of what has ended: a figure that nobody updates would be wrong a second later.
-            passed = duration(plan.status, self.place.now()) if plan.status.completion_time else None
-            status = plan.status.model_copy(update={"duration": passed})
+            passed = duration(status, self.place.now()) if status.completion_time else None
+            status = await self._write_status(view, status.model_copy(update={"duration": passed}))
+            count_write(self.stats, view, status)
+            if is_refused(conditions) and not is_refused(known):
+                events = (*events, RunEvent(CONDITION, conditions[0].message, warning=True))
+        await self._clear(view, plan)
+        if events:
+            await self.place.record(view, events)
+
+    async def _write_status(self, view: View, status: WorkflowRunStatus) -> WorkflowRunStatus:
+        """Store the status, or as much of it as the object has room for; returns that. Raises _NotWritten, and Stale
+        where it is to be decided anew with less in it."""
+        smaller = squeezed(status)
+        while True:
             try:
                 await self.place.write_status(view, status)
-            except Stale:
-                raise
+            except (Refused, Stale) as error:
+                refusal = _refusal_of(error)
+                if refusal.code is not Code.TOO_LARGE:
+                    if refusal.code is Code.UNKNOWN:
+                        self._unanswered.note(view, status)
+                    await self._tell_unwritten(view, refusal)
+                    raise _NotWritten(error) from error
+                if view.key not in self._tight:
+                    self._tight.add(view.key)
+                    raise Stale(f"the status of run {view.key} is too large") from error
+                less = next(smaller, None)
+                if less is None and not status.phase.ended:
+                    words = f"the run's status does not fit into its object beside its spec: {refusal.message}"
+                    ended = refuse(view.facts, self.place.now(), Reason.STATUS_TOO_LARGE, words)
+                    await self.place.record(view, ended.events)
+                    smaller, less = squeezed(ended.status), ended.status
+                if less is None:
+                    await self._tell_unwritten(view, refusal)
+                    raise _NotWritten(error) from error
+                status = less
             except Exception:
                 self._unanswered.note(view, status)
                 raise
-            count_write(self.stats, view, status)
-        await self._clear(view, plan)
-        if plan.events:
-            await self.place.record(view, plan.events)
+            else:
+                self._refused.accept(view.key, STATUS)
+                return status
+
+    async def _tell_unwritten(self, view: View, refusal: Refusal) -> None:
+        """The status cannot say that it is not written: an Event does, the metric and the log."""
+        before = self._refused.get(view.key, STATUS)
+        noted = self._refused.note(view.key, STATUS, refusal, self.place.now())
+        if noted.told and not (before is not None and before.told):
+            words = f"the status of run {view.key.name} cannot be written: {refusal.message}"
+            await self.place.record(view, (RunEvent("StatusNotWritten", words[:1_000], warning=True),))
 
     async def _clear(self, view: View, plan: Plan) -> None:
         """End what still runs though the status says that it is over."""
-        stops = [self.place.stop_job(view, stop) for stop in plan.stops]
-        cancels = [self.place.cancel_run(view, cancel) for cancel in plan.cancels]
-        await _all([*stops, *cancels, *(self.place.return_slot(view, slot) for slot in plan.returns)])
+        place, held = self.place, self._refused.held(view.key, self.place.now())
+        stops = {f"delete/{stop.job_name}": partial(place.stop_job, view, stop) for stop in plan.stops}
+        cancels = {f"cancel/{cancel.run_name}": partial(place.cancel_run, view, cancel) for cancel in plan.cancels}
+        returns = {f"return/{slot.slot.job_name}": partial(place.return_slot, view, slot) for slot in plan.returns}
+        calls = {**stops, **cancels, **returns}
+        await _all(self._tried(view.key, name, call()) for name, call in calls.items() if name not in held)
 
     async def _settle(self, view: View) -> tuple[Plan, View]:
         """Decide and act until nothing is left to act on before the status. All of it happens at one time: what starts
         because something ended starts after that, though it is a later round that sees both."""
         rounds, now = 0, self.place.now()
+        view = replace(view, facts=await self._remembered(view, now))
         stored: list[Store] = []
         while True:
             plan = await self._decide(view, now, may_start=rounds < MAX_ROUNDS)
@@ -125,17 +247,67 @@ class Reconciler:
                 view = replace(view, facts=await self._read(view, plan))
                 continue
             # Each round decides from the recorded status and so plans the same stores again.
-            await _all(self._store(view, store) for store in plan.stores if store not in stored)
-            stored += plan.stores
+            stores = [store for store in plan.stores if store not in stored]
+            answers = await _all(self._tried(view.key, one.config_map, self._store(view, one)) for one in stores)
+            refused = {
+                store.config_map: answer
+                for store, answer in zip(stores, answers, strict=True)
+                if isinstance(answer, Refusal)
+            }
+            stored += [store for store in stores if store.config_map not in refused]
+            if refused:
+                # What depends on a refused one does not start; all else is decided once more without it.
+                view = replace(view, facts=_with_refusals(view.facts, refused))
+                continue
             if not plan.starts and not plan.raises:
                 return plan, view
             rounds += 1
-            if self.started is not None:
-                for start in plan.starts:
-                    self.started(view, start)
-            results = await _all(self._start(view, start) for start in plan.starts)
-            raised = await _all(self.place.raise_parallelism(view, change) for change in plan.raises)
-            view = replace(view, facts=_with_results(view.facts, plan, results, raised))
+            view = replace(view, facts=await self._begin(view, plan))
+
+    async def _remembered(self, view: View, now: datetime) -> Facts:
+        """The facts, with the refusals that are not to be tried yet. Of what may have been made, though no answer came,
+        it is asked first whether it is there: another task could get its slot else."""
+        key, found = view.key, list[JobFact]()
+        for name, refusal in self._refused.due(key, now).items():
+            if refusal.pods:
+                job = await self._tried(key, name, self.place.find_job(view, job_of(name)))
+                found += [job] if isinstance(job, JobFact) else []
+        held = self._refused.held(key, now)
+        held.pop(CALL, None)
+        return _with_jobs(replace(view.facts, refusals=held, tight=key in self._tight), found)
+
+    async def _begin(self, view: View, plan: Plan) -> Facts:
+        """Start what is to be started; the facts after that."""
+        key = view.key
+        if self.started is not None:
+            for start in plan.starts:
+                self.started(view, start)
+        starts = [self._tried(key, _name_of(start), self._start(view, start), _pods(start)) for start in plan.starts]
+        results = await _all(starts)
+        raises = [
+            self._tried(key, parallelism_of(one.job_name), self.place.raise_parallelism(view, one), one.more)
+            for one in plan.raises
+        ]
+        return _with_results(view.facts, plan, results, await _all(raises))
+
+    async def _tried(self, key: RunKey, name: str, call: Awaitable[Result], pods: int = 0) -> Result | Refusal:
+        """The result of a call, or why it was not carried out. `pods` there may be though no answer comes.
+
+        Raises Stale, unless that lasts.
+        """
+        try:
+            result = await call
+        except (Refused, Stale) as error:
+            refusal = _refusal_of(error)
+            unknown = refusal.code is Code.UNKNOWN
+            known = self._refused.get(key, name)
+            left = max(pods if unknown else 0, known.pods if known is not None else 0)
+            noted = self._refused.note(key, name, replace(refusal, pods=left), self.place.now())
+            if isinstance(error, Stale) and not noted.told:
+                raise
+            return noted
+        self._refused.accept(key, name)
+        return result
 
     async def _store(self, view: View, store: Store) -> None:
         if isinstance(store, StoreOutput):
@@ -143,7 +315,7 @@ class Reconciler:
         else:
             await self.place.store_items(view, store)
 
-    async def _start(self, view: View, start: Start) -> JobFact | ChildFact | Refusal:
+    async def _start(self, view: View, start: Start) -> JobFact | ChildFact:
         if isinstance(start, StartChild):
             return await self.place.start_child(view, start)
         return await self.place.start_task(view, start)
@@ -183,6 +355,7 @@ class Reconciler:
         checkpoints, listed = dict(view.facts.checkpoints), set(view.facts.listed)
         found: list[JobFact] = []
         turns: dict[SlotAsked, Turn] = dict(view.facts.turns)
+        refused: dict[str, Refusal] = {}
 
         async def read(what: Read) -> None:
             match what:
@@ -199,18 +372,16 @@ class Reconciler:
                 case ReadLog():
                     logs[what.pod_uid] = await self.place.read_log(view, what)
                 case AskSlot():
-                    turns[what.slot] = await self.place.ask_slot(view, what)
+                    name = what.slot.job_name
+                    answer = await self._tried(view.key, name, self.place.ask_slot(view, what))
+                    if isinstance(answer, Refusal):
+                        refused[name] = answer
+                    else:
+                        turns[what.slot] = answer
 
         await _all(read(what) for what in plan.reads)
         facts = replace(view.facts, outputs=outputs, frames=frames, logs=logs, checkpoints=checkpoints, turns=turns)
-        return _with_jobs(replace(facts, listed=frozenset(listed)), found)
-
-    async def _unstartable(self, view: View, why: Unstartable) -> datetime | None:
-        if why.retry_at is not None:
-            return why.retry_at
-        plan = refuse(view.facts, self.place.now(), why.reason, why.message)
-        await self._write(view, plan)
-        return None
+        return _with_refusals(_with_jobs(replace(facts, listed=frozenset(listed)), found), refused)
 
 
 def _timeless(status: WorkflowRunStatus | None) -> WorkflowRunStatus | None:
@@ -218,22 +389,50 @@ def _timeless(status: WorkflowRunStatus | None) -> WorkflowRunStatus | None:
     return status.model_copy(update={"duration": None}) if status else None
 
 
+def _name_of(start: Start) -> str:
+    return start.run_name if isinstance(start, StartChild) else start.job_name
+
+
+def _pods(start: Start) -> int:
+    if isinstance(start, StartChild):
+        return 0
+    return start.indexed.parallelism if start.indexed is not None else 1
+
+
+def _refusal_of(error: Refused | Stale) -> Refusal:
+    if isinstance(error, Refused):
+        return error.refusal
+    words = f"another writer was faster, again and again: {error}"
+    return Refusal(Reason.API_UNAVAILABLE, words, final=False, code=Code.CONFLICT, write="update", resource="")
+
+
+def _with_refusals(facts: Facts, refused: Mapping[str, Refusal]) -> Facts:
+    return replace(facts, refusals={**facts.refusals, **refused}) if refused else facts
+
+
 def _with_results(
-    facts: Facts, plan: Plan, results: Sequence[JobFact | ChildFact | Refusal], raised: Sequence[JobFact | None]
+    facts: Facts,
+    plan: Plan,
+    results: Sequence[JobFact | ChildFact | Refusal],
+    raised: Sequence[JobFact | Refusal | None],
 ) -> Facts:
     """The facts after the starts: Jobs and child runs are there, and decided upon as if they had been found."""
-    children = dict(facts.children)
-    refusals = dict(facts.refusals)
-    made = [job for job in raised if job is not None]
+    children, refused = dict(facts.children), dict[str, Refusal]()
+    made: list[JobFact] = []
+    for change, job in zip(plan.raises, raised, strict=True):
+        if isinstance(job, Refusal):
+            refused[parallelism_of(change.job_name)] = job
+        elif job is not None:
+            made.append(job)
     for start, result in zip(plan.starts, results, strict=True):
         if isinstance(result, Refusal):
-            refusals[start.run_name if isinstance(start, StartChild) else start.job_name] = result
+            refused[_name_of(start)] = result
         elif isinstance(result, ChildFact):
             others = tuple(child for child in children.get(start.task, ()) if child.name != result.name)
             children[start.task] = (*others, result)
         else:
             made.append(result)
-    return _with_jobs(replace(facts, children=children, refusals=refusals), made)
+    return _with_jobs(_with_refusals(replace(facts, children=children), refused), made)
 
 
 def _with_jobs(facts: Facts, found: Sequence[JobFact]) -> Facts:

@@ -16,16 +16,31 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from nexus.adapters.fake.clock import Clock
 from nexus.adapters.fake.jobs import JobController
 from nexus.adapters.fake.kubelet import Kubelet
 from nexus.adapters.fake.outcome import Behaviour
 from nexus.adapters.fake.store import HISTORY, Callback, Store, Subscription
-from nexus.adapters.kube.api import JOBS, PODS, SELF_SUBJECT_REVIEWS, Kind, KubeApi, Listing, Object, WatchEvent
+from nexus.adapters.kube.api import (
+    JOBS,
+    PODS,
+    SELF_SUBJECT_ACCESS_REVIEWS,
+    SELF_SUBJECT_REVIEWS,
+    Kind,
+    KubeApi,
+    Listing,
+    Object,
+    WatchEvent,
+    error_from,
+)
 
 USER = "ann@example.com"
 """Who every caller is."""
+
+RIGHTS = {"patch_status": ("patch", "status"), "replace_status": ("update", "status"), "logs": ("get", "log")}
+"""Verbs of the port in the words of RBAC, with the subresource."""
 
 Objects = list[Object]
 
@@ -49,6 +64,10 @@ class _Fault:
     kind: Kind | None
     error: BaseException
     takes_effect: bool
+    until: datetime | None = None
+    """When it is over; None: with the next call."""
+    only: Callable[[str], bool] = lambda _: True
+    """Of which objects, by name."""
 
 
 class FakeApi(KubeApi):
@@ -60,7 +79,11 @@ class FakeApi(KubeApi):
         self.writes: list[Write] = []
         self.reads = 0
         """GETs and LISTs answered."""
+        self.attempts: dict[tuple[str, Kind], int] = {}
+        """Writes asked for, by verb and kind, refused ones included."""
         self._faults: list[_Fault] = []
+        self._revoked: dict[tuple[str, str, str, str], datetime] = {}
+        """Rights that are taken away, and until when."""
         self._writes_to_live: int | None = None
         self._dies_before = False
         self.dead = False
@@ -74,6 +97,33 @@ class FakeApi(KubeApi):
         With `takes_effect` the write is done all the same and only its answer is lost. A kind of None means any.
         """
         self._faults.append(_Fault(verb, kind, error, takes_effect))
+
+    def refuse(
+        self,
+        verb: str,
+        kind: Kind | None,
+        error: BaseException,
+        seconds: float,
+        *,
+        takes_effect: bool = False,
+        only: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Answer every call of this verb with an error for so long, of the cluster's time; `only` those of some names.
+
+        With `takes_effect` each of the writes is done all the same, and only its answer is lost.
+        """
+        until = self.store.clock.now() + timedelta(seconds=seconds)
+        self._faults.append(_Fault(verb, kind, error, takes_effect, until, only))
+
+    def revoke(self, verb: str, kind: Kind, seconds: float) -> None:
+        """Take the right to make these calls away for so long, as RBAC does: a SelfSubjectAccessReview says so, too."""
+        resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        rbac, subresource = RIGHTS.get(verb, (verb, ""))
+        what = f"{kind.plural}/{subresource}" if subresource else kind.plural
+        message = f'{resource} is forbidden: User "{USER}" cannot {rbac} resource "{what}" in API group "{kind.group}"'
+        self.refuse(verb, kind, error_from(403, "Forbidden", message, kind=kind.kind), seconds)
+        until = self.store.clock.now() + timedelta(seconds=seconds)
+        self._revoked[rbac, kind.group, kind.plural, subresource] = until
 
     def crash_after(self, writes: int) -> None:
         """Die right after the n-th write from here took effect (n from 1)."""
@@ -111,6 +161,12 @@ class FakeApi(KubeApi):
         if kind == SELF_SUBJECT_REVIEWS:
             await self._read("create", kind)
             return {**body, "status": {"userInfo": {"username": USER, "groups": ["system:authenticated"]}}}
+        if kind == SELF_SUBJECT_ACCESS_REVIEWS:
+            await self._read("create", kind)
+            asked = body["spec"]["resourceAttributes"]
+            right = asked["verb"], asked["group"], asked["resource"], asked.get("subresource", "")
+            until = self._revoked.get(right)
+            return {**body, "status": {"allowed": until is None or until <= self.store.clock.now()}}
         name = body.get("metadata", {}).get("name") or ""
         return await self._write("create", kind, name, lambda: self.store.create(kind, namespace, body))
 
@@ -215,7 +271,8 @@ class FakeApi(KubeApi):
         if dies and self._dies_before:
             self.dead = True
             raise Died(f"before {verb} {kind.kind} {name}")
-        fault = self._fault(verb, kind)
+        self.attempts[verb, kind] = self.attempts.get((verb, kind), 0) + 1
+        fault = self._fault(verb, kind, name)
         if fault and not fault.takes_effect:
             raise fault.error
         result = act()
@@ -233,10 +290,13 @@ class FakeApi(KubeApi):
         if self.dead:
             raise Died("a call of an operator that is dead")
 
-    def _fault(self, verb: str, kind: Kind) -> _Fault | None:
+    def _fault(self, verb: str, kind: Kind, name: str = "") -> _Fault | None:
+        now = self.store.clock.now()
+        self._faults = [fault for fault in self._faults if fault.until is None or fault.until > now]
         for fault in self._faults:
-            if fault.verb == verb and fault.kind in (None, kind):
-                self._faults.remove(fault)
+            if fault.verb == verb and fault.kind in (None, kind) and fault.only(name):
+                if fault.until is None:
+                    self._faults.remove(fault)
                 return fault
         return None
 

@@ -82,8 +82,23 @@ SECRETS = Kind("", "v1", "secrets", "Secret")
 EVENTS = Kind("", "v1", "events", "Event")
 SELF_SUBJECT_REVIEWS = Kind("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
 """Nothing is stored: who creates one is told who they are (Kubernetes 1.28)."""
+SELF_SUBJECT_ACCESS_REVIEWS = Kind(
+    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False
+)
+"""Nothing is stored: who creates one is told whether they have a right."""
 LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 CONTROLLER_REVISIONS = Kind("apps", "v1", "controllerrevisions", "ControllerRevision")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call in the words of RBAC."""
+
+    verb: str
+    kind: Kind
+    namespace: str
+    """Empty for all of them."""
+    subresource: str = ""
 
 
 class Listing(list[Object]):
@@ -115,6 +130,8 @@ class ApiError(Exception):
         self.name = name
         self.retry_after = retry_after
         """Seconds the server asked us to wait; 0 where it did not say."""
+        self.call: Call | None = None
+        """What this is the answer to, where that was noted (see AttributedApi)."""
 
     def __str__(self) -> str:
         subject = f"{self.kind} {self.name}".strip()

@@ -17,17 +17,14 @@ from nexus.adapters.kube.api import (
     PODS,
     WORKFLOW_RUNS,
     AlreadyExists,
-    ApiError,
-    BadRequest,
     Conflict,
-    Forbidden,
     Invalid,
     Kind,
     KubeApi,
     NotFound,
     Object,
-    TooLarge,
 )
+from nexus.adapters.kube.attributed import AttributedApi
 from nexus.adapters.kube.cache import Cache, RunRecord
 from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.definitions import Definitions
@@ -38,9 +35,10 @@ from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
 from nexus.adapters.kube.namespace_room import LOOK_AGAIN, NamespaceRoom
 from nexus.adapters.kube.observe import job_fact, owner_uid
 from nexus.adapters.kube.owners import owned_by
-from nexus.adapters.kube.podless import PodlessJobs
+from nexus.adapters.kube.pod_events import PodEvents
+from nexus.adapters.kube.pod_logs import PodLogs
 from nexus.adapters.kube.pools import Pools
-from nexus.adapters.kube.unmounted import UnmountedPods
+from nexus.adapters.kube.refusals import Refusals, refusing, refusing_start
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
 from nexus.api.numbers import as_stored
 from nexus.api.reasons import Reason, RunPhase
@@ -48,11 +46,9 @@ from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Refusal, RunFact, Turn
-from nexus.core.log_lines import TAIL_READ, tail
+from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, RunFact, Turn
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
-from nexus.core.outputs import find_frame
 from nexus.core.plan import (
     AskSlot,
     CancelRun,
@@ -72,13 +68,10 @@ from nexus.core.plan import (
 )
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
 from nexus.core.pool_size import CONFIG_MAP
-from nexus.runtime.ports import RunKey, Stale, Unstartable, View, Waiting
+from nexus.core.refusal import Code, Refusal
+from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting
 
 log = logging.getLogger("nexus")
-
-# A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
-# were still under way may follow it.
-FRAME_TAIL_LINES = 200
 
 # Kubernetes' times have whole seconds: what was made no longer ago than this is given our own clock's time.
 JUST_MADE = timedelta(seconds=2)
@@ -87,10 +80,6 @@ JUST_MADE = timedelta(seconds=2)
 def wall_clock() -> datetime:
     """The time of this machine."""
     return datetime.now(UTC)
-
-
-class NameTaken(Exception):
-    """An object of that name is there, and not ours."""
 
 
 class KubePlace:
@@ -115,15 +104,17 @@ class KubePlace:
         """`wake` is called with another run to look at: the parent of a run whose status was written, or the next in
         line for a slot. `pools` is the name of the ConfigMap with the sizes of pools, `max_objects` how many objects
         runs may have in a namespace for another one to begin."""
+        api = AttributedApi(api)
         self._api = api
         self._clock = clock
         self._cache = cache
         self._images = images
         self._pod_policy = pod_policy
+        self.refusals = Refusals(api, clock)
         self._definitions = Definitions(api, evaluator, defaults)
         self._output_store = output_store
-        self._podless = PodlessJobs(api, cache)
-        self._unmounted = UnmountedPods(api, cache)
+        self._pod_events = PodEvents(api, cache)
+        self._logs = PodLogs(api)
         self._items = StoredItems(api)
         self._recorder = recorder or Recorder(api)
         self._wake = wake
@@ -144,6 +135,7 @@ class KubePlace:
             return True
         return (bool(record.spec.suspend), record.spec.cancel) != (run.suspend, run.cancel)
 
+    @refusing
     async def view(self, key: RunKey) -> View | None:
         """What the cache knows of the run. Before a recorded Job counts as gone, or one as ended in a way that no pod
         explains, the API server is asked."""
@@ -154,8 +146,7 @@ class KubePlace:
         if record.ended:
             view = View(key, self._facts(record, record.status), None, record.status)
             self._cache.compact(record.uid)
-            self._podless.forget(record.uid)
-            self._unmounted.forget(record.uid)
+            self._pod_events.forget(record.uid)
             self._items.forget(record.uid)
             self._cache.live.forget(key)
             return view
@@ -181,10 +172,26 @@ class KubePlace:
             earlier = replace(earlier, approved_below=self._cache.approved_below(earlier.uid))
         await self._confirm_gone(record)
         await self._confirm_pods(record)
-        wakes = [await self._podless.ask(record, now), await self._unmounted.ask(record, now)]
-        wake_at = min((wake for wake in wakes if wake is not None), default=None)
+        wake_at = await self._pod_events.ask(record, now)
         facts = replace(self._facts(record, status), earlier=earlier)
         return View(key, facts, definition, record.status, wake_at)
+
+    def glance(self, key: RunKey) -> View | None:
+        """What the cache knows of the run, and no more."""
+        record = self._cache.runs.get(key)
+        if record is None or record.deleting:
+            return None
+        return View(key, self._facts(record, record.status), None, record.status)
+
+    @refusing
+    async def find_job(self, view: View, name: str) -> JobFact | None:
+        """A Job of the run that may be there."""
+        try:
+            body = await self._api.get(JOBS, view.key.namespace, name)
+        except NotFound:
+            return None
+        self._cache.see_job(body)
+        return self._cache.job(view.facts.run.uid, name)
 
     async def _admitted(
         self, record: RunRecord, workflow: WorkflowRecord
@@ -263,6 +270,7 @@ class KubePlace:
         for body in await self._api.list(PODS, namespace, f"batch.kubernetes.io/controller-uid={job.uid}"):
             self._cache.see_pod(body)
 
+    @refusing
     async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
         """A Job of the run with all the pods that it has."""
         for job in self._cache.jobs(view.facts.run.uid).get(read.task, ()):
@@ -271,14 +279,17 @@ class KubePlace:
         known = self._cache.jobs(view.facts.run.uid).get(read.task, ())
         return next((job for job in known if job.uid == read.job_uid), None)
 
+    @refusing
     async def load_items(self, view: View, read: LoadItems) -> Checkpoint | None:
         """The outputs in the ConfigMap of a fan-out."""
         return await self._items.load(view.facts.run, read)
 
+    @refusing
     async def store_items(self, view: View, store: StoreItems) -> None:
         """Replace that ConfigMap. Raises Stale."""
         await self._items.store(view.facts.run, store)
 
+    @refusing
     async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact | None:
         """Patch an Indexed Job, if it still is the one that was meant."""
         patch = {"metadata": {"uid": change.uid}, "spec": {"parallelism": change.parallelism}}
@@ -292,6 +303,7 @@ class KubePlace:
         known = self._cache.jobs(view.facts.run.uid).get(change.task, ())
         return next((job for job in known if job.uid == change.uid), None)
 
+    @refusing
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
         """The output in a ConfigMap of the run."""
         try:
@@ -302,64 +314,49 @@ class KubePlace:
         value = as_stored(json.loads(body["data"]["output.json"]))
         return value if isinstance(value, dict) else None
 
+    @refusing
     async def read_frame(self, view: View, read: ReadFrame) -> str | None:
         """The framed output in a pod's log."""
-        try:
-            log = await self._api.logs(view.key.namespace, read.pod, tail_lines=FRAME_TAIL_LINES)
-            found = find_frame(log, read.size, read.sha256)
-            if found is None:
-                # Other processes of the task wrote more after it than expected.
-                log = await self._api.logs(view.key.namespace, read.pod)
-                found = find_frame(log, read.size, read.sha256)
-            return found
-        except (NotFound, BadRequest):
-            return None
+        return await self._logs.frame(view.key.namespace, read)
 
     async def read_log(self, view: View, read: ReadLog) -> str | None:
         """The last lines of a pod's log. Without them where it is gone, or its node does not answer."""
-        try:
-            # Two more, for an empty line and the framed output after it.
-            log = await self._api.logs(view.key.namespace, read.pod, tail_lines=read.lines + 2, limit_bytes=TAIL_READ)
-        except ApiError:
-            return None
-        return tail(log, read.lines)
+        return await self._logs.last(view.key.namespace, read)
 
+    @refusing
     async def ask_slot(self, view: View, ask: AskSlot) -> Turn:
         """Stand in line for a slot of a pool. Raises Stale."""
         return await self._pools.ask(view.facts.run, ask.slot)
 
+    @refusing
     async def return_slot(self, view: View, slot: ReturnSlot) -> None:
         """Give a slot back. Raises Stale."""
         await self._pools.give_back(view.key.namespace, slot.slot)
 
+    @refusing
     async def store_output(self, view: View, store: StoreOutput) -> None:
-        """Make the immutable ConfigMap of an output. Raises NameTaken."""
+        """Make the immutable ConfigMap of an output."""
         run = view.facts.run
         body = config_map(store.config_map, run, {"output.json": store.text}, run_labels(run))
-        await self._create(CONFIG_MAPS, run, body)
+        try:
+            await self._create(CONFIG_MAPS, run, body)
+        except Refused as error:  # a name that is taken: what was computed is kept until it is free
+            raise Refused(replace(error.refusal, final=False)) from error
 
-    async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
+    @refusing_start
+    async def start_task(self, view: View, start: StartTask) -> JobFact:
         """Make the Job of an attempt; one of that name which is ours already is the one."""
         run = view.facts.run
         objects = task_objects(start, run, self._images)
         if start.ordinal > 1 or (start.index is not None and _has_started(view, start.task)):
             await self._confirm_newest(view)
-        try:
-            if objects.payload is not None:
-                await self._create(CONFIG_MAPS, run, objects.payload)
-            if start.pool is not None:
-                self._pools.check(run, start.pool, start.job_name)
-            with self._cache.live.reserved(start.indexed.parallelism if start.indexed is not None else 1):
-                body = await self._create(JOBS, run, objects.job)
-                self._cache.see_job(body)
-        except NameTaken as error:
-            return Refusal(Reason.NAME_TAKEN, str(error))
-        except (Invalid, TooLarge, BadRequest) as error:
-            return Refusal(Reason.JOB_REFUSED, f"the API server refuses the Job: {error.message}"[:1_000])
-        except Forbidden as error:
-            if "exceeded quota" in error.message:
-                return Refusal(Reason.QUOTA_EXCEEDED, error.message[:1_000], final=False)
-            return Refusal(Reason.JOB_REFUSED, f"the API server refuses the Job: {error.message}"[:1_000])
+        if objects.payload is not None:
+            await self._create(CONFIG_MAPS, run, objects.payload)
+        if start.pool is not None:
+            self._pools.check(run, start.pool, start.job_name)
+        with self._cache.live.reserved(start.indexed.parallelism if start.indexed is not None else 1):
+            body = await self._create(JOBS, run, objects.job)
+            self._cache.see_job(body)
         fact = job_fact(body)
         assert fact is not None
         if fact.finished or fact.completed_indexes:  # it was there, and has ended since: only its pods tell how
@@ -370,14 +367,18 @@ class KubePlace:
 
     async def _create(self, kind: Kind, run: RunFact, body: Object) -> Object:
         """Make an object of the run, or find it there: an operator that died before it could record it made it, or
-        another copy was first. Raises NameTaken where the one that is there has another owner."""
+        another copy was first. Raises Refused where the one that is there has another owner."""
         name = body["metadata"]["name"]
         try:
             return await self._api.create(kind, run.namespace, body)
         except AlreadyExists:
-            found = await self._api.get(kind, run.namespace, name)
+            try:
+                found = await self._api.get(kind, run.namespace, name)
+            except NotFound as error:
+                raise Stale(f"the {kind.kind} {name} has just gone") from error
         if owner_uid(found, "WorkflowRun") != run.uid:
-            raise NameTaken(f"a {kind.kind} {name} exists and belongs to somebody else: delete or rename it")
+            words = f"a {kind.kind} {name} exists and belongs to another owner; delete or rename it"
+            raise Refused(_name_taken(kind, words))
         return found
 
     async def _confirm_newest(self, view: View) -> None:
@@ -392,6 +393,7 @@ class KubePlace:
         if record is None or record.uid != view.facts.run.uid or record.status != view.recorded:
             raise Stale(f"run {view.key} has a newer status")
 
+    @refusing
     async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
         """One conditional write of the whole status: a merge patch would drop each null in an output."""
         record = self._cache.runs.get(view.key)
@@ -410,34 +412,30 @@ class KubePlace:
             raise Stale(str(error)) from error
         self._saw_run(body, view.key)
 
+    @refusing
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Delete a Job with its pods, if it still is the one that was meant."""
         with contextlib.suppress(NotFound, Conflict):
             await self._api.delete(JOBS, view.key.namespace, stop.job_name, stop.uid)
 
-    async def start_child(self, view: View, start: StartChild) -> ChildFact | Refusal:
+    @refusing_start
+    async def start_child(self, view: View, start: StartChild) -> ChildFact:
         """Make the child run of an attempt; one of that name which is ours already is the one."""
         run = view.facts.run
         if start.ordinal > 1:
             await self._confirm_newest(view)
-        try:
-            body = await self._create(WORKFLOW_RUNS, run, child_run(start, run))
-        except NameTaken as error:
-            return Refusal(Reason.NAME_TAKEN, str(error))
-        except (Invalid, TooLarge, Forbidden) as error:
-            if isinstance(error, Forbidden) and "exceeded quota" in error.message:
-                return Refusal(Reason.QUOTA_EXCEEDED, error.message[:1_000], final=False)
-            return Refusal(Reason.CHILD_REFUSED, f"the API server refuses the child run: {error.message}"[:1_000])
+        body = await self._create(WORKFLOW_RUNS, run, child_run(start, run))
         self._saw_run(body, view.key)
         known = self._cache.child(run.uid, start.run_name)
         if known is None:
             # The one that is there lost its labels: nothing can be known of it.
-            words = f"the child run {start.run_name} has not the labels it was made with: delete it"
-            return Refusal(Reason.NAME_TAKEN, words)
+            words = f"the child run {start.run_name} has lost the labels it was made with; delete it"
+            raise Refused(_name_taken(WORKFLOW_RUNS, words))
         if known.phase is RunPhase.PENDING and self.now() - known.created_at < JUST_MADE:
             known = self._cache.note_child(run.uid, start.run_name, self.now()) or known
         return known
 
+    @refusing
     async def cancel_run(self, view: View, cancel: CancelRun) -> None:
         """Have a child run cancelled, if it still is the one that was meant."""
         patch = {"metadata": {"uid": cancel.uid}, "spec": {"cancel": cancel.mode.value}}
@@ -463,6 +461,10 @@ class KubePlace:
             attempt = task.attempts if task is not None else None
             extra = {"reason": entry.reason, "task": entry.task, "attempt": attempt, "job": job}
             log.info("run %s: %s: %s", key, entry.reason, entry.message, extra=extra)
+
+
+def _name_taken(kind: Kind, words: str) -> Refusal:
+    return Refusal(Reason.NAME_TAKEN, words, code=Code.NAME_TAKEN, resource=kind.plural)
 
 
 def _with_key(status: WorkflowRunStatus | None, key: str | None) -> WorkflowRunStatus | None:

@@ -24,7 +24,7 @@ from nexus.adapters.local.transfer import LOCAL_STORE, mounted, task_variables, 
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, Refusal, RunFact, Turn
+from nexus.core.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, RunFact, Turn
 from nexus.core.log_lines import TAIL_READ, tail
 from nexus.core.outputs import find_frame
 from nexus.core.payload import SPILL_LIMIT
@@ -47,7 +47,8 @@ from nexus.core.plan import (
     StoreOutput,
 )
 from nexus.core.pod_policy import PodPolicy
-from nexus.runtime.ports import RunKey, Unstartable, View
+from nexus.core.refusal import Refusal
+from nexus.runtime.ports import Refused, RunKey, Unstartable, View
 
 # As in a pod, a task sees nothing of the environment it is started from, but what a program needs to work here.
 INHERITED = (
@@ -135,6 +136,10 @@ class LocalPlace:
         """The run as it is now."""
         self._now = datetime.now(UTC)
         self._family.pools.leave(name for name, attempt in self._attempts.items() if attempt.over)
+        return self.glance(key)
+
+    def glance(self, key: RunKey) -> View:
+        """The run as it was at the last `view`."""
         by_task: dict[str, list[JobFact]] = {}
         for attempt in self._attempts.values():
             by_task.setdefault(attempt.job.task, []).append(attempt.job)
@@ -150,6 +155,10 @@ class LocalPlace:
         if self.recorded is None:
             facts = replace(facts, earlier=self.earlier)
         return View(key, facts, self._definition, self.recorded)
+
+    async def find_job(self, view: View, name: str) -> JobFact | None:
+        """An attempt."""
+        return self._attempts[name].job if name in self._attempts else None
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
         """A stored output."""
@@ -200,16 +209,17 @@ class LocalPlace:
         """Every item is a process of its own here: there is no Job of many pods."""
         return None
 
-    async def start_task(self, view: View, start: StartTask) -> JobFact | Refusal:
+    async def start_task(self, view: View, start: StartTask) -> JobFact:
         """Start an attempt as a subprocess."""
         folder = self._folder / start.job_name
         (folder / "input").mkdir(parents=True)
         try:
             command = self._command(start, folder)
         except UnicodeEncodeError as error:
-            return Refusal(Reason.JOB_REFUSED, f"a value holds a character that no text may have: {error.reason}")
+            words = f"a value holds a character that no text may have: {error.reason}"
+            raise Refused(Refusal(Reason.JOB_REFUSED, words)) from error
         if isinstance(command, Refusal):
-            return command
+            raise Refused(command)
         job = JobFact(
             start.job_name,
             f"local-{start.job_name}",
@@ -292,7 +302,7 @@ class LocalPlace:
         """Stop an attempt, without waiting for its grace period."""
         self._stopping.append(asyncio.create_task(self._attempts[stop.job_name].stop()))
 
-    async def start_child(self, view: View, start: StartChild) -> ChildFact | Refusal:
+    async def start_child(self, view: View, start: StartChild) -> ChildFact:
         """Start a child run."""
         return self.children.start(start, self.run)
 

@@ -42,6 +42,9 @@ def take(board: Board, node: Node, total: int, refused: Mapping[int, Failed]) ->
             tally.due[index] = Due(1, None)
         else:
             _last(board, node, tally, index, children[-1])
+            if index in tally.due and index in refused:
+                del tally.due[index]
+                tally.failed[index] = refused[index]
     return tally
 
 

@@ -140,6 +140,8 @@ def checkpoint(board: Board, node: Node, tally: Tally) -> None:
     if size > outputs.OUTPUT_LIMIT:
         refuse_size(board, node, tally, size)
         return
+    if _is_refused(board, node):
+        return
     placed = _placed(board, node, items, text, size) if any(item is not None for item in items) else {}
     if placed is not None:
         board.move(node.name, items=_numbers(board, node, tally, board.now), **placed)
@@ -152,8 +154,17 @@ def close(
     reason: Reason | None = None,
     message: str = "",
     items: Items | None = None,
+    *,
+    broken_off: bool = False,
 ) -> None:
-    """End a fan-out, with the outputs of what has finished; `items` where they are gathered already."""
+    """End a fan-out, with the outputs of what has finished; `items` where they are gathered already. One whose outputs
+    cannot be stored now goes on until they are; unless it is `broken_off`, for what it runs is to be stopped."""
+    refusal = board.facts.refusals.get(config_map(board, node))
+    if refusal is not None and broken_off:
+        _end_unstored(board, node, phase, reason, f"{message}; {_UNSTORED}: {refusal.message}")
+        return
+    if _is_refused(board, node):
+        return
     tally = board.tallies[node.name]
     items = gather(board, node, tally) if items is None else items
     if items is None:
@@ -169,6 +180,25 @@ def close(
         return
     board.keep(node.name, output)
     board.end(node.name, phase, reason, message, items=_numbers(board, node, tally), **placed)
+
+
+_UNSTORED = "the outputs of its finished items cannot be stored"
+
+
+def _is_refused(board: Board, node: Node) -> bool:
+    """Whether the ConfigMap of the outputs is refused, which the task says; what has finished stays to be stored."""
+    refusal = board.facts.refusals.get(config_map(board, node))
+    if refusal is None:
+        return False
+    if not board.tallies[node.name].running:
+        board.unstored.add(node.name)
+    board.refuse(node.name, refusal, f"{_UNSTORED}: {refusal.message}")
+    return True
+
+
+def _end_unstored(board: Board, node: Node, phase: TaskPhase, reason: Reason | None, message: str) -> None:
+    """End a fan-out that is broken off while its outputs cannot be stored; those stored before stay readable."""
+    board.end(node.name, phase, reason, message, items=_numbers(board, node, board.tallies[node.name]))
 
 
 def refuse_size(board: Board, node: Node, tally: Tally, size: int) -> None:

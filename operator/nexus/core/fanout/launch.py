@@ -3,7 +3,7 @@ up, more pods for the former or the Jobs of further items, and the next attempts
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from nexus.api.fanout import ItemsStatus
@@ -26,9 +26,14 @@ from nexus.core.names import item_child_name, item_job_name, job_name
 from nexus.core.payload import PayloadError
 from nexus.core.plan import Indexed, Payload, RaiseParallelism, Start, StartTask
 from nexus.core.pool import has_turn
+from nexus.core.refusal import again_at, limit_words, over_since, parallelism_of
 from nexus.core.scope import Item
 from nexus.core.slots import Slots
 from nexus.core.suspend import held_back
+
+# Items whose starts are refused do not keep the others back. Of so many it is no matter of the items any more (a quota,
+# a missing right), and the rest is not tried.
+MOST_REFUSED = 20
 
 _IMPOSSIBLE = (Unread, ExpressionError, TemplateError, PayloadError, ItemsInvalid)
 
@@ -56,6 +61,8 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
         # One Indexed Job runs all its items or none.
         started = _launch_items(board, node, slots, items, tally)
     if not started:
+        if tally.refused:
+            _tell_refused(board, node, tally)
         if not (tally.due or board.tasks[node.name].phase.ended):
             _all_failed(board, node, tally)
         return
@@ -70,6 +77,7 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
         items=before.items if known else ItemsStatus(total=len(items)),
         **({} if known else {"output": None, "output_ref": None}),
     )
+    _tell_refused(board, node, tally)
     if tally.failed:
         _note(board, node, tally)
 
@@ -87,6 +95,7 @@ def proceed(board: Board, node: Node, slots: Slots) -> None:
         if items is not None:
             failed = len(tally.failed)
             _launch_items(board, node, slots, items, tally, dict(sorted(now.items())))
+            _tell_refused(board, node, tally)
             if len(tally.failed) > failed and not board.tasks[node.name].phase.ended:
                 _note(board, node, tally)
     elif not now and not board.facts.run.suspended:
@@ -100,6 +109,39 @@ def _room(board: Board, node: Node, slots: Slots, tally: Tally) -> int:
         assert node.task.for_each is not None
         return (node.task.for_each.parallelism or board.definition.max_parallel_tasks) - len(tally.running)
     return min(slots.free, _parallelism(node, tally.total) - tally.held)
+
+
+def _tell_refused(board: Board, node: Node, tally: Tally) -> None:
+    """Say that starts of items are refused, while others run."""
+    if not tally.refused:
+        if node.name not in board.refused:
+            board.move(node.name, refused_time=None)
+        return
+    index, refusal = min(tally.refused.items())
+    more = f" (and {len(tally.refused) - 1} more)" if len(tally.refused) > 1 else ""
+    words = refusal.message
+    if refusal.since is not None:
+        words = limit_words(refusal, refusal.since, node.start_timeout_seconds)
+    board.refuse(node.name, refusal, f"item {index}{more}: {words}")
+
+
+def _is_refused(board: Board, node: Node, tally: Tally, index: int, name: str) -> bool:
+    """Whether the Job, or child run, of an item is not made now. What is refused for good fails the item alone."""
+    refusal = board.facts.refusals.get(name)
+    if refusal is None:
+        return False
+    over = refusal.message if refusal.final else None
+    if refusal.limited:
+        # By this operator's memory: the status has no entry for an item.
+        over = over_since(refusal, refusal.since or board.now, node.start_timeout_seconds, board.now)
+        board.wakes.append((refusal.since or board.now) + timedelta(seconds=node.start_timeout_seconds))
+    if over is None:
+        board.wakes.append(again_at(refusal, board.now))
+        tally.refused[index] = refusal
+    else:
+        del tally.due[index]
+        tally.failed[index] = Failed(refusal.reason, over, final=True)
+    return True
 
 
 def _note(board: Board, node: Node, tally: Tally) -> None:
@@ -155,7 +197,7 @@ def _launch_whole(board: Board, node: Node, slots: Slots, items: list[Any], _: T
     """Whether the Indexed Job is on its way. Raises ItemUnrendered."""
     run = board.facts.run
     name = job_name(run.name, run.uid, node.name, 1)
-    if refused(board, node.name, name):
+    if refused(board, node, name):
         return False
     try:
         rendered = payload.for_all(board, node, items)
@@ -193,8 +235,10 @@ def _launch_items(
         if started and started >= room:
             break
         name = (item_child_name if children else item_job_name)(run.name, run.uid, node.name, index, attempt.ordinal)
-        if refused(board, node.name, name):
-            return started > 0
+        if len(tally.refused) >= MOST_REFUSED:
+            break
+        if _is_refused(board, node, tally, index, name):
+            continue
         start: Start
         try:
             if children:
@@ -278,6 +322,9 @@ def _raise(board: Board, node: Node, slots: Slots, tally: Tally) -> None:
         return  # it does not use what it has, or has all it may
     waiting = len(tally.running) - whole.parallelism
     more = min(slots.free, wanted - whole.parallelism, waiting)
-    if more > 0:
+    refusal = board.facts.refusals.get(parallelism_of(whole.name))
+    if more > 0 and refusal is not None:
+        board.refuse(node.name, refusal, f"its parallelism cannot be raised: {refusal.message}")
+    elif more > 0:
         slots.free -= more
-        board.raises.append(RaiseParallelism(node.name, whole.name, whole.uid, whole.parallelism + more))
+        board.raises.append(RaiseParallelism(node.name, whole.name, whole.uid, whole.parallelism + more, more))

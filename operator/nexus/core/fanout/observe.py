@@ -75,7 +75,7 @@ def _is_late(board: Board, node: Node, tally: Tally) -> bool:
         return False
     if tally.over and not tally.running:
         return False  # all was done in time
-    close(board, node, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, _late_words(node))
+    close(board, node, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, _late_words(node), broken_off=True)
     return True
 
 
@@ -89,11 +89,11 @@ def _cannot_start(board: Board, node: Node, tally: Tally) -> bool:
     for waiting in tally.waiting:
         reason = Reason.START_TIMEOUT if waiting.reason is Reason.STARTING else waiting.reason
         if waiting.hopeless:
-            close(board, node, TaskPhase.FAILED, waiting.reason, waiting.message)
+            close(board, node, TaskPhase.FAILED, waiting.reason, waiting.message, broken_off=True)
             return True
         if waiting.since is not None and board.now >= waiting.since + limit:
             words = f"not started within startTimeoutSeconds ({node.start_timeout_seconds}): {waiting.message}"
-            close(board, node, TaskPhase.FAILED, reason, words)
+            close(board, node, TaskPhase.FAILED, reason, words, broken_off=True)
             return True
         if waiting.since is not None:
             board.wakes.append(waiting.since + limit)

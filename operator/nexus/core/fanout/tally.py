@@ -18,6 +18,7 @@ from nexus.core.definition import Node
 from nexus.core.evidence import Failed, Waiting
 from nexus.core.facts import ChildFact, JobFact, PodFact
 from nexus.core.fanout import indexes
+from nexus.core.refusal import Refusal
 from nexus.core.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
 
 
@@ -50,6 +51,8 @@ class Tally:
     held: int = 0
     """Slots of maxParallelTasks that are taken, or may be at any moment."""
     held_by_whole: int = 0
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    """Items that are due, and whose starts are refused."""
     unproven: set[str] = field(default_factory=set)
     """UIDs of Jobs that say an item is done of which no pod is known: their pods are to be listed."""
 
@@ -76,8 +79,8 @@ class Evidence:
     frames: Mapping[str, str | None]
     whose: str = ""
     refused: Mapping[int, Failed] = field(default_factory=dict)
-    """Items that are on record as failed: those that never had a Job, since their own values cannot be had, are known
-    from there alone."""
+    """Items that are on record as failed: of those whose next Job was never made, since their own values cannot be had
+    or the API server refuses it, nothing else tells."""
 
 
 def take(known: Evidence) -> Tally:
@@ -98,6 +101,9 @@ def take(known: Evidence) -> Tally:
             tally.done[index] = None
         elif index in own:
             _own(tally, known, index, sorted(own[index], key=lambda job: job.ordinal), index in completed)
+            if index in tally.due and index in known.refused:
+                del tally.due[index]  # its next attempt could not be started, and never will be
+                tally.failed[index] = known.refused[index]
         elif whole is not None:
             _in_whole(tally, known, whole, index, pods.get(index, ()), completed, given_up)
         elif known.recorded is not None:

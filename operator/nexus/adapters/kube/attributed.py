@@ -1,0 +1,93 @@
+"""An API server whose errors say which call they are the answer to: by verb, kind and namespace."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from nexus.adapters.kube.api import PODS, ApiError, Call, Kind, KubeApi, Listing, Object, WatchEvent
+
+
+class AttributedApi(KubeApi):
+    """Passes every call on, and notes it on the error that comes of it."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """See KubeApi."""
+        with _noted("get", kind, namespace):
+            return await self._api.get(kind, namespace, name)
+
+    async def list(
+        self, kind: Kind, namespace: str | None, label_selector: str = "", *, field_selector: str = ""
+    ) -> Listing:
+        """See KubeApi."""
+        with _noted("list", kind, namespace):
+            return await self._api.list(kind, namespace, label_selector, field_selector=field_selector)
+
+    async def uids(self, kind: Kind, namespace: str | None, label_selector: str = "") -> set[str]:
+        """See KubeApi."""
+        with _noted("list", kind, namespace):
+            return await self._api.uids(kind, namespace, label_selector)
+
+    async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
+        """See KubeApi."""
+        with _noted("create", kind, namespace):
+            return await self._api.create(kind, namespace, body)
+
+    async def patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        """See KubeApi."""
+        with _noted("patch", kind, namespace):
+            return await self._api.patch(kind, namespace, name, patch)
+
+    async def patch_status(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        """See KubeApi."""
+        with _noted("patch", kind, namespace, "status"):
+            return await self._api.patch_status(kind, namespace, name, patch)
+
+    async def replace_status(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        """See KubeApi."""
+        with _noted("update", kind, namespace, "status"):
+            return await self._api.replace_status(kind, namespace, name, body)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
+        """See KubeApi."""
+        with _noted("delete", kind, namespace):
+            await self._api.delete(kind, namespace, name, uid)
+
+    async def logs(
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        container: str = "task",
+        tail_lines: int | None = None,
+        limit_bytes: int | None = None,
+    ) -> bytes:
+        """See KubeApi."""
+        with _noted("get", PODS, namespace, "log"):
+            return await self._api.logs(
+                namespace, pod, container=container, tail_lines=tail_lines, limit_bytes=limit_bytes
+            )
+
+    def follow_logs(
+        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """See KubeApi."""
+        return self._api.follow_logs(namespace, pod, container=container, tail_lines=tail_lines)
+
+    def watch(
+        self, kind: Kind, namespace: str | None, label_selector: str = "", resource_version: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        """See KubeApi."""
+        return self._api.watch(kind, namespace, label_selector, resource_version)
+
+
+@contextmanager
+def _noted(verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> Iterator[None]:
+    try:
+        yield
+    except ApiError as error:
+        error.call = Call(verb, kind, namespace or "", subresource)
+        raise
