@@ -7,7 +7,6 @@ given as `extra`. Nothing but FIELDS is taken over from a record: no object is w
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
+
+from nexus.core.plain import json_text, one_line
 
 FIELDS = ("namespace", "workflow", "run", "task", "attempt", "job", "reason", "react_ms", "cause")
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -39,7 +40,7 @@ class JsonFormatter(logging.Formatter):
     """One object a line: time, level, logger, message, then what is known of FIELDS, then exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
+        """Return the line of a record."""
         entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
             "level": record.levelname,
@@ -54,7 +55,33 @@ class JsonFormatter(logging.Formatter):
             entry["exception"] = record.exc_text
         if record.stack_info:
             entry["stack"] = record.stack_info
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return json_text(entry)
+
+
+class TextFormatter(logging.Formatter):
+    """One line a record, and below it, indented, the traceback of an exception.
+
+    A message holds what task code and objects' authors wrote: a line break in it would begin a record of theirs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(TEXT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is the base class's
+        """Return the line without the traceback."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - as above
+        """Return the traceback; the text of an exception is of the same origins."""
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - as above
+        """Return the stack."""
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {one_line(line)}" for line in text.split("\n"))
 
 
 def _from_kopf(record: logging.LogRecord) -> dict[str, str]:
@@ -70,7 +97,7 @@ def _from_kopf(record: logging.LogRecord) -> dict[str, str]:
 def configure(level: str, form: str) -> None:
     """Set the log up: `form` is text or json. Warnings and what nobody caught go there as well."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Kopf tells of each watch that it opens anew.
     logging.getLogger("kopf").setLevel(max(logging.getLevelName(level), logging.WARNING))

@@ -13,11 +13,11 @@ from itertools import islice
 from nexus.api.run import Approval, Decision, TaskStatus
 from nexus.cli.ending import Refused
 from nexus.cli.view import View
-from nexus.cli.words import plain
 from nexus.core.approval import question
 from nexus.core.child_run import MAX_DEPTH
 from nexus.core.definition import Definition
 from nexus.core.likeness import closest
+from nexus.core.plain import plain
 from nexus.core.problem import Problem
 from nexus.core.validate.calls import reachable
 

@@ -7,7 +7,6 @@ tick that has a run already is left alone.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -26,6 +25,7 @@ from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.schedule import Source, time_of, told
+from nexus.cli.terminal import say, say_json
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
 from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL, LABEL_WORKFLOW, digest, label_value, scheduled_run_name
@@ -129,14 +129,14 @@ def _print(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, Sibling], *
             {"time": format_time(tick.time), "run": name, "exists": name in there, "note": tick.note or None}
             for tick, name in rows
         ]
-        print(json.dumps({"ticks": entries}, ensure_ascii=False, indent=2))
+        say_json({"ticks": entries})
         return
     for tick, name in rows:
         state = f"has a run, {there[name].phase.value}" if name in there else "to be made"
         note = f"  ({tick.note})" if tick.note else ""
-        print(f"{tick.time.astimezone(wanted.timetable.zone):%Y-%m-%d %H:%M %Z}  {name}  {state}{note}")
+        say(f"{tick.time.astimezone(wanted.timetable.zone):%Y-%m-%d %H:%M %Z}  {name}  {state}{note}")
     if not rows:
-        print(f"no tick of schedule {wanted.timetable.schedule.name} in this time")
+        say(f"no tick of schedule {wanted.timetable.schedule.name} in this time")
 
 
 def _ask(count: int) -> None:
@@ -208,14 +208,14 @@ async def _fill(
     waiting = list(bodies)
     unseen: set[str] = set()  # made, but the watch has not told of it yet
     ended: dict[str, RunPhase] = {}
-    print(f"backfill {wanted.label}: the same command goes on with it, should this one be stopped", file=sys.stderr)
+    say(f"backfill {wanted.label}: the same command goes on with it, should this one be stopped", to=sys.stderr)
     async with aclosing(_states(api, namespace, wanted.label)) as states:
         async for runs in states:
             unseen -= runs.keys()
             for name, run in runs.items():
                 if run.ended and name not in ended:
                     ended[name] = run.phase
-                    print(f"{name} {run.phase.value}", file=stream, flush=True)
+                    say(f"{name} {run.phase.value}", to=stream, flush=True)
             live = len(unseen) + sum(not run.ended for run in runs.values())
             while waiting and live < parallel:
                 body = waiting.pop(0)

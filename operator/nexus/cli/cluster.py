@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import detail, follow, given
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.schedule import Source, time_of, told
+from nexus.cli.terminal import say, say_json
 from nexus.core.facts import RunFact
 from nexus.core.likeness import closest
 from nexus.core.names import LABEL_WORKFLOW, label_value
@@ -68,7 +68,7 @@ async def run_workflow(
     params = _checked_params(spec, read, namespace, workflow, as_of)
     made = await api.create(WORKFLOW_RUNS, namespace, _run_of(body, params, as_of))
     if spec.suspend:
-        print(f"the Workflow {workflow} is suspended: the run waits until its spec.suspend is false", file=sys.stderr)
+        say(f"the Workflow {workflow} is suspended: the run waits until its spec.suspend is false", to=sys.stderr)
     return await tell(api, made, spec, output=output, watch=watch)
 
 
@@ -76,8 +76,10 @@ async def tell(api: KubeApi, made: Object, spec: WorkflowSpec, *, output: str | 
     """Print a run that was just made in the form asked for, and with `watch` follow it to its end."""
     name = made["metadata"]["name"]
     if not (watch and output == "json"):
-        shown = {"json": follow.as_json_text(made), "name": f"workflowrun.nexus.dev/{name}"}
-        print(shown.get(output or "", name), flush=True)
+        if output == "json":
+            follow.say_run(made)
+        else:
+            say(f"workflowrun.nexus.dev/{name}" if output == "name" else name, flush=True)
     if not watch:
         return Exit.SUCCEEDED
     stream = sys.stderr if output == "json" else sys.stdout
@@ -155,11 +157,11 @@ async def list_runs(api: KubeApi, namespace: str, *, as_json: bool) -> Exit:
             "metadata": {},
             "items": [*map(follow.printed, runs)],
         }
-        print(json.dumps(listing, ensure_ascii=False, indent=2))
+        say_json(listing)
     elif runs:
-        print("\n".join(detail.table_of_runs(runs, datetime.now(UTC))))
+        say("\n".join(detail.table_of_runs(runs, datetime.now(UTC))))
     else:
-        print(f"No runs found in namespace {namespace}.", file=sys.stderr)
+        say(f"No runs found in namespace {namespace}.", to=sys.stderr)
     return Exit.SUCCEEDED
 
 
@@ -167,13 +169,13 @@ async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool, no
     """Print one run as of `now`: what it is, its tasks, its outputs."""
     run = await found(api, WORKFLOW_RUNS, namespace, name)
     if as_json:
-        print(follow.as_json_text(run))
+        follow.say_run(run)
     else:
         now = now or datetime.now(UTC)
-        print("\n".join(detail.of_run(run, now)), flush=True)
+        say("\n".join(detail.of_run(run, now)), flush=True)
         age = (now - parse_time(run["metadata"]["creationTimestamp"])).total_seconds()
         if follow.untouched(run) and age >= follow.PATIENCE:
-            print(follow.nobody_there(run), file=sys.stderr)
+            say(follow.nobody_there(run), to=sys.stderr)
     return Exit.SUCCEEDED
 
 

@@ -18,6 +18,7 @@ from nexus.api.run import Approval, Cancel, Decision, TaskStatus
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.follow import has_ended, status_of
+from nexus.cli.terminal import say
 from nexus.cli.words import why
 from nexus.core.approval import asks, command
 from nexus.core.likeness import closest
@@ -49,7 +50,7 @@ async def approve(
         return {"approvals": [*(run["spec"].get("approvals") or ()), approval.to_json()]}
 
     await _patch(api, namespace, name, change, f"nothing in it can be {decision.value.lower()}")
-    print(f"task {task} of run {name}: {decision.value.lower()} by {approval.by}")
+    say(f"task {task} of run {name}: {decision.value.lower()} by {approval.by}")
     return Exit.SUCCEEDED
 
 
@@ -59,7 +60,7 @@ async def cancel(api: KubeApi, namespace: str, name: str, *, now: bool) -> Exit:
     run = await _open(api, namespace, name, "there is nothing left to cancel")
     before = run["spec"].get("cancel")
     if before in (mode, Cancel.IMMEDIATE):
-        print(f"run {name} is being cancelled already ({before})")
+        say(f"run {name} is being cancelled already ({before})")
         return Exit.SUCCEEDED
 
     def change(current: Object) -> Object:
@@ -70,7 +71,7 @@ async def cancel(api: KubeApi, namespace: str, name: str, *, now: bool) -> Exit:
     words = "everything is stopped" if now else "its tasks are stopped, then finally runs (--now stops that too)"
     if status_of(run).start_time is None:
         words = "it has not begun, and nothing of it will run"
-    print(f"run {name} is being cancelled: {words}")
+    say(f"run {name} is being cancelled: {words}")
     return Exit.SUCCEEDED
 
 
@@ -81,11 +82,11 @@ async def suspend(api: KubeApi, namespace: str, name: str, *, resume: bool) -> E
     if run["spec"].get("cancel"):
         raise Refused(f"run {name} is being cancelled, which suspending does not hold up: nothing to {word}")
     if bool(run["spec"].get("suspend")) is not resume:
-        print(f"run {name} is {'not suspended' if resume else 'suspended already'}")
+        say(f"run {name} is {'not suspended' if resume else 'suspended already'}")
         return Exit.SUCCEEDED
     await _patch(api, namespace, name, lambda _: {"suspend": None if resume else True}, f"there is nothing to {word}")
     more = "" if resume else f": what runs goes on, nothing new is started until nexus resume {name}"
-    print(f"run {name} is {word}{'d' if resume else 'ed'}{more}")
+    say(f"run {name} is {word}{'d' if resume else 'ed'}{more}")
     return Exit.SUCCEEDED
 
 

@@ -10,9 +10,10 @@ from nexus.api.base import format_time, parse_time
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli import attempts, summary
 from nexus.cli.summary import compact
-from nexus.cli.words import plain, seconds_of, seconds_text, why
+from nexus.cli.words import seconds_of, seconds_text, why
 from nexus.core.finish import duration
 from nexus.core.names import LABEL_INDEX, LABEL_TASK
+from nexus.core.plain import one_line, plain
 
 _COLUMNS = ("NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE")
 
@@ -73,7 +74,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
     yield from (f"{name + ':':14}{value}" for name, value in facts.items() if value)
     if spec.get("params"):
         yield "Params:"
-        yield from (f"  {name} = {summary.param(value)}" for name, value in spec["params"].items())
+        yield from (f"  {one_line(name)} = {summary.param(value)}" for name, value in spec["params"].items())
     tasks = status.tasks or []
     if tasks:
         yield ""

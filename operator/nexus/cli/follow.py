@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from nexus.api.run import WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
+from nexus.cli.terminal import say, say_json
 from nexus.core.definition import ordered, waits_for
 from nexus.core.names import LABEL_WORKFLOW
 
@@ -114,14 +114,14 @@ async def to_the_end(
                         timer.cancel()
                     shown.status(status_of(run))
     except asyncio.CancelledError:
-        print(f"stopped watching; the run goes on: nexus get {name} -n {namespace}", file=sys.stderr)
+        say(f"stopped watching; the run goes on: nexus get {name} -n {namespace}", to=sys.stderr)
         raise
     status = status_of(run)
     outputs = {task.name: task.output for task in status.tasks or () if task.output}
     for line in summary.lines(name, status, outputs, depends_on):
-        print(line, file=stream)
+        say(line, to=stream)
     if as_json:
-        print(as_json_text(run))
+        say_run(run)
     return of_phase(status.phase)
 
 
@@ -130,9 +130,9 @@ def printed(run: Object) -> Object:
     return {**run, "metadata": {name: value for name, value in run["metadata"].items() if name != "managedFields"}}
 
 
-def as_json_text(run: Object) -> str:
-    """A run as `-o json` prints it."""
-    return json.dumps(printed(run), ensure_ascii=False, indent=2)
+def say_run(run: Object) -> None:
+    """Print a run for `-o json`."""
+    say_json(printed(run))
 
 
 def dependencies(spec: WorkflowSpec) -> Mapping[str, tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.located import Located
 from nexus.cli.manifests import Manifest, load, of_params, read_text
+from nexus.cli.terminal import say, say_json
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
 from nexus.core.params import ParamsInvalid, resolve
@@ -30,12 +30,12 @@ def lint(names: Sequence[str], evaluator: Evaluator, *, as_json: bool) -> Exit:
         found += sorted([*manifest.problems, *_params(manifest, evaluator)])
     if as_json:
         result = {"files": len(files), "workflows": workflows, "problems": [problem.to_json() for problem in found]}
-        print(json.dumps(result, ensure_ascii=False, indent=2))
+        say_json(result)
     else:
         for problem in found:
-            print(problem)
+            say(str(problem))
         more = "; further checks wait until these are mended" if unchecked else ""
-        print(f"{_count(len(files), 'file')}, {_count(workflows, 'workflow')}, {_count(len(found), 'problem')}{more}")
+        say(f"{_count(len(files), 'file')}, {_count(workflows, 'workflow')}, {_count(len(found), 'problem')}{more}")
     return Exit.FAILED if found else Exit.SUCCEEDED
 
 

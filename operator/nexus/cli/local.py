@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +27,7 @@ from nexus.cli.local_rerun import begun_with, saved
 from nexus.cli.manifests import Manifest, RunDocument, load_sound, of_params
 from nexus.cli.pools import of_namespace
 from nexus.cli.schedule import remark, time_of, told
+from nexus.cli.terminal import say, say_json
 from nexus.core.definition import Definition, prepare, waits_for
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
@@ -110,9 +110,9 @@ async def run_local(
                 store,
             )
     for line in summary.lines(prepared.fact.name, finished.status, finished.outputs, depends_on, local=True):
-        print(line, file=stream)
+        say(line, to=stream)
     if as_json:
-        print(json.dumps(_object(prepared, finished), ensure_ascii=False, indent=2))
+        say_json(_object(prepared, finished))
     return Exit.INTERRUPTED if finished.interrupted else of_phase(finished.status.phase)
 
 

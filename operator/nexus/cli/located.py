@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nexus.api.manifest import JSON, Document
+from nexus.core.plain import one_line
 from nexus.core.problem import Path, Problem
 
 _KEY = re.compile(r"(y|n|yes|no|on|off)(?=\s*:)", re.IGNORECASE)
@@ -28,7 +29,7 @@ class Located:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}:{self.column}: {self.message}"
+        return one_line(f"{self.source}:{self.line}:{self.column}: {self.message}")
 
     def to_json(self) -> dict[str, JSON]:
         """For `-o json`."""

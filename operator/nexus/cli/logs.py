@@ -13,6 +13,7 @@ from nexus.api.run import TaskStatus
 from nexus.cli import follow
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
+from nexus.cli.terminal import say
 from nexus.cli.words import why
 from nexus.core.likeness import closest
 from nexus.core.log_lines import LogLines
@@ -54,17 +55,17 @@ async def print_logs(
     child = await _child_of(api, run, entry, item) if entry is not None else None
     if child is not None:
         what = f"task {task}" if item is None else f"item {item} of task {task}"
-        print(f"{what} is the child run {child}", file=sys.stderr)
+        say(f"{what} is the child run {child}", to=sys.stderr)
         return await print_logs(api, namespace, child, None, following=following, tail=tail)
     prefixed = item is None and (len(names) != 1 if task is None else _is_fan_out(entries, task))
     logs = _Logs(api, namespace, _selector(run_name, task), prefixed=prefixed, tail=tail, item=item)
     children = await _children(api, run, task) if item is None else []
     if following:
         for place, name in children:
-            print(f"{place} is the child run {name}: nexus logs {name} -f", file=sys.stderr)
+            say(f"{place} is the child run {name}: nexus logs {name} -f", to=sys.stderr)
         await logs.follow(run_name, task)
     elif not await logs.print(names) and not children:
-        print(_why_none(entry), file=sys.stderr)
+        say(_why_none(entry), to=sys.stderr)
     else:
         await _print_children(api, namespace, children, "", tail)
     return Exit.SUCCEEDED
@@ -76,7 +77,7 @@ async def _print_children(
     """The logs of child runs and of those below them, each line behind the path to its task."""
     for place, name in children:
         path = f"{above}{place}/"
-        print(f"{path[:-1]} is the child run {name}", file=sys.stderr)
+        say(f"{path[:-1]} is the child run {name}", to=sys.stderr)
         try:
             run = await api.get(WORKFLOW_RUNS, namespace, name)
         except NotFound:
@@ -183,7 +184,7 @@ class _Logs:
             try:
                 text = await self._api.logs(self._namespace, name, tail_lines=self._tail)
             except (BadRequest, NotFound):
-                print(f"{self._above}{_label(pod)}: {_why_silent(pod)}", file=sys.stderr)
+                say(f"{self._above}{_label(pod)}: {_why_silent(pod)}", to=sys.stderr)
                 continue
             self._show(pod, [*lines.feed(text), *lines.end()])
         return bool(pods)
@@ -234,7 +235,7 @@ class _Logs:
             async for chunk in chunks:
                 self._show(pod, lines.feed(chunk))
         except ApiError as error:
-            print(f"{_label(pod)}: {error}", file=sys.stderr)
+            say(f"{_label(pod)}: {error}", to=sys.stderr)
         self._show(pod, lines.end())
 
     def _is_wanted(self, pod: Object) -> bool:
@@ -243,7 +244,7 @@ class _Logs:
     def _show(self, pod: Object, lines: list[str]) -> None:
         prefix = f"{self._above}{_label(pod)} | " if self._prefixed else ""
         for line in lines:
-            print(f"{prefix}{line}")
+            say(f"{prefix}{line}")
         sys.stdout.flush()
 
 

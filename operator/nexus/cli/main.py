@@ -29,6 +29,7 @@ from nexus.cli.options import (
     end_in_cluster,
     refuse,
 )
+from nexus.cli.terminal import prepare, say
 
 if TYPE_CHECKING:
     from nexus.adapters.kube.api import KubeApi
@@ -387,10 +388,11 @@ def operator(
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(f"nexus {__version__}")
+    say(f"nexus {__version__}")
 
 
 def main() -> None:
     """The program, under either of its names."""
     name = Path(sys.argv[0]).stem
+    prepare()
     app(prog_name="kubectl nexus" if name == "kubectl-nexus" else "nexus")

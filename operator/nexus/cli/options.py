@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from nexus.cli.ending import Exit, Refused
+from nexus.cli.terminal import say
 
 if TYPE_CHECKING:
     from nexus.adapters.kube.api import KubeApi
@@ -87,5 +88,5 @@ def _run(work: Coroutine[Any, Any, Exit]) -> Exit:
 def refuse(*problems: str) -> NoReturn:
     """Say why on stderr, and leave."""
     for problem in problems:
-        print(problem, file=sys.stderr)
+        say(problem, to=sys.stderr)
     raise typer.Exit(Exit.REFUSED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from nexus.cli.local import fact_of, params_problems, what_runs
 from nexus.cli.manifests import load_sound
 from nexus.cli.schedule import time_of, told
 from nexus.cli.summary import compact, param
+from nexus.cli.terminal import say, say_json
 from nexus.cli.view import levels
 from nexus.core.definition import Definition, prepare, waits_for
 from nexus.core.expressions import Evaluator
@@ -58,9 +58,9 @@ def plan(file: str, param_texts: Sequence[str], evaluator: Evaluator, *, at: str
     """Print what a run of a file would do. Raises Refused where it would be refused."""
     planned = planned_run(file, param_texts, evaluator, at)
     if as_json:
-        print(json.dumps(_object(planned), ensure_ascii=False, indent=2))
+        say_json(_object(planned))
     else:
-        print("\n".join(_lines(planned)))
+        say("\n".join(_lines(planned)))
     fails = any(task.verdict is Verdict.FAILS for task in planned.tasks)
     return Exit.FAILED if fails else Exit.SUCCEEDED
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from nexus.api.schedule import Schedule
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.manifests import load_sound
+from nexus.cli.terminal import say, say_json
 from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
 from nexus.core.schedule.as_of import AsOf
@@ -99,12 +99,12 @@ def print_next(sources: Sequence[Source], count: int, from_text: str | None, *, 
     tables = [(source.workflow, Timetable(schedule, source.uid)) for source, schedule in schedules]
     rows = _rows(tables, after, count)
     if as_json:
-        print(json.dumps({"ticks": [row.to_json() for row in rows]}, ensure_ascii=False, indent=2))
+        say_json({"ticks": [row.to_json() for row in rows]})
         return Exit.SUCCEEDED
     if rows:
         _print(rows, several=len(tables) > 1, workflows=len({workflow for workflow, _ in tables}) > 1)
     for line in _remarks(tables, rows):
-        print(line)
+        say(line)
     return Exit.SUCCEEDED
 
 
@@ -172,7 +172,7 @@ def _print(rows: Sequence[Row], *, several: bool, workflows: bool) -> None:
     console.width = 160  # what reads a pipe wants one line a tick
     with console.capture() as captured:
         console.print(table)
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _shortened(rows: Sequence[Row]) -> Iterator[Row | int]:

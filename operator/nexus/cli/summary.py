@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nexus.api.run import TaskStatus, WorkflowRunStatus
-from nexus.cli.words import plain, seconds_of, seconds_text
+from nexus.cli.words import seconds_of, seconds_text
+from nexus.core.plain import plain
 
 _WIDEST = 160
 

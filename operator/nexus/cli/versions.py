@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli.cluster import found
 from nexus.cli.detail import age, table
 from nexus.cli.ending import Exit, Refused
+from nexus.cli.terminal import say, say_json
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.outputs import dump
 from nexus.core.shape import read
@@ -92,7 +92,7 @@ async def print_history(api: KubeApi, namespace: str, workflow: str, *, as_json:
     """Print the versions, the newest first. Raises Refused."""
     kept = await versions(api, namespace, workflow)
     if as_json:
-        print(json.dumps({"workflow": workflow, "revisions": list(map(_object, kept))}, ensure_ascii=False, indent=2))
+        say_json({"workflow": workflow, "revisions": list(map(_object, kept))})
         return Exit.SUCCEEDED
     now = datetime.now(UTC)
     rows = []
@@ -100,7 +100,7 @@ async def print_history(api: KubeApi, namespace: str, workflow: str, *, as_json:
         number = f"{version.number}{' (current)' if version.current else ''}"
         created = age(now, version.created) if version.created else ""
         rows.append([number, created, _runs(version), _changed(version, before)])
-    print("\n".join(table(("REVISION", "AGE", "RUNS", "CHANGED"), rows)))
+    say("\n".join(table(("REVISION", "AGE", "RUNS", "CHANGED"), rows)))
     return Exit.SUCCEEDED
 
 
@@ -145,7 +145,7 @@ async def print_diff(api: KubeApi, namespace: str, workflow: str, old: str, new:
             words = f"ControllerRevision {version.name} was replaced: it does not hold what its runs began with"
             raise Refused(f"{words}: delete it (kubectl delete controllerrevision {version.name})")
     lines = list(_diff(workflow, first, second))
-    print("\n".join(lines) if lines else f"{_label(workflow, first)} and {_label(workflow, second)} are the same")
+    say("\n".join(lines) if lines else f"{_label(workflow, first)} and {_label(workflow, second)} are the same")
     return Exit.FAILED if lines else Exit.SUCCEEDED
 
 

@@ -17,8 +17,10 @@ from typing import IO, Any, Self
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
-from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, plain, seconds_of, seconds_text, why
+from nexus.cli.terminal import say
+from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, seconds_of, seconds_text, why
 from nexus.core.approval import question
+from nexus.core.plain import coloured, plain
 
 WIDEST = 40
 """Characters of the longest name that columns are made for."""
@@ -92,11 +94,11 @@ class View:
 
     def prompt(self, text: str) -> None:
         """Ask something, at the end of which the user types."""
-        print(text, end="", file=self.stream, flush=True)
+        say(text, to=self.stream, end="", flush=True)
 
     def hint(self, text: str) -> None:
         """Something that the user may want to do, which is no part of what is shown: standard error has it."""
-        print(text, file=sys.stderr, flush=True)
+        say(text, to=sys.stderr, flush=True)
 
 
 class PlainView(View):
@@ -140,7 +142,7 @@ class PlainView(View):
     def note(self, text: str) -> None:
         """See View."""
         try:
-            print(f"{clock()} {text}", file=self.stream, flush=True)
+            say(f"{clock()} {text}", to=self.stream, flush=True)
         except BrokenPipeError:
             # Whoever read is gone (`| head`). What is printed from now on goes nowhere, and the run is cancelled as by
             # Ctrl-C: its tasks must not go on unseen.
@@ -197,11 +199,11 @@ class LiveView(View):
         from rich.text import Text
 
         # from_ansi keeps colours and drops everything that would move the cursor out from under the picture.
-        self._console.print(Text.assemble((f"{task} ", "dim"), Text.from_ansi(line)), soft_wrap=True)
+        self._console.print(Text.assemble((f"{task} ", "dim"), Text.from_ansi(coloured(line))), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """See View."""
-        self._console.print(text, style="yellow", markup=False)
+        self._console.print(plain(text), style="yellow", markup=False)
 
     def hint(self, text: str) -> None:
         """See View. Where both are the same terminal, it has to scroll above the picture with everything else."""

@@ -26,11 +26,13 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import follow
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
-from nexus.cli.words import plain, seconds_of, seconds_text
+from nexus.cli.terminal import say
+from nexus.cli.words import seconds_of, seconds_text
 from nexus.core.begun import read_begun
 from nexus.core.bounds import listed
 from nexus.core.definition import waits_for
 from nexus.core.names import LABEL_RUN, LABEL_TASK, label_value
+from nexus.core.plain import plain
 from nexus.core.shape import read
 from nexus.core.validate.dependencies import no_task
 
@@ -51,20 +53,20 @@ async def print_why(api: KubeApi, namespace: str, name: str, task: str | None) -
     graph = await _graph(api, run, status)
     if task is not None and task not in tasks:
         raise Refused(no_task(task, list(tasks)) if tasks else f"run {name} has no tasks yet")
-    print(_headline(name, status))
+    say(_headline(name, status))
     if follow.untouched(run):
-        print(follow.nobody_there(run))
+        say(follow.nobody_there(run))
     elif not tasks:
-        print("\n".join(_todo(status.reason, name, "TASK")))
+        say("\n".join(_todo(status.reason, name, "TASK")))
     explained = _explained(tasks, graph, task)
     events = await asyncio.gather(*(_events(api, namespace, name, entry) for entry in explained))
     for entry, told in zip(explained, events, strict=True):
-        print()
+        say()
         others = (other for other in tasks.values() if other.name != entry.name)
         behind = [other.name for other in others if entry in _causes(other, tasks, graph)]
-        print("\n".join(_block(name, entry, told, behind)))
+        say("\n".join(_block(name, entry, told, behind)))
     if task is None and tasks and not explained:
-        print("All that there was to do is done: " + _counted(tasks.values()))
+        say("All that there was to do is done: " + _counted(tasks.values()))
     return Exit.SUCCEEDED
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import datetime
 
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus
+from nexus.core.plain import plain
 
 SYMBOLS = {
     TaskPhase.PENDING: "·",
@@ -38,15 +38,6 @@ RUN_STYLES = {
 }
 # These say of a task that it is not its turn yet, which the order of the tasks says already.
 _ORDINARY = (None, Reason.DEPENDENCIES, Reason.PARALLELISM)
-# Escape sequences of terminals (ECMA-48: CSI, OSC, and those of two characters), then what is left of C0 and C1.
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
-
-
-def plain(text: str) -> str:
-    """The text without anything that moves a cursor or changes a colour."""
-    return _CONTROL.sub("", text)
 
 
 def seconds_of(status: TaskStatus, now: datetime) -> float | None:

@@ -1,0 +1,50 @@
+"""What the CLI prints: every line of it goes through here, and is plain text in the terminal's own encoding."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import IO, Any
+
+from nexus.core.plain import json_text, plain
+
+# For terminals that are no UTF-8: what the CLI itself writes beyond ASCII. The rest becomes an escape such as \u4e2d.
+_INSTEAD = {"→": "->", "–": "-", "…": "...", "·": ".", "▶": ">", "✓": "+", "✗": "x", "○": "o", "⊘": "/"}
+_FALLBACK = "nexus.fallback"
+
+
+def prepare() -> None:
+    """Have both streams write what they cannot encode in another way: a run must not fail over an arrow."""
+    codecs.register_error(_FALLBACK, _fallback)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # a stream of somebody else's
+            stream.reconfigure(errors=_FALLBACK)  # type: ignore[union-attr]
+
+
+def _fallback(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_written(error)), error.end
+
+
+def _written(error: UnicodeEncodeError) -> Iterator[str]:
+    for character in error.object[error.start : error.end]:
+        escaped = character.encode("ascii", "backslashreplace").decode()
+        yield _INSTEAD.get(character, escaped)
+
+
+def say(text: str = "", *, to: IO[str] | None = None, end: str = "\n", flush: bool = False) -> None:
+    """Print text, on standard output unless `to` is another stream."""
+    print(plain(text), file=to or sys.stdout, end=end, flush=flush)
+
+
+def say_json(value: Any) -> None:
+    """Print a JSON value on standard output, in ASCII where the stream cannot write anything else."""
+    text = json_text(value, indent=2)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json_text(value, indent=2, ascii_only=True)
+    print(text)
