@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,39 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 from tests.unit.bootstrap_harness import REFUSED, Bench, Ended, compact
 
+ROWS = b"".join(b"%d,row %d\n" % (n, n * 7919) for n in range(20_000))
+
+
+def raw_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(body) + packer.flush()
+
+
+BODIES = {
+    "gzip": ("gzip", gzip.compress(ROWS), 200),
+    "members": ("gzip", b"".join(gzip.compress(part) for part in (ROWS[:1000], b"", ROWS[1000:])), 200),
+    "padded": ("gzip", gzip.compress(ROWS) + bytes(512), 200),
+    "x-gzip": ("X-GZip", gzip.compress(ROWS), 200),
+    "zlib": ("deflate", zlib.compress(ROWS), 200),
+    "raw-deflate": ("deflate", raw_deflate(ROWS), 200),
+    "stacked": ("deflate, gzip, identity", gzip.compress(zlib.compress(ROWS)), 200),
+    "identity": ("identity", ROWS, 200),
+    "cut-gzip": ("gzip", gzip.compress(ROWS)[:4000], 200),
+    "cut-header": ("gzip", gzip.compress(ROWS)[:5], 200),
+    "cut-trailer": ("gzip", gzip.compress(ROWS)[:-4], 200),
+    "cut-member": ("gzip", gzip.compress(ROWS) + gzip.compress(ROWS)[:100], 200),
+    "cut-deflate": ("deflate", zlib.compress(ROWS)[:4000], 200),
+    "cut-inner": ("deflate, gzip", gzip.compress(zlib.compress(ROWS)[:4000]), 200),
+    "wrong-sum": ("gzip", gzip.compress(ROWS)[:-8] + bytes(8), 200),
+    "trailing": ("gzip", gzip.compress(ROWS) + b"more", 200),
+    "trailing-deflate": ("deflate", zlib.compress(ROWS) + b"more", 200),
+    "plain-text": ("gzip", ROWS, 200),
+    "brotli": ("br", b'\x0b\x05\x80{"ok":true}\x03', 200),
+    "zstd": ("gzip, zstd", b"(\xb5/\xfd", 200),
+    "many": ("gzip, gzip, gzip, gzip, gzip", b"x", 200),
+    "failing": ("gzip", gzip.compress(b"out of order"), 500),
+    "failing-cut": ("gzip", gzip.compress(ROWS)[:4000], 500),
+}
 SECRET = 's3cr3t/+&=" ü'
 
 
@@ -61,7 +95,47 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def text(self) -> None:
-        self.answer(b"plain \xff text", "text/plain")
+        self.answer(b"plain text", "text/plain")
+
+    def bytes(self) -> None:
+        self.answer(b"%PDF \xff\x00", "application/pdf")
+
+    def latin_csv(self) -> None:
+        self.answer("id,Müller\n".encode("latin-1"), "text/csv")
+
+    def codec(self) -> None:
+        self.answer(b"Ym9keQ==", "text/plain; charset=base64")
+
+    def login(self) -> None:
+        self.answer(b"<html>\n <b>please log in</b>\x1b[31m", "text/html; charset=utf-8")
+
+    def nothing(self) -> None:
+        self.send_response(204)
+        self.end_headers()
+
+    def ids(self) -> None:
+        self.answer(b'{"rows":[{"id":18446744073709551615},{"id":-9223372036854775809}],"n":1}', "application/json")
+
+    def overflow(self) -> None:
+        self.answer(b'{"mass":1e400}', "application/json")
+
+    def packed(self) -> None:
+        """/packed/NAME: a body of BODIES with the content encoding that stands beside it."""
+        encoding, body, status = BODIES[urlsplit(self.path).path.split("/")[2]]
+        self.answer(body, "text/csv", status=status, Content_Encoding=encoding)
+
+    def cut_off(self) -> None:
+        """/cut-off/length or /cut-off/chunked: a connection that ends before the body does."""
+        self.close_connection = True
+        self.send_response(200)
+        if "chunked" in self.path:
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"5\r\nhello\r\n")
+        else:
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"hello")
 
     def latin(self) -> None:
         self.answer("é".encode("latin-1"), "text/plain; charset=ISO-8859-1")
@@ -90,6 +164,12 @@ class Handler(BaseHTTPRequestHandler):
     def orders(self) -> None:
         rows = [{"id": n, "name": "x" * 100} for n in range(20_000)]
         self.answer(compact({"total": len(rows), "rows": rows, "first": rows[:50]}).encode(), "application/json")
+
+    def bare(self) -> None:
+        """/bare/STATUS: no headers and no body."""
+        self.send_response(int(self.path.split("/")[2]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def repeated(self) -> None:
         self.send_response(200)
@@ -254,9 +334,8 @@ def test_what_was_filled_in_is_not_expanded_again(bench: Bench, url: str) -> Non
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("text", {"text": "plain \ufffd text"}),
+        ("text", {"text": "plain text"}),
         ("latin", {"text": "é"}),
-        ("odd-charset", {"text": "é"}),
         ("untyped", {"text": '{"a":1}'}),
         ("problem", {"json": {"title": "x"}}),
         ("broken", {"text": '{"a":'}),
@@ -269,6 +348,43 @@ def test_a_body_is_json_by_its_content_type_where_it_parses_else_text(
 ) -> None:
     output = bench.run("http", {"url": f"{url}/{path}"}).output
     assert {key: output[key] for key in output if key not in ("status", "headers")} == body
+
+
+@pytest.mark.parametrize("name", ["gzip", "members", "padded", "x-gzip", "zlib", "raw-deflate", "stacked", "identity"])
+def test_a_packed_body_is_read_whole(bench: Bench, url: str, name: str) -> None:
+    assert bench.run("http", {"url": f"{url}/packed/{name}"}).output["text"] == ROWS.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("zipped", "text", {"text": '{"a":1}'}),
+        ("untyped", "json", {"json": {"a": 1}}),
+        ("bytes", "base64", {"base64": base64.b64encode(b"%PDF \xff\x00").decode()}),
+        ("odd-charset", "base64", {"base64": base64.b64encode("é".encode()).decode()}),
+        ("nothing", "base64", {"base64": ""}),
+        ("ids", "text", {"text": '{"rows":[{"id":18446744073709551615},{"id":-9223372036854775809}],"n":1}'}),
+    ],
+)
+def test_response_type_says_what_the_body_becomes(
+    bench: Bench, url: str, path: str, kind: str, body: dict[str, Any]
+) -> None:
+    output = bench.run("http", {"url": f"{url}/{path}", "responseType": kind}).output
+    assert {key: output[key] for key in output if key not in ("status", "headers")} == body
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("login", "the answer is text/html, not JSON"),
+        ("nothing", "the answer has no body"),
+        ("broken", "the answer is application/json, but not valid JSON (Expecting value"),
+        ("deep", "the answer is application/json, but not valid JSON (it is nested too deep)"),
+    ],
+)
+def test_what_is_not_json_fails_where_json_is_wanted(bench: Bench, url: str, path: str, words: str) -> None:
+    error = bench.run("http", {"url": f"{url}/{path}", "responseType": "json"}).error
+    assert (error["type"], error["message"].startswith(f"GET {url}/{path}: {words}")) == ("NotJSON", True)
 
 
 def test_json_too_deep_to_parse_is_text(bench: Bench, url: str) -> None:
@@ -295,10 +411,20 @@ def test_an_answer_that_unpacks_to_a_flood_is_cut_off(bench: Bench, url: str) ->
     assert "16777216" in ended.error["message"]
 
 
-def test_a_whole_number_beyond_64_bits_is_refused_and_its_place_named(bench: Bench, url: str) -> None:
-    ended = bench.run("http", {"url": f"{url}/numbers"})
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("ids", 'response.json["rows"][0]["id"] is 18446744073709551615, a number that 64 bits do not hold'),
+        ("ids", 'write http.result with string(response.json["rows"][0]["id"]), or set http.responseType: text'),
+        ("overflow", 'response.json["mass"] is 1e400, a number that 64 bits do not hold'),
+    ],
+)
+def test_a_number_that_would_not_arrive_whole_is_refused_with_the_way_out(
+    bench: Bench, url: str, path: str, words: str
+) -> None:
+    ended = bench.run("http", {"url": f"{url}/{path}"})
     assert (ended.exit_code, ended.error["reason"]) == (REFUSED, "InvalidOutput")
-    assert 'output["json"]["huge"]' in ended.error["message"]
+    assert words in ended.error["message"]
 
 
 # result
@@ -310,6 +436,10 @@ def test_a_whole_number_beyond_64_bits_is_refused_and_its_place_named(bench: Ben
         ("orders", "response.json.total", 20_000),
         ("orders", "response.json.first.filter(r, r.id < 2).map(r, r.id)", [0, 1]),
         ("numbers", "response.json.n + 1", 42),
+        ("ids", 'string(response.json["rows"][0]["id"])', "18446744073709551615"),
+        ("ids", "response.json.rows.map(r, string(r.id))", ["18446744073709551615", "-9223372036854775809"]),
+        ("ids", "response.json.n", 1),
+        ("overflow", "response.json.mass", "1e400"),
         ("numbers", "response.json.whole + 1", 4),
         ("numbers", "response.json.half", 1.5),
         ("text", "response.text.startsWith('plain')", True),
@@ -346,6 +476,28 @@ def test_a_result_that_fails_says_why(bench: Bench, url: str, result: str, words
     assert words in ended.error["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (
+            "login",
+            "it asks for response.json, but the answer is text/html, not JSON; the answer begins: <html> <b>please",
+        ),
+        ("nothing", "it asks for response.json, but the answer has no body"),
+        (
+            "broken",
+            "it asks for response.json, but the answer is application/json, but not valid JSON (Expecting value",
+        ),
+    ],
+)
+def test_a_result_of_json_that_is_not_there_says_what_the_answer_is(
+    bench: Bench, url: str, path: str, words: str
+) -> None:
+    ended = bench.run("http", {"url": f"{url}/{path}", "result": "response.json.total"})
+    assert ended.error["message"].startswith(f"http.result: {words}")
+    assert "\x1b" not in ended.error["message"]
+
+
 def test_a_result_over_too_many_items_says_how_many_it_may_visit(bench: Bench, url: str) -> None:
     ended = bench.run("http", {"url": f"{url}/orders", "result": "response.json.rows.map(r, r.id)"})
     assert (ended.exit_code, ended.error["type"]) == (1, "ExpressionError")
@@ -379,6 +531,34 @@ def test_redirects_are_not_followed_and_their_query_is_not_shown(bench: Bench, u
     assert bench.run("http", {"url": f"{url}/moved", "expect": ["3xx"]}).output["status"] == 302
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("bare/304", "answered 304 (not modified, as a conditional request asks for), expected 2xx (http.expect)"),
+        ("bare/302", "answered 302 (redirects are not followed) without a Location header, expected 2xx (http.expect)"),
+        ("bare/300", "answered 300 (redirects are not followed) without a Location header, expected 2xx (http.expect)"),
+        ("packed/failing", "answered 500, expected 2xx (http.expect): out of order"),
+        (
+            "packed/failing-cut",
+            "answered 500, expected 2xx (http.expect): the answer's gzip body is broken: it is cut off",
+        ),
+    ],
+)
+def test_a_status_that_was_not_expected_is_told_whatever_else_is_wrong(
+    bench: Bench, url: str, path: str, words: str
+) -> None:
+    error = bench.run("http", {"url": f"{url}/{path}"}).error
+    assert error["type"] == "UnexpectedStatus"
+    assert words in error["message"]
+
+
+@pytest.mark.parametrize("name", ["X-Größe", "X-A:", "X A", "", "X\nA"])
+def test_a_header_name_that_no_server_takes_is_named(bench: Bench, url: str, name: str) -> None:
+    error = bench.run("http", {"url": url, "headers": [{"name": name, "value": "1"}]}).error
+    assert error["type"] == "InvalidHeader"
+    assert error["message"].startswith(f'http.headers: "{name}" is not a valid header name; use letters')
+
+
 def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -396,7 +576,32 @@ def free_port() -> int:
         ("{https}/x", "TLSError", "use http:// if the server speaks no TLS"),
         ("orders.example/x", "InvalidURL", "start it with http://"),
         ("ftp://orders.example/x", "InvalidURL", "start it with http://"),
-        ("http://orders:port/x", "InvalidURL", "percent-encode"),
+        ("http://orders:port/x", "InvalidURL", "its port must be a number from 1 to 65535"),
+        ("http://127.0.0.1:87650/x", "InvalidURL", "its port must be a number from 1 to 65535"),
+        ("http://[::1]:0/x", "InvalidURL", "its port must be a number from 1 to 65535"),
+        ("{url}/cut-off/length", "RemoteProtocolError", "the connection ended before the answer was complete"),
+        ("{url}/cut-off/chunked", "RemoteProtocolError", "the connection ended before the answer was complete"),
+        ("{url}/packed/cut-gzip", "BrokenBody", "the answer's gzip body is broken: it is cut off"),
+        ("{url}/packed/cut-header", "BrokenBody", "the answer's gzip body is broken: it is cut off"),
+        ("{url}/packed/cut-trailer", "BrokenBody", "the answer's gzip body is broken: it is cut off"),
+        ("{url}/packed/cut-member", "BrokenBody", "the answer's gzip body is broken: it is cut off"),
+        ("{url}/packed/cut-deflate", "BrokenBody", "the answer's deflate body is broken: it is cut off"),
+        ("{url}/packed/cut-inner", "BrokenBody", "the answer's deflate body is broken: it is cut off"),
+        ("{url}/packed/wrong-sum", "BrokenBody", "the answer's gzip body is broken: incorrect data check"),
+        ("{url}/packed/trailing", "BrokenBody", "the answer's gzip body is broken: incorrect header check"),
+        ("{url}/packed/trailing-deflate", "BrokenBody", "data follows its end"),
+        ("{url}/packed/plain-text", "BrokenBody", "the answer's gzip body is broken: incorrect header check"),
+        ("{url}/packed/brotli", "UnsupportedEncoding", 'content encoding "br", supported are gzip and deflate'),
+        ("{url}/packed/zstd", "UnsupportedEncoding", 'content encoding "zstd", supported are gzip and deflate'),
+        ("{url}/packed/many", "UnsupportedEncoding", "5 content encodings, at most 4"),
+        (
+            "{url}/latin-csv",
+            "InvalidBody",
+            "(text/csv) is not text UTF-8, and its Content-Type names no charset: byte 0xfc",
+        ),
+        ("{url}/bytes", "InvalidBody", "set http.responseType: base64 to get its bytes"),
+        ("{url}/odd-charset", "InvalidBody", 'has the unknown charset "klingon"'),
+        ("{url}/codec", "InvalidBody", 'has the unknown charset "base64"'),
         ("{url}/hangup", "RemoteProtocolError", "disconnected"),
     ],
 )

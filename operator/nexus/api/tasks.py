@@ -180,8 +180,11 @@ class Http(Model):
     """Seconds for the request. Default 30."""
     expect: Annotated[list[StatusCode | StatusClass], Field(min_length=1, max_length=20)] | None = None
     """Status codes and classes that count as success, as `[2xx, 404]`. Default 2xx."""
+    response_type: Literal["json", "text", "base64"] | None = None
+    """What the body becomes in the output. Default: `json` where the content type says so and the body is, else `text`.
+    json: fail where the body is not JSON. base64: the bytes, of any content."""
     result: Annotated[str, StringConstraints(max_length=1_100)] | None = None
-    """An expression over `response` = {status, headers, json | text}; its value takes the place of `json`."""
+    """An expression over `response` = {status, headers, json | text | base64}; its value takes the place of `json`."""
 
 
 class Bash(Model):

@@ -1,25 +1,26 @@
-"""The bootstrap of http tasks: makes one request and tells {status, headers, json | text}."""
+"""The bootstrap of http tasks: makes one request and tells {status, headers, json | text | base64}."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from types import ModuleType
 
-from nexus.api.numbers import INT_LIMIT
-from nexus.bootstrap.common import Failure, Refusal, compact, settle
+from nexus.bootstrap.body import NETWORK, Fault, check_numbers, plain, read, unpacked
+from nexus.bootstrap.common import KEPT, MOST, Failure, Refusal, compact, settle
 from nexus.bootstrap.redaction import credentials_of, parts_of, redacted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
     from typing import Any
 
     import httpx
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes of an answer, decompressed, that `result` may work on
+LONGEST = MOST if KEPT else BODY_LIMIT  # bytes of one that is told as it is, with an output store or without
 EXCERPT_LIMIT = 64 * 1024  # bytes read of an answer that is only quoted in an error
 QUOTED = 500  # characters of it
 DEFAULT_SECONDS = 30
@@ -29,6 +30,9 @@ CARRIED: dict[str, str] = {}
 
 REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+UNSEEN = re.compile(r"[\x00-\x20\x7f-\x9f]+")
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of a header: a token (RFC 9110, 5.6.2)
+PORT = re.compile(r"[^/?#]*//(?:[^/?#]*@)?(?:\[[^\]]*\]|[^/?#:]*):([^/?#]*)")
 
 
 class Expansion:
@@ -45,6 +49,8 @@ class Expansion:
                 return "$"
             found = self.environ.get(match[1])
             if found:
+                if not is_text(found):
+                    raise Failure("InvalidValue", f"the value of {match[1]} is not UTF-8, and http fields are text")
                 self.secrets.add(found)
                 self.parts |= parts_of(found)
             return match[0] if found is None else found
@@ -70,6 +76,11 @@ class Expansion:
         return redacted(text, self.secrets, self.parts)
 
 
+def is_text(value: str) -> bool:
+    """Whether a variable's bytes were UTF-8; Python keeps others as lone surrogates."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def shown(url: str) -> str:
     """The URL for messages: as its author wrote it, without credentials and query, either of which may be secret."""
     plain = REFERENCE.sub(lambda match: "$" if match[0] == "$$" else match[0], url)
@@ -80,6 +91,9 @@ def request_headers(spec: dict[str, Any], expansion: Expansion) -> list[tuple[by
     headers = []
     for header in spec.get("headers") or []:
         name, value = header["name"], expansion.flat(header["value"])
+        if not NAME.fullmatch(name):
+            text = f'http.headers: "{name[:80]}" is not a valid header name'
+            raise Failure("InvalidHeader", f"{text}; use letters, digits and any of !#$%&'*+-.^_`|~")
         if CONTROL.search(value):  # h11's own message would quote the value
             text = f"http.headers: the value of {name} holds a line break or another control character"
             raise Failure("InvalidHeader", f"{text}; a Secret made with echo ends in one: make it with printf %s")
@@ -102,6 +116,11 @@ def request_url(spec: dict[str, Any], expansion: Expansion) -> str:
 
     url = expansion.text(spec["url"]).partition("#")[0]
     expansion.parts |= credentials_of(url)
+    if not re.match("https?://.", url, re.IGNORECASE):
+        raise Fault("InvalidURL", "http.url is not a valid address: start it with http:// or https://, and a host")
+    port = PORT.match(url)
+    if port and port[1] and not (port[1].isdecimal() and len(port[1]) <= 5 and 0 < int(port[1]) < 65536):
+        raise Fault("InvalidURL", "http.url is not a valid address: its port must be a number from 1 to 65535")
     query = urlencode([(item["name"], expansion.flat(item["value"])) for item in spec.get("query") or []])
     return url + ("&" if "?" in url else "?") + query if query else url
 
@@ -138,103 +157,145 @@ def is_expected(status: int, expect: list[int | str]) -> bool:
 
 
 def body_of(response: httpx.Response, limit: int) -> bytes:
-    """The decompressed body, at most a little more than `limit` bytes of it."""
+    """The unpacked body, at most a little more than `limit` bytes of it."""
     body = bytearray()
-    for chunk in response.iter_bytes():
+    for chunk in unpacked(response.iter_raw(), response.headers.get("content-encoding", "")):
         body += chunk
         if len(body) > limit:
             break
     return bytes(body)
 
 
-def decoded(response: httpx.Response, body: bytes) -> dict[str, Any]:
-    """{json} where the content type says so and the body is, else {text}."""
-    try:
-        text = body.decode(response.charset_encoding or "utf-8", "replace")
-    except LookupError:  # a charset that Python does not know
-        text = body.decode("utf-8", "replace")
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
-        try:
-            return {"json": json.loads(text.removeprefix("\ufeff"), parse_constant=not_json)}
-        except (ValueError, RecursionError):
-            pass
-    return {"text": text}
+def fetched(spec: dict[str, Any], expansion: Expansion, seconds: int) -> tuple[dict[str, Any], str]:
+    """The answer as {status, headers, json | text | base64}, and why it has no json.
 
-
-def not_json(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def fetched(spec: dict[str, Any], expansion: Expansion, seconds: int) -> dict[str, Any]:
-    """The answer as {status, headers, json | text}; raises Failure, Refusal and what httpx raises."""
+    Raises Failure, Refusal, Fault and what httpx raises.
+    """
     import httpx
 
     headers = request_headers(spec, expansion)
     content = request_body(spec, expansion, headers)
     method, url = spec.get("method") or "GET", request_url(spec, expansion)
     check_host(url, spec, expansion)
-    client = httpx.Client(timeout=seconds, headers={"User-Agent": "nexus"})
+    own = {"User-Agent": "nexus", "Accept-Encoding": "gzip, deflate"}
+    client = httpx.Client(timeout=seconds, headers=own)
     limit_time(seconds)  # from here: loading httpx and the certificates is no part of the request
     with client, client.stream(method, url, headers=headers, content=content) as response:
         expect = spec.get("expect") or ["2xx"]
         if not is_expected(response.status_code, expect):
-            raise unexpected(response, method, spec, expansion, expect)
-        body = body_of(response, BODY_LIMIT)
-        if len(body) > BODY_LIMIT:
-            raise Refusal("OutputTooLarge", f"the answer is more than {BODY_LIMIT} bytes")
+            raise unexpected(response, expansion, expect)
+        limit = BODY_LIMIT if spec.get("result") else LONGEST
+        body = body_of(response, limit)
+        if len(body) > limit:
+            raise Refusal("OutputTooLarge", f"the answer is more than {limit} bytes")
+        charset, kind = response.charset_encoding, response.headers.get("content-type", "")
+        found, why = read(body, kind, charset, spec.get("responseType"))
         names = dict.fromkeys(name.lower() for name in response.headers)
         return {
             "status": response.status_code,
             "headers": {name: ", ".join(response.headers.get_list(name)) for name in names},
-            **decoded(response, body),
-        }
+            **found,
+        }, why
 
 
-def unexpected(
-    response: httpx.Response, method: str, spec: dict[str, Any], expansion: Expansion, expect: list[int | str]
-) -> Failure:
-    text = f"{method} {shown(spec['url'])} answered {response.status_code}"
-    if response.is_redirect:
-        location = expansion.redacted(shown(response.headers["location"]))
-        text += f" (redirects are not followed) with location {location}"
+def unexpected(response: httpx.Response, expansion: Expansion, expect: list[int | str]) -> Fault:
+    status = response.status_code
+    text = f"answered {status}"
+    if status == 304:
+        text += " (not modified, as a conditional request asks for)"
+    elif 300 <= status < 400:
+        location = response.headers.get("location")
+        where = f"with location {expansion.redacted(shown(location))}" if location else "without a Location header"
+        text += f" (redirects are not followed) {where}"
     text += f", expected {', '.join(map(str, expect))} (http.expect)"
-    body = body_of(response, EXCERPT_LIMIT)[:EXCERPT_LIMIT].decode(response.charset_encoding or "utf-8", "replace")
-    body = expansion.redacted(body)[:QUOTED].strip()
-    return Failure("UnexpectedStatus", f"{text}: {body}" if body else text)
+    quoted = excerpt(response, expansion)
+    return Fault("UnexpectedStatus", f"{text}: {quoted}" if quoted else text, status)
 
 
-def reason_of(error: Exception, seconds: int) -> tuple[str, str]:
-    """(type, what went wrong and what to change) for an error of httpx.
+def excerpt(response: httpx.Response, expansion: Expansion) -> str:
+    """The start of a body that explains a failure, as far as it can be read."""
+    try:
+        body = body_of(response, EXCERPT_LIMIT)[:EXCERPT_LIMIT]
+    except Exception as error:  # the status says more than a body that cannot be read
+        return str(error) if isinstance(error, Fault) else ""
+    return quoted(text_like(body, response.charset_encoding), expansion)
+
+
+def text_like(body: bytes, charset: str | None) -> str:
+    """Bytes as text to look at. Latin-1 where they are no UTF-8: what is to be hidden must be found in it."""
+    import codecs
+
+    for encoding in (charset or "utf-8", "utf-8"):
+        try:
+            return codecs.getincrementaldecoder(encoding)().decode(body)  # whose last character may be cut
+        except (UnicodeDecodeError, LookupError, ValueError, RuntimeError):
+            continue
+    return body.decode("latin-1")
+
+
+def quoted(text: str, expansion: Expansion) -> str:
+    return UNSEEN.sub(" ", expansion.redacted(text))[:QUOTED].strip()
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    for _ in range(10):
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def fault_of(error: Exception, seconds: int, expansion: Expansion) -> Fault:
+    """What went wrong and what to change, for an error of httpx.
 
     Texts of errors about the address are not quoted: they may hold a part of a secret that was filled into it.
     """
+    import httpx
+
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, (httpx.TimeoutException, Expired)):
+        text = f"no complete answer within {seconds} s; raise http.timeoutSeconds if it needs longer"
+        return Fault("Timeout", text, NETWORK)
+    if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)):
+        advice = "start it with http:// or https:// and percent-encode what is special, in filled-in values too"
+        return Fault("InvalidURL", f"http.url is not a valid address: {advice}")
+    found = next(filter(None, map(connection_fault, causes_of(error))), None)
+    if found is not None:
+        return found
+    kind, text = type(error).__name__, quoted(str(error), expansion)
+    if isinstance(error, httpx.LocalProtocolError):
+        return Fault("InvalidRequest", f"the request is not valid HTTP: {text}")
+    if isinstance(error, httpx.TransportError):
+        return Fault(
+            kind, f"the connection ended before the answer was complete ({text or 'without a reason'})", NETWORK
+        )
+    return Fault(kind, text)
+
+
+def connection_fault(cause: BaseException) -> Fault | None:
+    """What an error of the operating system, or of TLS, says of a connection."""
     import socket
     import ssl
 
-    import httpx
-
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and len(causes) < 10:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, (httpx.TimeoutException, Expired)):
-        return "Timeout", f"no complete answer within {seconds} s; raise http.timeoutSeconds if it needs longer"
-    if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)):
-        advice = "start it with http:// or https:// and percent-encode what is special, in filled-in values too"
-        return "InvalidURL", f"http.url is not a valid address: {advice}"
-    for found in causes:
-        if isinstance(found, ssl.SSLError):
-            problem = getattr(found, "verify_message", None) or found.reason or "the handshake failed"
-            advice = "use http:// if the server speaks no TLS, or point SSL_CERT_FILE in env at your CA's certificate"
-            return "TLSError", f"no secure connection ({problem}); {advice}"
-        if isinstance(found, socket.gaierror):
-            advice = "check http.url (a Service in another namespace is NAME.NAMESPACE)"
-            return "UnknownHost", f"the host name is not known ({found.strerror}); {advice}"
-        if isinstance(found, ConnectionRefusedError):
-            return "ConnectionRefused", "nothing listens there; check host and port of http.url, and that it is up"
-    return type(error).__name__, f"{str(error) or 'the connection failed'}; check the request and the server"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        advice = "point SSL_CERT_FILE in env at the certificate of the CA that signed it"
+        return Fault("TLSError", f"no secure connection ({cause.verify_message}); {advice}")
+    if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return Fault("TLSError", "the server ended the connection during the TLS handshake", NETWORK)
+    if isinstance(cause, ssl.SSLError):
+        text = f"no secure connection ({cause.reason or 'the handshake failed'})"
+        return Fault("TLSError", f"{text}; use http:// if the server speaks no TLS")
+    if isinstance(cause, socket.gaierror):
+        advice = "check http.url (a Service in another namespace is NAME.NAMESPACE)"
+        return Fault("UnknownHost", f"the host name is not known ({cause.strerror}); {advice}", NETWORK)
+    if isinstance(cause, ConnectionRefusedError):
+        text = "nothing listens there; check host and port of http.url, and that it is up"
+        return Fault("ConnectionRefused", text, NETWORK)
+    if isinstance(cause, OSError) and cause.strerror:
+        return Fault("ConnectionFailed", f"the connection failed ({cause.strerror.lower()})", NETWORK)
+    return None
 
 
 class Expired(Exception):
@@ -252,19 +313,6 @@ def limit_time(seconds: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def plain(value: Any) -> Any:
-    """JSON as CEL takes it: 3.0 is the whole number 3, and what no 64 bits hold is a double."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    if isinstance(value, int) and not -INT_LIMIT <= value < INT_LIMIT:
-        return float(str(value))
-    return value
-
-
 def programs() -> Any:
     """The operator's own CEL, from the sources that this text carries."""
     module = ModuleType("nexus")
@@ -276,15 +324,23 @@ def programs() -> Any:
     return module
 
 
-def trimmed(source: str, response: dict[str, Any]) -> dict[str, Any]:
-    """The output with the value of `result` in the place of the body."""
+# That an expression asks for the body as JSON.
+OF_JSON = re.compile(r"""\bresponse\s*(?:\.\s*json\b|\[\s*["']json["']\s*\])""")
+
+
+def trimmed(source: str, response: dict[str, Any], why: str, expansion: Expansion) -> dict[str, Any]:
+    """The output with the value of `result` in the place of the body; `why`: there is no json."""
     cel = programs()
     try:
         value = cel.Programs().evaluate(source, {"response": "map"}, {"response": plain(response)}, "UTC")
-    except cel.Refused as refused:
-        text = refused.text
+    except cel.Refused as refusal:
+        text = expansion.redacted(refusal.text)
         if "Iteration budget" in text:
             text = "it visits more than 10,000 items (CEL's budget): ask for a smaller answer, or use a python task"
+        elif why and OF_JSON.search(source):
+            text = f"it asks for response.json, but {why}"
+            body = quoted(response.get("text", ""), expansion)[:200]
+            text += f"; the answer begins: {body}" if body else ""
         raise Failure("ExpressionError", f"http.result: {text}") from None
     return {"status": response["status"], "headers": response["headers"], "json": value}
 
@@ -294,16 +350,21 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     seconds = spec.get("timeoutSeconds") or DEFAULT_SECONDS
     try:
         try:
-            response = fetched(spec, expansion, seconds)
+            response, why = fetched(spec, expansion, seconds)
         finally:
             limit_time(0)  # nothing may interrupt the telling
     except (Failure, Refusal, ModuleNotFoundError):
         raise
     except Exception as error:
-        kind, reason = reason_of(error, seconds)
-        text = f"{spec.get('method') or 'GET'} {shown(spec['url'])}: {expansion.redacted(reason)}"
-        raise Failure(kind, text) from None
-    return trimmed(spec["result"], response) if spec.get("result") else response
+        fault = fault_of(error, seconds, expansion)
+        asked = f"{spec.get('method') or 'GET'} {shown(spec['url'])}"
+        raise Failure(
+            fault.kind, f"{asked} {fault}" if fault.kind == "UnexpectedStatus" else f"{asked}: {fault}"
+        ) from None
+    if spec.get("result"):
+        return trimmed(spec["result"], response, why, expansion)
+    check_numbers(response.get("json"))
+    return response
 
 
 if __name__ == "__main__":

@@ -122,6 +122,10 @@ def forms_of(secret: str) -> set[str]:
         codes = {quote(data, safe) for safe in kinds} | {quote_plus(data)}
         found |= codes | {quote(code, "") for code in codes} | {unquote(value)}
         found |= html_forms(value) | base64_forms(data)
+        if not value.isascii():
+            # Where one side takes UTF-8 for Latin-1, or sends Latin-1.
+            latin = value.encode("latin-1", "replace")
+            found |= {data.decode("latin-1"), latin.decode("utf-8", "replace"), quote(latin, ""), repr(latin)[2:-1]}
     return found - {""}
 
 

@@ -178,6 +178,8 @@ def _http(spec: Http, renderer: Renderer) -> dict[str, Any]:
         rendered["body"] = renderer.text(spec.body, "http.body", kubernetes=True)
     if spec.hosts is not None:
         rendered["hosts"] = spec.hosts
+    if spec.response_type is not None:
+        rendered["responseType"] = spec.response_type
     if spec.result is not None:
         whole = parse(spec.result).whole
         rendered["result"] = whole.source if whole else spec.result

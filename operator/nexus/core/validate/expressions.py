@@ -24,7 +24,7 @@ from nexus.core.problem import Path, Problem, first
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.formats import formats
-from nexus.core.validate.http import hosts
+from nexus.core.validate.http import hosts, request
 from nexus.core.validate.items import ItemShape, item_shape
 from nexus.core.validate.literals import RUN_VALUES, Allowed, never, of_params
 from nexus.core.validate.names import why_unknown
@@ -93,6 +93,7 @@ def expressions(
             yield Problem((*path, *at), told[0], task.name, told[1])
     if task.http is not None:
         yield from hosts((*path, "http"), task.http, task.name)
+        yield from request((*path, "http"), task.http, task.name)
     if task.http is not None and task.http.result is not None:
         yield from _result((*path, "http", "result"), task, evaluator)
 
