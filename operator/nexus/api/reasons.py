@@ -166,7 +166,7 @@ _MEANING: dict[Reason, str] = {
     Reason.POD_FIELD_FORBIDDEN: "It asks for something of its pod that this operator forbids.",
     Reason.OUTPUT_TOO_LARGE: "The output is over its limit: 512 KiB (64 MiB with an output store), for container "
     "tasks 4 KiB.",
-    Reason.INVALID_OUTPUT: "What the task left as its output is not a JSON object.",
+    Reason.INVALID_OUTPUT: "What the task left as its output or artifact cannot be kept as it is.",
     Reason.OUTPUT_LOST: "The pod was gone before its output was recorded; the task is tried again.",
     Reason.NO_OUTPUT_STORE: "It has artifacts, and neither the workflow nor the operator names an output store.",
     Reason.STORE_FAILED: "The output store could not be read or written; the message has its own words. Retried as any "

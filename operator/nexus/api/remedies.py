@@ -187,7 +187,7 @@ FAILED = {
         'line 3 of $NEXUS_OUTPUT must be key=value, key:=json or key<<DELIMITER, got "line two"; write a string of '
         "several lines with: nexus_output KEY VALUE",
         "Write what [task code](task-code.md) says of the task's type: `output[...]`, `nexus_output KEY VALUE`, "
-        "`key:=json`, a JSON object.",
+        "`key:=json`, a JSON object. In an artifact, copy files in place of links that lead out of it.",
     ),
     Reason.OUTPUT_LOST: Remedy(
         "the pod was gone before its output was recorded",

@@ -23,7 +23,11 @@ _CARRIED = (("nexus.core", "functions"), ("nexus.adapters.cel", "programs"))
 _NUMBERS = ("nexus.api", "numbers")
 # What stands between common.py and the script itself; with sql_text a run reads a query as lint has read it.
 _REDACTION = ("nexus.bootstrap", "redaction")
-_JOINED = {"http": (_REDACTION, ("nexus.bootstrap", "body")), "sql": (_REDACTION, ("nexus.core", "sql_text"))}
+_JOINED = {
+    "http": (_REDACTION, ("nexus.bootstrap", "body")),
+    "sql": (_REDACTION, ("nexus.core", "sql_text")),
+    "transfer": (("nexus.bootstrap", "tree"),),
+}
 
 
 @cache

@@ -15,10 +15,10 @@ import os
 import sys
 
 from nexus.bootstrap.common import Failure, Refusal, compact, failed, leave, say
+from nexus.bootstrap.tree import check_readable, harmless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import tarfile
     from collections.abc import Iterable, Iterator
     from typing import Any
 
@@ -210,28 +210,10 @@ def unpack(chunks: Iterable[bytes], target: str) -> None:
 
     os.mkdir(target)
     source: Any = Reader(chunks)
+    # What harmless() lets through needs no filter of Python's own: that of another version may refuse what was stored.
+    options: Any = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
     with tarfile.open(fileobj=source, mode="r|", bufsize=1024 * 1024) as archive:
-        if hasattr(tarfile, "data_filter"):
-            # It refuses what would land outside, devices, and other owners (PEP 706).
-            archive.extractall(target, filter="data")
-            return
-        for member in archive:  # Debian 12's Python 3.11.2, for one
-            if not is_harmless(member, os.path.realpath(target)):
-                raise ValueError(f"the archive holds {member.name}, which reaches out of its folder or is no file")
-            archive.extract(member, target)
-
-
-def is_harmless(member: tarfile.TarInfo, root: str) -> bool:
-    """What the filter "data" holds against a member, for Pythons without it: where it lands, and where it leads."""
-
-    def is_inside(path: str) -> bool:
-        return os.path.commonpath([root, os.path.realpath(os.path.join(root, path))]) == root
-
-    if member.issym():
-        return is_inside(member.name) and is_inside(os.path.join(os.path.dirname(member.name), member.linkname))
-    if member.islnk():
-        return is_inside(member.name) and is_inside(member.linkname)
-    return (member.isreg() or member.isdir()) and is_inside(member.name)
+        archive.extractall(target, members=harmless(archive, target), numeric_owner=True, **options)
 
 
 def packed(path: str) -> Iterator[bytes]:
@@ -277,6 +259,8 @@ def put(spec: dict[str, Any], folder: str) -> bytes:
     large = os.path.join(folder, ".nexus", "output.json")
     is_large = is_own(folder, ".nexus", "output.json") and os.path.isfile(large)
     found = [entry for entry in spec["put"] if left(folder, entry)]
+    for entry in found:
+        check_readable(os.path.join(folder, entry["name"]), f"the artifact {entry['name']}")
     store = open_store(spec["store"]) if found or is_large else None
     for entry in found:
         path = os.path.join(folder, entry["name"])

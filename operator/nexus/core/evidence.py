@@ -271,8 +271,8 @@ def _of_transfer(ended: Terminated) -> Failed:
     if ended.reason == "OOMKilled":
         sentence = "the container that moves data was killed at its memory limit"
     words = sentence or f"the container that moves data ended with exit code {ended.exit_code}"
-    missing = reason is Reason.ARTIFACT_MISSING
-    return Failed(reason or Reason.STORE_FAILED, words, ended.exit_code, ended.finished_at, final=missing)
+    final = reason in (Reason.ARTIFACT_MISSING, Reason.INVALID_OUTPUT)  # the task's own: it would leave the same again
+    return Failed(reason or Reason.STORE_FAILED, words, ended.exit_code, ended.finished_at, final=final)
 
 
 def with_number(failure: Failed, timeout_seconds: int | None) -> Failed:
