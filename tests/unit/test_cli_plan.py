@@ -89,3 +89,27 @@ def test_every_example_can_be_planned(file: Path, cel: CelEvaluator) -> None:
     assert Verdict.RUNS in verdicts
     assert Verdict.FAILS not in verdicts
     assert [task.task for task in planned.tasks if not task.why and task.verdict is not Verdict.RUNS] == []
+
+
+def test_each_item_is_shown_with_what_is_its_own(tmp_path: Path) -> None:
+    env = [{"name": "N", "value": "${{ item / 2.0 }}"}, {"name": "ALL", "value": "${{ run.trigger }}"}]
+    file = write(tmp_path, workflow(bash("each", env=env, forEach={"items": [0.5, 1.5, *range(28)]})))
+    answer = nexus("plan", file)
+    assert answer.code == 1
+    assert "file" not in answer.stdout
+    first = answer.stdout.partition("  1  ")[2].splitlines()
+    assert first[0].startswith(
+        "each  bash  fails: 18 of the first 20 items fail; item 2 fails: env N: / does not take int"
+    )
+    assert [line.strip() for line in first[1:7]] == [
+        'env ALL = "manual"',
+        "item 0 = 0.5",
+        "env N = 0.25",
+        "item 1 = 1.5",
+        "env N = 0.75",
+        "item 2 = 0",
+    ]
+    assert first[-1].strip() == "and 10 more items"
+    assert "warning: task each, env[0].value: item may be a whole number or have a fraction" in answer.stderr
+    found = nexus("plan", file, "-o", "json").json["tasks"][0]
+    assert (len(found["itemFields"]), found["itemFields"][1]["env ALL"], found["totalItems"]) == (20, "manual", 30)

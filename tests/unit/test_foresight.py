@@ -94,7 +94,7 @@ def test_fields_are_rendered_as_far_as_they_can_be(cel: Evaluator) -> None:
     ("for_each", "total", "items", "value"),
     [
         ({"items": ["eu", "us"]}, 2, ["eu", "us"], "eu 0"),
-        ({"items": "${{ range(params.n) }}"}, 30, list(range(10)), "0 0"),
+        ({"items": "${{ range(params.n) }}"}, 30, list(range(20)), "0 0"),
         ({"matrix": {"a": ["x", "y"]}}, 2, [{"a": "x"}, {"a": "y"}], '{"a":"x"} 0'),
         ({"items": "${{ tasks.a.output.list }}"}, None, ["${{ tasks.a.output.list }}"], "${{ item }} 0"),
         ({"items": []}, 0, [], None),
@@ -150,3 +150,25 @@ def test_every_pool_has_room_in_a_plan(cel: Evaluator) -> None:
     fan_out = task("fan", "a", pool="w", forEach={"items": [1, 2]})
     found = foreseen(cel, task("a", pool="w"), fan_out, task("b", "fan"))
     assert [entry.verdict for entry in found.values()] == [Verdict.RUNS] * 3
+
+
+def test_a_field_that_fails_for_an_item_fails_the_task_and_what_follows(cel: Evaluator) -> None:
+    def fan(**more: Any) -> dict[str, Any]:
+        env = [{"name": "X", "value": "${{ item * 2.0 }}"}, {"name": "Y", "value": "y${{ params.n }}"}]
+        subject = definition(
+            task("each", forEach={"items": [0.5, 1.0, 1.5], **more}, env=env),
+            task("then", "each"),
+            params=[{"name": "n", "type": "integer", "default": 1}],
+        )
+        return {entry.task: entry for entry in foresee(subject, RUN, START, cel)}
+
+    each = fan()["each"]
+    assert (each.verdict, each.total) == (Verdict.FAILS, 3)
+    assert [list(fields) for fields in each.each] == [["env X", "env Y"]] * 3
+    assert each.why.startswith("1 of 3 items fail; item 1 fails: env X: * does not take int and double")
+    assert [each.each[index]["env X"] for index in (0, 2)] == [1, 3]
+    assert fan()["then"].verdict is Verdict.SKIPPED
+    assert {name: entry.verdict for name, entry in fan(maxFailedItems=1).items()} == {
+        "each": Verdict.RUNS,
+        "then": Verdict.RUNS,
+    }

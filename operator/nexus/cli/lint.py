@@ -17,9 +17,11 @@ from nexus.core.params import ParamsInvalid, resolve
 SUFFIXES = (".yaml", ".yml")
 
 
-def lint(names: Sequence[str], evaluator: Evaluator, *, as_json: bool) -> Exit:
-    """Check files, folders and `-`; print what is wrong with them. Raises Refused for what cannot be read."""
+def lint(names: Sequence[str], evaluator: Evaluator, *, as_json: bool, strict: bool = False) -> Exit:
+    """Check files, folders and `-`; print problems and warnings. These change the exit status only where `strict`.
+    Raises Refused for what cannot be read."""
     found: list[Located] = []
+    warnings: list[Located] = []
     workflows, unchecked = 0, False
     files = list(_files(names))
     texts = [("<stdin>" if file == "-" else file, read_text(file)) for file in files]
@@ -28,15 +30,19 @@ def lint(names: Sequence[str], evaluator: Evaluator, *, as_json: bool) -> Exit:
         workflows += len(manifest.workflows) + sum(run.workflow_spec is not None for run in manifest.runs)
         unchecked = unchecked or manifest.unchecked
         found += sorted([*manifest.problems, *_params(manifest, evaluator)])
+        warnings += manifest.warnings
+    order = {source: position for position, (source, _) in enumerate(texts)}
     if as_json:
         result = {"files": len(files), "workflows": workflows, "problems": [problem.to_json() for problem in found]}
+        result["warnings"] = [warning.to_json() for warning in warnings]
         say_json(result)
     else:
-        for problem in found:
+        for problem in sorted([*found, *warnings], key=lambda each: (order[each.source], each)):
             say(str(problem))
-        more = "; further checks wait until these are mended" if unchecked else ""
-        say(f"{_count(len(files), 'file')}, {_count(workflows, 'workflow')}, {_count(len(found), 'problem')}{more}")
-    return Exit.FAILED if found else Exit.SUCCEEDED
+        counts = [_count(len(files), "file"), _count(workflows, "workflow"), _count(len(found), "problem")]
+        counts += [_count(len(warnings), "warning")] if warnings else []
+        say(", ".join(counts) + ("; further checks wait until these are mended" if unchecked else ""))
+    return Exit.FAILED if found or (strict and warnings) else Exit.SUCCEEDED
 
 
 def _count(number: int, what: str) -> str:

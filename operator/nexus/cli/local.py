@@ -142,7 +142,7 @@ def prepare_run(
     asked, spec, document, name = what_runs(manifest)
     read = given.params(param_texts, spec.params or ())
     fact = fact_of(asked, name, read.values, manifest)
-    notes = _notes(file, name, spec, manifest)
+    notes = [*map(str, manifest.warnings), *_notes(file, name, spec, manifest)]
     as_of = of_time(spec.schedules or (), time) if time is not None else None
     if as_of is not None:
         fact = told(as_of, fact, evaluator)

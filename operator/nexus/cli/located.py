@@ -27,9 +27,12 @@ class Located:
     line: int
     column: int
     message: str
+    warning: bool = False
+    """Whether it keeps nothing from running."""
 
     def __str__(self) -> str:
-        return one_line(f"{self.source}:{self.line}:{self.column}: {self.message}")
+        kind = "warning: " if self.warning else ""
+        return one_line(f"{self.source}:{self.line}:{self.column}: {kind}{self.message}")
 
     def to_json(self) -> dict[str, JSON]:
         """For `-o json`."""

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,10 +24,12 @@ from nexus.cli.pools import PoolSizes, of_namespace, unknown
 from nexus.core.expressions import Evaluator
 from nexus.core.likeness import closest
 from nexus.core.pool_size import CONFIG_MAP
+from nexus.core.problem import Path as FieldPath
 from nexus.core.problem import Problem
 from nexus.core.shape import misfits
 from nexus.core.validate import problems
 from nexus.core.validate.calls import circle, unfit
+from nexus.core.validate.warnings import warnings
 
 KINDS = ("Workflow", "WorkflowRun")
 ENVELOPE = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -68,6 +70,8 @@ class Manifest:
     config_maps: dict[str, dict[str, str]] = field(default_factory=dict)
     pools: list[PoolSizes] = field(default_factory=list)
     problems: list[Located] = field(default_factory=list)
+    warnings: list[Located] = field(default_factory=list)
+    """What keeps nothing from running, and should be looked at again."""
     unchecked: bool = False
     """Whether there is more to check once what does not fit has been mended."""
 
@@ -139,6 +143,7 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
     _calls(manifest, evaluator)
     _pools(manifest)
     manifest.problems.sort()
+    manifest.warnings.sort()
     return manifest
 
 
@@ -186,7 +191,7 @@ def _metadata(metadata: object, *, generated: bool) -> Iterator[Problem]:
 def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
     metadata: Any = document.body["metadata"]
     name = str(metadata.get("name"))
-    spec, found = _definition(manifest, document.body["spec"], evaluator, name)
+    spec, found = _definition(manifest, document, ("spec",), evaluator, name)
     manifest.add(document, found, "spec")
     if manifest.workflow(name) is not None:
         manifest.add(document, [Problem((), f"a second Workflow named {name}: names are unique")])
@@ -205,7 +210,7 @@ def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
         if isinstance(inline, dict) and inline.get("schedules"):
             message = "a run's own definition is executed once: schedules are for a Workflow"
             manifest.add(document, [Problem(("schedules",), message)], "spec", "workflowSpec")
-        definition, found = _definition(manifest, inline, evaluator)
+        definition, found = _definition(manifest, document, ("spec", "workflowSpec"), evaluator)
         manifest.add(document, found, "spec", "workflowSpec")
     metadata: Any = document.body["metadata"]
     manifest.runs.append(RunDocument(document, metadata, spec, definition))
@@ -243,13 +248,19 @@ def _pools(manifest: Manifest) -> None:
 
 
 def _definition(
-    manifest: Manifest, body: Any, evaluator: Evaluator, name: str = ""
+    manifest: Manifest, document: Document, place: FieldPath, evaluator: Evaluator, name: str = ""
 ) -> tuple[WorkflowSpec | None, list[Problem]]:
+    """The definition that stands at a place of a document, and what is wrong with it; its warnings are noted."""
+    body: Any = document.body
+    for step in place:
+        body = body[step]
     spec, found = checked(body, WorkflowSpec)
     if spec is None:
         manifest.unchecked = True
     else:
         found = problems(spec, evaluator, name, datetime.now(UTC))
+        told = [manifest.locate(warning, document, *place) for warning in warnings(spec)]
+        manifest.warnings += [replace(warning, warning=True) for warning in told]
     return (spec if not found else None), found
 
 

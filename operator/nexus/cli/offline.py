@@ -25,11 +25,12 @@ def lint(
     more: Annotated[
         list[str] | None, typer.Option("-f", "--file", metavar="FILE", help="The same as FILE; repeatable.")
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings, too.")] = False,
     output: AsJson = None,
 ) -> None:
     """Check manifests without a cluster: fields, names, cycles, expressions and their types.
 
-    Exit status: 0 no problems, 1 problems, 2 a file that cannot be read.
+    Exit status: 0 no problems (there may be warnings), 1 problems, 2 a file that cannot be read.
     """
     named = [*(files or ()), *(more or ())]
     if not named:
@@ -41,7 +42,7 @@ def lint(
         evaluator.warm_up()  # while everything else is imported, which takes as long
         from nexus.cli.lint import lint as check
 
-        end(lambda: check(named, evaluator, as_json=output is Output.JSON))
+        end(lambda: check(named, evaluator, as_json=output is Output.JSON, strict=strict))
 
 
 def _live_shortly() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import given
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.local import fact_of, params_problems, what_runs
+from nexus.cli.located import Located
 from nexus.cli.manifests import load_sound
 from nexus.cli.schedule import time_of, told
 from nexus.cli.summary import compact, param
@@ -20,13 +22,15 @@ from nexus.cli.view import levels
 from nexus.core.definition import Definition, prepare, waits_for
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
-from nexus.core.foresight import Foreseen, Verdict, foresee
+from nexus.core.foresight import Fails, Foreseen, Verdict, foresee
 from nexus.core.params import resolve
 from nexus.core.schedule.as_of import of_time
 from nexus.core.schedule.timetable import Timetable
 
 TICKS = 3
 """Ticks of each schedule that are shown."""
+_ITEMS_BESIDE = 3
+"""Items that are named beside their task."""
 _WORDS = {
     Verdict.RUNS: "runs",
     Verdict.DEPENDS: "runs",
@@ -47,6 +51,7 @@ class Planned:
     definition: Definition
     tasks: Sequence[Foreseen]
     now: datetime
+    warnings: Sequence[Located] = ()
 
     @property
     def spec(self) -> WorkflowSpec:
@@ -61,6 +66,8 @@ def plan(file: str, param_texts: Sequence[str], evaluator: Evaluator, *, at: str
         say_json(_object(planned))
     else:
         say("\n".join(_lines(planned)))
+    for warning in planned.warnings:
+        say(str(warning), to=sys.stderr)
     fails = any(task.verdict is Verdict.FAILS for task in planned.tasks)
     return Exit.FAILED if fails else Exit.SUCCEEDED
 
@@ -81,7 +88,8 @@ def planned_run(file: str, param_texts: Sequence[str], evaluator: Evaluator, at:
     definition = prepare(spec)
     tasks = foresee(definition, run, run.created_at, evaluator)
     values = resolve(spec.params or (), run.params, run, evaluator)
-    return Planned(name, run, as_of.schedule if as_of else None, values, definition, tasks, datetime.now(UTC))
+    schedule = as_of.schedule if as_of else None
+    return Planned(name, run, schedule, values, definition, tasks, datetime.now(UTC), manifest.warnings)
 
 
 def _levels(definition: Definition) -> dict[str, int]:
@@ -122,7 +130,24 @@ def _task_lines(planned: Planned, found: dict[str, int]) -> Iterator[str]:
         shown = str(level) if level != last else ""
         yield f"{shown:>3}  {task.task:{width}}  {node.type:{kinds}}  {_words(task, node.final)}"
         last = level
-        yield from (f"     {'':{width}}    {name} = {compact(value)}" for name, value in task.fields.items())
+        yield from (f"     {'':{width}}    {line}" for line in _field_lines(task))
+
+
+def _field_lines(task: Foreseen) -> Iterator[str]:
+    """The fields that expressions make: those that are the same for all items, then each item with its own."""
+    own = {name for name, value in task.fields.items() if any(each.get(name) != value for each in task.each)}
+    yield from (_field(name, value) for name, value in task.fields.items() if name not in own)
+    if not own and (task.total or 0) <= _ITEMS_BESIDE:
+        return
+    for index, (item, fields) in enumerate(zip(task.items or (), task.each, strict=True)):
+        yield f"item {index} = {compact(item)}"
+        yield from (f"  {_field(name, value)}" for name, value in fields.items() if name in own)
+    if (more := (task.total or 0) - len(task.each)) > 0:
+        yield f"and {_count(more, 'more item')}"
+
+
+def _field(name: str, value: Any) -> str:
+    return str(value) if isinstance(value, Fails) else f"{name} = {compact(value)}"
 
 
 def _words(task: Foreseen, final: bool) -> str:
@@ -138,8 +163,8 @@ def _items(task: Foreseen) -> str:
     items = task.items or ()
     if task.total is None:
         return f"for each of {' x '.join(map(str, items))}"
-    shown = ", ".join(item if isinstance(item, str) else compact(item) for item in items[:3])
-    more = ", ..." if task.total > len(items[:3]) else ""
+    shown = ", ".join(item if isinstance(item, str) else compact(item) for item in items[:_ITEMS_BESIDE])
+    more = ", ..." if task.total > _ITEMS_BESIDE else ""
     return f"for {_count(task.total, 'item')}" + (f": {shown}{more}" if items else "")
 
 
@@ -185,7 +210,7 @@ def _object(planned: Planned) -> dict[str, Any]:
             "fields": dict(task.fields),
         }
         if task.items is not None:
-            entry |= {"items": list(task.items), "totalItems": task.total}
+            entry |= {"items": list(task.items), "totalItems": task.total, "itemFields": [*map(dict, task.each)]}
         tasks.append(entry)
     return {
         "workflow": planned.workflow or None,

@@ -25,13 +25,14 @@ from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, TemplateError, parse
 from nexus.core.facts import Facts, RunFact, Turn
 from nexus.core.fanout.items import ItemsInvalid, resolve
+from nexus.core.fanout.observe import max_failed
 from nexus.core.plan import AskSlot
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
 from nexus.core.problem import Path, field_name
 from nexus.core.scope import Item
 
-ITEMS_SHOWN = 10
-"""Items of a fan-out that are told."""
+ITEMS_SHOWN = 20
+"""Items of a fan-out that are told and whose fields are rendered."""
 
 
 class Verdict(StrEnum):
@@ -50,7 +51,7 @@ class Verdict(StrEnum):
 class Foreseen:
     """One task. `items` are the first of a fan-out, `total` how many there are, None where an output says it; `fields`
     are those with expressions, by their paths as users write them, rendered as far as they can be (for a fan-out's
-    first item)."""
+    first item; `each` has them for each of `items`)."""
 
     task: str
     verdict: Verdict
@@ -58,6 +59,11 @@ class Foreseen:
     items: Sequence[Any] | None = None
     total: int | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    each: Sequence[Mapping[str, Any]] = ()
+
+
+class Fails(str):
+    """Which field cannot be rendered and why, in place of its value."""
 
 
 class Foreseeing:
@@ -132,7 +138,7 @@ def foresee(
         for entry in decided.tasks or ():
             if entry.name not in found and (entry.phase.ended or entry.phase is TaskPhase.RUNNING):
                 found[entry.name] = _foreseen(Board(definition, facts, now, seeing), seeing, entry, found)
-        advanced = _passed(decided, now)
+        advanced = _passed(decided, now, found)
         if decided.phase.ended or advanced == status:
             break
         status = advanced
@@ -147,14 +153,15 @@ def _alone(definition: Definition) -> Definition:
     return replace(definition, nodes=nodes)
 
 
-def _passed(status: WorkflowRunStatus, now: datetime) -> WorkflowRunStatus:
-    """The status a moment later: what ran has succeeded."""
-    tasks = [
-        task.model_copy(update={"phase": TaskPhase.SUCCEEDED, "reason": None, "message": None, "completion_time": now})
-        if task.phase is TaskPhase.RUNNING
-        else task
-        for task in status.tasks or ()
-    ]
+def _passed(status: WorkflowRunStatus, now: datetime, found: Mapping[str, Foreseen]) -> WorkflowRunStatus:
+    """The status a moment later: what ran has succeeded, but for fan-outs whose items fail."""
+    tasks = []
+    for task in status.tasks or ():
+        if task.phase is TaskPhase.RUNNING:
+            fails = task.name in found and found[task.name].verdict is Verdict.FAILS
+            end = {"phase": TaskPhase.FAILED if fails else TaskPhase.SUCCEEDED, "message": None, "completion_time": now}
+            task = task.model_copy(update={**end, "reason": Reason.ITEMS_FAILED if fails else None})
+        tasks.append(task)
     return status.model_copy(update={"tasks": tasks})
 
 
@@ -234,8 +241,17 @@ def _fan_out(board: Board, seeing: Foreseeing, node: Node, found: Foreseen, stat
         texts = [text for _, text in fields.sources(node.task) if "${{" in text]
         return replace(found, items=texts, fields=_rendered(board, node, Item(0, texts[0])))
     total = status.total if status is not None else len(items)
-    shown = _rendered(board, node, Item(0, items[0])) if items else {}
-    return replace(found, items=items[:ITEMS_SHOWN], total=total, fields=shown)
+    each = [_rendered(board, node, Item(index, item)) for index, item in enumerate(items[:ITEMS_SHOWN])]
+    found = replace(found, items=items[:ITEMS_SHOWN], total=total, fields=each[0] if each else {}, each=each)
+    failing = [
+        next((f"item {index} {value}" for value in shown.values() if isinstance(value, Fails)), "")
+        for index, shown in enumerate(each)
+    ]
+    why = [words for words in failing if words]
+    if len(why) <= max_failed(node):
+        return found
+    of = f"the first {len(each)}" if total > len(each) else f"{total}"
+    return replace(found, verdict=Verdict.FAILS, why=f"{len(why)} of {of} items fail; {why[0]}")
 
 
 def _rendered(board: Board, node: Node, item: Item | None) -> dict[str, Any]:
@@ -252,7 +268,7 @@ def _rendered(board: Board, node: Node, item: Item | None) -> dict[str, Any]:
             known = "${{" not in str(value)
             found[where] = renderer.url(text, where) if path == fields.URL and known else value
         except (ExpressionError, TemplateError) as error:
-            found[where] = f"fails: {error}"
+            found[where] = Fails(f"fails: {error}")
     return found
 
 

@@ -1,0 +1,51 @@
+"""Warnings: what is allowed, runs, and is most likely not meant. They keep nothing from starting."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from nexus.api.tasks import Task
+from nexus.api.workflow import WorkflowSpec
+from nexus.core import fields, pod_render
+from nexus.core.expressions import TemplateError, parse
+from nexus.core.problem import Path, Problem, first
+from nexus.core.validate.numbers import mixed, number_items, number_params
+
+
+def warnings(spec: WorkflowSpec) -> list[Problem]:
+    """What in a definition should be looked at again, in the order of its fields; it may have problems, too."""
+    return first(_all(spec))
+
+
+def _all(spec: WorkflowSpec) -> Iterator[Problem]:
+    numbers = number_params(spec.params or ())
+    if spec.defaults is not None:
+        env = spec.defaults.env or ()
+        texts: list[tuple[Path, str]] = [(("env", at, "value"), entry.value or "") for at, entry in enumerate(env)]
+        if spec.defaults.pod is not None:
+            texts += [(("pod", *path), text) for path, text in pod_render.templated(spec.defaults.pod)]
+        yield from _numbers(("defaults",), texts, numbers, None)
+    for place, task in spec.every_task():
+        yield from _of_task(place, task, spec, numbers)
+    yield from _numbers(("outputs",), [((name,), text) for name, text in (spec.outputs or {}).items()], numbers, None)
+
+
+def _of_task(place: Path, task: Task, spec: WorkflowSpec, numbers: Collection[str]) -> Iterator[Problem]:
+    before = [(("when",), task.when or ""), *fields.sources(task)]
+    yield from _numbers(place, before, numbers, task.name)
+    every = {*numbers, *number_items(task.for_each, spec.params or ())}
+    yield from _numbers(place, fields.templated(task), every, task.name)
+
+
+def _numbers(
+    place: Path, texts: Iterable[tuple[Path, str]], numbers: Collection[str], task: str | None
+) -> Iterator[Problem]:
+    """Arithmetic with numbers of which nobody knows whether they are whole."""
+    for path, text in texts if numbers else ():
+        try:
+            expressions = parse(text).expressions
+        except TemplateError:
+            continue  # a problem, told as such
+        for expression in expressions:
+            for message, offset in mixed(expression, numbers):
+                yield Problem((*place, *path), message, task, expression.offset + offset)
