@@ -24,7 +24,7 @@ _NUMBERS = ("nexus.api", "numbers")
 # What stands between common.py and the script itself; with sql_text a run reads a query as lint has read it.
 _REDACTION = ("nexus.bootstrap", "redaction")
 _JOINED = {
-    "http": (_REDACTION, ("nexus.bootstrap", "body")),
+    "http": (_REDACTION, ("nexus.bootstrap", "body"), ("nexus.bootstrap", "proxy")),
     "sql": (_REDACTION, ("nexus.core", "sql_text")),
     "transfer": (("nexus.bootstrap", "tree"),),
 }

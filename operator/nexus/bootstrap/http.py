@@ -9,6 +9,7 @@ from types import ModuleType
 
 from nexus.bootstrap.body import NETWORK, Fault, check_numbers, plain, read, unpacked
 from nexus.bootstrap.common import KEPT, MOST, Failure, Refusal, compact, settle
+from nexus.bootstrap.proxy import Proxy, ca_advice, no_context, proxy_for, tls_context
 from nexus.bootstrap.redaction import credentials_of, parts_of, redacted
 
 TYPE_CHECKING = False
@@ -125,17 +126,16 @@ def request_url(spec: dict[str, Any], expansion: Expansion) -> str:
     return url + ("&" if "?" in url else "?") + query if query else url
 
 
-def check_host(url: str, spec: dict[str, Any], expansion: Expansion) -> None:
-    """Refuse a host that `hosts` does not list: a value that chose it would be sent whatever `$(NAME)` brings along."""
-    import httpx
+def address(url: httpx.URL) -> tuple[str, str, int]:
+    """Scheme, host and port, as the client reads them: what is checked is what is asked."""
+    return url.scheme, url.raw_host.decode().lower(), url.port or (443 if url.scheme == "https" else 80)
 
+
+def check_host(url: httpx.URL, spec: dict[str, Any], expansion: Expansion) -> None:
+    """Refuse a host that `hosts` does not list: a value that chose it would be sent whatever `$(NAME)` brings along."""
     hosts = spec.get("hosts")
-    if not hosts:
-        return
-    asked = httpx.URL(url)  # as the client reads it: what is checked is what is asked
-    host = asked.raw_host.decode().lower()
-    port = asked.port or {"http": 80, "https": 443}.get(asked.scheme)
-    if not any(is_listed(host, port, entry.lower()) for entry in hosts):
+    _, host, port = address(url)
+    if hosts and not any(is_listed(host, port, entry.lower()) for entry in hosts):
         named = expansion.redacted(host)
         message = f'http.url goes to the host "{named}", port {port}, which http.hosts does not list'
         raise Failure("HostNotListed", f"{message}; add it there, or correct the value that chose it")
@@ -166,24 +166,44 @@ def body_of(response: httpx.Response, limit: int) -> bytes:
     return bytes(body)
 
 
-def fetched(spec: dict[str, Any], expansion: Expansion, seconds: int) -> tuple[dict[str, Any], str]:
+class Request:
+    """What is sent, and the way it takes. Raises Failure, Fault and what httpx raises for addresses."""
+
+    def __init__(self, spec: dict[str, Any], expansion: Expansion) -> None:
+        import httpx
+
+        self.headers = request_headers(spec, expansion)
+        self.content = request_body(spec, expansion, self.headers)
+        self.method, self.url = spec.get("method") or "GET", httpx.URL(request_url(spec, expansion))
+        check_host(self.url, spec, expansion)
+        self.proxy = proxy_for(*address(self.url), expansion.environ)
+        if self.proxy:
+            expansion.parts |= credentials_of(self.proxy.url)
+
+    def client(self, environ: dict[str, str], seconds: int) -> httpx.Client:
+        """A client that itself reads nothing of the environment."""
+        import httpx
+
+        secure = "https" in (self.url.scheme, self.proxy.scheme if self.proxy else "")
+        context = tls_context(environ) if secure else no_context()
+        of_proxy = context if self.proxy and self.proxy.scheme == "https" else None
+        proxy = httpx.Proxy(self.proxy.url, ssl_context=of_proxy) if self.proxy else None
+        own = {"User-Agent": "nexus", "Accept-Encoding": "gzip, deflate"}
+        return httpx.Client(timeout=seconds, headers=own, proxy=proxy, verify=context, trust_env=False)
+
+
+def fetched(request: Request, spec: dict[str, Any], expansion: Expansion, seconds: int) -> tuple[dict[str, Any], str]:
     """The answer as {status, headers, json | text | base64}, and why it has no json.
 
-    Raises Failure, Refusal, Fault and what httpx raises.
+    Raises Refusal, Fault and what httpx raises.
     """
-    import httpx
-
-    headers = request_headers(spec, expansion)
-    content = request_body(spec, expansion, headers)
-    method, url = spec.get("method") or "GET", request_url(spec, expansion)
-    check_host(url, spec, expansion)
-    own = {"User-Agent": "nexus", "Accept-Encoding": "gzip, deflate"}
-    client = httpx.Client(timeout=seconds, headers=own)
+    client = request.client(expansion.environ, seconds)
     limit_time(seconds)  # from here: loading httpx and the certificates is no part of the request
-    with client, client.stream(method, url, headers=headers, content=content) as response:
+    sent = client.stream(request.method, request.url, headers=request.headers, content=request.content)
+    with client, sent as response:
         expect = spec.get("expect") or ["2xx"]
         if not is_expected(response.status_code, expect):
-            raise unexpected(response, expansion, expect)
+            raise unexpected(response, request, expansion, expect)
         limit = BODY_LIMIT if spec.get("result") else LONGEST
         body = body_of(response, limit)
         if len(body) > limit:
@@ -198,9 +218,11 @@ def fetched(spec: dict[str, Any], expansion: Expansion, seconds: int) -> tuple[d
         }, why
 
 
-def unexpected(response: httpx.Response, expansion: Expansion, expect: list[int | str]) -> Fault:
+def unexpected(response: httpx.Response, request: Request, expansion: Expansion, expect: list[int | str]) -> Fault:
     status = response.status_code
     text = f"answered {status}"
+    if request.proxy and request.url.scheme == "http":  # which of the two it was that answered, no client can tell
+        text += f" through {request.proxy.name}"
     if status == 304:
         text += " (not modified, as a conditional request asks for)"
     elif 300 <= status < 400:
@@ -246,7 +268,7 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def fault_of(error: Exception, seconds: int, expansion: Expansion) -> Fault:
+def fault_of(error: Exception, seconds: int, expansion: Expansion, proxy: Proxy | None) -> Fault:
     """What went wrong and what to change, for an error of httpx.
 
     Texts of errors about the address are not quoted: they may hold a part of a secret that was filled into it.
@@ -255,37 +277,52 @@ def fault_of(error: Exception, seconds: int, expansion: Expansion) -> Fault:
 
     if isinstance(error, Fault):
         return error
+    through = f" through {proxy.name}" if proxy else ""
     if isinstance(error, (httpx.TimeoutException, Expired)):
-        text = f"no complete answer within {seconds} s; raise http.timeoutSeconds if it needs longer"
+        text = f"no complete answer{through} within {seconds} s; raise http.timeoutSeconds if it needs longer"
         return Fault("Timeout", text, NETWORK)
     if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)):
         advice = "start it with http:// or https:// and percent-encode what is special, in filled-in values too"
         return Fault("InvalidURL", f"http.url is not a valid address: {advice}")
-    found = next(filter(None, map(connection_fault, causes_of(error))), None)
-    if found is not None:
-        return found
     kind, text = type(error).__name__, quoted(str(error), expansion)
+    if isinstance(error, httpx.ProxyError) and proxy:  # what it answered to CONNECT
+        return Fault(kind, f"{proxy.name} does not connect to the server: {text}", NETWORK if text[:1] == "5" else None)
+    for cause in causes_of(error):
+        found = proxy_fault(cause, proxy) if proxy else None
+        found = found or connection_fault(cause, expansion.environ, through)
+        if found is not None:
+            return found
     if isinstance(error, httpx.LocalProtocolError):
         return Fault("InvalidRequest", f"the request is not valid HTTP: {text}")
     if isinstance(error, httpx.TransportError):
-        return Fault(
-            kind, f"the connection ended before the answer was complete ({text or 'without a reason'})", NETWORK
-        )
+        text = f"the connection{through} ended before the answer was complete ({text or 'without a reason'})"
+        return Fault(kind, text, NETWORK)
     return Fault(kind, text)
 
 
-def connection_fault(cause: BaseException) -> Fault | None:
+def proxy_fault(cause: BaseException, proxy: Proxy) -> Fault | None:
+    """What keeps a request from its proxy."""
+    import socket
+
+    advice = f"check {proxy.variable}, or list the host of http.url in NO_PROXY"
+    if isinstance(cause, socket.gaierror):
+        return Fault("UnknownHost", f"the host name of {proxy.name} is not known ({cause.strerror}); {advice}", NETWORK)
+    if isinstance(cause, ConnectionRefusedError):
+        return Fault("ConnectionRefused", f"{proxy.name} refuses connections; {advice}", NETWORK)
+    return None
+
+
+def connection_fault(cause: BaseException, environ: dict[str, str], through: str) -> Fault | None:
     """What an error of the operating system, or of TLS, says of a connection."""
     import socket
     import ssl
 
     if isinstance(cause, ssl.SSLCertVerificationError):
-        advice = "point SSL_CERT_FILE in env at the certificate of the CA that signed it"
-        return Fault("TLSError", f"no secure connection ({cause.verify_message}); {advice}")
+        return Fault("TLSError", f"no secure connection{through} ({cause.verify_message}); {ca_advice(environ)}")
     if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return Fault("TLSError", "the server ended the connection during the TLS handshake", NETWORK)
+        return Fault("TLSError", f"the connection{through} ended during the TLS handshake", NETWORK)
     if isinstance(cause, ssl.SSLError):
-        text = f"no secure connection ({cause.reason or 'the handshake failed'})"
+        text = f"no secure connection{through} ({cause.reason or 'the handshake failed'})"
         return Fault("TLSError", f"{text}; use http:// if the server speaks no TLS")
     if isinstance(cause, socket.gaierror):
         advice = "check http.url (a Service in another namespace is NAME.NAMESPACE)"
@@ -294,7 +331,7 @@ def connection_fault(cause: BaseException) -> Fault | None:
         text = "nothing listens there; check host and port of http.url, and that it is up"
         return Fault("ConnectionRefused", text, NETWORK)
     if isinstance(cause, OSError) and cause.strerror:
-        return Fault("ConnectionFailed", f"the connection failed ({cause.strerror.lower()})", NETWORK)
+        return Fault("ConnectionFailed", f"the connection{through} failed ({cause.strerror.lower()})", NETWORK)
     return None
 
 
@@ -348,15 +385,18 @@ def trimmed(source: str, response: dict[str, Any], why: str, expansion: Expansio
 def run(spec: dict[str, Any]) -> dict[str, Any]:
     expansion = Expansion(dict(os.environ))
     seconds = spec.get("timeoutSeconds") or DEFAULT_SECONDS
+    proxy = None
     try:
         try:
-            response, why = fetched(spec, expansion, seconds)
+            request = Request(spec, expansion)
+            proxy = request.proxy
+            response, why = fetched(request, spec, expansion, seconds)
         finally:
             limit_time(0)  # nothing may interrupt the telling
     except (Failure, Refusal, ModuleNotFoundError):
         raise
     except Exception as error:
-        fault = fault_of(error, seconds, expansion)
+        fault = fault_of(error, seconds, expansion, proxy)
         asked = f"{spec.get('method') or 'GET'} {shown(spec['url'])}"
         raise Failure(
             fault.kind, f"{asked} {fault}" if fault.kind == "UnexpectedStatus" else f"{asked}: {fault}"

@@ -53,7 +53,8 @@ from nexus.runtime.ports import Refused, RunKey, Unstartable, View
 # As in a pod, a task sees nothing of the environment it is started from, but what a program needs to work here.
 INHERITED = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "DOCKER_HOST"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    "DOCKER_HOST",
 )
 
 
