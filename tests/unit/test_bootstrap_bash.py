@@ -172,7 +172,7 @@ def test_the_place_of_the_output_is_private_to_the_user(bench: Bench) -> None:
         ("kill -SEGV $$", 139, "exit status 139: killed by SIGSEGV"),
         ("exit 255", 255, "exit status 255"),
         ("if", 2, "exit status 2"),
-        ("exit 240", 240, "exit status 240"),
+        ("exit 240", 240, "exit status 240: it stands for a refused output and is never retried"),
     ],
 )
 def test_a_failure_has_the_commands_exit_status_and_says_what_it_means(

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.builders import definition, states, task
 from tests.unit.local_harness import Watcher, run_here
 
@@ -60,6 +61,26 @@ def test_a_listed_exit_code_ends_a_task_at_once() -> None:
     ran = run_here(definition(bash("no", "exit 4", retry={"limit": 5, "delaySeconds": 0, "failOnExitCodes": [4]})))
     assert ran.task("no").attempts == 1
     assert ran.ending("no") == (TaskPhase.FAILED, Reason.TASK_ERROR)
+
+
+RETRIED = {"limit": 2, "delaySeconds": 0}
+
+
+@pytest.mark.parametrize("code", [239, 240, 241])
+def test_the_exit_code_of_a_refused_output_is_never_retried_whoever_exits_with_it(code: int) -> None:
+    ran = run_here(
+        definition(
+            bash("shell", f"exit {code}", retry=RETRIED),
+            bash("item", f"exit {code}", retry=RETRIED, for_each={"items": [1]}),
+            task("code", python={"code": f"raise SystemExit({code})"}, retry={**RETRIED, "failOnExitCodes": [7]}),
+            bash("last", "exit 7", retry={**RETRIED, "failOnExitCodes": [7]}),
+        )
+    )
+    attempts = 1 if code == 240 else 3
+    assert {name: ran.task(name).attempts for name in ("shell", "code")} == {"shell": attempts, "code": attempts}
+    assert (len(ran.lines("item[0]")), ran.task("last").attempts) == (0, 1)
+    assert ("is never retried" in (ran.task("shell").message or "")) is (code == 240)
+    assert ("is never retried" in (ran.task("code").message or "")) is (code == 240)
 
 
 def test_an_attempt_over_its_timeout_is_stopped_and_the_next_one_may_succeed(tmp_path: Path) -> None:

@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.builders import at
+from tests.builders import RUN, at, definition, task
 
+from nexus.adapters.kube.job import Images, task_objects
 from nexus.api.tasks import Disruptions, Retry
+from nexus.core.plan import Payload, StartTask
 from nexus.core.retry import RetryPolicy
+
+TYPES: dict[str, Any] = {
+    "python": {"python": {"code": "pass"}},
+    "bash": {"bash": {"command": "true"}},
+    "http": {"http": {"url": "https://orders.example/"}},
+    "sql": {"sql": {"connection": "sqlite://", "query": "select 1"}},
+    "container": {"container": {"image": "x"}},
+}
 
 
 def policy(**fields: Any) -> RetryPolicy:
@@ -18,6 +28,32 @@ def policy(**fields: Any) -> RetryPolicy:
 def test_nothing_said_means_one_attempt_and_disruptions_are_free() -> None:
     assert RetryPolicy.of(None) == policy() == RetryPolicy(limit=0, disruptions=Disruptions.IGNORE)
     assert not policy().allows(1, exit_code=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed", "final"),
+    [
+        ("python", None, (240,)),
+        ("bash", [3], (3, 240)),
+        ("http", [240, 250], (240, 250)),
+        ("sql", [], (240,)),
+        ("container", [3], (3,)),
+        ("container", None, ()),
+    ],
+)
+def test_one_policy_says_which_exit_codes_are_final_here_and_to_the_job(
+    kind: str, listed: list[int] | None, final: tuple[int, ...]
+) -> None:
+    retry = {"limit": 5} if listed is None else {"limit": 5, "failOnExitCodes": listed}
+    node = definition(task("t", retry=retry, **TYPES[kind])).nodes["t"]
+    assert [code for code in range(256) if not node.retry.allows(1, code)] == list(final)
+    job = task_objects(StartTask("t", "t-1", 1, Payload(kind, None, "{}"), node.retry), RUN, Images()).job
+    rules = [rule["onExitCodes"]["values"] for rule in rules_of(job) if "onExitCodes" in rule]
+    assert rules == ([list(final)] if final else [])
+
+
+def rules_of(job: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(job["spec"].get("podFailurePolicy", {}).get("rules", []))
 
 
 @pytest.mark.parametrize(

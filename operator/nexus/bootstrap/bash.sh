@@ -77,6 +77,7 @@ explain() {
     case $1 in
     126) echo 'a command in the script cannot be executed (is it a directory, or not executable?)' ;;
     127) echo 'a command in the script was not found' ;;
+    240) echo 'it stands for a refused output and is never retried: exit with another where that is not meant' ;;
     137) echo 'killed by SIGKILL, most often for using more memory than its limit' ;;
     *) if (($1 > 128)) && kill -l "$(($1 - 128))" >/dev/null 2>&1; then
         echo "killed by SIG$(kill -l "$(($1 - 128))")"

@@ -8,7 +8,7 @@ import linecache
 import os
 import sys
 
-from nexus.bootstrap.common import Failure, Refusal, Report, folder, item_line, leave, received, received_task
+from nexus.bootstrap.common import REFUSED, Failure, Refusal, Report, folder, item_line, leave, received, received_task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,7 +166,12 @@ class Attempt:
             return None
         line = last_line(error.__traceback__, SOURCE)
         if isinstance(code, int):
-            return Failure("SystemExit", f"exit code {code}", line, code & 255 or 1)
+            # Exit code 256 is 0 to whoever waits for the process, and no success to its author.
+            left = code & 255 or 1
+            words = f"exit code {code}"
+            if left == REFUSED:
+                words += ", which stands for a refused output and is never retried: exit with another"
+            return Failure("SystemExit", words, line, left)
         return Failure("SystemExit", str(code), line)
 
     def fault(self, error: BaseException) -> Failure:

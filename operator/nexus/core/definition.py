@@ -10,7 +10,7 @@ from nexus.api.tasks import PODLESS, TASK_TYPES, EnvVar, Retry, Task, TriggerRul
 from nexus.api.workflow import Defaults, FailurePolicy, WorkflowSpec
 from nexus.core import pod_merge
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
-from nexus.core.retry import RetryPolicy
+from nexus.core.retry import FINAL_EXIT_CODES, RetryPolicy
 
 DEFAULT_MAX_PARALLEL_TASKS = 10
 DEFAULT_START_TIMEOUT_SECONDS = 300
@@ -142,7 +142,9 @@ def _node(task: Task, ancestors: frozenset[str], operator: OperatorDefaults, *, 
         type=kind,
         depends_on=tuple(task.depends_on or ()),
         rule=task.trigger_rule or TriggerRule.ALL_SUCCEEDED,
-        retry=RetryPolicy.of(task.retry, 0 if kind in PODLESS else operator.retry_limit),
+        retry=RetryPolicy.of(
+            task.retry, 0 if kind in PODLESS else operator.retry_limit, FINAL_EXIT_CODES.get(kind, ())
+        ),
         ancestors=ancestors,
         final=final,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nexus.api.tasks import Disruptions, Retry
+from nexus.core.outputs import OUTPUT_REFUSED
 
 # The Job controller's delays: 10 s, doubled for each failure, at most 600 s (Kubernetes 1.34, job_controller.go).
 NATIVE_DELAY_SECONDS = 10
@@ -18,6 +19,11 @@ NATIVE_FACTOR = 2.0
 NATIVE_MAX_DELAY_SECONDS = 600
 
 MAX_REPLACEMENTS_OF_LOST_OUTPUT = 3
+
+# By type of task the exit codes that are never retried, whoever exits with them. The Job's podFailurePolicy and the
+# operator, which starts attempts where the Job does not, and those of local runs, both go by a policy that holds them.
+# 240 is the bootstraps' own; an image's exit code means what its author says.
+FINAL_EXIT_CODES = dict.fromkeys(("python", "bash", "http", "sql"), (OUTPUT_REFUSED,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,10 @@ class RetryPolicy:
     disruptions: Disruptions = Disruptions.IGNORE
 
     @classmethod
-    def of(cls, retry: Retry | None, limit: int = 0) -> RetryPolicy:
-        """The policy that a task's `retry` (defaults applied) stands for, with the limit where it has none."""
-        base = cls(limit=limit)
+    def of(cls, retry: Retry | None, limit: int = 0, final: tuple[int, ...] = ()) -> RetryPolicy:
+        """The policy that a task's `retry` (defaults applied) stands for, with the limit where it has none; `final`
+        are the exit codes that its type never retries (FINAL_EXIT_CODES)."""
+        base = cls(limit=limit, fail_on_exit_codes=final)
         if retry is None:
             return base
         given = retry
@@ -45,7 +52,7 @@ class RetryPolicy:
             factor=base.factor if given.factor is None else given.factor,
             max_delay_seconds=base.max_delay_seconds if given.max_delay_seconds is None else given.max_delay_seconds,
             jitter=given.jitter or base.jitter,
-            fail_on_exit_codes=tuple(given.fail_on_exit_codes or ()),
+            fail_on_exit_codes=tuple(sorted({*final, *(given.fail_on_exit_codes or ())})),
             disruptions=given.disruptions or base.disruptions,
         )
 

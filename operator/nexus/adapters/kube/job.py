@@ -205,9 +205,7 @@ def _pod_spec(
 
 
 def _job_spec(start: StartTask) -> dict[str, Any]:
-    # 240 is the bootstraps' own; an image's exit code means what its author says.
-    refused = () if start.payload.type == "container" else (OUTPUT_REFUSED,)
-    codes = sorted({*refused, *start.retry.fail_on_exit_codes})
+    codes = list(start.retry.fail_on_exit_codes)
     rules: list[dict[str, Any]] = []
     if start.retry.disruptions is Disruptions.IGNORE:
         # First: the exit code of a process that was asked to stop says nothing about its task.
