@@ -90,7 +90,7 @@ def test_what_a_task_had_stored_is_read_first(cel: Evaluator) -> None:
     asked = decide(subject, facts(job_fact, status=running), at(1), cel)
     told = decide(subject, facts(job_fact, status=running, outputs={"load": BIG}), at(1), cel)
 
-    assert asked.reads == (LoadOutput("load", reference.config_map),)
+    assert asked.reads == (LoadOutput("load", reference.config_map, reference.sha256),)
     assert (asked.status, asked.events) == (running, ())
     assert told.status.outputs == {"first": "x" * 40}
 

@@ -59,5 +59,7 @@ class ItemsStatus(Model):
     """How the first of them failed."""
     reused: Annotated[int, Field(ge=0)] | None = None
     """Of those that succeeded, how many did so in the run that this one reruns."""
+    stored_indexes: Annotated[str, StringConstraints(max_length=2_100)] | None = None
+    """Whose outputs are stored, of a running task: those that the SHA-256 in outputRef is of; as failedIndexes."""
     checkpoint_time: Time | None = None
     """When outputs of finished items were last stored while others ran."""

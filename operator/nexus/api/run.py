@@ -135,6 +135,9 @@ class OutputRef(Model):
     """Name of the ConfigMap, key output.json."""
     size: Annotated[int, Field(ge=0)]
     """Bytes of the JSON text."""
+    sha256: Sha256 | None = None
+    """SHA-256 of the JSON text, checked by everybody who reads it. Absent where an older version of the operator stored
+    it."""
 
 
 class AttemptError(Model):

@@ -41,7 +41,8 @@ def text(kind: Kind) -> str:
         FileNotFoundError: the package was installed without its data files.
     """
     if kind == "bash":
-        return _source(__name__, "bash.sh")
+        # Without the lines that are comments, none of which is within a text: every Job stores a copy of it in etcd.
+        return re.sub(r"^ *#.*\n", "", _source(__name__, "bash.sh"), flags=re.MULTILINE)
     parts = [_NUMBERS, (__name__, "common"), *_JOINED.get(kind, ()), (__name__, kind)]
     script = "\n".join(_bare(_source(package, f"{name}.py")) for package, name in parts)
     if kind == "http":

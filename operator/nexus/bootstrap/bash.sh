@@ -21,6 +21,27 @@ refuse() {
     exit "$1"
 }
 
+# own_files: copies what came in ConfigMaps, which others may write, and holds it against the hashes, which come in the
+# Job. What is mounted may change at any moment: from here on the copies are the files. An output that an older version
+# of the operator stored has no hash, nor has a file of a local run.
+own_files() {
+    local known file found
+    [[ -n ${NEXUS_SHA256SUMS:-} ]] || return 0
+    mkdir -p "$nexus_work/files/input" || return
+    for file in "$nexus_dir"/input/*.json; do
+        cat -- "$file" >"$nexus_work/files/input/${file##*/}" || return
+    done
+    while read -r known file; do
+        [[ -n $file ]] || continue
+        [[ $file == input/* ]] || cat -- "$nexus_dir/$file" >"$nexus_work/files/$file" || return
+        found=$(sha256sum <"$nexus_work/files/$file") || return
+        [[ ${found%% *} == "$known" ]] || refuse 240 reason ContentChanged \
+            "the file $file does not hold what was stored for this task; somebody changed its ConfigMap: find out who writes \
+ConfigMaps in the namespace, then run again"
+    done <<<"$NEXUS_SHA256SUMS"
+    nexus_dir=$nexus_work/files
+}
+
 # splice TEXT: the context with the inputs that came as files; "input" is its last key, so TEXT ends in }}.
 splice() {
     local files=("$nexus_dir"/input/*.json "${NEXUS_ARTIFACTS:-/nexus}"/.nexus/input/*.json) text=$1 file name comma=,
@@ -119,6 +140,7 @@ trap 'rm -rf -- "$nexus_work"' EXIT
 nexus_interrupted=
 trap 'nexus_interrupted=1; if [[ -n ${!:-} ]]; then kill -TERM "$!" 2>/dev/null; else exit 143; fi' TERM INT HUP
 
+own_files || refuse 1 type BootstrapError 'a file of the task could not be read, copied to TMPDIR, or hashed (sha256sum)'
 nexus_context=${NEXUS_CONTEXT_JSON:-}
 { [[ -n $nexus_context ]] || nexus_context=$(<"$nexus_dir/context.json"); } && own_item "$nexus_context" &&
     splice "$nexus_context" >"$nexus_work/context.json" ||
@@ -129,7 +151,7 @@ export NEXUS_CONTEXT=$nexus_work/context.json NEXUS_OUTPUT=$nexus_work/output NE
 { read -r NEXUS_EOF </proc/sys/kernel/random/uuid; } 2>/dev/null || NEXUS_EOF=${nexus_work##*.}$RANDOM$RANDOM
 NEXUS_EOF=EOF_$NEXUS_EOF
 export -f nexus_output
-unset NEXUS_CONTEXT_JSON NEXUS_TASK_JSON NEXUS_ITEM_FIELDS
+unset NEXUS_CONTEXT_JSON NEXUS_TASK_JSON NEXUS_ITEM_FIELDS NEXUS_SHA256SUMS
 
 # In the background, because bash answers a signal only once a command in the foreground has ended.
 if (($# > 0)); then

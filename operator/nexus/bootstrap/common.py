@@ -25,6 +25,7 @@ REFUSED = 240  # exit code for an output that no retry will mend
 STORE_LIMIT = 64 * 1024 * 1024  # bytes of JSON of an output that goes to the output store
 KEPT = os.environ.get("NEXUS_OUTPUT_FILE")  # where such an output is left; None where there is no store
 MOST = STORE_LIMIT if KEPT else OUTPUT_LIMIT
+SUMS: dict[str, str] = {}  # what files of the folder must hold: SHA-256 by name
 
 ADVICE = {
     "date": "use .isoformat()",
@@ -77,13 +78,34 @@ def received(variable: str, file_name: str) -> Any:
     text = os.environb.pop(variable.encode(), None)
     if text is not None:
         return json.loads(text)
-    path = os.path.join(folder(), file_name)
     try:
-        with open(path, "rb") as file:
-            return json.loads(file.read())
+        return json.loads(content(file_name))
     except OSError as error:
+        path = os.path.join(folder(), file_name)
         message = f"neither ${variable} nor {path} can be read ({error.strerror}): only Nexus starts this script"
         raise Failure("BootstrapError", message) from None
+
+
+def content(file_name: str) -> bytes:
+    """What a file of the task's folder holds; raises OSError, and Refusal where that is not what was stored.
+
+    In a pod the files come from ConfigMaps, which others may write, and what is mounted changes with them: only the
+    bytes that were held against the hash, which comes in the Job, are used. Outputs that an older version of the
+    operator stored have none; nor have the files of a local run.
+    """
+    if not SUMS and "NEXUS_SHA256SUMS" in os.environ:
+        for line in os.environ.pop("NEXUS_SHA256SUMS").splitlines():
+            known, _, name = line.partition("  ")
+            SUMS[name] = known
+    with open(os.path.join(folder(), file_name), "rb") as file:
+        found = file.read()
+    if file_name in SUMS:
+        import hashlib
+
+        if hashlib.sha256(found).hexdigest() != SUMS[file_name]:
+            text = f"the file {file_name} does not hold what was stored for this task; somebody changed its ConfigMap"
+            raise Refusal("ContentChanged", f"{text}: find out who writes ConfigMaps in the namespace, then run again")
+    return found
 
 
 def item_line() -> tuple[int, bytes, bytes] | None:
@@ -92,11 +114,10 @@ def item_line() -> tuple[int, bytes, bytes] | None:
     index = os.environ.get("JOB_COMPLETION_INDEX", "")
     if not index.isdigit() or not os.path.exists(path):
         return None
-    with open(path, "rb") as file:
-        for number, line in enumerate(file):
-            if number == int(index):
-                item, _, rest = line.rstrip(b"\n").partition(b"\t")
-                return number, item, rest
+    lines = content("items").split(b"\n")
+    if int(index) < len(lines) and lines[int(index)]:
+        item, _, rest = lines[int(index)].partition(b"\t")
+        return int(index), item, rest
     raise Failure("BootstrapError", f"{path} has no item {index}: only Nexus starts this script")
 
 

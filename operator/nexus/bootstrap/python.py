@@ -8,7 +8,18 @@ import linecache
 import os
 import sys
 
-from nexus.bootstrap.common import REFUSED, Failure, Refusal, Report, folder, item_line, leave, received, received_task
+from nexus.bootstrap.common import (
+    REFUSED,
+    Failure,
+    Refusal,
+    Report,
+    content,
+    folder,
+    item_line,
+    leave,
+    received,
+    received_task,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,11 +48,12 @@ def context() -> dict[str, Any]:
     if line is not None:
         found["index"], found["item"] = line[0], json.loads(line[1])
     shared = os.environ.get("NEXUS_ARTIFACTS", "")
-    for place in (os.path.join(folder(), "input"), os.path.join(shared, ".nexus", "input")):
-        for name in os.listdir(place) if os.path.isdir(place) else ():
+    # In the folder that the pod's containers share lies what was checked when it was fetched.
+    for place in ("input", os.path.join(shared, ".nexus", "input")):
+        path = os.path.join(folder(), place)
+        for name in os.listdir(path) if os.path.isdir(path) else ():
             if name.endswith(".json"):
-                with open(os.path.join(place, name), "rb") as file:
-                    found["input"][name[: -len(".json")]] = json.loads(file.read())
+                found["input"][name[: -len(".json")]] = json.loads(content(os.path.join(place, name)))
     found["artifacts"] = {name: os.path.join(shared, name) for name in found.get("artifacts", ())}
     return found
 
@@ -102,7 +114,7 @@ class Attempt:
     def __init__(self) -> None:
         self.task: dict[str, Any] = {}
         self.ended = False
-        self.failure: Failure | None = None
+        self.failure: Failure | Refusal | None = None
         self.returned: object = None
         # A module of its own, and the `__main__` one: `if __name__ == "__main__"`, pickle, dataclasses and
         # get_type_hints then find the user's names, and none of the bootstrap's are among them.
@@ -117,7 +129,7 @@ class Attempt:
                 self.returned = self.call(self.task["call"], self.task.get("with") or {})
             else:
                 self.execute(self.task["code"], given)
-        except Failure as failure:
+        except (Failure, Refusal) as failure:
             self.failure = failure
         except SystemExit as error:
             self.failure = self.exit(error)
@@ -205,7 +217,7 @@ def main() -> None:
 
     def conclude() -> None:
         if os.getpid() != report.process:  # a fork that ran to the end of the code: its parent tells
-            leave(attempt.failure.code if attempt.failure else 0)
+            leave(attempt.failure.code if isinstance(attempt.failure, Failure) else 0)
         if attempt.ended:
             report.end(attempt.output)
 

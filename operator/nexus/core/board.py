@@ -10,13 +10,14 @@ from typing import Any
 
 from nexus.api.numbers import as_stored
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
-from nexus.api.run import OutputRef, RerunStatus, TaskStatus
+from nexus.api.run import RerunStatus, TaskStatus
 from nexus.core import scope
 from nexus.core.allow_failure import counted
 from nexus.core.bounds import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
+from nexus.core.content import reference
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
-from nexus.core.facts import ChildFact, Facts, JobFact
+from nexus.core.facts import Changed, ChildFact, Facts, JobFact
 from nexus.core.fanout.tally import Tally
 from nexus.core.names import output_name
 from nexus.core.outcome import STOP_REASONS, Stopped, outcome
@@ -186,7 +187,7 @@ class Board:
         else:
             name = output_name(attempt)
             self.stores.append(StoreOutput(task, name, text))
-            kept = {"output_ref": OutputRef(config_map=name, size=size)}
+            kept = {"output_ref": reference(name, text)}
         self.end(task, TaskPhase.SUCCEEDED, **kept, **changes)
 
     def fits_inline(self, size: int) -> bool:
@@ -226,8 +227,10 @@ class Board:
             stored = self.facts.outputs[task]
             if stored is None:
                 raise ExpressionError(f"the output of task {task} is gone: its ConfigMap was deleted", None)
+            if isinstance(stored, Changed):
+                raise ExpressionError(f"the output of task {task} cannot be used: {stored}", None)
             return stored
-        self.reads.append(LoadOutput(task, status.output_ref.config_map))
+        self.reads.append(LoadOutput(task, status.output_ref.config_map, status.output_ref.sha256))
         raise Unread
 
     def counted(self, task: str) -> TaskPhase:

@@ -20,7 +20,7 @@ from nexus.core.bounds import cut
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed
 from nexus.core.expressions import ExpressionError, TemplateError
-from nexus.core.facts import ChildFact, Facts
+from nexus.core.facts import Changed, ChildFact, Facts
 from nexus.core.launch import refused
 from nexus.core.names import child_name
 from nexus.core.observe import next_attempt, ordinal, task_deadline
@@ -149,17 +149,24 @@ def failure_of(child: ChildFact) -> Failed:
 
 
 def _succeeded(board: Board, node: Node, child: ChildFact) -> None:
-    outputs: Mapping[str, Any] | None = as_stored(child.outputs or {})
+    outputs: Mapping[str, Any] | Changed | None = as_stored(child.outputs or {})
     if child.outputs_ref is not None:
         if node.name not in board.facts.outputs:
-            board.reads.append(LoadOutput(node.name, child.outputs_ref.config_map))
+            board.reads.append(LoadOutput(node.name, child.outputs_ref.config_map, child.outputs_ref.sha256))
             return
         outputs = board.facts.outputs[node.name]
-    if outputs is None:
-        words = f"the outputs of child run {child.name} are gone: their ConfigMap was deleted"
-        _failed(board, node, Failed(Reason.OUTPUT_LOST, words, at=board.now))
+    if outputs is None or isinstance(outputs, Changed):
+        _failed(board, node, lost_outputs(child, outputs, at=board.now))
     else:
         board.succeed(node.name, child.name, outputs, child_run=RunRef(name=child.name, uid=child.uid))
+
+
+def lost_outputs(child: ChildFact, stored: Changed | None, at: datetime | None = None) -> Failed:
+    """Why a child that succeeded counts for nothing: its outputs cannot be had."""
+    if stored is None:
+        words = f"the outputs of child run {child.name} are gone: their ConfigMap was deleted"
+        return Failed(Reason.OUTPUT_LOST, words, at=at)
+    return Failed(Reason.CONTENT_CHANGED, f"the outputs of child run {child.name} cannot be used: {stored}", at=at)
 
 
 def timeout_of(node: Node, child: ChildFact) -> tuple[datetime, Failed] | None:

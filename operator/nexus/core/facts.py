@@ -185,11 +185,23 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What is stored of a fan-out's outputs: one an item, None where there is none yet; `version` is that of the
-    object, which the next write must name."""
+    """What is stored of a fan-out's outputs: one an item, None where there is none yet, and none at all where it cannot
+    be read; `version` is that of the object, which the next write must name."""
 
     items: Sequence[Mapping[str, Any] | None]
     version: str
+    sha256: str = ""
+    """Of the text that it is stored as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A stored output that is not what was stored: somebody changed or replaced it."""
+
+    config_map: str
+
+    def __str__(self) -> str:
+        return f"the ConfigMap {self.config_map} does not hold what was stored in it; somebody changed or replaced it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +245,7 @@ class Facts:
 
     `jobs` (task name to its Jobs) is complete for every Job that the status records: a recorded Job that is not
     in it is gone; `children`, the same of child runs. `outputs` holds what was read for `LoadOutput`, None where it
-    is gone; `frames` (pod UID to text) what was read for
+    is gone, Changed where it is not what was stored; `frames` (pod UID to text) what was read for
     `ReadFrame`, None where the log did not hold it any more; `logs` (pod UID to text) what was read for `ReadLog`;
     `refusals` is by the name of the object that was to be written, of whatever kind.
     """
@@ -242,7 +254,7 @@ class Facts:
     status: WorkflowRunStatus | None = None
     jobs: Mapping[str, tuple[JobFact, ...]] = field(default_factory=dict)
     children: Mapping[str, tuple[ChildFact, ...]] = field(default_factory=dict)
-    outputs: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, Any] | Changed | None] = field(default_factory=dict)
     frames: Mapping[str, str | None] = field(default_factory=dict)
     logs: Mapping[str, str | None] = field(default_factory=dict)
     refusals: Mapping[str, Refusal] = field(default_factory=dict)

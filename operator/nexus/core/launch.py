@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.api.run import JobRef
+from nexus.api.run import JobRef, OutputRef
 from nexus.core import scope, transfers
 from nexus.core.board import Board, Unread
 from nexus.core.definition import Node
@@ -117,14 +117,14 @@ def context_of(board: Board, node: Node, item: scope.Item | None = None, number:
     """What the code of a task sees. `number` is that of the attempt, of a fan-out 0. Raises Unread, ExpressionError,
     PayloadError."""
     inputs: dict[str, Any] = {}
-    stored: dict[str, str] = {}
+    stored: dict[str, OutputRef] = {}
     transfer = transfers.of_task(board, node, number)
     for dependency in node.depends_on:
         reference = board.tasks[dependency].output_ref
         if board.tasks[dependency].stored_output is not None and board.is_readable(dependency):
             continue  # the transfer brings it
         if reference is not None and board.is_readable(dependency):
-            stored[dependency] = reference.config_map
+            stored[dependency] = reference
         else:
             inputs[dependency] = board.output(dependency)
     return Context(

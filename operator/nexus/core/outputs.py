@@ -37,7 +37,7 @@ _INT_LIMIT = 2**63
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
 # Reasons that a bootstrap gives for an output, and those that a transfer gives.
 _REFUSALS = (Reason.INVALID_OUTPUT, Reason.OUTPUT_TOO_LARGE)
-_TOLD = (*_REFUSALS, Reason.STORE_FAILED, Reason.ARTIFACT_MISSING)
+_TOLD = (*_REFUSALS, Reason.STORE_FAILED, Reason.ARTIFACT_MISSING, Reason.CONTENT_CHANGED)
 _TOO_DEEP = f"it is nested more than {DEPTH_LIMIT} levels deep"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nexus.api.reasons import Reason
+from nexus.api.run import OutputRef
 from nexus.api.tasks import EnvVar, Http, NameValue, Python, Sql
 from nexus.core import pod_render
 from nexus.core.definition import Node
@@ -38,12 +39,12 @@ class PayloadError(Exception):
 @dataclass(frozen=True, slots=True)
 class Context:
     """What task code sees: `input` is by dependency, None where it did not succeed; outputs that are too big for
-    the context are in `stored` (dependency to ConfigMap) instead."""
+    the context are in `stored` (dependency to where it lies) instead."""
 
     params: Mapping[str, Any]
     run: Mapping[str, Any]
     input: Mapping[str, Any]
-    stored: Mapping[str, str]
+    stored: Mapping[str, OutputRef]
     item: Item | None = None
     transfer: Transfer | None = None
 

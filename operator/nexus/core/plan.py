@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from nexus.api.pod import Pod
-from nexus.api.run import Cancel, WorkflowRunStatus
+from nexus.api.run import Cancel, OutputRef, WorkflowRunStatus
 from nexus.api.store import OutputStore, StoredArtifact, StoredObject
 from nexus.api.tasks import EnvFrom, EnvVar
 from nexus.core.facts import SlotAsked
@@ -61,8 +61,8 @@ class Payload:
     """The items of an Indexed Job, a line each; see nexus.core.fanout.payload."""
     item_fields: str | None = None
     """Where in `task_json` each item has values of its own: a JSON list of paths."""
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    """Dependency name to the ConfigMap that holds its output, for outputs too big for the context."""
+    inputs: Mapping[str, OutputRef] = field(default_factory=dict)
+    """Dependency name to where its output lies, for outputs too big for the context."""
     pod: Pod | None = None
     """What is asked of the pod. Texts in it are data."""
     transfer: Transfer | None = None
@@ -180,6 +180,8 @@ class LoadOutput:
 
     task: str
     config_map: str
+    sha256: str | None = None
+    """What its text must have; None where an older version stored it."""
 
 
 @dataclass(frozen=True, slots=True)

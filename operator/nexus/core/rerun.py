@@ -13,13 +13,14 @@ from typing import Any
 
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.api.run import OutputRef, RerunStatus, TaskStatus
+from nexus.api.run import RerunStatus, TaskStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.board import Board
 from nexus.core.bounds import listed
 from nexus.core.canonical import canonical
+from nexus.core.content import reference
 from nexus.core.definition import Node
-from nexus.core.facts import Earlier, RunFact
+from nexus.core.facts import Changed, Earlier, RunFact
 from nexus.core.likeness import closest
 from nexus.core.names import job_name, output_name
 from nexus.core.outputs import dump
@@ -159,7 +160,7 @@ def _take_over(board: Board, earlier: Earlier, before: TaskStatus) -> None:
         else:
             stored = _config_map(board, name)
             board.stores.append(StoreOutput(name, stored, dump(value)))
-            kept = {"output_ref": OutputRef(config_map=stored, size=size)}
+            kept = {"output_ref": reference(stored, dump(value))}
     board.move(
         name,
         phase=before.phase,
@@ -179,7 +180,7 @@ def _value(board: Board, earlier: Earlier, before: TaskStatus) -> dict[str, Any]
     if before.output_ref is None:
         return dict(before.output) if before.output else None
     if before.name not in board.facts.outputs:
-        board.reads.append(LoadOutput(before.name, before.output_ref.config_map))
+        board.reads.append(LoadOutput(before.name, before.output_ref.config_map, before.output_ref.sha256))
         return None
     found = board.facts.outputs[before.name]
     if found is None:
@@ -188,6 +189,9 @@ def _value(board: Board, earlier: Earlier, before: TaskStatus) -> dict[str, Any]
             f"the output of task {before.name} of run {earlier.wanted.name} is gone ({where} was deleted): "
             f"name {before.name} in rerunOf.tasks to have it made again"
         )
+    if isinstance(found, Changed):
+        words = f"the output of task {before.name} of run {earlier.wanted.name} cannot be used: {found}"
+        raise RerunRefused(f"{words}; name {before.name} in rerunOf.tasks to have it made again")
     return dict(found)
 
 
@@ -209,7 +213,7 @@ def _take_over_items(board: Board, earlier: Earlier, before: TaskStatus) -> None
         return
     stored = _config_map(board, before.name)
     board.stores.append(StoreOutput(before.name, stored, text))
-    board.move(before.name, items=reused, output_ref=OutputRef(config_map=stored, size=len(text.encode())))
+    board.move(before.name, items=reused, output_ref=reference(stored, text))
 
 
 def _some(items: Collection[Any]) -> bool:

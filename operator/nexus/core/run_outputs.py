@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from nexus.api.reasons import Reason
-from nexus.api.run import OutputRef, Trigger
+from nexus.api.run import Trigger
 from nexus.core import scope
 from nexus.core.board import Board, Unread
+from nexus.core.content import reference
 from nexus.core.definition import Definition
 from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.names import outputs_name
@@ -62,7 +63,7 @@ def outputs(board: Board) -> dict[str, Any]:
     if name in board.facts.refusals:
         raise NotStored(board.facts.refusals[name])
     board.stores.append(StoreOutput("", name, text))
-    return {"outputs_ref": OutputRef(config_map=name, size=size)}
+    return {"outputs_ref": reference(name, text)}
 
 
 def _rendered(board: Board) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, Turn
+from nexus.core.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
 from nexus.core.plan import (
     AskSlot,
     CancelRun,
@@ -92,8 +92,8 @@ class Place(Protocol):
     async def find_job(self, view: View, name: str) -> JobFact | None:
         """A Job whose making got no answer; None where it was not made."""
 
-    async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
-        """A stored output, None where it is gone."""
+    async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | Changed | None:
+        """A stored output; None where it is gone, Changed where it is not what was stored."""
 
     async def read_frame(self, view: View, read: ReadFrame) -> str | None:
         """The text of an output in a task's log, None where it is not there whole."""

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 
-from nexus.adapters.kube.api import CONFIG_MAPS, AlreadyExists, Conflict, KubeApi, NotFound
+from nexus.adapters.kube.api import CONFIG_MAPS, AlreadyExists, Conflict, KubeApi, NotFound, Object
 from nexus.adapters.kube.job import config_map, run_labels
+from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.observe import owner_uid
-from nexus.api.numbers import as_stored
+from nexus.adapters.kube.stored import LARGE, text_of, value_of
+from nexus.core.content import sha256
 from nexus.core.facts import Checkpoint, RunFact
 from nexus.core.plan import LoadItems, StoreItems
 from nexus.runtime.ports import Stale
 
 KEY = "output.json"
+# Half a megabyte of JSON takes some megabytes as values, and a fan-out that is read again costs a GET.
+KEPT_BYTES = 32 * 1024 * 1024
 
 
 class StoredItems:
-    """Reads and writes them. What was read or written last is remembered: when pods are gone, every look asks for it,
-    and it may be half a megabyte. An old memory does no harm: what is stored stays stored, a write that was decided on
-    it meets a conflict, and before an output counts as lost a fresh one is asked for.
+    """Reads and writes them. What was read or written last is remembered, as far as there is room: when pods are gone,
+    every look asks for it, and it may be half a megabyte. An old memory does no harm: what is stored stays stored, a
+    write that was decided on it meets a conflict, and before an output counts as lost a fresh one is asked for.
     """
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api
-        self._known: dict[str, dict[str, Checkpoint]] = {}
+        self._kept: Kept[Checkpoint] = Kept(KEPT_BYTES)
+        self._names: dict[str, set[str]] = {}
+        """By run, the names under which something may be kept."""
 
     async def load(self, run: RunFact, read: LoadItems) -> Checkpoint | None:
         """What is stored, None where nothing is."""
-        known = self._known.get(run.uid, {}).get(read.config_map)
+        known = self._kept.get(_key(run.uid, read.config_map))
         if known is not None and not read.fresh:
             return known
         try:
@@ -36,8 +42,7 @@ class StoredItems:
             return None
         if owner_uid(body, "WorkflowRun") != run.uid:
             return None  # the write says whose it is
-        items = as_stored(json.loads(body["data"][KEY])["items"])
-        return self._remember(run, read.config_map, Checkpoint(items, body["metadata"]["resourceVersion"]))
+        return await self._remember(run, read.config_map, body)
 
     async def store(self, run: RunFact, store: StoreItems) -> None:
         """Store new ones. Raises Stale where others were stored since `store.version`, or the ConfigMap went."""
@@ -50,15 +55,37 @@ class StoredItems:
                 change = {"metadata": {"resourceVersion": store.version}, "data": data}
                 body = await self._api.patch(CONFIG_MAPS, run.namespace, store.config_map, change)
         except (AlreadyExists, Conflict, NotFound) as error:
-            self._known.get(run.uid, {}).pop(store.config_map, None)
+            self._kept.drop(_key(run.uid, store.config_map))
             raise Stale(str(error)) from error
-        version = body["metadata"]["resourceVersion"]
-        self._remember(run, store.config_map, Checkpoint(json.loads(store.text)["items"], version))
+        await self._remember(run, store.config_map, body)
 
-    def _remember(self, run: RunFact, name: str, stored: Checkpoint) -> Checkpoint:
-        self._known.setdefault(run.uid, {})[name] = stored
+    async def _remember(self, run: RunFact, name: str, body: Object) -> Checkpoint:
+        # In a thread where it is large: every value in it is looked at.
+        large = len(text_of(body)) > LARGE
+        stored, size = await asyncio.to_thread(_checkpoint, body) if large else _checkpoint(body)
+        self._names.setdefault(run.uid, set()).add(name)
+        self._kept.keep(_key(run.uid, name), stored, size)
         return stored
 
     def forget(self, run_uid: str) -> None:
-        """The run has ended."""
-        self._known.pop(run_uid, None)
+        """The run has ended, or is gone."""
+        for name in self._names.pop(run_uid, ()):
+            self._kept.drop(_key(run_uid, name))
+
+
+def _key(run_uid: str, name: str) -> str:
+    return f"{run_uid}/{name}"
+
+
+def _checkpoint(body: Object) -> tuple[Checkpoint, int]:
+    """What a ConfigMap holds, whoever wrote it, and its bytes in memory. What cannot be read are no outputs, and the
+    next write replaces it."""
+    version, text = body["metadata"]["resourceVersion"], text_of(body)
+    try:
+        value = value_of(text)
+    except ValueError:
+        value = None
+    items = value.get("items") if isinstance(value, dict) else None
+    if not isinstance(items, list) or not all(item is None or isinstance(item, dict) for item in items):
+        items = []
+    return Checkpoint(items, version, sha256(text)), footprint(items)

@@ -15,6 +15,7 @@ from nexus.adapters.kube.observe import PUT
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.api.tasks import Disruptions
+from nexus.core.content import sha256
 from nexus.core.facts import RunFact
 from nexus.core.names import (
     LABEL_INDEX,
@@ -93,6 +94,8 @@ def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
         container.update({"args": payload.args} if payload.args is not None else {})
     else:
         container["command"] = _command(payload, pod)
+        if sums := _sums(payload, pod):
+            pod.env.append({"name": "NEXUS_SHA256SUMS", "value": sums})
     pod.env += [{"name": name, "value": literal(value)} for name, value in payload.variables.items()]
     if payload.transfer is not None:
         pod.env += transfer.task_env(payload)
@@ -178,15 +181,25 @@ def _command(payload: Payload, pod: _Pod) -> list[str]:
     return [*command, literal(script)]
 
 
+def _sums(payload: Payload, pod: _Pod) -> str:
+    """What the files of a pod must hold, as sha256sum writes it. It comes in the Job, which nobody can change, and the
+    files in ConfigMaps, which others can. Outputs that an older version stored have no hash, and no line."""
+    files = {file: sha256(text) for file, text in pod.spilled.items()}
+    files |= {f"input/{task}.json": stored.sha256 for task, stored in payload.inputs.items() if stored.sha256}
+    return "".join(f"{digest}  {file}\n" for file, digest in sorted(files.items()))
+
+
 def _volumes(name: str, pod: _Pod, payload: Payload) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
     sources: list[dict[str, Any]] = []
     if pod.spilled:
-        sources.append({"configMap": {"name": name}})
+        # By name: what else somebody may put there appears in no pod.
+        items = [{"key": key, "path": key} for key in pod.spilled]
+        sources.append({"configMap": {"name": name, "items": items}})
     for task, stored in payload.inputs.items():
         items = [{"key": "output.json", "path": f"input/{task}.json"}]
-        sources.append({"configMap": {"name": stored, "items": items}})
+        sources.append({"configMap": {"name": stored.config_map, "items": items}})
     if sources:
         volumes.append({"name": "nexus", "projected": {"sources": sources}})
         mounts.append({"name": "nexus", "mountPath": MOUNT, "readOnly": True})

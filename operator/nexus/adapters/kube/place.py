@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -39,14 +38,14 @@ from nexus.adapters.kube.pod_events import PodEvents
 from nexus.adapters.kube.pod_logs import PodLogs
 from nexus.adapters.kube.pools import Pools
 from nexus.adapters.kube.refusals import Refusals, refusing, refusing_start
+from nexus.adapters.kube.stored import holds, load_output
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
-from nexus.api.numbers import as_stored
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import Checkpoint, ChildFact, Facts, JobFact, RunFact, Turn
+from nexus.core.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, RunFact, Turn
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.plan import (
@@ -304,15 +303,9 @@ class KubePlace:
         return next((job for job in known if job.uid == change.uid), None)
 
     @refusing
-    async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
+    async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | Changed | None:
         """The output in a ConfigMap of the run."""
-        try:
-            body = await self._api.get(CONFIG_MAPS, view.key.namespace, read.config_map)
-        except NotFound:
-            return None
-        # One that an operator of an earlier version stored may still hold 3.0.
-        value = as_stored(json.loads(body["data"]["output.json"]))
-        return value if isinstance(value, dict) else None
+        return await load_output(self._api, view.key.namespace, read)
 
     @refusing
     async def read_frame(self, view: View, read: ReadFrame) -> str | None:
@@ -379,6 +372,8 @@ class KubePlace:
         if owner_uid(found, "WorkflowRun") != run.uid:
             words = f"a {kind.kind} {name} exists and belongs to another owner; delete or rename it"
             raise Refused(_name_taken(kind, words))
+        if kind == CONFIG_MAPS and not holds(found, body):
+            raise Refused(_name_taken(kind, f"a ConfigMap {name} exists and holds something else; delete it"))
         return found
 
     async def _confirm_newest(self, view: View) -> None:

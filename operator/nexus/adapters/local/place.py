@@ -275,7 +275,7 @@ class LocalPlace:
         if payload.task_json is not None:
             _hand_over("NEXUS_TASK_JSON", folder / "task.json", payload.task_json, variables)
         for task, stored in payload.inputs.items():
-            (folder / "input" / f"{task}.json").write_text(self._family.outputs[stored], encoding="utf-8")
+            (folder / "input" / f"{task}.json").write_text(self._family.outputs[stored.config_map], encoding="utf-8")
         return variables
 
     def _variables(self, payload: Payload, folder: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ from nexus.core.child_run import failure_of, stands, timeout_of
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed, Waiting
 from nexus.core.facts import ChildFact
+from nexus.core.fanout.checkpoint import proven
 from nexus.core.fanout.tally import Due, Tally
 from nexus.core.names import item_child_name
 from nexus.core.plan import StartChild
@@ -28,12 +29,12 @@ def take(board: Board, node: Node, total: int, refused: Mapping[int, Failed]) ->
     for child in board.facts.children.get(node.name, ()):
         if child.index is not None:
             by_index.setdefault(child.index, []).append(child)
-    stored = board.facts.checkpoints.get(node.name)
+    stored = proven(board, node)
     tally = Tally(total, started=True)
     for index in range(total):
         children = sorted(by_index.get(index, ()), key=lambda child: child.ordinal)
         board.abandoned.update(child.name for child in children[:-1])
-        if stored is not None and index < len(stored.items) and stored.items[index] is not None:
+        if index < len(stored) and stored[index] is not None:
             tally.done[index] = None
         elif not children and index in refused:
             tally.failed[index] = refused[index]

@@ -16,30 +16,25 @@ from typing import Any
 from nexus.api.fanout import FAILURES_SHOWN, ItemFailure, ItemsStatus
 from nexus.api.numbers import as_stored
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.api.run import OutputRef, TaskStatus
+from nexus.api.run import TaskStatus
 from nexus.core import outputs
 from nexus.core.board import Board
+from nexus.core.child_run import lost_outputs
+from nexus.core.content import reference, sha256
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed
-from nexus.core.facts import ChildFact, PodFact
+from nexus.core.facts import Changed, ChildFact, PodFact
 from nexus.core.fanout import indexes
+from nexus.core.fanout.checkpoint import Items, config_map, is_spoiled, proven, stored_indexes
 from nexus.core.fanout.children import take as take_children
 from nexus.core.fanout.tally import Evidence, Tally, take
-from nexus.core.names import job_name, output_name
-from nexus.core.plan import ListPods, LoadItems, LoadOutput, Read, ReadFrame, StoreItems
+from nexus.core.plan import ListPods, LoadItems, LoadOutput, Read, ReadFrame, RunEvent, StoreItems
 
 CHECKPOINT_EVERY = timedelta(seconds=10)
 
 # What the fan-outs of a run may take of its status together: a run of 500 of them is still one object.
 INDEXES_TOTAL = 32 * 1024
 FAILURES_TOTAL = 100
-
-Items = list[Any]
-
-
-def config_map(board: Board, node: Node) -> str:
-    """Name of the ConfigMap that holds the outputs of the items."""
-    return output_name(job_name(board.facts.run.name, board.facts.run.uid, node.name, 1))
 
 
 def tally_of(board: Board, node: Node) -> Tally | None:
@@ -88,7 +83,7 @@ def must_know_stored(board: Board, node: Node) -> bool:
     else:
         if node.name in board.facts.outputs:
             return False
-        board.reads.append(LoadOutput(node.name, status.output_ref.config_map))
+        board.reads.append(LoadOutput(node.name, status.output_ref.config_map, status.output_ref.sha256))
     return True
 
 
@@ -111,13 +106,11 @@ def _on_record(items: ItemsStatus | None) -> dict[int, Failed]:
 def stored(board: Board, node: Node) -> Items | None:
     """The outputs that are stored, as far as they are known: in the ConfigMap, and in the status of a running task."""
     inline = board.tasks[node.name].output
-    kept = board.facts.checkpoints.get(node.name)
     items: Items = list(inline["items"]) if inline is not None else []
     reused = board.facts.outputs.get(node.name) if _has_reused(board.tasks[node.name]) else None
-    if reused is not None:
+    if reused is not None and not isinstance(reused, Changed):
         items = [one if one is not None else other for one, other in zip_longest(reused["items"], items)]
-    if kept is not None:
-        items = [one if one is not None else other for one, other in zip_longest(kept.items, items)]
+    items = [one if one is not None else other for one, other in zip_longest(proven(board, node), items)]
     return items or None
 
 
@@ -144,7 +137,10 @@ def checkpoint(board: Board, node: Node, tally: Tally) -> None:
         return
     placed = _placed(board, node, items, text, size) if any(item is not None for item in items) else {}
     if placed is not None:
-        board.move(node.name, items=_numbers(board, node, tally, board.now), **placed)
+        numbers = _numbers(board, node, tally, board.now)
+        if "output_ref" in placed:
+            numbers = numbers.model_copy(update={"stored_indexes": stored_indexes(board, items)})
+        board.move(node.name, items=numbers, **placed)
 
 
 def close(
@@ -245,11 +241,14 @@ def _of_child(board: Board, child: ChildFact, reads: dict[Read, int]) -> outputs
     if child.outputs_ref is None:
         return outputs.Output(as_stored(child.outputs or {}))
     if child.name not in board.facts.outputs:
-        reads[LoadOutput(child.name, child.outputs_ref.config_map)] = child.outputs_ref.size
+        reference = child.outputs_ref
+        reads[LoadOutput(child.name, reference.config_map, reference.sha256)] = reference.size
         return None
     value = board.facts.outputs[child.name]
-    gone = f"the outputs of child run {child.name} are gone: their ConfigMap was deleted"
-    return outputs.Output(value) if value is not None else outputs.Rejected(Reason.OUTPUT_LOST, gone)
+    if value is None or isinstance(value, Changed):
+        lost = lost_outputs(child, value)
+        return outputs.Rejected(lost.reason, lost.message)
+    return outputs.Output(value)
 
 
 def _of_pod(board: Board, node: Node, pod: PodFact, reads: dict[Read, int]) -> outputs.Output | outputs.Rejected | None:
@@ -277,11 +276,15 @@ def _placed(board: Board, node: Node, items: Items, text: str, size: int) -> dic
     if node.name not in board.facts.checkpoints:
         board.reads.append(LoadItems(node.name, config_map(board, node)))
         return None
-    stored = board.facts.checkpoints[node.name]
-    if stored is None or list(stored.items) != items:
+    stored, name = board.facts.checkpoints[node.name], config_map(board, node)
+    # By the hash: to Python 1 is True.
+    if stored is None or stored.sha256 != sha256(text):
         version = stored.version if stored is not None else None
-        board.stores.append(StoreItems(node.name, config_map(board, node), text, version))
-    return {"output": None, "output_ref": OutputRef(config_map=config_map(board, node), size=size)}
+        board.stores.append(StoreItems(node.name, name, text, version))
+    if is_spoiled(board, node):
+        words = f"task {node.name}: {Changed(name)}; it is written anew, and items whose pods are gone run again"
+        board.events.append(RunEvent(Reason.CONTENT_CHANGED.value, words, warning=True, task=node.name))
+    return {"output": None, "output_ref": reference(name, text)}
 
 
 def note_failed(board: Board, node: Node, tally: Tally) -> bool:
@@ -289,7 +292,8 @@ def note_failed(board: Board, node: Node, tally: Tally) -> bool:
     before = board.tasks[node.name].items
     assert before is not None
     # Of the others what is stored counts: they are to be stored in their time.
-    noted = _numbers(board, node, tally).model_copy(update={"succeeded": before.succeeded})
+    kept = {"succeeded": before.succeeded, "stored_indexes": before.stored_indexes}
+    noted = _numbers(board, node, tally).model_copy(update=kept)
     board.move(node.name, items=noted)
     return not (noted.failed_indexes or "").endswith(indexes.CUT)
 

@@ -1,0 +1,57 @@
+"""Stored outputs: what the ConfigMap of one holds, which anybody who may write ConfigMaps there may have written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from nexus.adapters.kube.api import CONFIG_MAPS, KubeApi, NotFound, Object
+from nexus.api.numbers import as_stored
+from nexus.core.content import sha256
+from nexus.core.facts import Changed
+from nexus.core.outputs import load
+from nexus.core.plan import LoadOutput
+
+KEY = "output.json"
+# Characters of JSON that take a millisecond or so.
+LARGE = 16 * 1024
+
+
+async def load_output(api: KubeApi, namespace: str, read: LoadOutput) -> Mapping[str, Any] | Changed | None:
+    """An output; None where it is gone, Changed where it is not what was stored."""
+    try:
+        text = text_of(await api.get(CONFIG_MAPS, namespace, read.config_map))
+    except NotFound:
+        return None
+    if read.sha256 is not None and sha256(text) != read.sha256:
+        return Changed(read.config_map)
+    value = await parsed(text)
+    return value if isinstance(value, dict) else Changed(read.config_map)
+
+
+async def parsed(text: str) -> Any:
+    """The JSON value of a text, None where it is none that a task could have left. Large ones in a thread: every value
+    in it is looked at."""
+    try:
+        return await asyncio.to_thread(value_of, text) if len(text) > LARGE else value_of(text)
+    except ValueError:
+        return None
+
+
+def value_of(text: str) -> Any:
+    """The JSON value of a text, its numbers as the API server gives them back: what an older version of the operator
+    stored may still hold 3.0. Raises ValueError."""
+    return as_stored(load(text))
+
+
+def text_of(body: Object) -> str:
+    """The text of a stored output, empty where the ConfigMap has none."""
+    data = body.get("data")
+    text = data.get(KEY) if isinstance(data, Mapping) else None
+    return text if isinstance(text, str) else ""
+
+
+def holds(body: Object, wanted: Object) -> bool:
+    """Whether a ConfigMap that is there holds what was to be stored."""
+    return (body.get("data") or {}) == wanted["data"] and not body.get("binaryData")
