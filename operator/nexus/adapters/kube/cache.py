@@ -6,7 +6,7 @@ It is behind the truth by design. Nothing irreversible is decided from an absenc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -163,6 +163,8 @@ class Cache:
         # Jobs with their pods in them, as decisions take them: of the hundreds of a run one or two change at a time.
         self._joined: dict[str, JobFact] = {}
         self.live = LivePods()
+        self.forgotten: Callable[[RunKey, str], None] = lambda _key, _uid: None
+        """Called with the key and UID of each run that is dropped, however it went."""
         self.objects: Counter[str] = Counter()
         """By namespace, how many objects runs and what they made are, about."""
 
@@ -206,6 +208,7 @@ class Cache:
             self.objects[record.key.namespace] -= record.objects
         self._keys.pop(record.uid, None)
         self._children.pop(record.uid, None)
+        self.forgotten(record.key, record.uid)
         siblings = self._children.get(record.parent, {})
         if record.key.name in siblings and siblings[record.key.name].uid == record.uid:
             del siblings[record.key.name]
@@ -227,7 +230,7 @@ class Cache:
         run_uid, fact = owner_uid(body, "WorkflowRun"), job_fact(body)
         if run_uid is None or fact is None:
             return ()
-        jobs = self._jobs.setdefault(run_uid, {})
+        jobs = self._jobs.get(run_uid, {})
         known = jobs.get(fact.name)
         version = int(body["metadata"]["resourceVersion"])
         if known is not None and known.uid == fact.uid and version < self._job_versions.get(fact.uid, 0):
@@ -236,6 +239,8 @@ class Cache:
             if known is None or known.uid != fact.uid:
                 return ()
             del jobs[fact.name]
+            if not jobs:
+                del self._jobs[run_uid]
             self._forget_job(fact.uid)
             return self._run(run_uid)
         if known is not None and known.uid == fact.uid:
@@ -246,7 +251,7 @@ class Cache:
             jobs.pop(fact.name, None)
             self._forget_job(fact.uid)
             return ()
-        jobs[fact.name] = fact
+        self._jobs.setdefault(run_uid, {})[fact.name] = fact
         self._joined.pop(fact.uid, None)
         self._job_versions[fact.uid] = version
         self._run_of_job[fact.uid] = run_uid

@@ -72,6 +72,11 @@ class Definitions:
             return await self._pinned(record, record.status, now), record.status.revision
         return await self._pin(record, now)
 
+    def forget(self, run_uid: str) -> None:
+        """Drop the definition of a run's own; those of revisions stay as long as there is room."""
+        self._ready.drop(run_uid)
+        self._ready.drop(_checked(run_uid))
+
     async def workflow(self, namespace: str, name: str) -> Object | None:
         """The Workflow as it is now, None where it is not there."""
         try:

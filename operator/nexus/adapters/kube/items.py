@@ -28,7 +28,7 @@ class StoredItems:
     def __init__(self, api: KubeApi) -> None:
         self._api = api
         self._kept: Kept[Checkpoint] = Kept(KEPT_BYTES)
-        self._names: dict[str, set[str]] = {}
+        self._known: dict[str, set[str]] = {}
         """By run, the names under which something may be kept."""
 
     async def load(self, run: RunFact, read: LoadItems) -> Checkpoint | None:
@@ -63,13 +63,13 @@ class StoredItems:
         # In a thread where it is large: every value in it is looked at.
         large = len(text_of(body)) > LARGE
         stored, size = await asyncio.to_thread(_checkpoint, body) if large else _checkpoint(body)
-        self._names.setdefault(run.uid, set()).add(name)
+        self._known.setdefault(run.uid, set()).add(name)
         self._kept.keep(_key(run.uid, name), stored, size)
         return stored
 
     def forget(self, run_uid: str) -> None:
         """The run has ended, or is gone."""
-        for name in self._names.pop(run_uid, ()):
+        for name in self._known.pop(run_uid, ()):
             self._kept.drop(_key(run_uid, name))
 
 

@@ -118,6 +118,7 @@ class KubePlace:
         self._recorder = recorder or Recorder(api)
         self._wake = wake
         cache.live.wake = wake
+        cache.forgotten = self._forget
         self._room = NamespaceRoom(cache, max_objects)
         self._earlier_runs = EarlierRuns(api)
         self._pools = Pools(api, cache, clock, wake, pools)
@@ -145,9 +146,7 @@ class KubePlace:
         if record.ended:
             view = View(key, self._facts(record, record.status), None, record.status)
             self._cache.compact(record.uid)
-            self._pod_events.forget(record.uid)
-            self._items.forget(record.uid)
-            self._cache.live.forget(key)
+            self._forget(key, record.uid)
             return view
         now, known = self.now(), record.status
         full = self._room.hold(record)
@@ -191,6 +190,13 @@ class KubePlace:
             return None
         self._cache.see_job(body)
         return self._cache.job(view.facts.run.uid, name)
+
+    def _forget(self, key: RunKey, uid: str) -> None:
+        """Drop what is remembered of a run that has ended, or is gone."""
+        self._definitions.forget(uid)
+        self._pod_events.forget(uid)
+        self._items.forget(uid)
+        self._cache.live.forget(key)
 
     async def _admitted(
         self, record: RunRecord, workflow: WorkflowRecord
