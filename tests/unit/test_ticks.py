@@ -298,8 +298,7 @@ def test_a_run_that_the_api_server_refuses_is_tried_again(cel: Evaluator) -> Non
         api = told.operator().api
         told.settle()
         refusal = Forbidden("exceeded quota: runs", status=403, reason="Forbidden")
-        for _ in range(3):
-            api.fail_next("create", WORKFLOW_RUNS, refusal)
+        api.refuse("create", WORKFLOW_RUNS, refusal, HOUR.total_seconds() + 60)
         until(told, START + HOUR + timedelta(seconds=40))
         assert made(told) == []
         assert condition(told, "DidNotRun") == ("True", "TickMissed")

@@ -305,7 +305,7 @@ RUN = {
         "Do what the message says, or start a new run of the workflow. See [reruns](reruns.md).",
     ),
     Reason.STATUS_TOO_LARGE: Remedy(
-        "the run's status does not fit into its object beside its spec: …",
+        "the run's status does not fit into its object beside its spec; start a new run with smaller params",
         "An object of the API server holds 1.5 MiB, spec and status together. Pass smaller `params` (a reference "
         "instead of the data), or put the definition into a Workflow instead of `workflowSpec`, and start a new run.",
     ),
@@ -325,7 +325,7 @@ WORKFLOW = {
         "Make runs shorter or rarer, or let ticks wait: `concurrency: {policy: Queue}`.",
     ),
     Reason.RUN_REFUSED: Remedy(
-        "the API server refuses run sales-nightly-29889690-…: exceeded quota: …",
+        "run sales-nightly-29889690-… was not made: the API server refuses the WorkflowRun: …",
         "Read what follows: a quota for objects, an admission rule. It is tried again by itself.",
     ),
 }

@@ -62,8 +62,9 @@ def squeezed(status: WorkflowRunStatus) -> Iterator[WorkflowRunStatus]:
         status = status.model_copy(update={"tasks": tasks or None, "outputs": None, "rerun_of": None})
         conditions = [entry.model_copy(update={"message": ""}) for entry in status.conditions or ()]
         yield status.model_copy(update={"conditions": conditions or None})
-        conditions = [entry for entry in conditions if entry.type in ("Failed", "Finished")]
+        conditions = [entry for entry in conditions if entry.type == "Finished"]
         yield status.model_copy(update={"conditions": conditions or None, "tasks": None, "tasks_done": None})
+        yield WorkflowRunStatus(phase=status.phase, reason=status.reason, completion_time=status.completion_time)
 
 
 def listed(names: list[str]) -> str:

@@ -15,17 +15,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeVar
 
 from nexus.api.base import format_time
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
-from nexus.api.workflow import Condition
+from nexus.api.workflow import Condition, WorkflowStatus
 
 CONDITION = "WriteRefused"
 """The condition of a run or Workflow that has a refused write."""
 
 TRY_AGAIN = timedelta(seconds=10)
 """When a write is tried again of which nobody says when."""
+
+
+Status = TypeVar("Status", WorkflowRunStatus, WorkflowStatus)
 
 
 class Code(StrEnum):
@@ -124,9 +128,9 @@ def is_refused(conditions: Iterable[Condition]) -> bool:
     return any(entry.type == CONDITION and entry.status == "True" for entry in conditions)
 
 
-def with_conditions(status: WorkflowRunStatus, conditions: Sequence[Condition]) -> WorkflowRunStatus:
-    """The status of a run with these in place of its condition WriteRefused."""
-    others = [entry for entry in status.conditions or () if entry.type != CONDITION]
+def with_conditions(status: Status, conditions: Sequence[Condition]) -> Status:
+    """The status of a run, or of a Workflow, with these in place of its condition WriteRefused."""
+    others: list[Condition] = [entry for entry in status.conditions or () if entry.type != CONDITION]
     return status.model_copy(update={"conditions": [*others, *conditions] or None})
 
 

@@ -118,9 +118,11 @@ class Election:
         self._renewed_at = None
         if not self._wrote:
             return
-        with contextlib.suppress(Taken, LeaseUnavailable, TimeoutError):
+        try:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._give_back()
+        except Exception as error:  # noqa: BLE001  the Lease runs out by itself
+            log.info("the Lease is not given back: %s", error)
 
     async def _give_back(self) -> None:
         # Read and not remembered: a renewal may have been broken off, and done all the same.
@@ -145,6 +147,12 @@ class Election:
         except (LeaseUnavailable, TimeoutError) as error:
             self._held = None
             self._trouble = str(error) or "no answer in time"
+            return False
+        except Exception as error:  # noqa: BLE001
+            # An answer that nobody foresaw ends a lead only as any other lost renewal does: when its time is over.
+            self._held = None
+            self._trouble = f"{type(error).__name__}: {error}"
+            log.warning("the Lease could not be read or written: %r", error)
             return False
         if written is None:
             return False

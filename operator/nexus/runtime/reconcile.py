@@ -50,7 +50,7 @@ from nexus.core.refusal import (
 from nexus.runtime.away import away
 from nexus.runtime.outcomes import Unanswered, count_write
 from nexus.runtime.ports import Place, Refused, RunKey, Stale, Unstartable, View, Waiting
-from nexus.runtime.refused import RefusedWrites
+from nexus.runtime.refused import CALL, STATUS, NotWritten, RefusedWrites, refusal_of
 from nexus.runtime.stats import Counters, Stats
 from nexus.runtime.turns import Overtaken
 
@@ -61,20 +61,11 @@ MAX_ROUNDS = 16
 # A Job that was just made may never get a pod, and then nothing happens that would have it looked at.
 LOOK_AGAIN = timedelta(seconds=3)
 
-CALL, STATUS = "call", "status"
-"""What a refusal goes by that is of no object of the plan: a call on which all depends, and the status itself."""
+TOO_LARGE = "the run's status does not fit into its object beside its spec; start a new run with smaller params"
 AFTERWARDS = ("delete/", "cancel/", "return/")
 """What those go by that come after the status."""
 
 Result = TypeVar("Result")
-
-
-class _NotWritten(Exception):
-    """The status was not stored, for this reason."""
-
-    def __init__(self, cause: Refused | Stale) -> None:
-        self.cause = cause
-        super().__init__(str(cause))
 
 
 @dataclass
@@ -114,7 +105,7 @@ class Reconciler:
             wake_at = await self._reconcile(key)
         except (Refused, Stale) as error:
             return await self._blocked(key, error)
-        except _NotWritten as error:
+        except NotWritten as error:
             raise error.cause from error
         self._refused.drop_due(key, began)
         return min((when for when in (wake_at, self._refused.next_at(key)) if when is not None), default=None)
@@ -143,6 +134,9 @@ class Reconciler:
             return refuse(view.facts, self.place.now(), why.reason, why.message), view, None
         if isinstance(view.definition, Waiting):
             return waits(view.facts, view.definition.reason, view.definition.message), view, view.wake_at
+        if view.key in self._tight and (view.recorded is None or view.recorded.start_time is None):
+            # It has no room for its first status. What was started for that is stopped.
+            return refuse(view.facts, self.place.now(), Reason.STATUS_TOO_LARGE, TOO_LARGE), view, None
         plan, settled = await self._settle(view)
         made = settled.facts.jobs != view.facts.jobs
         look = self.place.now() + LOOK_AGAIN if made and not plan.status.phase.ended else None
@@ -152,14 +146,14 @@ class Reconciler:
         """A call was refused on which everything else depends. What lasts is put on the status; what may pass in a
         moment is raised."""
         now = self.place.now()
-        refusal = self._refused.note(key, CALL, _refusal_of(error), now)
+        refusal = self._refused.note(key, CALL, refusal_of(error), now)
         view = self.place.glance(key) if refusal.told else None
         if not refusal.told:
             raise error
         if view is not None and not (view.recorded is not None and view.recorded.phase.ended):
             try:
                 await self._write(view, blocked(view.facts, refusal, now))
-            except _NotWritten as status:
+            except NotWritten as status:
                 raise status.cause from status
         return refusal.again_at
 
@@ -167,7 +161,7 @@ class Reconciler:
         """The status, where it changed, and then what follows from it."""
         if plan.status.phase.ended:
             # What tasks needed is needed no more; what they left running is still to be stopped.
-            self._refused.drop(view.key, lambda name: not name.startswith(AFTERWARDS))
+            self._refused.drop(view.key, lambda name: name != STATUS and not name.startswith(AFTERWARDS))
         known = (view.recorded.conditions if view.recorded is not None else None) or []
         refused = self._refused.of(view.key, but=STATUS)
         conditions = refusal_condition(known, refused, view.facts.run.generation, self.place.now())
@@ -176,40 +170,46 @@ class Reconciler:
         if _timeless(status) != _timeless(view.recorded or WorkflowRunStatus()):
             # Only of what has ended: a figure that nobody updates would be wrong a second later.
             passed = duration(status, self.place.now()) if status.completion_time else None
-            status = await self._write_status(view, status.model_copy(update={"duration": passed}))
-            count_write(self.stats, view, status)
+            written = await self._write_status(view, status.model_copy(update={"duration": passed}))
+            if written is None:
+                return
+            count_write(self.stats, view, written)
             if is_refused(conditions) and not is_refused(known):
                 events = (*events, RunEvent(CONDITION, conditions[0].message, warning=True))
         await self._clear(view, plan)
         if events:
             await self.place.record(view, events)
 
-    async def _write_status(self, view: View, status: WorkflowRunStatus) -> WorkflowRunStatus:
-        """Store the status, or as much of it as the object has room for; returns that. Raises _NotWritten, and Stale
-        where it is to be decided anew with less in it."""
+    async def _write_status(self, view: View, status: WorkflowRunStatus) -> WorkflowRunStatus | None:
+        """Store the status, or as much of it as the object has room for; returns that, None where it has none at all.
+        Raises NotWritten, and Stale where it is to be decided anew with less in it."""
+        held = self._refused.held(view.key, self.place.now()).get(STATUS)
+        if held is not None and held.code is Code.TOO_LARGE:
+            return None
         smaller = squeezed(status)
         while True:
             try:
                 await self.place.write_status(view, status)
             except (Refused, Stale) as error:
-                refusal = _refusal_of(error)
+                refusal = refusal_of(error)
                 if refusal.code is not Code.TOO_LARGE:
                     if refusal.code is Code.UNKNOWN:
                         self._unanswered.note(view, status)
                     await self._tell_unwritten(view, refusal)
-                    raise _NotWritten(error) from error
+                    raise NotWritten(error) from error
                 if view.key not in self._tight:
                     self._tight.add(view.key)
                     raise Stale(f"the status of run {view.key} is too large") from error
                 less = next(smaller, None)
                 if less is None and not status.phase.ended:
-                    words = f"the run's status does not fit into its object beside its spec: {refusal.message}"
-                    ended = refuse(view.facts, self.place.now(), Reason.STATUS_TOO_LARGE, words)
+                    ended = refuse(view.facts, self.place.now(), Reason.STATUS_TOO_LARGE, TOO_LARGE)
                     await self.place.record(view, ended.events)
                     smaller, less = squeezed(ended.status), ended.status
                 if less is None:
+                    # Not for its size: a proxy with a small limit, or an object with no room for anything.
+                    self._tight.discard(view.key)
                     await self._tell_unwritten(view, refusal)
-                    raise _NotWritten(error) from error
+                    return None
                 status = less
             except Exception:
                 self._unanswered.note(view, status)
@@ -298,7 +298,7 @@ class Reconciler:
         try:
             result = await call
         except (Refused, Stale) as error:
-            refusal = _refusal_of(error)
+            refusal = refusal_of(error)
             unknown = refusal.code is Code.UNKNOWN
             known = self._refused.get(key, name)
             left = max(pods if unknown else 0, known.pods if known is not None else 0)
@@ -397,13 +397,6 @@ def _pods(start: Start) -> int:
     if isinstance(start, StartChild):
         return 0
     return start.indexed.parallelism if start.indexed is not None else 1
-
-
-def _refusal_of(error: Refused | Stale) -> Refusal:
-    if isinstance(error, Refused):
-        return error.refusal
-    words = f"another writer was faster, again and again: {error}"
-    return Refusal(Reason.API_UNAVAILABLE, words, final=False, code=Code.CONFLICT, write="update", resource="")
 
 
 def _with_refusals(facts: Facts, refused: Mapping[str, Refusal]) -> Facts:

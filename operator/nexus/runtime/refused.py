@@ -13,17 +13,40 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
+from nexus.api.reasons import Reason
 from nexus.core.refusal import Code, Refusal
+from nexus.runtime.ports import Refused, Stale
 from nexus.runtime.stats import Stats
 
 log = logging.getLogger("nexus")
 
 FIRST_DELAY, FIRST_PASSING_DELAY = timedelta(seconds=1), timedelta(seconds=0.05)
 LONGEST_DELAY = timedelta(seconds=30)
+LONGEST_DELAY_TOO_LARGE = timedelta(minutes=5)
+"""What is too large stays so, unless somebody changes a limit on the way."""
 TOLD_AFTER = timedelta(seconds=5)
 """How long trouble that most often passes is kept to the log's debug lines."""
 
+CALL, STATUS = "call", "status"
+"""What a refusal goes by that is of no object of the plan: a call on which all depends, and the status itself."""
+
 Key = TypeVar("Key", bound=Hashable)
+
+
+class NotWritten(Exception):
+    """The status was not stored, for this reason."""
+
+    def __init__(self, cause: Refused | Stale) -> None:
+        self.cause = cause
+        super().__init__(str(cause))
+
+
+def refusal_of(error: Refused | Stale) -> Refusal:
+    """What an error says; one that is stale again and again is refused, too."""
+    if isinstance(error, Refused):
+        return error.refusal
+    words = f"another writer was faster, again and again: {error}"
+    return Refusal(Reason.API_UNAVAILABLE, words, final=False, code=Code.CONFLICT, write="update", resource="")
 
 
 @dataclass
@@ -43,7 +66,8 @@ class RefusedWrites(Generic[Key]):
         # A missing right becomes no other refusal by an outage between two tries of it.
         told = not refusal.code.passing or now - since >= TOLD_AFTER or (known is not None and known.told)
         first = FIRST_PASSING_DELAY if refusal.code.passing else FIRST_DELAY
-        delay = min(first * 2 ** min(tries, 16), LONGEST_DELAY)
+        longest = LONGEST_DELAY_TOO_LARGE if refusal.code is Code.TOO_LARGE else LONGEST_DELAY
+        delay = min(first * 2 ** min(tries, 16), longest)
         noted = replace(refusal, since=since, told=told, again_at=now + delay)
         if told and not (known is not None and known.told):
             log.warning("%s: %s", key, refusal.message)

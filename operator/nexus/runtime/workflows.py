@@ -6,17 +6,21 @@ ticks. After it: what only follows (deletions of what is over its stay, Events).
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
+from nexus.api.reasons import Reason
 from nexus.api.workflow import WorkflowStatus
+from nexus.core.refusal import CONDITION, Refusal, is_refused, refusal_condition, with_conditions
 from nexus.core.workflow.decide import Verdict, WorkflowPlan, decide_workflow
 from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
 from nexus.core.workflow.ticks import CreateRun, WorkflowEvent
 from nexus.runtime.away import away
-from nexus.runtime.ports import RunKey
+from nexus.runtime.ports import Refused, RunKey, Stale
+from nexus.runtime.refused import CALL, STATUS, NotWritten, RefusedWrites, refusal_of
 from nexus.runtime.stats import Counters, Stats
 
 
@@ -64,32 +68,56 @@ class WorkflowPlace(Protocol):
         """Have a run looked at."""
 
 
+RUNS, REVISIONS = "runs", "revisions"
+"""What refused deletions go by."""
+
+
 @dataclass
 class WorkflowReconciler:
     """Brings Workflows up to date, as often as it is called."""
 
     place: WorkflowPlace
     stats: Stats = field(default_factory=Counters)
+    _refused: RefusedWrites[WorkflowKey] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._refused = RefusedWrites(self.stats)
 
     async def reconcile(self, key: RunKey) -> datetime | None:
         """Work on one Workflow; returns when to work on it again though nothing happened, None for never.
 
         Raises Stale, and whatever the place raises, with nothing half-done that a further call would not complete.
+        What the place refuses ends up on the status of the Workflow, that of the status itself aside.
         """
+        whose, began = WorkflowKey(key), self.place.now()
+        held = self._refused.held(whose, began).get(CALL)
+        if held is not None and held.told:
+            return held.again_at
         facts = self.place.view(key)
         if facts is None:
+            self._refused.forget(whose)
             return None
+        try:
+            wake_at = await self._reconcile(whose, facts)
+        except NotWritten as error:
+            raise error.cause from error
+        except (Refused, Stale) as error:
+            return await self._blocked(whose, error)
+        self._refused.drop_due(whose, began)
+        return min((when for when in (wake_at, self._refused.next_at(whose)) if when is not None), default=None)
+
+    async def _reconcile(self, whose: WorkflowKey, facts: WorkflowFacts) -> datetime | None:
         known = facts.status is not None and facts.status.observed_generation == facts.generation
         verdict = None if known else await self.place.check(facts)
-        facts, plan = await self._settle(facts, verdict)
+        facts, plan = await self._settle(whose, facts, verdict)
+        self._refused.accept(whose, CALL)
         if plan.creates:
             return self.place.now()
-        if plan.status != facts.status:
-            await self.place.write_status(facts, plan.status)
+        await self._write_status(whose, facts, plan.status)
         if plan.deletes:
-            await self.place.delete_runs(facts, plan.deletes)
-        if plan.deletes or verdict is not None:
-            await self.place.delete_revisions(facts)
+            await self._tried(whose, RUNS, partial(self.place.delete_runs, facts, plan.deletes))
+        if plan.deletes or verdict is not None or self._refused.get(whose, REVISIONS) is not None:
+            await self._tried(whose, REVISIONS, partial(self.place.delete_revisions, facts))
         if plan.events:
             await self.place.record(facts, plan.events)
         self._count(facts, plan)
@@ -97,10 +125,64 @@ class WorkflowReconciler:
             self.place.wake(RunKey(facts.namespace, run.name))
         return plan.wake_at
 
-    async def _settle(self, facts: WorkflowFacts, verdict: Verdict | None) -> tuple[WorkflowFacts, WorkflowPlan]:
+    async def _blocked(self, whose: WorkflowKey, error: Refused | Stale) -> datetime | None:
+        """A call was refused on which everything else depends: told by the status, once it lasts."""
+        refusal = self._refused.note(whose, CALL, refusal_of(error), self.place.now())
+        if not refusal.told:
+            raise error
+        facts = self.place.view(whose.key)
+        if facts is not None:
+            try:
+                await self._write_status(whose, facts, facts.status or WorkflowStatus())
+            except NotWritten as status:
+                raise status.cause from status
+        return refusal.again_at
+
+    async def _write_status(self, whose: WorkflowKey, facts: WorkflowFacts, status: WorkflowStatus) -> None:
+        """Store a status that is new, with the condition WriteRefused as it is now. Raises NotWritten."""
+        known = (facts.status.conditions if facts.status is not None else None) or []
+        # The run of a tick that is refused has a condition of its own, DidNotRun.
+        refused = [found for name in (CALL, RUNS, REVISIONS) if (found := self._refused.get(whose, name)) is not None]
+        conditions = refusal_condition(known, refused, facts.generation, self.place.now())
+        status = with_conditions(status, conditions)
+        if status == (facts.status or WorkflowStatus()):
+            return
+        try:
+            await self.place.write_status(facts, status)
+        except (Refused, Stale) as error:
+            await self._tell_unwritten(whose, facts, refusal_of(error))
+            raise NotWritten(error) from error
+        self._refused.accept(whose, STATUS)
+        if is_refused(conditions) and not is_refused(known):
+            await self.place.record(facts, (WorkflowEvent(CONDITION, conditions[0].message, warning=True),))
+
+    async def _tell_unwritten(self, whose: WorkflowKey, facts: WorkflowFacts, refusal: Refusal) -> None:
+        """The status cannot say that it is not written: an Event does, the metric and the log."""
+        before = self._refused.get(whose, STATUS)
+        noted = self._refused.note(whose, STATUS, refusal, self.place.now())
+        if noted.told and not (before is not None and before.told):
+            words = f"the status of Workflow {facts.name} cannot be written: {refusal.message}"
+            await self.place.record(facts, (WorkflowEvent("StatusNotWritten", words[:1_000], warning=True),))
+
+    async def _tried(self, whose: WorkflowKey, name: str, call: Callable[[], Awaitable[None]]) -> None:
+        """Do what comes after the status, unless it was refused a moment ago."""
+        if name in self._refused.held(whose, self.place.now()):
+            return
+        try:
+            await call()
+        except (Refused, Stale) as error:
+            self._refused.note(whose, name, refusal_of(error), self.place.now())
+        else:
+            self._refused.accept(whose, name)
+
+    async def _settle(
+        self, whose: WorkflowKey, facts: WorkflowFacts, verdict: Verdict | None
+    ) -> tuple[WorkflowFacts, WorkflowPlan]:
         """Decide and act until only the status is left. Or less, with `creates` in the plan that is returned: those
         runs were made, and their record can wait until it is this Workflow's turn again. Hundreds may be due at the
         same minute, and of all of them the runs come first."""
+        held = self._refused.held(whose, self.place.now())
+        facts = replace(facts, refused={name: _not_made(name, refusal) for name, refusal in held.items()})
         while True:
             decision = partial(decide_workflow, facts, verdict, self.place.now())
             # With a key the value for a tick may have to be told, by an expression.
@@ -108,19 +190,28 @@ class WorkflowReconciler:
             if plan.confirm:
                 facts = await self.place.confirm(facts)
             elif plan.creates:
-                facts = await self._create(facts, plan.creates)
+                facts = await self._create(whose, facts, plan.creates)
                 if verdict is None and not facts.refused:
                     return facts, plan
             else:
                 return facts, plan
 
-    async def _create(self, facts: WorkflowFacts, creates: tuple[CreateRun, ...]) -> WorkflowFacts:
+    async def _create(self, whose: WorkflowKey, facts: WorkflowFacts, creates: tuple[CreateRun, ...]) -> WorkflowFacts:
         made, refused = dict[str, Sibling](), dict(facts.refused)
         for run in creates:
-            result = await self.place.create_run(facts, run)
+            try:
+                result = await self.place.create_run(facts, run)
+            except Refused as error:
+                noted = self._refused.note(whose, run.name, error.refusal, self.place.now())
+                where = {"namespace": facts.namespace, "workflow": facts.name, "schedule": run.as_of.schedule or ""}
+                self.stats.count("ticks_refused", 1, **where, reason=noted.reason.value)
+                if not noted.told:
+                    raise
+                result = _not_made(run.name, noted)
             if isinstance(result, RunRefused):
                 refused[run.name] = result
             else:
+                self._refused.accept(whose, run.name)
                 made[run.name] = result
                 late = (self.place.now() - run.due).total_seconds()
                 self.stats.observe("schedule_lag_seconds", max(late, 0.0), namespace=facts.namespace)
@@ -134,3 +225,9 @@ class WorkflowReconciler:
             self.stats.count(count.name, count.amount, schedule=count.schedule, **where, **reason)
         if plan.deletes:
             self.stats.count("runs_pruned", len(plan.deletes), **where)
+
+
+def _not_made(name: str, refusal: Refusal) -> RunRefused:
+    """Why the run of a tick could not be made."""
+    reason = Reason.RUN_REFUSED if refusal.reason is Reason.WRITE_REFUSED else refusal.reason
+    return RunRefused(reason, f"run {name} was not made: {refusal.message}")

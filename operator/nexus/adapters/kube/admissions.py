@@ -7,11 +7,11 @@ second meets a conflict, and whoever comes later reads who was admitted. There a
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Conflict, Forbidden, Invalid, KubeApi, NotFound, Object
+from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Conflict, KubeApi, NotFound, Object
 from nexus.adapters.kube.cache import RunRecord
+from nexus.adapters.kube.cancelling import cancel
 from nexus.adapters.kube.keys import Keys
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord, workflow_record
 from nexus.api.reasons import Reason
@@ -86,7 +86,7 @@ class Admissions:
             await self._agree(run, workflow, others)
         elif isinstance(answer, Wait):
             for other in answer.replaces:
-                await self._cancel(key.namespace, other)
+                await cancel(self._api, key.namespace, other.name, other.uid, Cancel.GRACEFUL)
         return answer
 
     async def _agree(self, run: Sibling, workflow: WorkflowRecord, others: list[Sibling]) -> None:
@@ -106,12 +106,6 @@ class Admissions:
             await self._api.patch_status(WORKFLOWS, workflow.key.namespace, workflow.key.name, patch)
         except (Conflict, NotFound) as error:
             raise Stale(str(error)) from error
-
-    async def _cancel(self, namespace: str, run: Sibling) -> None:
-        """Cancel a run that is replaced. It may have been cancelled, have ended or be gone meanwhile."""
-        patch: Object = {"metadata": {"uid": run.uid}, "spec": {"cancel": Cancel.GRACEFUL.value}}
-        with contextlib.suppress(Conflict, NotFound, Invalid, Forbidden):
-            await self._api.patch(WORKFLOW_RUNS, namespace, run.name, patch)
 
 
 def _in_line(record: RunRecord) -> Sibling:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from nexus.adapters.kube.api import LEASES, ApiError, Conflict, KubeApi, NotFound, Object
+from nexus.adapters.kube.attributed import AttributedApi
 from nexus.core.lease import LeaseRecord
 from nexus.runtime.election import Held, LeaseStore, LeaseUnavailable, Taken
 
@@ -14,7 +15,7 @@ class KubeLease(LeaseStore):
     """One Lease object. It is made by the first candidate, and nobody deletes it."""
 
     def __init__(self, api: KubeApi, namespace: str, name: str, clock: Callable[[], datetime]) -> None:
-        self._api = api
+        self._api = AttributedApi(api)
         self._namespace = namespace
         self._name = name
         self._clock = clock

@@ -17,7 +17,6 @@ from nexus.adapters.kube.api import (
     WORKFLOW_RUNS,
     AlreadyExists,
     Conflict,
-    Invalid,
     Kind,
     KubeApi,
     NotFound,
@@ -25,6 +24,7 @@ from nexus.adapters.kube.api import (
 )
 from nexus.adapters.kube.attributed import AttributedApi
 from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.adapters.kube.cancelling import cancel as cancel_run
 from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.earlier_runs import EarlierRuns
@@ -439,10 +439,8 @@ class KubePlace:
     @refusing
     async def cancel_run(self, view: View, cancel: CancelRun) -> None:
         """Have a child run cancelled, if it still is the one that was meant."""
-        patch = {"metadata": {"uid": cancel.uid}, "spec": {"cancel": cancel.mode.value}}
-        # Invalid: another run has its name by now, or somebody was quicker and cancelled it Immediately.
-        with contextlib.suppress(NotFound, Conflict, Invalid):
-            body = await self._api.patch(WORKFLOW_RUNS, view.key.namespace, cancel.run_name, patch)
+        body = await cancel_run(self._api, view.key.namespace, cancel.run_name, cancel.uid, cancel.mode)
+        if body is not None:
             self._saw_run(body, view.key)
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:

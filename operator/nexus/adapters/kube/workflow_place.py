@@ -15,17 +15,16 @@ from nexus.adapters.kube.api import (
     WORKFLOWS,
     AlreadyExists,
     Conflict,
-    Forbidden,
-    Invalid,
     KubeApi,
     Listing,
     NotFound,
-    TooLarge,
 )
+from nexus.adapters.kube.attributed import AttributedApi
 from nexus.adapters.kube.definitions import checked
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.keys import Keys
 from nexus.adapters.kube.observe import owner_uid
+from nexus.adapters.kube.refusals import Refusals, refusing
 from nexus.adapters.kube.siblings import scheduled_run, sibling
 from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason
@@ -56,7 +55,8 @@ class KubeWorkflows:
         wake: Callable[[RunKey], None],
         recorder: Recorder | None = None,
     ) -> None:
-        self._api = api
+        self._api = api = AttributedApi(api)
+        self.refusals = Refusals(api, clock)
         self._cache = cache
         self._evaluator = evaluator
         self._clock = clock
@@ -73,6 +73,7 @@ class KubeWorkflows:
         record = self._cache.workflows.get(key)
         return None if record is None else record.facts(self._cache.runs(key, record.uid))
 
+    @refusing
     async def check(self, facts: WorkflowFacts) -> Verdict:
         """Read the definition and check it."""
         try:
@@ -88,6 +89,7 @@ class KubeWorkflows:
             return Verdict(tasks, result.reason, result.message)
         return Verdict(tasks)
 
+    @refusing
     async def confirm(self, facts: WorkflowFacts) -> WorkflowFacts:
         """Read the Workflow, then list its runs."""
         try:
@@ -104,6 +106,7 @@ class KubeWorkflows:
     async def _list_runs(self, facts: WorkflowFacts) -> Listing:
         return await self._api.list(WORKFLOW_RUNS, facts.namespace, f"{LABEL_WORKFLOW}={label_value(facts.name)}")
 
+    @refusing
     async def create_run(self, facts: WorkflowFacts, run: CreateRun) -> Sibling | RunRefused:
         """Make the run of a tick; one of that name which is ours already is the one."""
         try:
@@ -117,8 +120,6 @@ class KubeWorkflows:
             if not is_run_of(sibling(body), facts.uid, run.as_of.schedule or "", run.as_of.time):
                 words = f"a WorkflowRun {run.name} exists that is not the run of this tick; delete or rename it"
                 return RunRefused(Reason.NAME_TAKEN, words)
-        except (Forbidden, Invalid, TooLarge) as error:
-            return RunRefused(Reason.RUN_REFUSED, f"the API server refuses run {run.name}: {error.message}")
         except (ExpressionError, TemplateError) as error:
             return RunRefused(Reason.EXPRESSION_ERROR, str(error), final=True)
         self._cache.see_run(body)
@@ -131,6 +132,7 @@ class KubeWorkflows:
         fact = RunFact(facts.namespace, run.name, "", self.now(), workflow=facts.name, trigger=Trigger.SCHEDULE)
         return await away(partial(run.as_of.rendered, fact, self._evaluator))
 
+    @refusing
     async def write_status(self, facts: WorkflowFacts, status: WorkflowStatus) -> None:
         """One conditional write of the whole status."""
         written = {
@@ -143,12 +145,14 @@ class KubeWorkflows:
             raise Stale(str(error)) from error
         self._cache.see_workflow(body)
 
+    @refusing
     async def delete_runs(self, facts: WorkflowFacts, runs: tuple[Sibling, ...]) -> None:
         """Delete these very runs; their Jobs, pods and ConfigMaps follow by their owner references."""
         for run in runs:
             with contextlib.suppress(NotFound, Conflict):
                 await self._api.delete(WORKFLOW_RUNS, facts.namespace, run.name, run.uid)
 
+    @refusing
     async def delete_revisions(self, facts: WorkflowFacts) -> None:
         """Delete what is too old and not named by any run that the API server has."""
         of_workflow = f"{LABEL_WORKFLOW}={label_value(facts.name)}"

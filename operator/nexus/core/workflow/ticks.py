@@ -168,7 +168,6 @@ def _start(
             handled = tick.time
             continue
         if refused is not None and not refused.final:
-            result.counts.append(Count("ticks_refused", schedule.name, refused.reason))
             return handled, refused
         if refused is not None:
             _miss(schedule, tick, refused, result)
