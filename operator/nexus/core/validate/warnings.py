@@ -9,6 +9,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.core import fields, pod_render
 from nexus.core.expressions import TemplateError, parse
 from nexus.core.problem import Path, Problem, first
+from nexus.core.validate.delimiters import fixed_delimiters
 from nexus.core.validate.numbers import mixed, number_items, number_params
 
 
@@ -35,6 +36,9 @@ def _of_task(place: Path, task: Task, spec: WorkflowSpec, numbers: Collection[st
     yield from _numbers(place, before, numbers, task.name)
     every = {*numbers, *number_items(task.for_each, spec.params or ())}
     yield from _numbers(place, fields.templated(task), every, task.name)
+    if task.bash is not None:
+        for message, offset in fixed_delimiters(task.bash.command):
+            yield Problem((*place, "bash", "command"), message, task.name, offset)
 
 
 def _numbers(
