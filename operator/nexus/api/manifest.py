@@ -18,6 +18,9 @@ from dataclasses import dataclass, field, replace
 
 import yaml
 
+from nexus.api import json_events
+from nexus.api.base import GROUP
+from nexus.api.json_events import JsonInvalid
 from nexus.api.numbers import stored_number
 from nexus.api.yaml_words import syntax
 
@@ -113,7 +116,7 @@ def read(text: str, source: str) -> list[Document]:
         message = f"the file has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read"
         raise ManifestError(source, 1, 1, message)
     documents: list[Document] = []
-    for root in _Reader(text.removeprefix("\ufeff"), source).documents():
+    for root in _objects(text.removeprefix("\ufeff"), source):
         if root.value is None:
             continue
         if not isinstance(root.value, dict):
@@ -122,6 +125,27 @@ def read(text: str, source: str) -> list[Document]:
             raise ManifestError(source, root.line, root.column, message)
         documents.append(Document(source, len(documents), root.value, root))
     return documents
+
+
+def _objects(text: str, source: str) -> Iterator[_Node]:
+    """The objects of a file, those in a `kind: List` (what `kubectl get -o yaml` writes) one by one."""
+    for root in _Reader(text, source).documents():
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            items = node.children["items"][2] if _is_list(node.value) else None
+            if items is None or not isinstance(items.value, list):
+                yield node
+            else:
+                waiting += [items.children[position][2] for position in reversed(range(len(items.value)))]
+
+
+def _is_list(value: JSON) -> bool:
+    """Whether an object is a list of objects: kubectl's List, or the API server's own of Workflows or runs."""
+    if not isinstance(value, dict) or "items" not in value:
+        return False
+    kind, group = value.get("kind"), str(value.get("apiVersion")).partition("/")[0]
+    return kind == "List" or (group == GROUP and kind in ("WorkflowList", "WorkflowRunList"))
 
 
 class _Reader:
@@ -161,13 +185,28 @@ class _Reader:
                 yield node
 
     def _events(self) -> Iterator[yaml.Event]:
+        no_json = self._json_problem()
         try:
-            yield from yaml.parse(self.text, Loader=_LOADER)
+            if json_events.is_json(self.text) and no_json is None:
+                yield from json_events.events(self.text)
+            else:
+                yield from yaml.parse(self.text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             line, column, message = syntax(error, self.text)
-            raise ManifestError(self.source, line, column, message) from None
+            raise no_json or ManifestError(self.source, line, column, message) from None
         except (yaml.reader.ReaderError, UnicodeError):
-            raise self._unreadable() from None
+            raise no_json or self._unreadable() from None
+
+    def _json_problem(self) -> ManifestError | None:
+        """Why a file that looks like JSON is none; braces and quoted keys may be YAML still. Read twice, for the events
+        of a large file would take a hundred times its size."""
+        if json_events.is_json(self.text):
+            try:
+                for _ in json_events.events(self.text):
+                    pass
+            except JsonInvalid as error:
+                return ManifestError(self.source, error.line, error.column, error.message)
+        return None
 
     def _unreadable(self) -> ManifestError:
         """Points at the first character that YAML 1.1 does not allow (its section 5.1)."""
