@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,25 @@ def secret_env(name: str, key: str, **more: object) -> dict[str, object]:
 def test_a_secret_of_a_manifest_is_decoded_and_string_data_wins() -> None:
     data = {"a": base64.b64encode("é".encode()).decode(), "b": "eA=="}
     assert of_manifest({"kind": "Secret", "data": data, "stringData": {"b": "plain"}}) == {"a": "é", "b": "plain"}
+
+
+def test_base64_in_lines_is_one_value_and_bytes_stay_bytes() -> None:
+    text = base64.b64encode(b"x" * 100).decode()
+    keystore = bytes(range(1, 256))
+    data = {"lines": f"{text[:76]}\n{text[76:]}\r\n", "keystore": base64.b64encode(keystore).decode()}
+    found = of_manifest({"kind": "Secret", "data": data})
+    assert found["lines"] == "x" * 100
+    assert os.fsencode(found["keystore"]) == keystore
+    ours = of_manifest({"kind": "ConfigMap", "binaryData": {"keystore": data["keystore"]}})
+    assert os.fsencode(ours["keystore"]) == keystore
+
+
+def test_a_byte_that_no_variable_can_hold_is_told_of_who_reads_it() -> None:
+    bindings = Bindings(secrets={"tls": {"p12": "a\0b", "pem": "x"}})
+    assert bindings.missing(definition(task("a", env=[secret_env("tls", "pem")]))) == []
+    for needs in ({"env": [secret_env("tls", "p12")]}, {"envFrom": [{"secretRef": {"name": "tls"}}]}):
+        (problem,) = bindings.missing(definition(task("a", **needs)))
+        assert "holds a NUL byte" in problem.message
 
 
 def test_a_config_map_is_taken_as_it_stands() -> None:

@@ -84,13 +84,13 @@ def secrets(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> di
             problems.append(f"--secret {reference}: write it as NAME/KEY=env:VARIABLE or NAME/KEY=file:PATH")
             continue
         try:
-            found.setdefault(name, {})[key] = environ[place] if kind == "env" else Path(place).read_text("utf-8")
+            # A Secret holds bytes; what is no text stays as an environment variable has it (PEP 383).
+            value = environ[place] if kind == "env" else os.fsdecode(Path(place).read_bytes())
+            found.setdefault(name, {})[key] = value
         except KeyError:
             problems.append(f"--secret {reference}: there is no environment variable {place}")
         except OSError as error:
             problems.append(f"--secret {reference}: cannot read {place}: {error.strerror}")
-        except UnicodeDecodeError:
-            problems.append(f"--secret {reference}: {place} is no UTF-8 text")
     if problems:
         raise Refused(*problems)
     return found

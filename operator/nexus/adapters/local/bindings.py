@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,15 +44,18 @@ class Bindings:
         return entries.get(reference.name, {}).get(reference.key)
 
     def missing(self, definition: Definition) -> list[Problem]:
-        """What the tasks need and nobody gave, each with the task and the way to give it."""
+        """What the tasks need and cannot have, each with the task and the way to give it."""
         places = {task.name: place for place, task in definition.spec.every_task()}
         found: dict[tuple[str, str], Problem] = {}
         for node in definition.nodes.values():
             for kind, entries, reference in _references(node):
-                if reference.optional or _holds(entries, self, reference):
-                    continue
                 name = f"{reference.name}/{reference.key}" if isinstance(reference, KeyRef) else reference.name
-                message = f"{kind} {name} is missing: {_hint(kind, name, reference)}"
+                if _has_nul(entries, self, reference):
+                    message = f"{kind} {name} holds a NUL byte, which no variable can; read it from a volume"
+                elif reference.optional or _holds(entries, self, reference):
+                    continue
+                else:
+                    message = f"{kind} {name} is missing: {_hint(kind, name, reference)}"
                 found[node.name, name] = Problem(places[node.name], message, node.name)
         return list(found.values())
 
@@ -87,22 +91,38 @@ def _holds(entries: str, bindings: Bindings, reference: KeyRef | ObjectRef) -> b
     return isinstance(reference, ObjectRef) or reference.key in known[reference.name]
 
 
+def _has_nul(entries: str, bindings: Bindings, reference: KeyRef | ObjectRef) -> bool:
+    known: Entries = getattr(bindings, entries)
+    values = known.get(reference.name, {})
+    used = [values.get(reference.key, "")] if isinstance(reference, KeyRef) else list(values.values())
+    return any("\0" in value for value in used)
+
+
 def of_manifest(body: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of a Secret or ConfigMap object. Raises ValueError where a value is no text or no base64."""
+    """Return the keys of a Secret or ConfigMap object with their values, as environment variables hold bytes: what is
+    no UTF-8 is kept by surrogates (PEP 383).
+
+    Raises ValueError where a value is not a string, or in `data` of a Secret or `binaryData` not base64.
+    """
     found: dict[str, str] = {}
     for key, value in (body.get("data") or {}).items():
         if not isinstance(value, str):
-            raise ValueError(f"data.{key} is no text: put it in quotes")
-        found[key] = _decoded(key, value) if body.get("kind") == "Secret" else value
+            raise ValueError(f"data.{key} must be a string; quote it")
+        found[key] = _decoded(f"data.{key}", value) if body.get("kind") == "Secret" else value
+    for key, value in (body.get("binaryData") or {}).items() if body.get("kind") == "ConfigMap" else ():
+        if not isinstance(value, str):
+            raise ValueError(f"binaryData.{key} must be a string; quote it")
+        found[key] = _decoded(f"binaryData.{key}", value)
     for key, value in (body.get("stringData") or {}).items():
         if not isinstance(value, str):
-            raise ValueError(f"stringData.{key} is no text: put it in quotes")
+            raise ValueError(f"stringData.{key} must be a string; quote it")
         found[key] = value
     return found
 
 
-def _decoded(key: str, value: str) -> str:
+def _decoded(where: str, value: str) -> str:
+    """Go's decoder, which the API server has, passes over line ends and nothing else."""
     try:
-        return base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"data.{key} is not base64 of text: use stringData for plain text") from error
+        return os.fsdecode(base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"{where} is not base64; use stringData for plain text") from error
