@@ -116,6 +116,20 @@ def test_tasks_run_without_a_server_that_was_killed() -> None:
     assert ran.outputs["last"]["forked"] is False
 
 
+def test_a_task_whose_server_was_killed_has_its_own_exit_code() -> None:
+    kill = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    ran = run_here(
+        definition(
+            python("good", "import time; time.sleep(1); output['n'] = 1"),
+            python("bad", "import sys, time; time.sleep(1); sys.exit(3)"),
+            python("killer", f"import time; time.sleep(0.3); {kill}"),
+        )
+    )
+    assert ran.outputs["good"] == {"n": 1}
+    codes = {entry.name: entry.exit_code for entry in ran.status.tasks or ()}
+    assert codes["bad"] == 3
+
+
 def test_closing_ends_the_server(tmp_path: Path) -> None:
     async def story() -> tuple[int, Child | None]:
         server = ForkServer(tmp_path, dict(os.environ))

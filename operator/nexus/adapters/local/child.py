@@ -87,7 +87,14 @@ class Child:
             self._close()
         self._reaped = True
         code = self._reap()
+        self._reap_orphans()
         return 128 - code if code < 0 else code
+
+    def _reap_orphans(self) -> None:
+        """What it left behind, and was ended, is ours where this process takes orphans (see ForkServer)."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-self._pid, os.WNOHANG)[0]:
+                pass
 
     async def _until_closed(self) -> None:
         if not self._closed.is_set():

@@ -7,6 +7,7 @@ tasks may take. A fork takes 1 ms. What a task sees is the same: its variables, 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import socket
@@ -23,6 +24,7 @@ _READ_AT_START = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG", "TZ", "MALLOC_", "GLI
 # The server answers at once; where it does not, it is stuck or stopped, and tasks start without it.
 _ANSWER_SECONDS = 5.0
 _HEADER = 8
+_SUBREAPER = 36
 _LOST = -9
 
 # Runs in `__main__`, as the text of `python -c BOOTSTRAP` does, so that the bootstrap knows its own frames. Requests
@@ -75,6 +77,7 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         if not _has_pidfd():
             return  # nobody else would tell when a process ends that is not our own child
+        _take_orphans()
         ours, theirs = socket.socketpair()
         with theirs, contextlib.suppress(OSError):
             self._process = subprocess.Popen(
@@ -112,7 +115,13 @@ class ForkServer:
 
     def _reap(self, pid: int) -> int:
         code = self._ask({"reap": pid})
-        return _LOST if code is None else code
+        if code is not None:
+            return code
+        try:
+            # The server is gone, and its children are ours.
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except ChildProcessError:
+            return _LOST
 
     def _ask(self, request: object, *pipes: int) -> int | None:
         """The server's answer, None where it gives none; it is not asked again then."""
@@ -142,6 +151,14 @@ class ForkServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def _take_orphans() -> None:
+    """Become the parent of what a dead child leaves behind, with its exit status: of tasks, where the server is killed.
+
+    PR_SET_CHILD_SUBREAPER of prctl(2), which Linux has from 3.4 on and Python has no name for.
+    """
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
 def _has_pidfd() -> bool:
