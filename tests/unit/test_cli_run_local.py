@@ -272,6 +272,50 @@ def test_ctrl_c_cancels_the_run_and_exits_130(tmp_path: Path) -> None:
     assert "Ctrl-C again" in answer.stderr
 
 
+def hung_up(tmp_path: Path, **env: str) -> Path:
+    """A run whose terminal has gone while its task was at work; the file that its finally has left."""
+    left = tmp_path / "left"
+    final = [{"name": "clean", "bash": {"command": f'echo "$NEXUS_RUN_PHASE" > {left}'}}]
+    file = write(tmp_path, workflow(bash("long", "echo at work; exec sleep 30"), **{"finally": final}))
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        ["setsid", "--ctty", *COMMAND, "run", "-f", str(file), "--local"],
+        env=environment(COLUMNS="80", LINES="24", **env),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    while b"at work" not in seen:
+        seen += os.read(ours, 65536)
+    os.close(ours)
+    assert program.wait(20) == 130
+    return left
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_the_end_of_the_terminal_ends_a_run_as_ctrl_c_does(tmp_path: Path, term: str) -> None:
+    assert hung_up(tmp_path, TERM=term).read_text() == "Cancelled\n"
+
+
+def test_a_hang_up_that_is_ignored_is_no_end(tmp_path: Path) -> None:
+    file = write(tmp_path, workflow(bash("long", "echo at work; sleep 1")))
+    program = subprocess.Popen(
+        ["nohup", *COMMAND, "run", "-f", str(file), "--local"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert program.stdout is not None
+    while "at work" not in program.stdout.readline():
+        assert program.poll() is None
+    program.send_signal(signal.SIGHUP)
+    assert "Succeeded" in program.communicate(timeout=20)[0]
+    assert program.returncode == 0
+
+
 # On a terminal
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import io
+import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, Any
 
@@ -33,6 +37,52 @@ def _written(error: UnicodeEncodeError) -> Iterator[str]:
     for character in error.object[error.start : error.end]:
         escaped = character.encode("ascii", "backslashreplace").decode()
         yield _INSTEAD.get(character, escaped)
+
+
+class Lasting(io.TextIOBase):
+    """A stream whose reader may go: a pager that is closed, a terminal that hangs up.
+
+    From then on what is written goes nowhere, and the run that is shown is cancelled, as by Ctrl-C or the end of the
+    terminal: its tasks must not go on unseen.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Of the stream."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Of the stream."""
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        """Write, as long as somebody is there."""
+        self._guarded(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        self._guarded(self._stream.flush)
+
+    def _guarded(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError as error:
+            # EIO: a terminal has hung up, and standard error is mostly the same one.
+            hung_up = error.errno == errno.EIO
+            gone = (1, 2) if hung_up else (self._stream.fileno(),)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for number in gone:
+                os.dup2(nowhere, number)
+            os.close(nowhere)
+            signal.raise_signal(signal.SIGHUP if hung_up else signal.SIGINT)
 
 
 def say(text: str = "", *, to: IO[str] | None = None, end: str = "\n", flush: bool = False) -> None:

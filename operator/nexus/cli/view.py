@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
-from nexus.cli.terminal import say
+from nexus.cli.terminal import Lasting, say
 from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, seconds_of, seconds_text, why
 from nexus.core.approval import question
 from nexus.core.plain import coloured, plain
@@ -141,13 +140,7 @@ class PlainView(View):
 
     def note(self, text: str) -> None:
         """See View."""
-        try:
-            say(f"{clock()} {text}", to=self.stream, flush=True)
-        except BrokenPipeError:
-            # Whoever read is gone (`| head`). What is printed from now on goes nowhere, and the run is cancelled as by
-            # Ctrl-C: its tasks must not go on unseen.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-            signal.raise_signal(signal.SIGINT)
+        say(f"{clock()} {text}", to=self.stream, flush=True)
 
 
 class LiveView(View):
@@ -266,6 +259,7 @@ def choose(title: str, stream: IO[str], depends_on: Mapping[str, tuple[str, ...]
 
     `depends_on` has every task in an order in which dependencies come first.
     """
+    stream = cast("IO[str]", Lasting(stream))
     if stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb"):
         return LiveView(title, stream, levels(depends_on))
     return PlainView(title, stream, min(max((len(name) for name in depends_on), default=0), WIDEST))

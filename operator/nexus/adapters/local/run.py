@@ -20,6 +20,9 @@ from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Earlier, RunFact
 
+# Ctrl-C, kill, and the end of the terminal.
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -61,6 +64,9 @@ async def run(
         place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
         place.earlier = earlier
 
+        # nohup and the like have a hang-up ignored: then it is.
+        taken = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+
         def interrupt() -> None:
             nonlocal interrupts
             interrupts += 1
@@ -70,10 +76,15 @@ async def run(
             else:
                 observer.note("cancelling: running tasks are asked to stop; Ctrl-C again kills them")
 
+        def hang_up() -> None:
+            # Told twice, by the kernel and by the first write that fails; nobody is there who could mean it twice.
+            if not interrupts:
+                interrupt()
+
         killing: list[asyncio.Future[None]] = []
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, interrupt)
-        loop.add_signal_handler(signal.SIGTERM, interrupt)
+        for number in taken:
+            loop.add_signal_handler(number, hang_up if number is signal.SIGHUP else interrupt)
         try:
             await until_ended(place, family, changed)
             await place.children.ended()
@@ -81,8 +92,8 @@ async def run(
             await place.close()
             if server is not None:
                 server.close()
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)
+            for number in taken:
+                loop.remove_signal_handler(number)
         assert place.recorded is not None
         return Finished(place.recorded, _outputs(place), interrupts > 0)
 
