@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from nexus.core.schedule import dst_cronjob, dst_once, zone
+from nexus.api.schedule import Schedule
+from nexus.core.schedule import dst_cronjob, dst_once, dst_shown, zone
 from nexus.core.schedule.cron import Cron, CronInvalid, parse
+from nexus.core.schedule.timetable import Tick, Timetable
 
 REFUSED, *LINES = json.loads((Path(__file__).parent / "cron_vectors" / "vectors.json").read_text("utf-8"))
 ZONES = sorted({line["zone"] for line in LINES})
@@ -166,3 +169,47 @@ def test_a_zone_that_skipped_a_day_is_stepped_over() -> None:
     sunday = datetime(2012, 1, 1, 2, 15, tzinfo=apia).astimezone(UTC)
     assert dst_cronjob.following(cron, apia, after) == (sunday, datetime(2012, 1, 1, 2, 15))  # noqa: DTZ001 (local)
     assert dst_once.following(cron, apia, after) == (sunday, datetime(2012, 1, 1, 2, 15))  # noqa: DTZ001
+
+
+SHOWN = ["0 * * * *", "*/15 * * * *", "30 */2 * * *", "7 1-23/2 * * *", "59 ? * * 1-5", "0,45 */3 1-15 * *", "@hourly"]
+
+
+@pytest.mark.parametrize("text", SHOWN)
+@pytest.mark.parametrize("name", ZONES)
+def test_each_hour_is_each_that_the_clocks_show(name: str, text: str) -> None:
+    here, cron = zone.find(name), parse(text)
+    assert isinstance(cron, Cron)
+    assert cron.each_hour
+    changes = sorted({after.date() for _, _, after, _ in of_zone(name)})[::7]
+    for day in changes[:6]:
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC) - 12 * HOUR
+        minutes = [start + count * MINUTE for count in range(60 * 60)]
+        wanted = [at for at in minutes if cron.at(zone.wall(at, here)) and zone.wall(at, here).second == 0]
+        found, at = [], start - MINUTE
+        while (tick := dst_shown.following(cron, here, at)) is not None and tick[0] <= minutes[-1]:
+            found.append(tick[0])
+            assert tick[1] == zone.wall(tick[0], here)
+            at = tick[0]
+        assert found == [at for at in wanted if at > start - MINUTE]
+        back, at = [], minutes[-1] + MINUTE
+        while (tick := dst_shown.preceding(cron, here, at)) is not None and tick[0] >= start:
+            back.append(tick[0])
+            at = tick[0]
+        assert back[::-1] == found
+
+
+@pytest.mark.parametrize(("day", "ticks"), [("2026-10-25", 25), ("2026-03-29", 23), ("2026-03-30", 24)])
+def test_an_hourly_schedule_is_hourly_on_every_day(day: str, ticks: int) -> None:
+    hourly = Timetable(Schedule.model_validate({"name": "h", "cron": "0 * * * *", "timeZone": "Europe/Berlin"}))
+    start = datetime.fromisoformat(day).replace(tzinfo=zone.find("Europe/Berlin"))
+    found = hourly.upcoming(start - MINUTE, ticks + 1)
+    times = [tick.time for tick in found if isinstance(tick, Tick)]
+    assert {late - early for early, late in pairwise(times)} == {HOUR}
+    assert times[-1] == (start + timedelta(days=1)).astimezone(UTC)
+
+
+@pytest.mark.parametrize("text", ["0 2 * * *", "*/15 2 * * *", "0 0-23 * * *", "30 1,2 * * *"])
+def test_named_hours_run_once(text: str) -> None:
+    cron = parse(text)
+    assert isinstance(cron, Cron)
+    assert not cron.each_hour

@@ -73,8 +73,9 @@ class Schedule(Model):
     exclude: Exclude | None = None
     """Days without ticks."""
     dst: Dst | None = None
-    """Once (default): a local time that clocks jump over runs at the jump, one that comes twice at its first. CronJob:
-    as Kubernetes' CronJob: the one is left out, the other runs twice."""
+    """Once (default): a local time that clocks jump over runs at the jump, one that comes twice at its first; where the
+    hour is `*` or a step, each hour that clocks show runs. CronJob: as Kubernetes' CronJob: the one is left out, the
+    other runs twice."""
     jitter_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
     """Start each tick up to so many seconds late, but before the next one: always the same for a tick. Default 0."""
     catch_up: CatchUp | None = None

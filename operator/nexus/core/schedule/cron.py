@@ -65,6 +65,8 @@ class Cron:
     months: frozenset[int]
     weekdays: frozenset[int]
     either: bool
+    each_hour: bool = False
+    """Whether the field of the hour names none (`*`, `?`), or every so many (a step)."""
 
     def on(self, day: date) -> bool:
         """Whether it has times on a day."""
@@ -169,6 +171,7 @@ def parse(text: str) -> Cron | Every:
         frozenset(months),
         frozenset(number % 7 for number in weekdays),
         either=not any_day and not any_weekday,
+        each_hour=any(sign in found[1][0] for sign in "*?/"),
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from nexus.api.schedule import Dst, Schedule
-from nexus.core.schedule import dst_cronjob, dst_once, exclusion, zone
+from nexus.core.schedule import dst_cronjob, dst_once, dst_shown, exclusion, zone
 from nexus.core.schedule.cron import HORIZON_YEARS, Cron, Days, Every, parse
 from nexus.core.schedule.zone import Clock
 
@@ -51,7 +51,9 @@ class Timetable:
         self.zone: ZoneInfo = zone.find(schedule.time_zone or "UTC")
         self._rule = parse(schedule.cron)
         self._uid = workflow_uid
-        self._cronjob = schedule.dst is Dst.CRON_JOB
+        # How the fields meet the clocks: one tick for each local time, for each that is shown, or as Kubernetes.
+        shown = isinstance(self._rule, Cron) and self._rule.each_hour
+        self._clocks = dst_cronjob if schedule.dst is Dst.CRON_JOB else dst_shown if shown else dst_once
         # Any time may be written; those outside of all ticks are as good as the first and the last.
         self._from = None if schedule.from_ is None else _within(schedule.from_)
         self._until = None if schedule.until is None else _within(schedule.until)
@@ -123,16 +125,18 @@ class Timetable:
         if after >= _LAST:
             return None
         if isinstance(self._rule, Cron):
-            following = dst_cronjob.following if self._cronjob else dst_once.following
-            return following(self._rule, self.zone, after, allowed)
+            found: tuple[datetime, datetime] | None = self._clocks.following(self._rule, self.zone, after, allowed)
+            return found
         return _every_following(self._rule, self.zone, after, allowed)
 
     def _preceding(self, before: datetime) -> tuple[datetime, datetime] | None:
         if before <= _FIRST:
             return None
         if isinstance(self._rule, Cron):
-            preceding = dst_cronjob.preceding if self._cronjob else dst_once.preceding
-            return preceding(self._rule, self.zone, before, self._allowed)
+            found: tuple[datetime, datetime] | None = self._clocks.preceding(
+                self._rule, self.zone, before, self._allowed
+            )
+            return found
         return _every_preceding(self._rule, self.zone, before, self._allowed)
 
     def _tick(self, time: datetime, local: datetime) -> Tick:
@@ -146,7 +150,7 @@ class Timetable:
             shown = zone.wall(time, self.zone)
             return f"{local:%H:%M} does not exist on this day: runs when clocks jump, at {_clock(shown, local)}"
         if clock is Clock.TWICE:
-            if not self._cronjob:
+            if self._clocks is dst_once:
                 return f"{local:%H:%M} comes twice: runs at the first"
             return f"{local:%H:%M} comes twice: this is the {'second' if local.fold else 'first'}"
         return ""
@@ -157,7 +161,7 @@ class Timetable:
         found: list[Skipped] = []
         if self._excluded is not None:
             found += self._excluded_days(max(after, self._from or after), min(end, self._until or end))
-        if self._cronjob and isinstance(self._rule, Cron):
+        if self._clocks is not dst_once and isinstance(self._rule, Cron):
             once = dst_once.following(self._rule, self.zone, after, self._allowed)
             if once is not None and once[0] <= end and zone.place(once[1], self.zone).clock is Clock.SKIPPED:
                 found.append(Skipped(once[0], once[1], f"{once[1]:%H:%M} does not exist on this day"))

@@ -95,6 +95,30 @@ def change(early: datetime, late: datetime, zone: tzinfo) -> datetime:
     return late
 
 
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Local times that come twice, from `start` to before `end`, without a zone; clocks go `back` by so much."""
+
+    start: datetime
+    end: datetime
+    back: timedelta
+    second: bool
+    """Whether it is the second pass that was asked about."""
+
+
+def repeat(instant: datetime, zone: tzinfo) -> Repeat | None:
+    """Return what comes twice around an instant; None where its local time comes once."""
+    local = wall(instant, zone)
+    first, last = (_offset(local.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
+    if first <= last:
+        return None
+    second = bool(local.fold)
+    back = first - last
+    end = repeat_end(instant if second else instant + back, zone)
+    assert end is not None  # that is in the second pass
+    return Repeat(end - back, end, back, second)
+
+
 def repeat_end(instant: datetime, zone: tzinfo) -> datetime | None:
     """In the second pass of a repeated local time, the local time at which the repeat ends; else None."""
     aware = instant.astimezone(zone)
