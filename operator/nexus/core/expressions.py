@@ -19,6 +19,7 @@ from nexus.core.references import Reference, ReferenceInvalid, task_identifier
 
 __all__ = [
     "MAX_EXPRESSION",
+    "EvaluationLost",
     "Evaluator",
     "Expression",
     "ExpressionError",
@@ -49,7 +50,8 @@ class TemplateError(ValueError):
 
 
 class ExpressionError(Exception):
-    """An expression that does not compile, fails, or (`budget`) needs more than it may.
+    """An expression that does not compile, fails, or (`budget`) is over a bound that is counted: of cost, of sizes, of
+    memory. It is the same whenever and wherever it is evaluated; time has no part in it.
 
     `offset` counts characters from the start of the expression; None where the place is not known.
     """
@@ -59,6 +61,11 @@ class ExpressionError(Exception):
         self.offset = offset
         self.budget = budget
         super().__init__(message)
+
+
+class EvaluationLost(RuntimeError):
+    """No answer, and nothing said about the expression: what evaluates it was killed, crashed, or came to no end within
+    a time that no expression within its bounds needs. Who asks again may get one."""
 
 
 class UnknownName(ExpressionError):
@@ -88,7 +95,7 @@ class Evaluator(Protocol):
         """The result as a JSON value: a timestamp as RFC 3339 text with Z, a duration as "3.5s".
 
         `values` holds a JSON value for each variable; for a timestamp an aware datetime or RFC 3339 text. `zone` is the
-        time zone of date() and strftime() where the expression names none. Raises ExpressionError.
+        time zone of date() and strftime() where the expression names none. Raises ExpressionError, EvaluationLost.
         """
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 MEMORY_MIB = 256
 
-# Wall-clock seconds. The child limits itself by CPU time, which a busy machine does not stretch; these are for a child
-# that neither answers nor computes.
+# Wall-clock seconds for a child that does not start.
 _START_SECONDS = 30.0
-_ANSWER_SECONDS = 5.0
+# The child limits itself by CPU time, which a busy machine does not stretch; for one that neither answers nor computes
+# there are so many times as many seconds by the clock.
+_STRETCHED = 3.0
 _CHUNK = 256 * 1024
 
 # A process without these may not find its libraries; everything else of the operator's environment stays out.
@@ -46,12 +47,13 @@ class Child:
     """A started child. One request at a time; whoever uses it sees to that.
 
     It gets ready by itself while its parent does other things; the first `ask` waits for that, and raises RuntimeError
-    where it does not start: a fault of the installation, not of an expression.
+    where it does not start: a fault of the installation, not of an expression. `seconds` of CPU time are the end of it.
     """
 
     def __init__(self, seconds: float) -> None:
         ours, theirs = socket.socketpair()
         self._socket = ours
+        self._patience = _STRETCHED * seconds
         with theirs:
             self._process = subprocess.Popen(
                 _command(seconds),
@@ -78,9 +80,9 @@ class Child:
         """The answer to one request. After any exception (Died, or Ctrl-C) the child is gone for good."""
         try:
             self._get_ready()
-            self._socket.settimeout(_ANSWER_SECONDS)
+            self._socket.settimeout(self._patience)
             self._socket.sendall(line)
-            answer: dict[str, Any] = json.loads(self._read_line(_ANSWER_SECONDS))
+            answer: dict[str, Any] = json.loads(self._read_line(self._patience))
         except OSError:
             # It is dead or deaf: nothing reads the request.
             raise self._died() from None

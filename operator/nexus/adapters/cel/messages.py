@@ -6,8 +6,12 @@ import re
 from collections.abc import Mapping
 
 from nexus.adapters.cel.child import MEMORY_MIB, Death, Died
-from nexus.core.expressions import ExpressionError, UnknownName
+from nexus.adapters.cel.cost import LIMIT
+from nexus.core.expressions import EvaluationLost, ExpressionError, UnknownName
 from nexus.core.likeness import closest
+
+# What is told of a cost: a step is 100 ns of it.
+STEP = 100
 
 # One error of cel-cpp's list: `ERROR: <input>:LINE:COLUMN: text`, both counted from 1, then lines that draw the place.
 _PROBLEM = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?=\n \||\nERROR: |(?<!\s)\s*\[[A-Z_]+\]$|$)", re.DOTALL)
@@ -111,16 +115,25 @@ def _why_none(source: str) -> str:
     return "the output of a task that did not succeed is null"
 
 
-def overrun(death: Died, seconds: float) -> ExpressionError:
+_ADVICE = "simplify it, or compute the value in a python task"
+
+
+def costly() -> ExpressionError:
+    """The error for an expression that may cost more than one is allowed."""
+    return ExpressionError(
+        f"the expression may take more than {LIMIT // STEP:,} steps with values of this size; {_ADVICE}", budget=True
+    )
+
+
+def overrun(death: Died, seconds: float) -> ExpressionError | EvaluationLost:
     """The error for an expression whose evaluation had to be ended."""
-    advice = "simplify it, or compute the value in a python task"
+    if death.cause is Death.MEMORY:
+        return ExpressionError(f"the expression needs more than {MEMORY_MIB} MiB of memory; {_ADVICE}", budget=True)
     what = {
-        Death.CPU: f"the expression needed more than {seconds * 1000:.0f} ms of computing",
-        Death.MEMORY: f"the expression needed more than {MEMORY_MIB} MiB of memory",
-        Death.SILENCE: "the expression got no answer in time",
-        Death.CRASH: f"the expression ended its evaluator (exit status {death.status})",
-    }[death.cause]
-    return ExpressionError(f"{what}: {advice}", budget=True)
+        Death.CPU: f"came to no end within {seconds:g} s of CPU time",
+        Death.SILENCE: "gave no answer in time",
+    }.get(death.cause, f"ended with exit status {death.status}")
+    return EvaluationLost(f"the evaluator {what}")
 
 
 def _undeclared(name: str, source: str, offset: int, variables: Mapping[str, str]) -> ExpressionError:

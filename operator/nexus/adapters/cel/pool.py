@@ -20,6 +20,8 @@ from nexus.runtime.turns import Overtaken
 
 # Sources of one request: their answer, and with it the time that it may take, stays small.
 _BATCH = 50
+MAX_REQUEST = 4 * 1024 * 1024
+"""Bytes of the values of one expression, as JSON: eight of the largest outputs."""
 TURN_SECONDS = 0.1
 """How long a thread computes before those that wait are served."""
 
@@ -61,7 +63,7 @@ class CelEvaluator:
     children; they end with their parent too.
     """
 
-    def __init__(self, size: int = 1, seconds: float = 0.25, turn_seconds: float = TURN_SECONDS) -> None:
+    def __init__(self, size: int = 1, seconds: float = 10.0, turn_seconds: float = TURN_SECONDS) -> None:
         self._seconds = seconds
         self._turn_seconds = turn_seconds
         self._seats = Seats(size)
@@ -135,6 +137,12 @@ class CelEvaluator:
             line = json.dumps(request, default=_time_text).encode() + b"\n"
         except (RecursionError, ValueError) as error:
             raise ExpressionError(f"its values are too deep or too large: {error}") from None
+        if len(line) > MAX_REQUEST:
+            raise ExpressionError(
+                f"its values have {len(line):,} bytes of JSON, at most {MAX_REQUEST:,} are allowed; compute the value "
+                "in a python task",
+                budget=True,
+            )
         if b"\\u0000" in line and _NUL.search(line):
             # cel-expr-python 0.1.3 would go on with the text up to there.
             raise ExpressionError("the character U+0000 is in its values, where CEL cannot read on: take it out first")
@@ -148,6 +156,8 @@ class CelEvaluator:
             raise messages.compile_error(answer["refused"], source, variables)
         if "failed" in answer:
             raise messages.run_error(answer["failed"], source)
+        if "costly" in answer:
+            raise messages.costly()
         if "large" in answer:
             raise ExpressionError(
                 f"the result has {answer['large']:,} bytes of JSON, at most 1 MiB is allowed: make it smaller, or "

@@ -67,6 +67,10 @@ class Programs:
         name = name.partition("<")[0]
         return name if name in _TYPES or name == "type" else "dyn"
 
+    def serialized(self, source: str, variables: Mapping[str, str]) -> bytes:
+        """The checked expression as a message of protocol buffers. Raises Refused."""
+        return bytes(self._program(source, variables).serialize())
+
     def evaluate(self, source: str, variables: Mapping[str, str], values: Mapping[str, Any], zone: str) -> Any:
         """The result as a JSON value. Raises Refused."""
         program = self._program(source, variables)

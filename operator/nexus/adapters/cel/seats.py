@@ -61,6 +61,8 @@ class Seats:
     def take(self, namespace: str = "") -> Seat:
         """A seat, once there is one for this namespace. Raises RuntimeError after `close`."""
         with self._lock:
+            if self._idle and not self._lines and not self._closed:
+                return self._idle.pop()
             waiter = _Waiter()
             self._lines.put(namespace, waiter)
             self._hand_out()
@@ -78,8 +80,10 @@ class Seats:
                 self._reserve = seat
             else:
                 self._idle.append(seat)
-            self._hand_out()
-            self._returned.notify_all()
+            if self._lines:
+                self._hand_out()
+            if self._closed:
+                self._returned.notify_all()
 
     def close(self) -> list[Child]:
         """Refuse whoever waits or comes, wait for what is in use, and hand over the children."""

@@ -1,8 +1,9 @@
 """The child process: answers one line of JSON with one line of JSON, within its limits of CPU time and memory.
 
-A C++ evaluation cannot be interrupted from Python, so its limits end the process: the profiling timer's SIGPROF
-counts the CPU time of one request alone (a busy machine makes nothing fail), RLIMIT_AS bounds the memory. The parent
-sees from the signal which of them it was, and starts another child.
+What an expression may cost is counted before it is evaluated (nexus.adapters.cel.cost). A C++ evaluation cannot be
+interrupted from Python, so what else there is to stop it ends the process: RLIMIT_AS bounds the memory, and where an
+evaluation has no end for a reason that nobody thought of, the profiling timer's SIGPROF comes after a CPU time that is
+many times what the costliest one takes. The parent sees from the signal which of them it was, and starts another child.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ import resource
 import signal
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nexus.adapters.cel.cost import TooCostly, check, is_plain
 from nexus.adapters.cel.programs import Programs, Refused
+from nexus.adapters.cel.tree import Node, read
 
 # Bytes of a result, as JSON. Task outputs end at 512 KiB; what is larger cannot be put anywhere.
 MAX_ANSWER = 1024 * 1024
 _MAX_INT = 2**63
+_TREES = 256
+# Bytes of a request that no plain expression can be too costly for.
+_SMALL = 16 * 1024
 
 
 def main() -> None:
@@ -28,6 +35,7 @@ def main() -> None:
     seconds, mebibytes = float(sys.argv[1]), int(sys.argv[2])
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     programs = Programs()
+    trees = Trees(programs)
     programs.evaluate("get({'a': 1}, 'a', 0)", {}, {}, "UTC")
     _limit(mebibytes * 1024 * 1024)
     with open(0, "rb", closefd=False) as requests, open(1, "wb", closefd=False) as answers:
@@ -35,7 +43,7 @@ def main() -> None:
         while line := requests.readline():
             signal.setitimer(signal.ITIMER_PROF, seconds)
             try:
-                answer = _answer(programs, _decoded(line), seconds)
+                answer = _answer(programs, trees, line, seconds)
             except MemoryError:
                 # Whatever is half built here is of no use to a next request.
                 os._exit(os.EX_UNAVAILABLE)
@@ -45,7 +53,24 @@ def main() -> None:
             _send(answers, answer)
 
 
-def _answer(programs: Programs, request: dict[str, Any], seconds: float) -> str:
+class Trees:
+    """The syntax trees of expressions, those used last kept."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+        self._read = lru_cache(maxsize=_TREES)(self._new)
+
+    def of(self, source: str, variables: dict[str, str]) -> tuple[Node, bool]:
+        """The tree of an expression, and whether it is plain (see `cost.is_plain`). Raises Refused."""
+        return self._read(source, tuple(variables.items()))
+
+    def _new(self, source: str, variables: tuple[tuple[str, str], ...]) -> tuple[Node, bool]:
+        tree = read(self._programs.serialized(source, dict(variables)))
+        return tree, is_plain(tree)
+
+
+def _answer(programs: Programs, trees: Trees, line: bytes, seconds: float) -> str:
+    request: dict[str, Any] = _decoded(line)
     variables = request["variables"]
     if "sources" in request:
         return _text({"answers": [_checked(programs, source, variables, seconds) for source in request["sources"]]})
@@ -53,7 +78,12 @@ def _answer(programs: Programs, request: dict[str, Any], seconds: float) -> str:
     if "values" not in request:
         return _text(_checked(programs, source, variables, seconds))
     try:
+        tree, plain = trees.of(source, variables)
+        if not (plain and len(line) <= _SMALL):
+            check(tree, request["values"])
         value = programs.evaluate(source, variables, request["values"], request["zone"])
+    except TooCostly:
+        return _text({"costly": True})
     except Refused as error:
         return _text({"failed" if error.compiled else "refused": error.text})
     text = _text(value)
