@@ -20,11 +20,13 @@ from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.cel.seats import LIGHT_SECONDS, Seat, Seats
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import WORKFLOW_RUNS
+from nexus.api.reasons import Reason
 from nexus.core.decide import decide
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions import EvaluationLost, Evaluator
 from nexus.runtime.away import away, share_of
 from nexus.runtime.lines import Lines
+from nexus.runtime.ports import Refused
 from nexus.runtime.turns import Overtaken
 
 # Some 30 ms on the machine that this was written on.
@@ -252,3 +254,14 @@ def test_without_a_share_a_function_runs_in_a_thread() -> None:
         return await away(lambda: threading.current_thread() is threading.main_thread())
 
     assert asyncio.run(story()) is False
+
+
+def test_an_evaluator_that_fails_is_a_refusal_and_no_error_of_the_expression() -> None:
+    def lost() -> None:
+        raise EvaluationLost("the evaluator of expressions did not answer in time")
+
+    with pytest.raises(Refused) as caught:
+        asyncio.run(away(lost))
+    refusal = caught.value.refusal
+    assert (refusal.reason, refusal.final, refusal.limited) == (Reason.EVALUATOR_FAILED, False, False)
+    assert refusal.message == "the evaluator of expressions did not answer in time; retried"

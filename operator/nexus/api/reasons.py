@@ -64,6 +64,7 @@ class Reason(StrEnum):
     WRITE_REFUSED = "WriteRefused"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
     API_UNAVAILABLE = "ApiUnavailable"
+    EVALUATOR_FAILED = "EvaluatorFailed"
     # Waiting at first; Failed after startTimeoutSeconds.
     IMAGE_PULL = "ImagePull"
     MISSING_CONFIG = "MissingConfig"
@@ -148,6 +149,8 @@ _MEANING: dict[Reason, str] = {
     "until it is accepted.",
     Reason.NAMESPACE_TERMINATING: "The namespace is being deleted, or gone: nothing can be created in it.",
     Reason.API_UNAVAILABLE: "The API server is overloaded, failing or not answering; retried until it recovers.",
+    Reason.EVALUATOR_FAILED: "The process that evaluates expressions was killed, crashed or did not answer; retried "
+    "until it answers.",
     Reason.IMAGE_PULL: "The image cannot be pulled; the task fails after startTimeoutSeconds.",
     Reason.MISSING_CONFIG: "A Secret, ConfigMap or a key of one is missing; the task fails after startTimeoutSeconds.",
     Reason.POD_REFUSED: "The API server refuses the pod, as by Pod Security; the task fails after startTimeoutSeconds.",
@@ -175,7 +178,7 @@ _MEANING: dict[Reason, str] = {
     Reason.INPUT_TOO_LARGE: "A rendered field is too large to hand to a container.",
     Reason.INVALID_ITEMS: "forEach gives no list, or more than 1,000 items; nothing was started.",
     Reason.ITEMS_FAILED: "More than maxFailedItems of a fan-out failed; its output has null in their places.",
-    Reason.EXPRESSION_ERROR: "An expression failed or went over its budget; no retry.",
+    Reason.EXPRESSION_ERROR: "An expression failed, or is over a bound of its cost, sizes or memory; no retry.",
     Reason.REJECTED: "A person rejected it, or nobody decided within timeoutSeconds.",
     Reason.INVALID_WAIT: "What the wait's fields give is no time to wait for, or more than a year away.",
     Reason.JOB_DELETED: "Somebody deleted the Job while the task ran; counts as a failed attempt.",

@@ -107,6 +107,11 @@ WAITING = {
         "Nothing for a while: it is retried, and nothing is started twice. If it lasts, check the API server, the "
         "webhooks that it calls, and the network between it and the operator.",
     ),
+    Reason.EVALUATOR_FAILED: Remedy(
+        "the evaluator of expressions did not answer in time; retried",
+        "Nothing for a while: this says nothing about the expression. If it lasts, give the operator more CPU or "
+        "memory, and look at its log.",
+    ),
 }
 
 STARTING = {

@@ -108,7 +108,12 @@ class Settings:
     )
     # How it works.
     workers: int = setting(16, number(1, 256), "Runs that are worked on at once.")
-    expression_workers: int = setting(2, number(1, 16), "Processes that evaluate expressions.")
+    expression_workers: int = setting(
+        2,
+        number(1, 16),
+        "Processes that evaluate expressions; namespaces take turns. One more starts when one that needs little would "
+        "have to wait.",
+    )
     sweep_seconds: int = setting(
         300, number(10, 86_400), "How often everything is listed anew, for what the watches have missed."
     )

@@ -12,6 +12,7 @@ import typer
 
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say
+from nexus.core.expressions import EvaluationLost
 
 if TYPE_CHECKING:
     from nexus.adapters.kube.api import KubeApi
@@ -57,6 +58,8 @@ def end(work: Coroutine[Any, Any, Exit] | Callable[[], Exit]) -> NoReturn:
         code = _run(work) if isinstance(work, Coroutine) else work()
     except Refused as error:
         refuse(*error.problems)
+    except EvaluationLost as error:
+        refuse(f"{error}; run the command again")
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     raise typer.Exit(code)

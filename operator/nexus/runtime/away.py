@@ -15,6 +15,10 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
+from nexus.api.reasons import Reason
+from nexus.core.expressions import EvaluationLost
+from nexus.core.refusal import Code, Refusal
+from nexus.runtime.ports import Refused
 from nexus.runtime.turns import Turns
 
 Result = TypeVar("Result")
@@ -45,7 +49,18 @@ def share_of(namespace: str, turns: Turns, aside: Callable[[], AbstractAsyncCont
 
 
 async def away(function: Callable[[], Result], overtaken: Callable[[], bool] = lambda: False) -> Result:
-    """The result of a function that may evaluate. Raises Overtaken, and what the function raises."""
+    """The result of a function that may evaluate. Raises Overtaken, Refused where the evaluator fails, and what the
+    function raises."""
+    try:
+        return await _away(function, overtaken)
+    except EvaluationLost as lost:
+        refusal = Refusal(
+            Reason.EVALUATOR_FAILED, f"{lost}; retried", final=False, code=Code.UNAVAILABLE, write="", resource=""
+        )
+        raise Refused(refusal) from lost
+
+
+async def _away(function: Callable[[], Result], overtaken: Callable[[], bool]) -> Result:
     share, cancelled = _share.get(), threading.Event()
     if share is None:
         return await asyncio.to_thread(function)

@@ -130,10 +130,10 @@ def overrun(death: Died, seconds: float) -> ExpressionError | EvaluationLost:
     if death.cause is Death.MEMORY:
         return ExpressionError(f"the expression needs more than {MEMORY_MIB} MiB of memory; {_ADVICE}", budget=True)
     what = {
-        Death.CPU: f"came to no end within {seconds:g} s of CPU time",
-        Death.SILENCE: "gave no answer in time",
+        Death.CPU: f"did not finish within {seconds:g} s of CPU time",
+        Death.SILENCE: "did not answer in time",
     }.get(death.cause, f"ended with exit status {death.status}")
-    return EvaluationLost(f"the evaluator {what}")
+    return EvaluationLost(f"the evaluator of expressions {what}")
 
 
 def _undeclared(name: str, source: str, offset: int, variables: Mapping[str, str]) -> ExpressionError:
