@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -49,7 +50,29 @@ def find(name: str) -> ZoneInfo:
         raise ZoneUnknown(f"there is no time zone {name}: {_meant(name)}") from None
 
 
+# UTC+1, GMT-02:30, +0530, Z+1: an offset. The tz database has whole hours only, with the sign of POSIX.
+_OFFSET = re.compile(r"(?:utc|gmt|z|etc/gmt|etc/utc)?\s*([+-])\s*(\d{1,2})(?::?(\d\d))?", re.IGNORECASE)
+
+
+def _of_offset(name: str) -> str | None:
+    """What to write for an offset from UTC; None where the name is none."""
+    found = _OFFSET.fullmatch(name)
+    if found is None:
+        return None
+    sign, hours, minutes = found[1], int(found[2]), int(found[3] or 0)
+    if not hours and not minutes:
+        return "write UTC"
+    city = "write a city, such as Europe/Berlin, which follows daylight saving time"
+    if minutes or hours > (14 if sign == "+" else 12):
+        return city
+    fixed = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"
+    return f"{city}, or {fixed} for a fixed {sign}{hours:02}:00 (its sign is inverted)"
+
+
 def _meant(name: str) -> str:
+    offset = _of_offset(name)
+    if offset is not None:
+        return offset
     known = {zone.lower(): zone for zone in available_timezones()}
     cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(known.values()) if "/" in zone}
     lowered = name.lower().replace(" ", "_")
