@@ -125,3 +125,19 @@ def test_warnings_change_the_exit_status_only_where_asked(tmp_path: Path) -> Non
     local = nexus("run", "-f", file, "--local")
     assert local.code == 0
     assert "warning: task t, env[0].value: params.x may be" in local.stdout + local.stderr
+
+
+@pytest.mark.parametrize(
+    ("cron", "warned"),
+    [
+        ("0 6 1-7 * MON", True),
+        ("0 6 */2 * 1-5", True),
+        ("0 6 1-7 * *", False),
+        ("0 6 ? * MON", False),
+        ("@weekly", False),
+    ],
+)
+def test_a_day_of_the_month_beside_one_of_the_week_is_warned_of(cron: str, warned: bool) -> None:
+    found = warnings(spec(task("t"), schedules=[{"name": "s", "cron": cron}]))
+    assert [problem.path for problem in found] == ([("schedules", 0, "cron")] if warned else [])
+    assert all("either is enough" in problem.message for problem in found)

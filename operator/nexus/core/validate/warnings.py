@@ -9,6 +9,8 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.core import fields, pod_render
 from nexus.core.expressions import TemplateError, parse
 from nexus.core.problem import Path, Problem, first
+from nexus.core.schedule.cron import Cron, CronInvalid
+from nexus.core.schedule.cron import parse as parse_cron
 from nexus.core.validate.delimiters import fixed_delimiters
 from nexus.core.validate.numbers import mixed, number_items, number_params
 
@@ -19,6 +21,7 @@ def warnings(spec: WorkflowSpec) -> list[Problem]:
 
 
 def _all(spec: WorkflowSpec) -> Iterator[Problem]:
+    yield from _either_day(spec)
     numbers = number_params(spec.params or ())
     if spec.defaults is not None:
         env = spec.defaults.env or ()
@@ -39,6 +42,21 @@ def _of_task(place: Path, task: Task, spec: WorkflowSpec, numbers: Collection[st
     if task.bash is not None:
         for message, offset in fixed_delimiters(task.bash.command):
             yield Problem((*place, "bash", "command"), message, task.name, offset)
+
+
+def _either_day(spec: WorkflowSpec) -> Iterator[Problem]:
+    """Schedules with a day of the month and of the week: to cron either is enough, to most authors it takes both."""
+    for position, schedule in enumerate(spec.schedules or ()):
+        try:
+            rule = parse_cron(schedule.cron)
+        except CronInvalid:
+            continue  # a problem, told as such
+        if isinstance(rule, Cron) and rule.either:
+            _, _, day, _, weekday = schedule.cron.split()
+            message = f'ticks on day "{day}" of the month and on every "{weekday}", since either is enough for cron'
+            where: Path = ("schedules", position, "cron")
+            advice = 'set one of the two to "*", and check the other in a task\'s when'
+            yield Problem(where, f"{message}; where both must fit, {advice}", subject=f"schedule {schedule.name}")
 
 
 def _numbers(
