@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 
 import pytest
@@ -89,6 +91,19 @@ class Stream(io.TextIOWrapper):
         buffer = self.buffer
         assert isinstance(buffer, io.BytesIO)
         return buffer.getvalue().decode(self.encoding)
+
+
+@pytest.mark.parametrize(("shown", "code"), [("", 70), ("1", 1)])
+def test_a_fault_of_the_program_is_a_sentence_unless_a_traceback_is_asked_for(shown: str, code: int) -> None:
+    script = "import nexus.cli.main as m\ndef app(**_): raise KeyError('a\\x1b[2J\\nb')\nm.app = app\nm.main()"
+    env = {**os.environ, "NEXUS_TRACEBACK": shown}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == code
+    assert ("Traceback" in done.stderr) is bool(shown)
+    if not shown:
+        assert done.stderr.startswith("internal error: KeyError: ")
+        assert done.stderr.count("\n") == 1
+        assert "\x1b" not in done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])

@@ -16,6 +16,8 @@ class Exit(IntEnum):
     """The run ended Failed or Cancelled; `lint` found problems."""
     REFUSED = 2
     """Nothing was started."""
+    INTERNAL = 70
+    """A fault of the program itself (EX_SOFTWARE of sysexits.h)."""
     INTERRUPTED = 130
     """Ctrl-C, as shells report it."""
 

@@ -30,6 +30,7 @@ from nexus.cli.options import (
     refuse,
 )
 from nexus.cli.terminal import prepare, say
+from nexus.core.plain import one_line
 
 if TYPE_CHECKING:
     from nexus.adapters.kube.api import KubeApi
@@ -395,4 +396,11 @@ def main() -> None:
     """The program, under either of its names."""
     name = Path(sys.argv[0]).stem
     prepare()
-    app(prog_name="kubectl nexus" if name == "kubectl-nexus" else "nexus")
+    try:
+        app(prog_name="kubectl nexus" if name == "kubectl-nexus" else "nexus")
+    except Exception as error:
+        if os.environ.get("NEXUS_TRACEBACK"):
+            raise
+        words = f"internal error: {type(error).__name__}: {str(error)[:500]}"
+        say(one_line(f"{words}; set NEXUS_TRACEBACK=1 to see where, and report it"), to=sys.stderr)
+        sys.exit(Exit.INTERNAL)
