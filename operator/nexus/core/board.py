@@ -14,7 +14,7 @@ from nexus.api.run import RerunStatus, TaskStatus
 from nexus.core import scope
 from nexus.core.allow_failure import counted
 from nexus.core.bounds import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
-from nexus.core.content import reference
+from nexus.core.content import reference, sha256
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import Changed, ChildFact, Facts, JobFact
@@ -24,7 +24,7 @@ from nexus.core.outcome import STOP_REASONS, Stopped, outcome
 from nexus.core.outputs import INLINE_LIMIT, dump
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start, Store, StoreOutput
-from nexus.core.refusal import REASONS, Refusal, again_at
+from nexus.core.refusal import REASONS, Code, Refusal, again_at
 from nexus.core.render import Renderer
 from nexus.core.scope import Item
 
@@ -160,11 +160,20 @@ class Board:
         words = f"task {task} {phase.value.lower()}" + (f" ({reason.value}): {text}" if reason and text else "")
         self.events.append(RunEvent(f"Task{phase.value}", words, warning=phase is TaskPhase.FAILED, task=task))
 
-    def cannot_store(self, task: str, attempt: str) -> bool:
+    def free_name(self, name: str, text: str) -> str:
+        """Name of the ConfigMap for a text: `name`, or where that has something else in it, which anybody may have put
+        there beforehand, one with the text's SHA-256 in it."""
+        refusal = self.facts.refusals.get(name)
+        taken = refusal is not None and refusal.code is Code.NAME_TAKEN
+        return f"{name}-{sha256(text)}" if taken else name
+
+    def cannot_store(self, task: str, attempt: str, text: str | None = None) -> bool:
         """Whether the ConfigMap for the output of an attempt is refused: its task goes on, and says so, until that is
-        over. Its code has ended: it holds no slot, and its own deadline does not count any more."""
-        refusal = self.facts.refusals.get(output_name(attempt))
-        if refusal is None:
+        over. Its code has ended: it holds no slot, and its own deadline does not count any more. Without the text it
+        may be possible all the same, under another name."""
+        name = output_name(attempt)
+        refusal = self.facts.refusals.get(name if text is None else self.free_name(name, text))
+        if refusal is None or (text is None and refusal.code is Code.NAME_TAKEN):
             return False
         self.unstored.add(task)
         self.move(task, phase=TaskPhase.RUNNING)
@@ -177,7 +186,7 @@ class Board:
         text = dump(output)
         size = len(text.encode())
         fits = not output or self.fits_inline(size)
-        if not fits and self.cannot_store(task, attempt):
+        if not fits and self.cannot_store(task, attempt, text):
             return
         self._fresh[task] = output
         if not output:
@@ -185,7 +194,7 @@ class Board:
         elif fits:
             kept = {"output": dict(output)}
         else:
-            name = output_name(attempt)
+            name = self.free_name(output_name(attempt), text)
             self.stores.append(StoreOutput(task, name, text))
             kept = {"output_ref": reference(name, text)}
         self.end(task, TaskPhase.SUCCEEDED, **kept, **changes)

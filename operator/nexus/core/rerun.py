@@ -158,9 +158,10 @@ def _take_over(board: Board, earlier: Earlier, before: TaskStatus) -> None:
         if board.fits_inline(size):
             kept = {"output": value}
         else:
-            stored = _config_map(board, name)
-            board.stores.append(StoreOutput(name, stored, dump(value)))
-            kept = {"output_ref": reference(stored, dump(value))}
+            text = dump(value)
+            stored = board.free_name(_config_map(board, name), text)
+            board.stores.append(StoreOutput(name, stored, text))
+            kept = {"output_ref": reference(stored, text)}
     board.move(
         name,
         phase=before.phase,
@@ -211,7 +212,7 @@ def _take_over_items(board: Board, earlier: Earlier, before: TaskStatus) -> None
     if board.fits_inline(len(text.encode())):
         board.move(before.name, items=reused, output={"items": items})
         return
-    stored = _config_map(board, before.name)
+    stored = board.free_name(_config_map(board, before.name), text)
     board.stores.append(StoreOutput(before.name, stored, text))
     board.move(before.name, items=reused, output_ref=reference(stored, text))
 

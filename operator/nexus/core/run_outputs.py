@@ -59,7 +59,7 @@ def outputs(board: Board) -> dict[str, Any]:
         )
     if size <= INLINE_LIMIT and not board.facts.tight:
         return {"outputs": value or None}
-    name = outputs_name(board.facts.run.name, board.facts.run.uid)
+    name = board.free_name(outputs_name(board.facts.run.name, board.facts.run.uid), text)
     if name in board.facts.refusals:
         raise NotStored(board.facts.refusals[name])
     board.stores.append(StoreOutput("", name, text))

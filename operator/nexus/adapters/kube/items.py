@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from nexus.adapters.kube.api import CONFIG_MAPS, AlreadyExists, Conflict, KubeApi, NotFound, Object
 from nexus.adapters.kube.job import config_map, run_labels
 from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.observe import owner_uid
+from nexus.adapters.kube.refusals import name_taken
 from nexus.adapters.kube.stored import LARGE, text_of, value_of
 from nexus.core.content import sha256
 from nexus.core.facts import Checkpoint, RunFact
 from nexus.core.plan import LoadItems, StoreItems
-from nexus.runtime.ports import Stale
+from nexus.runtime.ports import Refused, Stale
 
 KEY = "output.json"
 # Half a megabyte of JSON takes some megabytes as values, and a fan-out that is read again costs a GET.
@@ -56,8 +58,20 @@ class StoredItems:
                 body = await self._api.patch(CONFIG_MAPS, run.namespace, store.config_map, change)
         except (AlreadyExists, Conflict, NotFound) as error:
             self._kept.drop(_key(run.uid, store.config_map))
+            if isinstance(error, AlreadyExists):
+                await self._check_owner(run, store.config_map)
             raise Stale(str(error)) from error
         await self._remember(run, store.config_map, body)
+
+    async def _check_owner(self, run: RunFact, name: str) -> None:
+        """Raises Refused where the ConfigMap that is there is not the run's; the outputs wait until it is gone."""
+        try:
+            body = await self._api.get(CONFIG_MAPS, run.namespace, name)
+        except NotFound:
+            return
+        if owner_uid(body, "WorkflowRun") != run.uid:
+            words = f"a ConfigMap {name} exists and belongs to another owner; delete it"
+            raise Refused(replace(name_taken(CONFIG_MAPS, words), final=False))
 
     async def _remember(self, run: RunFact, name: str, body: Object) -> Checkpoint:
         # In a thread where it is large: every value in it is looked at.

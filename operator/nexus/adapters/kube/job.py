@@ -15,7 +15,7 @@ from nexus.adapters.kube.observe import PUT
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.api.tasks import Disruptions
-from nexus.core.content import sha256
+from nexus.core.content import sha256, sha256_of
 from nexus.core.facts import RunFact
 from nexus.core.names import (
     LABEL_INDEX,
@@ -78,8 +78,9 @@ class _Pod:
             self.env.append({"name": variable, "value": literal(text)})
 
 
-def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
-    """The objects of an attempt. Deterministic: made twice, they are the same."""
+def task_objects(start: StartTask, run: RunFact, images: Images, *, name_taken: bool = False) -> TaskObjects:
+    """The objects of an attempt. Deterministic: made twice, they are the same. `name_taken`: the ConfigMap has the hash
+    of what is in it in its name, since the usual name is another's."""
     payload, pod = start.payload, _Pod()
     container: dict[str, Any] = {
         "name": "task",
@@ -102,7 +103,8 @@ def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
     container["env"] = pod.env + [variable.to_json() for variable in payload.env]
     if payload.env_from:
         container["envFrom"] = [source.to_json() for source in payload.env_from]
-    volumes, mounts = _volumes(start.job_name, pod, payload)
+    files = f"{start.job_name}-{sha256_of(pod.spilled)}" if name_taken else start.job_name
+    volumes, mounts = _volumes(files, pod, payload)
     container["volumeMounts"] = mounts
     labels = _labels(start, run)
     job = {
@@ -123,7 +125,7 @@ def task_objects(start: StartTask, run: RunFact, images: Images) -> TaskObjects:
     }
     spilled = None
     if pod.spilled:
-        spilled = config_map(start.job_name, run, pod.spilled, labels)
+        spilled = config_map(files, run, pod.spilled, labels)
     return TaskObjects(job, spilled)
 
 

@@ -15,9 +15,7 @@ from nexus.adapters.kube.api import (
     JOBS,
     PODS,
     WORKFLOW_RUNS,
-    AlreadyExists,
     Conflict,
-    Kind,
     KubeApi,
     NotFound,
     Object,
@@ -30,22 +28,23 @@ from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.earlier_runs import EarlierRuns
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.items import StoredItems
-from nexus.adapters.kube.job import Images, config_map, run_labels, task_objects
+from nexus.adapters.kube.job import Images, config_map, run_labels
+from nexus.adapters.kube.maker import Maker
 from nexus.adapters.kube.namespace_room import LOOK_AGAIN, NamespaceRoom
-from nexus.adapters.kube.observe import job_fact, owner_uid
+from nexus.adapters.kube.observe import job_fact
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod_events import PodEvents
 from nexus.adapters.kube.pod_logs import PodLogs
 from nexus.adapters.kube.pools import Pools
-from nexus.adapters.kube.refusals import Refusals, refusing, refusing_start
-from nexus.adapters.kube.stored import holds, load_output
+from nexus.adapters.kube.refusals import Refusals, name_taken, refusing, refusing_start
+from nexus.adapters.kube.stored import load_output
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
-from nexus.api.reasons import Reason, RunPhase
+from nexus.api.reasons import RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
-from nexus.core.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, RunFact, Turn
+from nexus.core.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.plan import (
@@ -67,7 +66,6 @@ from nexus.core.plan import (
 )
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
 from nexus.core.pool_size import CONFIG_MAP
-from nexus.core.refusal import Code, Refusal
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting
 
 log = logging.getLogger("nexus")
@@ -107,7 +105,6 @@ class KubePlace:
         self._api = api
         self._clock = clock
         self._cache = cache
-        self._images = images
         self._pod_policy = pod_policy
         self.refusals = Refusals(api, clock)
         self._definitions = Definitions(api, evaluator, defaults)
@@ -115,6 +112,7 @@ class KubePlace:
         self._pod_events = PodEvents(api, cache)
         self._logs = PodLogs(api)
         self._items = StoredItems(api)
+        self._maker = Maker(api, images)
         self._recorder = recorder or Recorder(api)
         self._wake = wake
         cache.live.wake = wake
@@ -338,7 +336,7 @@ class KubePlace:
         run = view.facts.run
         body = config_map(store.config_map, run, {"output.json": store.text}, run_labels(run))
         try:
-            await self._create(CONFIG_MAPS, run, body)
+            await self._maker.create(CONFIG_MAPS, run, body)
         except Refused as error:  # a name that is taken: what was computed is kept until it is free
             raise Refused(replace(error.refusal, final=False)) from error
 
@@ -346,15 +344,13 @@ class KubePlace:
     async def start_task(self, view: View, start: StartTask) -> JobFact:
         """Make the Job of an attempt; one of that name which is ours already is the one."""
         run = view.facts.run
-        objects = task_objects(start, run, self._images)
         if start.ordinal > 1 or (start.index is not None and _has_started(view, start.task)):
             await self._confirm_newest(view)
-        if objects.payload is not None:
-            await self._create(CONFIG_MAPS, run, objects.payload)
+        job = await self._maker.job(start, run)
         if start.pool is not None:
             self._pools.check(run, start.pool, start.job_name)
         with self._cache.live.reserved(start.indexed.parallelism if start.indexed is not None else 1):
-            body = await self._create(JOBS, run, objects.job)
+            body = await self._maker.create(JOBS, run, job)
             self._cache.see_job(body)
         fact = job_fact(body)
         assert fact is not None
@@ -363,24 +359,6 @@ class KubePlace:
             known = self._cache.jobs(run.uid).get(start.task, ())
             return next((job for job in known if job.uid == fact.uid), fact)
         return self._cache.note_creation(run.uid, start.job_name, self.now()) or fact
-
-    async def _create(self, kind: Kind, run: RunFact, body: Object) -> Object:
-        """Make an object of the run, or find it there: an operator that died before it could record it made it, or
-        another copy was first. Raises Refused where the one that is there has another owner."""
-        name = body["metadata"]["name"]
-        try:
-            return await self._api.create(kind, run.namespace, body)
-        except AlreadyExists:
-            try:
-                found = await self._api.get(kind, run.namespace, name)
-            except NotFound as error:
-                raise Stale(f"the {kind.kind} {name} has just gone") from error
-        if owner_uid(found, "WorkflowRun") != run.uid:
-            words = f"a {kind.kind} {name} exists and belongs to another owner; delete or rename it"
-            raise Refused(_name_taken(kind, words))
-        if kind == CONFIG_MAPS and not holds(found, body):
-            raise Refused(_name_taken(kind, f"a ConfigMap {name} exists and holds something else; delete it"))
-        return found
 
     async def _confirm_newest(self, view: View) -> None:
         """A first attempt cannot be started twice: its Job is there. A further one could, from an old view of how the
@@ -425,13 +403,13 @@ class KubePlace:
         run = view.facts.run
         if start.ordinal > 1:
             await self._confirm_newest(view)
-        body = await self._create(WORKFLOW_RUNS, run, child_run(start, run))
+        body = await self._maker.create(WORKFLOW_RUNS, run, child_run(start, run))
         self._saw_run(body, view.key)
         known = self._cache.child(run.uid, start.run_name)
         if known is None:
             # The one that is there lost its labels: nothing can be known of it.
             words = f"the child run {start.run_name} has lost the labels it was made with; delete it"
-            raise Refused(_name_taken(WORKFLOW_RUNS, words))
+            raise Refused(name_taken(WORKFLOW_RUNS, words))
         if known.phase is RunPhase.PENDING and self.now() - known.created_at < JUST_MADE:
             known = self._cache.note_child(run.uid, start.run_name, self.now()) or known
         return known
@@ -460,10 +438,6 @@ class KubePlace:
             attempt = task.attempts if task is not None else None
             extra = {"reason": entry.reason, "task": entry.task, "attempt": attempt, "job": job}
             log.info("run %s: %s: %s", key, entry.reason, entry.message, extra=extra)
-
-
-def _name_taken(kind: Kind, words: str) -> Refusal:
-    return Refusal(Reason.NAME_TAKEN, words, code=Code.NAME_TAKEN, resource=kind.plural)
 
 
 def _with_key(status: WorkflowRunStatus | None, key: str | None) -> WorkflowRunStatus | None:

@@ -119,6 +119,11 @@ def refusal_of(error: ApiError, call: Call, *, lacks: bool = False) -> Refusal:
     )
 
 
+def name_taken(kind: Kind, words: str) -> Refusal:
+    """The refusal of an object whose name another one has."""
+    return Refusal(Reason.NAME_TAKEN, words, code=Code.NAME_TAKEN, resource=kind.plural)
+
+
 def _code(error: ApiError, *, lacks: bool) -> Code:
     match error:
         case Forbidden() if _QUOTA in error.message:
