@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.located import Located
 from nexus.cli.manifests import Manifest, load, of_params, read_text
+from nexus.cli.syntax import NO_BASH, check_code
 from nexus.cli.terminal import say, say_json
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import RunFact
@@ -22,15 +24,18 @@ def lint(names: Sequence[str], evaluator: Evaluator, *, as_json: bool, strict: b
     Raises Refused for what cannot be read."""
     found: list[Located] = []
     warnings: list[Located] = []
-    workflows, unchecked = 0, False
+    workflows, unchecked, has_bash = 0, False, True
     files = list(_files(names))
     texts = [("<stdin>" if file == "-" else file, read_text(file)) for file in files]
     for source, text in texts:
         manifest = load(text, source, evaluator)
+        has_bash = check_code(manifest) and has_bash
         workflows += len(manifest.workflows) + sum(run.workflow_spec is not None for run in manifest.runs)
         unchecked = unchecked or manifest.unchecked
         found += sorted([*manifest.problems, *_params(manifest, evaluator)])
-        warnings += manifest.warnings
+        warnings += sorted(manifest.warnings)
+    if not has_bash:
+        say(f"nexus: {NO_BASH}", to=sys.stderr)
     order = {source: position for position, (source, _) in enumerate(texts)}
     if as_json:
         result = {"files": len(files), "workflows": workflows, "problems": [problem.to_json() for problem in found]}

@@ -101,5 +101,6 @@ def _within(value: str, offset: int, lines: Sequence[str], line: int, column: in
             return line, found + in_line + 1
     at = line + before  # a block starts in the line after its key
     if at < len(lines) and lines[at].strip() and lines[at].strip() == written[before].strip():
-        return at + 1, lines[at].find(written[before].strip()) + in_line + 1
+        indented = len(written[before]) - len(written[before].lstrip())
+        return at + 1, lines[at].find(written[before].strip()) + max(in_line - indented, 0) + 1
     return line, column

@@ -21,6 +21,8 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import Refused
 from nexus.cli.located import Located, locate, odd_keys
 from nexus.cli.pools import PoolSizes, of_namespace, unknown
+from nexus.cli.syntax import NO_BASH, check_code
+from nexus.cli.terminal import say
 from nexus.core.expressions import Evaluator
 from nexus.core.likeness import closest
 from nexus.core.pool_size import CONFIG_MAP
@@ -72,6 +74,8 @@ class Manifest:
     problems: list[Located] = field(default_factory=list)
     warnings: list[Located] = field(default_factory=list)
     """What keeps nothing from running, and should be looked at again."""
+    definitions: list[tuple[Document, FieldPath, WorkflowSpec]] = field(default_factory=list)
+    """Each definition whose fields fit, with its document and its place there."""
     unchecked: bool = False
     """Whether there is more to check once what does not fit has been mended."""
 
@@ -107,10 +111,18 @@ class Manifest:
         """Note problems of one of its documents."""
         self.problems += [self.locate(problem, document, *below) for problem in found]
 
+    def warn(self, document: Document, found: Iterable[Problem], *below: str | int) -> None:
+        """Note warnings of one of its documents."""
+        told = (self.locate(problem, document, *below) for problem in found)
+        self.warnings += [replace(warning, warning=True) for warning in told]
 
-def load_sound(file: str, evaluator: Evaluator) -> Manifest:
-    """Read and check a file, or standard input (-). Raises Refused with all that is wrong in it."""
+
+def load_sound(file: str, evaluator: Evaluator, *, code: bool = True) -> Manifest:
+    """Read and check a file, or standard input (-), the syntax of its code only with `code`. Raises Refused with all
+    that is wrong in it."""
     manifest = load(read_text(file), "<stdin>" if file == "-" else file, evaluator)
+    if code and not check_code(manifest):
+        say(f"nexus: {NO_BASH}", to=sys.stderr)
     if manifest.problems:
         raise Refused(*map(str, manifest.problems))
     return manifest
@@ -259,8 +271,8 @@ def _definition(
         manifest.unchecked = True
     else:
         found = problems(spec, evaluator, name, datetime.now(UTC))
-        told = [manifest.locate(warning, document, *place) for warning in warnings(spec)]
-        manifest.warnings += [replace(warning, warning=True) for warning in told]
+        manifest.definitions.append((document, place, spec))
+        manifest.warn(document, warnings(spec), *place)
     return (spec if not found else None), found
 
 

@@ -85,7 +85,7 @@ def is_file(target: str) -> bool:
 def of_file(file: str) -> list[Source]:
     """The Workflows of a file. Raises Refused with all that is wrong with it."""
     with CelEvaluator() as evaluator:
-        manifest = load_sound(file, evaluator)
+        manifest = load_sound(file, evaluator, code=False)
     return [Source(found.name, "", found.spec) for found in manifest.workflows if found.spec is not None]
 
 

@@ -1,0 +1,218 @@
+"""Syntax: whether the code of python and bash tasks can be read at all, found out without running any of it.
+
+Only the CLI asks: what compiles text of others may crash on it, and the operator reads nobody's code. So a process of
+its own compiles, with bounded time and memory, and what ends it is told as not checked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from nexus.api.tasks import Task
+from nexus.core.problem import Problem, first
+
+if TYPE_CHECKING:
+    from nexus.cli.manifests import Manifest
+
+NO_BASH = "bash commands are not checked: there is no bash on this machine"
+SECONDS = 30
+"""For all code of a file; what is left over is not checked."""
+CRASHES = 5
+"""Compilers that may end over the code of a file."""
+_BASHES = 4
+
+# Compiles as the bootstrap of python tasks does, and answers with a line for each text. -I -S: no module of the folder
+# or of the environment takes part.
+_COMPILE = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+except (ImportError, ValueError, OSError):
+    pass
+for code in json.load(sys.stdin):
+    found = None
+    try:
+        compile(code, "<task>", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        found = [error.msg, error.lineno, error.offset]
+    except ValueError as error:
+        found = [str(error), None, None]
+    except (RecursionError, MemoryError):
+        found = ["nested too deeply for Python's compiler", None, None]
+    print(json.dumps(found), flush=True)
+"""
+_LIMITED = 'ulimit -c 0; ulimit -t 5; ulimit -v 1048576; exec "$BASH" "$@" -n /dev/stdin'
+_BASH_SAYS = re.compile(r"^/dev/stdin: line (\d+): (warning: )?(.*)$", re.MULTILINE)
+
+# Syntax that a newer Python than the one that checks may know, by the line in which it stands.
+_NEWER = (
+    ((3, 12), re.compile(r"\s*type\s+\w+\s*[\[=]|.*\b(?:def|class)\s+\w+\s*\[|.*\b[rR]?[fF][rR]?[\"']")),
+    ((3, 14), re.compile(r".*\b[rR]?[tT][rR]?[\"']|\s*except\s+[\w.]+\s*,")),
+)
+_HERE = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """The code of one task: `problem` is what is told of it, without its message."""
+
+    problem: Problem
+    text: str
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is wrong with a code; line and column count from 1, None where they are not known."""
+
+    message: str
+    line: int | None = None
+    column: int | None = None
+    certain: bool = True
+    """Whether the task must fail for it."""
+
+
+def check_code(manifest: Manifest) -> bool:
+    """Note what is wrong with the code in a file, as problems or as warnings; False where there is no bash to check the
+    bash commands with."""
+    begun = time.monotonic()
+    places = [(document, place, list(_codes(spec.every_task()))) for document, place, spec in manifest.definitions]
+    every = [code for _, _, codes in places for code in codes]
+    texts = {kind: list(dict.fromkeys(c.text for c in every if _kind(c) == kind)) for kind in ("python", "bash")}
+    bash = shutil.which("bash")
+    python = dict(zip(texts["python"], _python(texts["python"]), strict=True))
+    shell = dict(zip(texts["bash"], _bash(bash, texts["bash"], begun), strict=True)) if bash else {}
+    for document, place, codes in places:
+        told = [(code, _told(code, python, shell)) for code in codes]
+        found = [(_problem(code, entry), entry.certain) for code, entry in told if entry is not None]
+        manifest.add(document, first(problem for problem, certain in found if certain), *place)
+        manifest.warn(document, first(problem for problem, certain in found if not certain), *place)
+    manifest.problems.sort()
+    manifest.warnings.sort()
+    return bash is not None or not texts["bash"]
+
+
+def _codes(tasks: Sequence[tuple[tuple[str, int], Task]]) -> Iterator[_Code]:
+    for place, task in tasks:
+        if task.python is not None and task.python.code is not None:
+            yield _Code(Problem((*place, "python", "code"), "", task.name), task.python.code, task.python.image)
+        if task.bash is not None:
+            yield _Code(Problem((*place, "bash", "command"), "", task.name), task.bash.command, task.bash.image)
+
+
+def _kind(code: _Code) -> str:
+    return str(code.problem.path[2])
+
+
+def _problem(code: _Code, found: _Found) -> Problem:
+    if found.line is None:
+        return replace(code.problem, message=found.message)
+    lines = code.text.split("\n")
+    line = min(found.line, len(lines)) - 1
+    column = min(found.column - 1, len(lines[line])) if found.column else len(lines[line]) - len(lines[line].lstrip())
+    offset = sum(len(text) + 1 for text in lines[:line]) + max(column, 0)
+    return replace(code.problem, message=found.message, offset=offset)
+
+
+def _told(code: _Code, python: dict[str, _Found | None], shell: dict[str, _Found | None]) -> _Found | None:
+    """What was found in a code; of Python only for certain where another Python would find it as well."""
+    if _kind(code) == "bash":
+        return shell.get(code.text)
+    entry = python[code.text]
+    if entry is None or not entry.certain:
+        return entry
+    if code.image is not None:
+        return replace(entry, message=f"{entry.message} (to {_HERE}; the image may have another)", certain=False)
+    lines = code.text.split("\n")
+    line = lines[entry.line - 1] if entry.line is not None and entry.line <= len(lines) else ""
+    if any(sys.version_info < version and form.match(line) for version, form in _NEWER):
+        return replace(entry, message=f"{entry.message} (to {_HERE}; a newer one may read it)", certain=False)
+    return entry
+
+
+def _python(texts: Sequence[str]) -> list[_Found | None]:
+    """What Python's compiler says of each text."""
+    found: list[_Found | None] = []
+    for _ in range(CRASHES):
+        if len(found) == len(texts):
+            return found
+        found += _compiled(texts[len(found) :])
+        if len(found) < len(texts):
+            found.append(_Found("the syntax was not checked: Python's compiler ended over this code", certain=False))
+    rest = len(texts) - len(found)
+    return found + [_Found("the syntax was not checked: Python's compiler ended too often", certain=False)] * rest
+
+
+def _compiled(texts: Sequence[str]) -> Iterator[_Found | None]:
+    """What one compiler says of the texts, up to the one over which it ended."""
+    command = [sys.executable, "-I", "-S", "-c", _COMPILE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            out, _ = process.communicate(json.dumps(list(texts)).encode(), timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, _ = process.communicate()
+    for line in out.decode().splitlines():
+        answer = json.loads(line)
+        if answer is None:
+            yield None
+            continue
+        message, number, column = answer
+        hint = "; assign to output instead" if message == "'return' outside function" else ""
+        yield _Found(f"Python syntax error: {message}{hint}", number, column)
+
+
+def _bash(bash: str, texts: Sequence[str], begun: float) -> Iterator[_Found | None]:
+    """What bash says of each text."""
+
+    def check(text: str) -> _Found | None:
+        if time.monotonic() - begun > SECONDS:
+            return _Found("the syntax was not checked: the code of this file takes too long", certain=False)
+        return _read_by(bash, text)
+
+    with ThreadPoolExecutor(_BASHES) as threads:
+        yield from threads.map(check, texts)
+
+
+def _read_by(bash: str, text: str) -> _Found | None:
+    # -n reads and runs nothing; of what the command would switch on itself only this changes how bash reads.
+    options = ["-O", "extglob"] if "extglob" in text else []
+    command = [bash, "--norc", "--noprofile", "-c", _LIMITED, "nexus", "--norc", "--noprofile", *options]
+    try:
+        ended = subprocess.run(
+            command,
+            input=text.encode("utf-8", "replace"),
+            capture_output=True,
+            timeout=10,
+            check=False,
+            env={"LC_ALL": "C.UTF-8"},
+        )
+    except subprocess.TimeoutExpired:
+        return _Found("the syntax was not checked: bash takes too long to read it", certain=False)
+    if ended.returncode < 0 or ended.returncode > 2:
+        return _Found("the syntax was not checked: bash ended over this code", certain=False)
+    said = _BASH_SAYS.search(ended.stderr.decode("utf-8", "replace"))
+    if said is None:
+        return None if ended.returncode == 0 else _Found("bash syntax error: bash cannot read this", certain=False)
+    line, words = int(said[1]), said[3].removeprefix("syntax error: ").removeprefix("syntax error ")
+    if said[2]:
+        return _Found(f"bash reads it with a warning: {words}", line, certain=False)
+    return _Found(f"bash syntax error: {words}", line, certain=not _ends_before(text, line))
+
+
+def _ends_before(text: str, line: int) -> bool:
+    """Whether the command may have ended before bash gets to a line: it reads and runs one after the other."""
+    return any(re.match(r"(exit|exec)\b", above) for above in text.split("\n")[: line - 1])
