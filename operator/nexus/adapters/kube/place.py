@@ -45,7 +45,7 @@ from nexus.api.store import OutputStore
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
-from nexus.core.names import LABEL_WORKFLOW, label_value
+from nexus.core.names import LABEL_RUN, LABEL_WORKFLOW, label_value
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.plan import (
     AskSlot,
@@ -270,7 +270,9 @@ class KubePlace:
                 await self._list_pods(record.key.namespace, last)
 
     async def _list_pods(self, namespace: str, job: JobFact) -> None:
-        for body in await self._api.list(PODS, namespace, f"batch.kubernetes.io/controller-uid={job.uid}"):
+        # With the label by which the watch, and the policy on who makes such pods, know them.
+        selector = f"batch.kubernetes.io/controller-uid={job.uid},{LABEL_RUN}"
+        for body in await self._api.list(PODS, namespace, selector):
             self._cache.see_pod(body)
 
     @refusing
