@@ -209,6 +209,11 @@ def test_whatever_bytes_are_written_both_ways_agree_and_nothing_is_replaced(raw:
         (b"a=" + raw).decode()  # strictly
 
 
+@pytest.mark.parametrize("message", ['{"lines":40}\na=1\nb=2\n', '{"output":{"a":1,"text":"half of'])
+def test_a_message_that_the_kubelet_cut_is_told_as_that(message: str) -> None:
+    assert "more than three containers" in refusal(of_bootstrap(message))
+
+
 def test_lines_that_were_appended_after_the_count_are_left_out() -> None:
     assert of_bootstrap('{"lines":4}\na=1\nb=2\n') == Output({"a": "1"})
 

@@ -131,7 +131,16 @@ def of_bootstrap(message: str) -> Output | Frame | Kept | Rejected:
             return Kept(size, sha256)
         case {"error": {"reason": str(reason), "message": str(text)}} if reason in _REFUSALS:
             return Rejected(Reason(reason), text)
-    return _unfinished()
+    return _shortened() if head.startswith('{"output":') else _unfinished()
+
+
+def _shortened() -> Rejected:
+    # kubelet, status_manager.go, normalizeStatus: the messages of a pod's containers share 12 KiB.
+    return Rejected(
+        Reason.INVALID_OUTPUT,
+        "the end of the output is missing: the kubelet cuts termination messages where a pod has more than three "
+        "containers (injected sidecars); output less than 2 KiB or more than 4 KiB, or keep the sidecars out",
+    )
 
 
 def _unfinished() -> Rejected:
@@ -203,7 +212,7 @@ def _inline_lines(text: str, size: int) -> Output | Rejected:
     if grown == 0:
         return of_lines(text)
     if grown < 0:
-        return _unfinished()
+        return _shortened()
     lines = text.split("\n")
     suspects = [number for number, line in enumerate(lines, start=1) if "\ufffd" in line]
     if not suspects:
