@@ -141,6 +141,11 @@ def test_text_of_several_lines_names_the_way_to_write_it() -> None:
     assert "nexus_output KEY VALUE" in refusal(of_lines("log=line one\nline two\n"))
 
 
+@pytest.mark.parametrize("text", ['{"a":1}', '{\n  "a": 1\n}', "[1]", '{"next":"/orders?page=2","rows":3}'])
+def test_json_without_a_key_names_the_way_to_write_it(text: str) -> None:
+    assert "nexus_output --json KEY VALUE" in refusal(of_lines(text))
+
+
 @pytest.mark.parametrize("text", ["a<<", "a<<\nx\n", "a:<<\n", "a<<\r\nx\r\n"])
 def test_a_block_without_a_delimiter_is_refused(text: str) -> None:
     assert "no delimiter behind <<" in refusal(of_lines(text))

@@ -113,14 +113,15 @@ publish() {
     local size sum encoded
     [[ -f $1 && -r $1 ]] || refuse 240 reason InvalidOutput \
         'the file $NEXUS_OUTPUT was removed or replaced: append lines to it with >>'
-    # A copy, for a process that the command left behind may still append to it.
-    cat -- "$1" >"$nexus_work/told" || refuse 1 type BootstrapError 'the file $NEXUS_OUTPUT could not be read'
-    set -- "$nexus_work/told"
     size=$(($(wc -c <"$1")))
     if ((size > nexus_output_limit)); then
         refuse 240 reason OutputTooLarge "the output is $size bytes of lines, the limit is $nexus_output_limit: write the data \
 to an artifact, or to a file store and output where it is"
     fi
+    # A copy, for a process that the command left behind may still append to it.
+    cat -- "$1" >"$nexus_work/told" || refuse 1 type BootstrapError 'the file $NEXUS_OUTPUT could not be read'
+    set -- "$nexus_work/told"
+    size=$(($(wc -c <"$1")))
     if ((size + ${#size} + 11 <= nexus_message_limit)); then # 11: {"lines":} and a newline
         tell "$(printf '{"lines":%d}' "$size")" $'\n' || exit 1
         cat -- "$1" >>"$nexus_log" || exit 1

@@ -25,6 +25,7 @@ _BAD_BYTES = re.compile("[\udc80-\udcff]")
 _FORMS = "key=value, key:=json or key<<DELIMITER"
 _KEYS = "a key has letters, digits, _, - and ., and starts with a letter or _"
 MULTILINE = "write a string of several lines with: nexus_output KEY VALUE"
+_MULTILINE_JSON = "write a JSON value with: nexus_output --json KEY VALUE"
 # The end of a text that base64 broke into lines reads like a key whose value is "" or "=". GNU's base64 breaks after 76
 # characters, OpenSSL's after 64, which a SHA-256 in hexadecimal has as well.
 _FULL_BASE64_LINE = re.compile(r"[^=]*=((?![0-9a-fA-F]{64}$)[A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{76})\r?")
@@ -128,4 +129,4 @@ def _hint(line: str) -> str:
     key, equals, _ = line.partition("=")
     if equals and not re.search(r"[\s{}\"'<]", key.strip()):
         return f"{_KEYS}; spaces around = are not allowed" if key != key.strip() else _KEYS
-    return MULTILINE
+    return _MULTILINE_JSON if line.lstrip()[:1] in ("{", "[", "]", "}") else MULTILINE
