@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast format lint images cluster cluster-down deploy bench crds lock sbom clean
+.PHONY: help demo test test-long test-fast format lint images cluster cluster-down deploy bench crds lock sbom clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-20s %s\n' "$$t" "$$d"; done
@@ -20,6 +20,9 @@ demo: $(VENV)/.runtime ## run examples/sales.yaml on this machine: no cluster, n
 
 test: $(VENV)/.dev ## every test, the ones on a real cluster (it comes up and goes down by itself) too
 	@$(BIN)/python -m pytest -n 2 --max-worker-restart 0
+
+test-long: $(VENV)/.dev ## the same with all that takes long: ten thousand runs of the state machine, larger searches
+	@NEXUS_LONG=1 HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -n 2 --max-worker-restart 0
 
 test-fast: $(VENV)/.dev ## the tests that need no cluster
 	@$(BIN)/python -m pytest -m 'not cluster'

@@ -20,8 +20,8 @@ from nexus.adapters.fake import Clock
 from nexus.adapters.kube.api import JOBS, PODS
 from nexus.core.expressions import Evaluator
 
-# In CI ten thousand runs; at a desk as many as one waits for.
-RUNS = 10_000 if os.environ.get("CI") else 200
+# Ten thousand runs where there is time (make test-long); in CI a tenth of them; at a desk as many as one waits for.
+RUNS = 10_000 if os.environ.get("NEXUS_LONG") else 1_000 if os.environ.get("CI") else 200
 # Hypothesis remembers all it has tried: in one search of ten thousand that is a gigabyte, and slow.
 PARTS = 20
 STEPS = 12
