@@ -28,6 +28,18 @@ def retries(server: str) -> list[Object]:
         bash("custom", "exit 3", retry={"limit": 1, "delaySeconds": 10, "factor": 1}),
         {"name": "flaky", "http": {"url": f"{server}/flaky/1/native"}, "retry": {"limit": 2}},
         {"name": "swift", "http": {"url": f"{server}/flaky/2/custom"}, "retry": {"limit": 2, "delaySeconds": 0}},
+        {
+            "name": "busy",
+            "http": {"url": f"{server}/busy/1/8/one"},
+            "retry": {"limit": 2, "delaySeconds": 0, "retryOn": [429]},
+        },
+        {"name": "denied", "http": {"url": f"{server}/status/401"}, "retry": {"limit": 5, "retryOn": [429, "5xx"]}},
+        {
+            "name": "each-busy",
+            "forEach": {"items": ["a", "b"]},
+            "http": {"url": f"{server}/busy/1/8/${{{{ item }}}}"},
+            "retry": {"limit": 2, "retryOn": ["4xx", "network"], "delaySeconds": 0},
+        },
         bash("final", "exit 42", retry={"limit": 5, "delaySeconds": 1, "failOnExitCodes": [41, 42]}),
         bash("final-native", "exit 42", retry={"limit": 5, "failOnExitCodes": [42]}),
         python("error", "n = 1\nraise KeyError('what is wrong')"),
@@ -158,6 +170,30 @@ def test_an_exit_code_can_rule_retries_out(space: Space) -> None:
     run = space.finished("retries", 120)
     for name in ("final", "final-native"):
         assert (task(run, name)["attempts"], task(run, name)["exitCode"]) == (1, 42)
+
+
+def test_a_server_that_asks_to_wait_is_asked_again_no_sooner(space: Space) -> None:
+    run = space.finished("retries", 120)
+    first, second = task(run, "busy")["attemptRecords"]
+    waited = datetime.fromisoformat(second["startTime"]) - datetime.fromisoformat(first["completionTime"])
+    assert waited.total_seconds() >= 7, "eight seconds; the times are whole ones"
+    assert "answered 429 and asks to wait 8 s (Retry-After)" in first["message"]
+    assert (phases(run)["busy"], space.output(run, "busy")["json"]) == ("Succeeded", {"requests": 2})
+    told = [item["json"] for item in space.output(run, "each-busy")["items"]]
+    assert (phases(run)["each-busy"], told) == ("Succeeded", [{"requests": 2}, {"requests": 2}])
+    assert [len(space.jobs("retries", name)) for name in ("busy", "each-busy")] == [2, 4]
+    assert seconds_between(run, "each-busy") >= 8
+
+
+def test_a_failure_that_retry_on_does_not_list_is_final(space: Space) -> None:
+    run = space.finished("retries", 120)
+    denied = task(run, "denied")
+    assert (denied["phase"], denied["attempts"], denied["exitCode"]) == ("Failed", 1, 241)
+    (job,) = space.jobs("retries", "denied")
+    assert any(
+        condition["type"] == "Failed" and condition["reason"] == "PodFailurePolicy"
+        for condition in job["status"]["conditions"]
+    )
 
 
 def test_an_exception_is_told_with_its_line(space: Space) -> None:

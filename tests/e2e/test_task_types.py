@@ -76,6 +76,8 @@ def contract(server: str) -> list[Object]:
             },
         },
         {"name": "text", "http": {"url": f"{server}/text"}},
+        {"name": "members", "http": {"url": f"{server}/members"}},
+        {"name": "bytes", "http": {"url": f"{server}/text", "responseType": "base64"}},
         {"name": "missing", "http": {"url": f"{server}/status/404", "expect": [404]}},
         bash(
             "shell",
@@ -224,6 +226,8 @@ def test_each_task_type_keeps_its_contract(space: Space) -> None:
     assert (post["method"], post["headers"]["x-kind"]) == ("POST", "test")
     assert json.loads(post["body"]) == {"list": [1, 2.5, None]}
     assert outputs["text"]["text"] == "plain text"
+    assert outputs["members"]["text"] == "first second"
+    assert outputs["bytes"]["base64"] == base64.b64encode(b"plain text").decode()
     assert (outputs["missing"]["status"], outputs["missing"]["json"]) == (404, {"code": 404})
     assert outputs["shell"] == {"who": "65532", "numbers": [1, 2.5, None], "home": "/tmp", "context": "ok"}
     assert outputs["sql"] == {"rows": [{"n": 2.5, "length": 3, "nil": None}], "rowcount": None}

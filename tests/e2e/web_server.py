@@ -4,9 +4,12 @@
 /digest        the SHA-256 of the Authorization header, since a test's secret may appear in no output
 /status/CODE   that status
 /flaky/N/KEY   500 to the first N requests for the key, {"requests": n} after them
+/busy/N/S/KEY  429 with Retry-After: S to the first N requests for the key, {"requests": n} after them
+/members       text in two members of gzip
 /text          text that is no JSON
 """
 
+import gzip
 import hashlib
 import json
 import threading
@@ -43,6 +46,16 @@ class Handler(SimpleHTTPRequestHandler):
                     SEEN[key] += 1
                     count = SEEN[key]
                 self.tell(500 if count <= int(failures) else 200, {"requests": count})
+            case ["busy", failures, seconds, key]:
+                with LOCK:
+                    SEEN[key] += 1
+                    count = SEEN[key]
+                busy = count <= int(failures)
+                wait = {"Retry-After": seconds} if busy else {}
+                self.tell(429 if busy else 200, {"requests": count}, **wait)
+            case ["members"]:
+                content = gzip.compress(b"first ") + gzip.compress(b"second")
+                self.answer(200, "text/plain", content, **{"Content-Encoding": "gzip"})
             case ["text"]:
                 self.answer(200, "text/plain; charset=utf-8", b"plain text")
             case _:
@@ -50,11 +63,13 @@ class Handler(SimpleHTTPRequestHandler):
 
     do_POST = do_PUT = do_GET  # noqa: N815 - http.server chooses the names
 
-    def tell(self, code: int, value: object) -> None:
-        self.answer(code, "application/json", json.dumps(value).encode())
+    def tell(self, code: int, value: object, **headers: str) -> None:
+        self.answer(code, "application/json", json.dumps(value).encode(), **headers)
 
-    def answer(self, code: int, kind: str, content: bytes) -> None:
+    def answer(self, code: int, kind: str, content: bytes, **headers: str) -> None:
         self.send_response(code)
+        for name, text in headers.items():
+            self.send_header(name, text)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(int(self.path.split("/")[2]))
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def busy(self) -> None:
+        """/busy/STATUS?Retry-After: what is in the query is the header."""
+        parts = urlsplit(self.path)
+        wait = dict(parse_qsl(parts.query))
+        self.answer(b"later", "text/plain", status=int(parts.path.split("/")[2]), **wait)
 
     def repeated(self) -> None:
         self.send_response(200)
@@ -615,6 +622,86 @@ def test_a_request_that_fails_says_what_to_change(bench: Bench, url: str, target
     assert ended.error["message"].startswith(f"GET {target}: ")
     assert words in ended.error["message"]
     assert "abc" not in ended.error["message"]
+
+
+# retryOn
+
+
+@pytest.mark.parametrize(
+    ("target", "retry_on", "code"),
+    [
+        ("{url}/busy/429", None, 1),
+        ("{url}/busy/401", None, 1),
+        ("{url}/busy/429", [429, "5xx"], 1),
+        ("{url}/busy/503", [429, "5xx"], 1),
+        ("{url}/busy/401", [429, "5xx"], 241),
+        ("{url}/busy/302", ["network", "4xx"], 241),
+        ("{url}/busy/302", ["3XX"], 1),
+        ("http://127.0.0.1:{closed}/x", ["network"], 1),
+        ("http://127.0.0.1:{closed}/x", ["5xx"], 241),
+        ("http://no-such-host.invalid/x", ["network"], 1),
+        ("{url}/slow", ["network"], 1),
+        ("{url}/slow", [429], 241),
+        ("{url}/hangup", ["network"], 1),
+        ("{url}/cut-off/chunked", ["network"], 1),
+        ("{url}/packed/cut-gzip", ["network"], 1),
+        ("{url}/packed/cut-gzip", ["2xx"], 241),
+        ("{url}/packed/brotli", ["network", "2xx"], 241),
+        ("{url}/latin-csv", ["network", "2xx"], 241),
+        ("{https}/x", ["network"], 241),
+        ("http://orders:port/x", ["network"], 241),
+    ],
+)
+def test_a_failure_that_retry_on_does_not_list_exits_with_the_final_code(
+    bench: Bench, url: str, target: str, retry_on: list[object] | None, code: int
+) -> None:
+    target = target.format(url=url, https=url.replace("http", "https"), closed=free_port())
+    spec = {"url": target, "timeoutSeconds": 1 if target.endswith("slow") else 20}
+    assert bench.run("http", spec | ({"retryOn": retry_on} if retry_on else {})).exit_code == code
+
+
+def test_what_comes_before_or_after_the_request_is_final_with_retry_on(bench: Bench, url: str) -> None:
+    listed = {"url": f"{url}/numbers", "retryOn": ["network", "2xx", "4xx", "5xx"]}
+    assert bench.run("http", listed | {"result": "response.json.nothing"}).exit_code == 241
+    assert bench.run("http", listed | {"headers": [{"name": "X A", "value": "1"}]}).exit_code == 241
+    assert bench.run("http", listed).exit_code == REFUSED
+    command = bench.command("http")
+    command[1:1] = ["-I", "-S"]  # a Python without site packages
+    assert bench.ended(bench.start(command, bench.env(listed))).exit_code == 241
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "120"}, 120),
+        ({"Retry-After": " 2 "}, 2),
+        ({"Retry-After": "0"}, None),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "1.5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "9" * 5000}, None),
+        ({}, None),
+        ({"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"}, None),
+        ({"Retry-After": "Fri, 31 Dec 9999 99:99:99 GMT"}, None),
+    ],
+)
+def test_retry_after_is_handed_on_in_seconds(
+    bench: Bench, url: str, headers: dict[str, str], seconds: int | None
+) -> None:
+    error = bench.run("http", {"url": f"{url}/busy/429", "query": pairs_of(headers)}).error
+    assert error.get("retryAfter") == seconds
+    told = f"answered 429 and asks to wait {seconds} s (Retry-After), expected 2xx"
+    assert (told if seconds else "answered 429, expected 2xx") in error["message"]
+
+
+def test_a_date_in_retry_after_is_taken_by_the_servers_clock(bench: Bench, url: str) -> None:
+    until = formatdate(time.time() + 90, usegmt=True)
+    error = bench.run("http", {"url": f"{url}/busy/503", "query": pairs_of({"Retry-After": until})}).error
+    assert 80 <= error["retryAfter"] <= 91
+
+
+def pairs_of(headers: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in headers.items()]
 
 
 # Secrets

@@ -252,6 +252,47 @@ def test_a_retry_of_the_operator_waits_its_delay_and_starts_a_job_of_its_own(cel
     assert len(told(world, "TaskRetried")) == 2
 
 
+REQUEST = {"url": "http://orders.example"}
+BUSY = '{"error":{"type":"UnexpectedStatus","message":"answered 429","retryAfter":120}}'
+
+
+def test_a_server_that_asks_to_wait_lengthens_the_delay_and_the_status_says_so(cel: Evaluator) -> None:
+    world = World(definition(task("t", http=REQUEST, retry={"limit": 2, "retryOn": [429]})), cel)
+    world.step()
+    assert world.started[-1].backoff_limit == 0, "each attempt is a Job: the Job controller knows its own delays alone"
+    world.now = at(5)
+    world.ends("t", 1, BUSY)
+
+    assert world.step().wake_at == at(125)
+    assert "is due at 2026-11-23T09:02:05.000Z (the server asked to wait 120 s); the last failed: " in (
+        world.entry("t").message or ""
+    )
+    assert world.step(119).starts == ()
+    world.step(1)
+    assert [start.ordinal for start in world.started] == [1, 2]
+
+
+def test_without_retry_on_nobody_listens_to_the_server(cel: Evaluator) -> None:
+    world = World(definition(task("t", http=REQUEST, retry={"limit": 2, "delaySeconds": 60})), cel)
+    world.step()
+    world.now = at(5)
+    world.ends("t", 1, BUSY)
+
+    assert world.step().wake_at == at(65)
+    assert "asked to wait" not in (world.entry("t").message or "")
+
+
+def test_a_failure_that_retry_on_does_not_list_ends_the_task(cel: Evaluator) -> None:
+    world = World(definition(task("t", http=REQUEST, retry={"limit": 2, "retryOn": [429]})), cel)
+    world.step()
+    assert 241 in world.started[-1].retry.fail_on_exit_codes
+    world.ends("t", 241, BUSY)
+    world.step()
+
+    assert world.states == {"t": "Failed TaskError"}
+    assert (world.entry("t").attempts, world.entry("t").exit_code) == (1, 241)
+
+
 def attempt_by_the_operator(world: World, exit_code: int) -> None:
     world.ends("t", exit_code)
     world.step()

@@ -32,6 +32,17 @@ def test_retry_is_merged_field_by_field() -> None:
     assert own.retry == RetryPolicy(limit=0, delay_seconds=60, factor=3, fail_on_exit_codes=(3,))
 
 
+def test_retry_on_of_the_defaults_is_for_http_tasks_alone() -> None:
+    defaults = {"retry": {"limit": 3, "retryOn": ["5xx", 429]}}
+
+    assert node(defaults).retry.retry_on == ()
+    assert node(defaults).retry.limit == 3
+    asked = definition(task("t", http={"url": "http://orders.example"}), defaults=defaults).nodes["t"]
+    assert asked.retry.retry_on == ("5xx", 429)
+    own = task("t", http={"url": "http://orders.example"}, retry={"retryOn": ["network"]})
+    assert definition(own, defaults=defaults).nodes["t"].retry.retry_on == ("network",)
+
+
 def test_the_tasks_own_timeout_wins() -> None:
     assert node({"timeoutSeconds": 300}, timeoutSeconds=5).task.timeout_seconds == 5
 

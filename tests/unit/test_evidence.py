@@ -226,6 +226,15 @@ def test_the_error_that_the_bootstrap_tells_is_the_message() -> None:
     assert one_pod(pod(ended(1, told))).message == "ValueError: no orders (line 3)"
 
 
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [("120", 120), ("0", None), ("-1", None), ("true", None), ('"9"', None), ("1.5", None)]
+)
+def test_what_the_server_asked_to_wait_is_kept_with_the_failure(asked: str, seconds: int | None) -> None:
+    told = f'{{"error":{{"type":"UnexpectedStatus","message":"answered 429","retryAfter":{asked}}}}}'
+
+    assert one_pod(pod(ended(1, told))).retry_after == seconds
+
+
 def test_a_refused_output_has_its_own_reason_and_is_final() -> None:
     told = '{"error":{"reason":"OutputTooLarge","message":"600,000 bytes"}}'
 

@@ -120,6 +120,34 @@ def test_an_exit_code_can_end_one_item_without_a_retry(cel: Evaluator, delay: di
     assert (entry.phase, sorted(pods)) == ("Failed", [0, 1, 2])
 
 
+def test_each_item_of_an_http_fan_out_waits_as_long_as_its_server_asks(cel: Evaluator) -> None:
+    busy = '{"error":{"type":"UnexpectedStatus","message":"answered 429","retryAfter":300}}'
+    tries: dict[int, int] = {}
+
+    def answers(pod: Object) -> Outcome:
+        index = index_of(pod)
+        tries[index] = tries.get(index, 0) + 1
+        if index == 1 and tries[1] == 1:
+            return Outcome(exit_code=1, message=busy)
+        return Outcome(exit_code=241) if index == 2 else Outcome()
+
+    retry = {"limit": 3, "delaySeconds": 1, "retryOn": [429]}
+    asked = task("fan", forEach={"items": [0, 1, 2]}, http={"url": "http://orders.example"}, retry=retry)
+    with story(spec(asked), cel) as subject:
+        subject.cluster.script("fan", answers)
+        subject.operator()
+        began = subject.cluster.clock.now()
+        entry = entry_of(subject.run(), "fan")
+        jobs = sorted(
+            (int(job["metadata"]["labels"]["nexus.dev/index"]), job["spec"]["backoffLimit"])
+            for job in subject.cluster.objects(JOBS)
+        )
+        took = (subject.cluster.clock.now() - began).total_seconds()
+    assert (entry.phase, tries) == ("Failed", {0: 1, 1: 2, 2: 1})
+    assert jobs == [(0, 0), (1, 0), (1, 0), (2, 0)]
+    assert 300 <= took < 400
+
+
 def test_fail_fast_stops_the_remaining_items(cel: Evaluator, mechanism: dict[str, Any]) -> None:
     with story(spec(fan(6, **mechanism), failurePolicy="FailFast", maxParallelTasks=2), cel) as subject:
         subject.cluster.script("fan", lambda pod: Outcome(exit_code=1 if index_of(pod) == 1 else 0, seconds=1))

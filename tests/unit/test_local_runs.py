@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests.builders import definition, states, task
@@ -18,6 +20,43 @@ from nexus.api.run import WorkflowRunStatus
 
 def bash(name: str, command: str, *depends_on: str, **fields: Any) -> Any:
     return task(name, *depends_on, bash={"command": command}, **fields)
+
+
+class Busy(BaseHTTPRequestHandler):
+    """429 with a Retry-After of a second to the first request, 200 to the next; 401 to /denied."""
+
+    asked: ClassVar[list[float]] = []
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+        pass
+
+    def do_GET(self) -> None:
+        self.asked.append(time.monotonic())
+        self.send_response(401 if self.path == "/denied" else 429 if len(self.asked) == 1 else 200)
+        self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_a_server_is_asked_again_when_it_says_and_not_where_retry_on_does_not_list_its_answer() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        retry = {"limit": 2, "delaySeconds": 0, "retryOn": [429]}
+        ran = run_here(
+            definition(
+                task("busy", http={"url": f"{address}/"}, retry=retry),
+                task("denied", "busy", http={"url": f"{address}/denied"}, retry=retry),
+            )
+        )
+        server.shutdown()
+        thread.join()
+    entries = {entry.name: entry for entry in ran.status.tasks or ()}
+    assert (entries["busy"].phase, entries["busy"].attempts) == ("Succeeded", 2)
+    denied = entries["denied"]
+    assert (denied.phase, denied.attempts, denied.exit_code) == ("Failed", 1, 241)
+    assert Busy.asked[1] - Busy.asked[0] >= 0.9
 
 
 def test_a_retry_comes_after_its_delay_and_its_output_alone_is_seen(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_nothing_said_means_one_attempt_and_disruptions_are_free() -> None:
     [
         ("python", None, (240,)),
         ("bash", [3], (3, 240)),
-        ("http", [240, 250], (240, 250)),
+        ("http", [240, 250], (240, 241, 250)),
         ("sql", [], (240,)),
         ("container", [3], (3,)),
         ("container", None, ()),
@@ -111,6 +111,21 @@ def test_jitter_is_the_same_for_everybody_who_asks_and_another_for_each_attempt(
 
     assert retry.due(1, at(0), "run/t") == policy(delaySeconds=60, jitter=0.5).due(1, at(0), "run/t")
     assert len({retry.delay(attempts, "run/t").total_seconds() / 60 for attempts in (1, 2, 3)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [(None, 10), (2, 10), (10, 10), (120, 120), (86_400, 86_400), (10**9, 86_400)]
+)
+def test_a_server_may_ask_for_a_longer_delay_up_to_a_day(asked: int | None, seconds: int) -> None:
+    listed = policy(limit=1, maxDelaySeconds=60, retryOn=[429])
+
+    assert listed.due(1, at(0), "t", asked) == at(seconds)
+    assert policy(limit=1).due(1, at(0), "t", asked) == at(10), "without retryOn the delays are as ever"
+
+
+def test_a_task_with_retry_on_leaves_no_delay_to_the_job_controller() -> None:
+    assert policy(limit=3).native
+    assert not policy(limit=3, retryOn=["5xx", 429, "network"]).native
 
 
 def test_an_attempt_is_due_a_delay_after_the_failure() -> None:

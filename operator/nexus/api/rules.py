@@ -236,6 +236,12 @@ OUTPUT_NAMES = Rule(
     "the name of an output is letters, digits and _, at most 63 of them and no digit first: expressions write it "
     "as tasks.NAME.output.total",
 )
+RETRY_ON_IS_FOR_HTTP = Rule(
+    "!has(self.retry) || !has(self.retry.retryOn) || has(self.http)",
+    "retryOn lists failures of http requests; remove it, or use failOnExitCodes",
+    field=".retry.retryOn",
+    reason="FieldValueForbidden",
+)
 NO_POD_FIELDS = Rule(
     "!has(self.workflow) || "
     "!(has(self.env) || has(self.envFrom) || has(self.pod) || has(self.pool) || has(self.startTimeoutSeconds))",
@@ -306,7 +312,14 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("Schedule", "cron"): (NO_ZONE_IN_CRON,),
     ("Task", None): (
         *(ONE_TASK_TYPE, NO_SELF_DEPENDENCY, TRIGGER_RULE_NEEDS_DEPENDENCIES),
-        *(NO_POD_FIELDS, NO_POD, WAIT_WITHOUT_LIMITS, ARTIFACTS_NEED_FILES, NO_ARTIFACTS_OF_ITEMS),
+        *(
+            NO_POD_FIELDS,
+            NO_POD,
+            WAIT_WITHOUT_LIMITS,
+            RETRY_ON_IS_FOR_HTTP,
+            ARTIFACTS_NEED_FILES,
+            NO_ARTIFACTS_OF_ITEMS,
+        ),
     ),
     ("Task", "dependsOn"): (UNIQUE_DEPENDENCIES,),
     ("Task", "when"): (_one_whole_expression("when", "tasks.load.output.rows > 0"),),

@@ -38,6 +38,8 @@ Host = Annotated[
     ),
 ]
 StatusClass = Annotated[str, StringConstraints(pattern=r"^[1-5]xx$", max_length=3)]
+# What of a request that failed: the class of its status, or that there was no whole answer at all.
+RetrySign = Annotated[str, StringConstraints(pattern=r"^([1-5]xx|network)$", max_length=7)]
 Image = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
 MOST_SECONDS = 31_536_000
 """A year: the longest that anything may take or wait."""
@@ -130,6 +132,10 @@ class Retry(Model):
     that failed together do not come back together. Default 0."""
     fail_on_exit_codes: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(max_length=255)] | None = None
     """Exit codes that end the task at once, without a retry."""
+    retry_on: Annotated[list[StatusCode | RetrySign], Field(min_length=1, max_length=50)] | None = None
+    """Of http tasks: the failures that are worth a retry, as `[429, 5xx, network]`; all others end the task at once.
+    network: no whole answer (refused, unknown host, timeout, cut off). A Retry-After of the server lengthens the delay,
+    up to a day. Default: every failure is retried."""
     disruptions: Disruptions | None = None
     """Ignore (default): a pod that a drain, preemption or eviction by the API ended is replaced without
     counting as an attempt. Count: it counts, so that with limit 0 the task never runs twice."""

@@ -22,6 +22,7 @@ OUTPUT_LIMIT = 512 * 1024  # bytes of JSON, before compression; the operator sto
 COUNTING_LIMIT = 4 * 1024 * 1024  # above this an output is refused without being measured to its end
 DEPTH_LIMIT = 100  # levels; readers of JSON give up at some depth, and a value that contains itself never ends
 REFUSED = 240  # exit code for an output that no retry will mend
+NOT_LISTED = 241  # that of an http task for a failure that its retry.retryOn does not list
 STORE_LIMIT = 64 * 1024 * 1024  # bytes of JSON of an output that goes to the output store
 KEPT = os.environ.get("NEXUS_OUTPUT_FILE")  # where such an output is left; None where there is no store
 MOST = STORE_LIMIT if KEPT else OUTPUT_LIMIT
@@ -54,11 +55,12 @@ class Refusal(Exception):
 class Failure(Exception):
     """The task failed: `kind` is the error's type, `line` the line of the user's code, `code` the exit code.
 
-    `logged`: standard error has it already.
+    `logged`: standard error has it already. `retry_after`: seconds to wait before another attempt, as a server asked.
     """
 
     def __init__(self, kind: str, message: str, line: int | None = None, code: int = 1, logged: bool = False) -> None:
         super().__init__(message)
+        self.retry_after: int | None = None
         self.kind = kind
         self.line = line
         self.code = code
@@ -282,6 +284,8 @@ class Report:
         told: dict[str, Any] = {"type": error.kind[:200], "message": str(error)}
         if error.line is not None:
             told["line"] = error.line
+        if error.retry_after is not None:
+            told["retryAfter"] = error.retry_after
         return error.code, failed(told)
 
     def success(self, output: bytes) -> bytes:
@@ -311,6 +315,11 @@ class Report:
         return compact({"frame": frame}).encode()
 
 
+def package_missing(error: ModuleNotFoundError, kind: str) -> Failure:
+    text = f"the image has no Python package {error.name}, which {kind} tasks need: choose one that has it"
+    return Failure("ModuleNotFoundError", text)
+
+
 def settle(run: Callable[[Any], object], kind: str, remedy: str) -> NoReturn:
     """Run a task that is no user code, from its rendered spec to its end."""
 
@@ -318,8 +327,7 @@ def settle(run: Callable[[Any], object], kind: str, remedy: str) -> NoReturn:
         try:
             return run(received_task())
         except ModuleNotFoundError as error:
-            text = f"the image has no Python package {error.name}, which {kind} tasks need: choose one that has it"
-            raise Failure("ModuleNotFoundError", text) from None
+            raise package_missing(error, kind) from None
 
     Report(remedy).end(produce)
 

@@ -8,7 +8,7 @@ import sys
 from types import ModuleType
 
 from nexus.bootstrap.body import NETWORK, Fault, check_numbers, plain, read, unpacked
-from nexus.bootstrap.common import KEPT, MOST, Failure, Refusal, compact, settle
+from nexus.bootstrap.common import KEPT, MOST, NOT_LISTED, Failure, Refusal, compact, package_missing, settle
 from nexus.bootstrap.proxy import Proxy, ca_advice, no_context, proxy_for, tls_context
 from nexus.bootstrap.redaction import credentials_of, parts_of, redacted
 
@@ -229,9 +229,34 @@ def unexpected(response: httpx.Response, request: Request, expansion: Expansion,
         location = response.headers.get("location")
         where = f"with location {expansion.redacted(shown(location))}" if location else "without a Location header"
         text += f" (redirects are not followed) {where}"
+    wait = retry_after(response.headers)
+    text += f" and asks to wait {wait} s (Retry-After)" if wait else ""
     text += f", expected {', '.join(map(str, expect))} (http.expect)"
     quoted = excerpt(response, expansion)
-    return Fault("UnexpectedStatus", f"{text}: {quoted}" if quoted else text, status)
+    return Fault("UnexpectedStatus", f"{text}: {quoted}" if quoted else text, status, wait)
+
+
+def retry_after(headers: httpx.Headers) -> int | None:
+    """Seconds from now that Retry-After asks to wait: it has seconds, or a date by the clock of the server's Date."""
+    import time
+    from email.utils import parsedate_to_datetime
+
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch("[0-9]{1,9}", value):
+        return int(value) or None
+    try:
+        until = parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    try:
+        now = parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        now = time.time()
+    return int(until - now + 0.999) if until > now else None
+
+
+def is_listed_failure(sign: int | str | None, retry_on: list[int | str]) -> bool:
+    return sign in retry_on if sign == NETWORK or sign is None else is_expected(int(sign), retry_on)
 
 
 def excerpt(response: httpx.Response, expansion: Expansion) -> str:
@@ -383,9 +408,12 @@ def trimmed(source: str, response: dict[str, Any], why: str, expansion: Expansio
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
+    """Raises Refusal, and Failure with the exit code that says whether a retry is worth it."""
     expansion = Expansion(dict(os.environ))
     seconds = spec.get("timeoutSeconds") or DEFAULT_SECONDS
+    retry_on = spec.get("retryOn")
     proxy = None
+    fault: Fault | None = None
     try:
         try:
             request = Request(spec, expansion)
@@ -393,18 +421,24 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             response, why = fetched(request, spec, expansion, seconds)
         finally:
             limit_time(0)  # nothing may interrupt the telling
-    except (Failure, Refusal, ModuleNotFoundError):
+        if spec.get("result"):
+            return trimmed(spec["result"], response, why, expansion)
+        check_numbers(response.get("json"))
+        return response
+    except Refusal:
         raise
+    except Failure as error:
+        failure = error
+    except ModuleNotFoundError as error:
+        failure = package_missing(error, "http")
     except Exception as error:
         fault = fault_of(error, seconds, expansion, proxy)
         asked = f"{spec.get('method') or 'GET'} {shown(spec['url'])}"
-        raise Failure(
-            fault.kind, f"{asked} {fault}" if fault.kind == "UnexpectedStatus" else f"{asked}: {fault}"
-        ) from None
-    if spec.get("result"):
-        return trimmed(spec["result"], response, why, expansion)
-    check_numbers(response.get("json"))
-    return response
+        failure = Failure(fault.kind, f"{asked}{' ' if fault.kind == 'UnexpectedStatus' else ': '}{fault}")
+        failure.retry_after = fault.retry_after
+    if retry_on and not is_listed_failure(fault.sign if fault else None, retry_on):
+        failure.code = NOT_LISTED
+    raise failure
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def with_defaults(task: Task, defaults: Defaults | None) -> Task:
         return task
     return task.model_copy(
         update={
-            "retry": _merged_retry(defaults.retry, task.retry),
+            "retry": _merged_retry(_defaults_of(task, defaults.retry), task.retry),
             "timeout_seconds": task.timeout_seconds or defaults.timeout_seconds,
             "record_log_lines": task.record_log_lines or defaults.record_log_lines,
             "pod": pod_merge.merged(defaults.pod, task.pod),
@@ -121,6 +121,13 @@ def with_defaults(task: Task, defaults: Defaults | None) -> Task:
             "env_from": [*(defaults.env_from or []), *(task.env_from or [])] or None,
         }
     )
+
+
+def _defaults_of(task: Task, default: Retry | None) -> Retry | None:
+    """What of the defaults is meant for the task: only http tasks have failures that retryOn can name."""
+    if default is None or task.http is not None:
+        return default
+    return default.model_copy(update={"retry_on": None})
 
 
 def _merged_retry(default: Retry | None, own: Retry | None) -> Retry | None:

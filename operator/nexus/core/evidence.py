@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason
 from nexus.core.facts import JobFact, PodFact, Terminated
-from nexus.core.outputs import OUTPUT_REFUSED, error_of, is_kept
+from nexus.core.outputs import OUTPUT_REFUSED, error_of, is_kept, retry_after_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Failed:
     at: datetime | None = None
     final: bool = False
     free: bool = False
+    retry_after: int | None = None
+    """Seconds that a server asked to wait before the next attempt."""
 
 
 Evidence = Active | Backoff | Waiting | Succeeded | Failed
@@ -227,7 +229,7 @@ def _failure(job: JobFact) -> Failed:
         return Failed(Reason.POD_DELETED, "the pod was deleted while the task ran", at=job.finished_at)
     failure = of_pod(max(ended, key=end_of))
     final = failure.final or job.failure == "PodFailurePolicy"
-    return Failed(failure.reason, failure.message, failure.exit_code, failure.at or job.finished_at, final)
+    return replace(failure, at=failure.at or job.finished_at, final=final)
 
 
 def end_of(pod: PodFact) -> tuple[bool, float]:
@@ -262,7 +264,7 @@ def of_pod(pod: PodFact) -> Failed:
     if code == OUTPUT_REFUSED and reason_given is not None:
         return Failed(reason_given, sentence, code, at, final=True)
     reason = Reason.COMMAND_NOT_FOUND if code in NO_COMMAND_CODES else Reason.TASK_ERROR
-    return Failed(reason, sentence or f"exit code {code}", code, at)
+    return Failed(reason, sentence or f"exit code {code}", code, at, retry_after=retry_after_of(ended.message))
 
 
 def _of_transfer(ended: Terminated) -> Failed:

@@ -122,9 +122,10 @@ def _tell_retry(board: Board, node: Node, words: str) -> None:
     board.events.append(RunEvent("TaskRetried", f"task {node.name}: {words}", warning=True, task=node.name))
 
 
-def _delay_words(due: datetime | None, why: str) -> str:
+def _delay_words(due: datetime | None, why: str, retry_after: int | None = None) -> str:
     when = f"is due at {format_time(due)}" if due is not None else "follows after a delay"
-    return f"the next attempt {when}; the last failed: {why}"
+    asked = f" (the server asked to wait {retry_after} s)" if retry_after is not None else ""
+    return f"the next attempt {when}{asked}; the last failed: {why}"
 
 
 def _waiting(board: Board, node: Node, waiting: Waiting) -> None:
@@ -199,7 +200,8 @@ def _failed(board: Board, node: Node, job: JobFact | None, failure: Failed) -> N
     if not failure.final and node.retry.allows(attempts, failure.exit_code):
         board.move(node.name, attempts=attempts, exit_code=failure.exit_code)
         whose = f"{board.facts.run.uid}/{node.name}"
-        next_attempt(board, node, failure, node.retry.due(attempts, failure.at or board.now, whose))
+        due = node.retry.due(attempts, failure.at or board.now, whose, failure.retry_after)
+        next_attempt(board, node, failure, due)
     else:
         message = failure.message
         if failure.reason is Reason.DEADLINE_EXCEEDED:
@@ -222,7 +224,8 @@ def next_attempt(board: Board, node: Node, failure: Failed, due: datetime) -> No
     words = f"{failure.reason.value}: {failure.message}"
     _tell_retry(board, node, f"attempt failed: {words}")
     board.move(node.name, phase=TaskPhase.RUNNING, next_attempt_time=due)
-    board.wait(node.name, Reason.RETRY_DELAY, _delay_words(due, words))
+    retry_after = failure.retry_after if node.retry.retry_on else None
+    board.wait(node.name, Reason.RETRY_DELAY, _delay_words(due, words, retry_after))
 
 
 def task_deadline(board: Board, node: Node) -> None:

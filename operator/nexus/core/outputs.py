@@ -28,6 +28,8 @@ INLINE_LIMIT = 1_024
 FRAME_PREFIX = "NEXUS-OUTPUT "
 # The exit code of a bootstrap that refuses an output: the same code would write the same again, so no retry.
 OUTPUT_REFUSED = 240
+# That of an http task's bootstrap for a failure that its retry.retryOn does not list.
+NOT_LISTED = 241
 # A frame of lines is larger than the JSON made of it; the bash bootstrap refuses more than this.
 FRAME_LIMIT = 1024 * 1024
 FRAME_CANDIDATES = 20
@@ -326,6 +328,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = keys.most_common(1)[0][0]
         raise ValueError(f"duplicate key {json.dumps(twice[:40], ensure_ascii=False)}")
     return found
+
+
+def retry_after_of(message: str) -> int | None:
+    """Seconds that the server of an http task asked to wait before another request."""
+    try:
+        envelope = load(message)
+    except ValueError:
+        return None
+    match envelope:
+        case {"error": {"retryAfter": int(seconds)}} if not isinstance(seconds, bool) and seconds > 0:
+            return seconds
+    return None
 
 
 def _refuse_constant(name: str) -> object:

@@ -62,7 +62,8 @@ def task_values(node: Node, renderer: Renderer) -> dict[str, Any] | None:
     if task.python is not None:
         return _python(task.python, renderer)
     if task.http is not None:
-        return _http(task.http, renderer)
+        rendered = _http(task.http, renderer)
+        return rendered | ({"retryOn": list(node.retry.retry_on)} if node.retry.retry_on else {})
     return _sql(task.sql, renderer) if task.sql is not None else None
 
 

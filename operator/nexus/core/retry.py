@@ -7,23 +7,30 @@ With other delays each attempt is a Job of its own that the operator starts when
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nexus.api.tasks import Disruptions, Retry
-from nexus.core.outputs import OUTPUT_REFUSED
+from nexus.core.outputs import NOT_LISTED, OUTPUT_REFUSED
 
 # The Job controller's delays: 10 s, doubled for each failure, at most 600 s (Kubernetes 1.34, job_controller.go).
 NATIVE_DELAY_SECONDS = 10
 NATIVE_FACTOR = 2.0
 NATIVE_MAX_DELAY_SECONDS = 600
 
+# The longest delay that a manifest can ask for, and a server by Retry-After.
+MAX_RETRY_AFTER_SECONDS = 86_400
+
 MAX_REPLACEMENTS_OF_LOST_OUTPUT = 3
 
 # By type of task the exit codes that are never retried, whoever exits with them. The Job's podFailurePolicy and the
 # operator, which starts attempts where the Job does not, and those of local runs, both go by a policy that holds them.
-# 240 is the bootstraps' own; an image's exit code means what its author says.
-FINAL_EXIT_CODES = dict.fromkeys(("python", "bash", "http", "sql"), (OUTPUT_REFUSED,))
+# 240 and 241 are the bootstraps' own; an image's exit code means what its author says.
+FINAL_EXIT_CODES: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("python", "bash", "sql"), (OUTPUT_REFUSED,)),
+    "http": (OUTPUT_REFUSED, NOT_LISTED),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,8 @@ class RetryPolicy:
     max_delay_seconds: int = NATIVE_MAX_DELAY_SECONDS
     jitter: float = 0.0
     fail_on_exit_codes: tuple[int, ...] = ()
+    retry_on: tuple[int | str, ...] = ()
+    """Of an http task: statuses, classes of them and `network`; empty where every failure is retried."""
     disruptions: Disruptions = Disruptions.IGNORE
 
     @classmethod
@@ -53,12 +62,16 @@ class RetryPolicy:
             max_delay_seconds=base.max_delay_seconds if given.max_delay_seconds is None else given.max_delay_seconds,
             jitter=given.jitter or base.jitter,
             fail_on_exit_codes=tuple(sorted({*final, *(given.fail_on_exit_codes or ())})),
+            retry_on=tuple(given.retry_on or ()),
             disruptions=given.disruptions or base.disruptions,
         )
 
     @property
     def native(self) -> bool:
-        """True where the Job controller's own delays are the ones asked for."""
+        """True where the Job controller's own delays are the ones asked for; it knows of no server that asks for a
+        longer one."""
+        if self.retry_on:
+            return False
         asked = (self.delay_seconds, self.factor, self.max_delay_seconds, self.jitter)
         return asked == (NATIVE_DELAY_SECONDS, NATIVE_FACTOR, NATIVE_MAX_DELAY_SECONDS, 0)
 
@@ -75,9 +88,11 @@ class RetryPolicy:
         """True where another attempt may follow `attempts` failed ones, the last with `exit_code`."""
         return attempts <= self.limit and exit_code not in self.fail_on_exit_codes
 
-    def due(self, attempts: int, failed_at: datetime, whose: str = "") -> datetime:
-        """When the next attempt starts after `attempts` failed ones; `whose` as for `delay`."""
-        return failed_at + self.delay(attempts, whose)
+    def due(self, attempts: int, failed_at: datetime, whose: str = "", retry_after: int | None = None) -> datetime:
+        """When the next attempt starts after `attempts` failed ones; `whose` as for `delay`, `retry_after` are seconds
+        that the server asked to wait."""
+        asked = timedelta(seconds=min(retry_after or 0, MAX_RETRY_AFTER_SECONDS)) if self.retry_on else timedelta()
+        return failed_at + max(self.delay(attempts, whose), asked)
 
 
 def _chance(text: str) -> float:

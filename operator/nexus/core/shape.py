@@ -182,6 +182,8 @@ def _no_match(path: Path, given: Any, shown: str, pattern: str) -> str:
 
 # What names are made of, by the part of a pattern that says it.
 _CHARACTERS = {
+    "[1-5]xx|network": "expected a status code, a class of them such as 5xx, or network",
+    "[1-5]xx$": "expected a status code, or a class of them such as 2xx",
     "[a-z0-9_]": "lower-case letters, digits and _",
     "[-a-z0-9.]": "lower-case letters, digits, - and .",
     "[-a-z0-9]": "lower-case letters, digits and -",

@@ -219,7 +219,8 @@ def _again(tally: Tally, known: Evidence, index: int, failure: Failed, attempts:
     if failure.final or not retry.allows(attempts, failure.exit_code):
         tally.failed[index] = failure
     else:
-        at = retry.due(attempts, failure.at, f"{known.whose}/{index}") if failure.at else None
+        whose = f"{known.whose}/{index}"
+        at = retry.due(attempts, failure.at, whose, failure.retry_after) if failure.at else None
         tally.due[index] = Due(following, at)
 
 

@@ -42,6 +42,9 @@ def shape(path: Path, task: Task) -> Iterator[Problem]:
         yield wrong(("http",), "give one of json and body")
     if task.trigger_rule is not None and not task.depends_on:
         yield wrong(("triggerRule",), "a triggerRule without dependsOn has nothing to look at: remove it")
+    if task.retry is not None and task.retry.retry_on is not None and task.http is None:
+        message = "retryOn lists failures of http requests; remove it, or use failOnExitCodes"
+        yield wrong(("retry", "retryOn"), message)
     for field, text in fields.code(task):
         if "${{" in text:
             advice = _INSTEAD.get((str(field[0]), str(field[1])), "write the name itself")
