@@ -107,7 +107,8 @@ class Kubelet:
         if type_ == "ADDED":
             life = _Life(pod["metadata"]["uid"], self._outcome(pod))
             self._lives[key] = life
-            self._plan(key, SCHEDULE, partial(self._schedule, key))
+            if phase(pod) not in TERMINAL:  # one of a backup may have ended
+                self._plan(key, SCHEDULE, partial(self._schedule, key))
         elif type_ == "DELETED":
             self._lives.pop(key).quiet()
         elif going(pod):

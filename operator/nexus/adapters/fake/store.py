@@ -170,6 +170,10 @@ class Store:
             self._garbage_possible()  # the owner may be gone already: the garbage collector finds out
         return _read(body)
 
+    def restore(self, kind: Kind, body: Object) -> None:
+        """Put an object as a backup has it: with its UID, times and status, and a resourceVersion of now."""
+        self._commit(kind, "ADDED", None, copied(body))
+
     def patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
         """Merge-patch everything but the status (of kinds that keep it apart)."""
 
