@@ -16,6 +16,7 @@ from typing import Any
 
 from nexus.adapters.fake import Died, FakeApi, FakeCluster, Subscription
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Object
+from nexus.adapters.kube.brief import as_brief
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.job import Images
 from nexus.adapters.kube.live_pods import LivePods
@@ -86,6 +87,7 @@ class Operator:
 
         def on_event(type_: str, body: Object) -> None:
             gone = type_ == "DELETED"
+            body = as_brief(kind, body)
             for key in sees[kind](body, gone=gone) if kind in sees else ():
                 self.mark(key)
             for key in of_workflows[kind](body, gone=gone) if kind in of_workflows else ():

@@ -297,14 +297,16 @@ async def test_logs_can_be_followed_to_their_end_and_cut(cluster: Cluster) -> No
     name = (await cluster.running())["metadata"]["name"]
 
     async def follow() -> bytes:
-        return b"".join([chunk async for chunk in cluster.api.follow_logs(cluster.namespace, name)])
+        return b"".join([chunk async for chunk in cluster.api.stream_logs(cluster.namespace, name)])
 
     following = asyncio.create_task(follow())
     await cluster.ended()
     assert await asyncio.wait_for(following, 10) == text
     assert await cluster.api.logs(cluster.namespace, name, tail_lines=2) == b"line 3\nline 4\n"
-    assert await cluster.api.logs(cluster.namespace, name, limit_bytes=9) == b"line 0\nli"
-    assert await cluster.api.logs(cluster.namespace, name, tail_lines=2, limit_bytes=9) == b"line 3\nli"
+    assert await cluster.api.logs(cluster.namespace, name, keep_bytes=9) == b"3\nline 4\n"
+    assert await cluster.api.logs(cluster.namespace, name, tail_lines=1, keep_bytes=90) == b"line 4\n"
+    streamed = [chunk async for chunk in cluster.api.stream_logs(cluster.namespace, name, tail_lines=2, follow=False)]
+    assert b"".join(streamed) == b"line 3\nline 4\n"
     with pytest.raises(BadRequest, match="container other is not valid for pod"):
         await cluster.api.logs(cluster.namespace, name, container="other")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from nexus.adapters.kube.access import Access, FixedCredentials
 from nexus.adapters.kube.api import (
     CONFIG_MAPS,
     JOBS,
+    LOG_READ,
     PODS,
     ApiError,
     Conflict,
@@ -383,7 +385,7 @@ def test_a_watch_takes_events_however_they_are_cut_and_raises_what_the_server_sa
 
 def test_a_stream_that_cannot_be_opened_raises_what_the_server_says() -> None:
     async def calls(client: KubeClient) -> None:
-        async for _ in client.follow_logs("d", "p", tail_lines=3):
+        async for _ in client.stream_logs("d", "p", tail_lines=3):
             pass
 
     script = Script(status(404, "NotFound"))
@@ -413,3 +415,26 @@ def test_time_at_the_gate_is_no_time_of_the_call() -> None:
         await asyncio.sleep(0.4)
 
     assert Script(FOUND).play(get, gate=gate, budget=0.3)["kind"] == "Job"
+
+
+def test_of_a_log_that_has_no_end_only_the_end_of_what_was_read_is_kept() -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        number = 0
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b"%07d\n" % number * 8_192)
+                number += 1
+        return response
+
+    kept = Script(endless).play(lambda client: client.logs("d", "p", keep_bytes=100_000))
+    last = int(kept.splitlines()[-2])
+    assert len(kept) == 100_000
+    assert (last + 1) * 65_536 >= LOG_READ
+
+
+def test_an_answer_that_is_no_json_is_an_error_of_the_server() -> None:
+    for ask in (lambda client: client.get(JOBS, "d", "j"), lambda client: client.list(JOBS, "d")):
+        with pytest.raises(ServerError, match="cannot be read"):
+            Script(web.Response(body=b"<html>", content_type="text/html")).play(ask)

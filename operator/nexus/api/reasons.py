@@ -114,6 +114,7 @@ class Reason(StrEnum):
     PARAMS_INVALID = "ParamsInvalid"
     RERUN_REFUSED = "RerunRefused"
     STATUS_TOO_LARGE = "StatusTooLarge"
+    UNREADABLE = "Unreadable"
     REUSED = "Reused"
     # Of the conditions and Events of a Workflow.
     VALID = "Valid"
@@ -202,6 +203,8 @@ _MEANING: dict[Reason, str] = {
     Reason.PARAMS_INVALID: "The run's params do not fit the definition; nothing was started.",
     Reason.RERUN_REFUSED: "The run cannot be run again as rerunOf says; nothing was started.",
     Reason.STATUS_TOO_LARGE: "The run's object is so large that its status does not fit beside its spec.",
+    Reason.UNREADABLE: "The run nests deeper than 100 levels, or its params are over 64 KiB. One that has not begun "
+    "fails; one that has is left as it is.",
     Reason.REUSED: "It ended so in the run that this one reruns, and did not run again.",
     Reason.VALID: "The definition has no errors.",
     Reason.ON_TIME: "The last tick of each schedule was dealt with as it should.",

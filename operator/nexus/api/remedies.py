@@ -314,6 +314,11 @@ RUN = {
         "An object of the API server holds 1.5 MiB, spec and status together. Pass smaller `params` (a reference "
         "instead of the data), or put the definition into a Workflow instead of `workflowSpec`, and start a new run.",
     ),
+    Reason.UNREADABLE: Remedy(
+        "spec is nested deeper than 100 levels; flatten it",
+        "Make a new run with params that are flatter or smaller; hand large data over as a task's output. A run that "
+        "had begun, before an upgrade, goes no further: delete it, and its tasks with it, or let them end.",
+    ),
 }
 
 WORKFLOW = {

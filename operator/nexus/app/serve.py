@@ -74,7 +74,7 @@ async def check_start(api: KubeApi, settings: Settings) -> None:
     tracebacks. An API server that has just got the CRDs answers 429 for a moment; the client waits that out."""
     for namespace, kind in product(settings.namespaces or (None,), (WORKFLOW_RUNS, WORKFLOWS)):
         try:
-            await api.list(kind, namespace, field_selector="metadata.name=none")
+            await api.list(kind, namespace, field_selector="metadata.name=none", in_brief=True)
         except NotFound as error:
             raise StartRefused(f"the API server does not know {kind.kind}s: kubectl apply -f crds/") from error
         except Forbidden as error:

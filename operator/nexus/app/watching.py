@@ -11,6 +11,7 @@ import kopf
 
 from nexus import __version__
 from nexus.adapters.kube.access import Access
+from nexus.adapters.kube.watch_response import BoundedResponse
 from nexus.app.handlers import configure
 from nexus.app.watch_ages import WatchAges
 
@@ -66,6 +67,7 @@ class Watching:
             headers={**headers, "User-Agent": f"{AGENT}/{__version__}"},
             proxy=self._access.proxy,
             trace_configs=[self._ages.trace()],
+            response_class=BoundedResponse,
         )
         return kopf.AiohttpSession(
             server=self._access.server, default_namespace=self._access.namespace, aiohttp_session=session

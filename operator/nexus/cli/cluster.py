@@ -12,6 +12,7 @@ from typing import Any
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.access import AccessError, find_access
 from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, KubeApi, NotFound, Object
+from nexus.adapters.kube.brief import unreadable
 from nexus.adapters.kube.client import KubeClient
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION, parse_time
@@ -89,6 +90,7 @@ async def tell(api: KubeApi, made: Object, spec: WorkflowSpec, *, output: str | 
 def sound(body: Object) -> WorkflowSpec:
     """The spec of a Workflow that the operator found nothing wrong with."""
     name = body["metadata"]["name"]
+    body = readable(body)
     for condition in (body.get("status") or {}).get("conditions") or ():
         current = condition.get("observedGeneration") == body["metadata"].get("generation")
         if condition["type"] == "Ready" and condition["status"] == "False" and current:
@@ -149,7 +151,8 @@ def metadata_under(workflow: Object) -> Object:
 
 async def list_runs(api: KubeApi, namespace: str, *, as_json: bool) -> Exit:
     """Print the runs of a namespace, oldest first."""
-    runs = sorted(await api.list(WORKFLOW_RUNS, namespace), key=lambda run: str(run["metadata"]["creationTimestamp"]))
+    runs = await api.list(WORKFLOW_RUNS, namespace, in_brief=not as_json)
+    runs.sort(key=lambda run: str(run["metadata"]["creationTimestamp"]))
     if as_json:
         listing = {
             "apiVersion": "v1",
@@ -168,6 +171,8 @@ async def list_runs(api: KubeApi, namespace: str, *, as_json: bool) -> Exit:
 async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool, now: datetime | None = None) -> Exit:
     """Print one run as of `now`: what it is, its tasks, its outputs."""
     run = await found(api, WORKFLOW_RUNS, namespace, name)
+    if why := unreadable(run):
+        say(f"run {name} cannot be read as a whole: {why}", to=sys.stderr)
     if as_json:
         follow.say_run(run)
     else:
@@ -179,6 +184,13 @@ async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool, no
     return Exit.SUCCEEDED
 
 
+def readable(body: Object) -> Object:
+    """The object itself. Raises Refused where it nests deeper than is read."""
+    if why := unreadable(body):
+        raise Refused(f"{body.get('kind', 'object')} {body['metadata']['name']} cannot be read: {why}")
+    return body
+
+
 async def found(api: KubeApi, kind: Kind, namespace: str, name: str) -> Object:
     """An object. Raises Refused with the name that was meant, where there is one like it."""
     try:
@@ -186,7 +198,7 @@ async def found(api: KubeApi, kind: Kind, namespace: str, name: str) -> Object:
     except NotFound:
         pass
     try:
-        names = [item["metadata"]["name"] for item in await api.list(kind, namespace)]
+        names = [item["metadata"]["name"] for item in await api.list(kind, namespace, in_brief=True)]
     except NotFound as error:
         raise Refused(f"this cluster does not know {kind.plural}: install them with kubectl apply -f crds/") from error
     close = closest(name, names)

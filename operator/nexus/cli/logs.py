@@ -182,11 +182,12 @@ class _Logs:
         for pod in sorted(pods, key=key):
             name, lines = pod["metadata"]["name"], LogLines()
             try:
-                text = await self._api.logs(self._namespace, name, tail_lines=self._tail)
+                async for chunk in self._api.stream_logs(self._namespace, name, tail_lines=self._tail, follow=False):
+                    self._show(pod, lines.feed(chunk))
             except (BadRequest, NotFound):
                 say(f"{self._above}{_label(pod)}: {_why_silent(pod)}", to=sys.stderr)
                 continue
-            self._show(pod, [*lines.feed(text), *lines.end()])
+            self._show(pod, lines.end())
         return bool(pods)
 
     async def follow(self, run: str, task: str | None) -> None:
@@ -230,7 +231,7 @@ class _Logs:
 
     async def _follow_pod(self, pod: Object) -> None:
         lines = LogLines()
-        chunks = self._api.follow_logs(self._namespace, pod["metadata"]["name"], tail_lines=self._tail)
+        chunks = self._api.stream_logs(self._namespace, pod["metadata"]["name"], tail_lines=self._tail)
         try:
             async for chunk in chunks:
                 self._show(pod, lines.feed(chunk))

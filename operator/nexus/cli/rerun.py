@@ -13,7 +13,7 @@ from nexus.api.base import API_VERSION, parse_time
 from nexus.api.run import RerunOf, Trigger, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import given
-from nexus.cli.cluster import found, metadata_under, sound, tell
+from nexus.cli.cluster import found, metadata_under, readable, sound, tell
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.follow import status_of
 from nexus.core.begun import read_begun
@@ -33,7 +33,7 @@ class Asked:
 
 async def rerun(api: KubeApi, namespace: str, asked: Asked, *, output: str | None, watch: bool) -> Exit:
     """Make the run, and with `watch` follow it to its end. Raises Refused, before anything was made."""
-    earlier = await found(api, WORKFLOW_RUNS, namespace, asked.run)
+    earlier = readable(await found(api, WORKFLOW_RUNS, namespace, asked.run))
     phase = status_of(earlier).phase
     if not phase.ended:
         raise Refused(f"run {asked.run} has not ended, it is {phase.value}: wait for its end, or cancel it")

@@ -15,7 +15,7 @@ from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLO
 from nexus.adapters.kube.observe import owner_uid
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.workflow import WorkflowSpec
-from nexus.cli.cluster import found
+from nexus.cli.cluster import found, readable
 from nexus.cli.detail import age, table
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say, say_json
@@ -45,7 +45,7 @@ class Version:
 
 async def versions(api: KubeApi, namespace: str, workflow: str) -> list[Version]:
     """All versions that are kept, the newest first, the current one among them. Raises Refused."""
-    body = await found(api, WORKFLOWS, namespace, workflow)
+    body = readable(await found(api, WORKFLOWS, namespace, workflow))
     label = f"{LABEL_WORKFLOW}={label_value(workflow)}"
     revisions, runs = await asyncio.gather(
         api.list(CONTROLLER_REVISIONS, namespace, label), api.list(WORKFLOW_RUNS, namespace, label)

@@ -275,11 +275,18 @@ def find_frame(log: bytes, size: int, sha256: str) -> str | None:
 
     The frame is the last line with the prefix; a line that user code forged fails the hash.
     """
-    prefix = FRAME_PREFIX.encode()
-    lines = [line for line in log.split(b"\n") if line.startswith(prefix)]
+    begin = b"\n" + FRAME_PREFIX.encode()
+    # Searched for, and not split into lines: a log of 2 MiB may have as many of them.
+    log = b"\n" + log
+    end = len(log)
     # What follows the frame was printed by processes that outlived the task's code. A few are looked past; a log full
     # of forged lines, each to be decompressed, would hold up other runs.
-    for line in reversed(lines[-FRAME_CANDIDATES:]):
+    for _ in range(FRAME_CANDIDATES):
+        end = log.rfind(begin, 0, end)
+        if end < 0:
+            break
+        stop = log.find(b"\n", end + 1)
+        line = log[end + 1 : stop if stop >= 0 else len(log)]
         try:
             packed = base64.b64decode(line[len(FRAME_PREFIX) :].strip(), validate=True)
             # 32 + MAX_WBITS: zlib (python) or gzip (bash), whichever the header says. The bound on what comes out

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from nexus.adapters.fake.clock import Clock
 from nexus.adapters.fake.jobs import JobController
@@ -25,6 +26,7 @@ from nexus.adapters.fake.outcome import Behaviour
 from nexus.adapters.fake.store import HISTORY, Callback, Store, Subscription
 from nexus.adapters.kube.api import (
     JOBS,
+    LOG_BYTES,
     PODS,
     SELF_SUBJECT_ACCESS_REVIEWS,
     SELF_SUBJECT_REVIEWS,
@@ -35,6 +37,8 @@ from nexus.adapters.kube.api import (
     WatchEvent,
     error_from,
 )
+from nexus.adapters.kube.bounded_json import encode
+from nexus.adapters.kube.brief import brief_object, read_object
 
 USER = "ann@example.com"
 """Who every caller is."""
@@ -143,14 +147,22 @@ class FakeApi(KubeApi):
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Read one object."""
         await self._read("get", kind)
-        return self.store.get(kind, namespace, name)
+        return read_object(encode(self.store.get(kind, namespace, name)))
 
     async def list(
-        self, kind: Kind, namespace: str | None, label_selector: str = "", *, field_selector: str = ""
+        self,
+        kind: Kind,
+        namespace: str | None,
+        label_selector: str = "",
+        *,
+        field_selector: str = "",
+        in_brief: bool = False,
     ) -> Listing:
         """Read all objects that match."""
         await self._read("list", kind)
-        return Listing(self.store.list(kind, namespace, label_selector, field_selector), self.store.version)
+        found = self.store.list(kind, namespace, label_selector, field_selector)
+        read = partial(brief_object, kind) if in_brief else read_object
+        return Listing([read(encode(body)) for body in found], self.store.version)
 
     async def uids(self, kind: Kind, namespace: str | None, label_selector: str = "") -> set[str]:
         """Which objects there are."""
@@ -202,17 +214,17 @@ class FakeApi(KubeApi):
         *,
         container: str = "task",
         tail_lines: int | None = None,
-        limit_bytes: int | None = None,
+        keep_bytes: int = LOG_BYTES,
     ) -> bytes:
-        """What a container has written so far."""
+        """The end of what a container has written so far."""
         await self._read("logs", PODS)
         text = self.kubelet.log(namespace, pod, container)
         if tail_lines is not None:
             text = b"".join(text.splitlines(keepends=True)[-tail_lines:] if tail_lines else [])
-        return text if limit_bytes is None else text[:limit_bytes]
+        return text[-keep_bytes:]
 
-    async def follow_logs(
-        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None
+    async def stream_logs(
+        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None, follow: bool = True
     ) -> AsyncIterator[bytes]:
         """What a container writes until it ends."""
         changed = asyncio.Event()
@@ -223,7 +235,7 @@ class FakeApi(KubeApi):
             while True:
                 if text:
                     yield text
-                if not self.kubelet.writing(namespace, pod, container):
+                if not follow or not self.kubelet.writing(namespace, pod, container):
                     return
                 await changed.wait()
                 changed.clear()

@@ -79,7 +79,9 @@ class Admissions:
         workflow = await self._read(key)
         if workflow is None:
             raise Stale(f"Workflow {key} is gone")
-        listed = await self._api.list(WORKFLOW_RUNS, key.namespace, f"{LABEL_WORKFLOW}={label_value(key.name)}")
+        listed = await self._api.list(
+            WORKFLOW_RUNS, key.namespace, f"{LABEL_WORKFLOW}={label_value(key.name)}", in_brief=True
+        )
         others = await self._keys.siblings(listed, workflow)
         answer = _ask(run, workflow, others)
         if isinstance(answer, Admit) and answer.exclusive:

@@ -36,7 +36,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Object = dict[str, Any]
-"""One Kubernetes object as JSON gives it."""
+"""One Kubernetes object as JSON gives it. One that nests deeper than is read is a stub with its reason
+(nexus.adapters.kube.brief.unreadable)."""
+
+LOG_BYTES = 2 * 1024 * 1024
+"""How much of the end of a log is kept. A framed output is at most 1 MiB before base64, and near the end."""
+LOG_READ = 64 * 1024 * 1024
+"""Bytes of a log that are read at most; the kubelet begins a new file after 10 MiB, and serves the newest one."""
 
 Counter = Callable[[str, "Kind", int, float], None]
 """Called once per HTTP exchange with (verb, kind, HTTP code or 0 where no answer came, seconds)."""
@@ -240,9 +246,16 @@ class KubeApi(Protocol):
         ...
 
     async def list(
-        self, kind: Kind, namespace: str | None, label_selector: str = "", *, field_selector: str = ""
+        self,
+        kind: Kind,
+        namespace: str | None,
+        label_selector: str = "",
+        *,
+        field_selector: str = "",
+        in_brief: bool = False,
     ) -> Listing:
-        """Read all objects of a kind in a namespace (None: in all), in pages.
+        """Read all objects of a kind in a namespace (None: in all), in pages; `in_brief` without what is large in them
+        (nexus.adapters.kube.brief): for whoever does not need it, and for many objects that may each be 1.5 MiB.
 
         The selectors are kubectl's `-l` and `--field-selector`. By field, a kind can be selected only by the few the
         server has chosen: any by metadata.name, Events by their involvedObject, too.
@@ -288,15 +301,21 @@ class KubeApi(Protocol):
         *,
         container: str = "task",
         tail_lines: int | None = None,
-        limit_bytes: int | None = None,
+        keep_bytes: int = LOG_BYTES,
     ) -> bytes:
-        """What a container has written so far, stdout and stderr: the last `tail_lines`, of them `limit_bytes`."""
+        """The end of what a container has written so far, stdout and stderr: the last `tail_lines` (None: all), of
+        them the last `keep_bytes`.
+
+        Never more than `keep_bytes` is in memory. Of a log that is longer than LOG_READ, or that grows faster than it
+        can be read, it is the end of what was read.
+        """
         ...
 
-    def follow_logs(
-        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None
+    def stream_logs(
+        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None, follow: bool = True
     ) -> AsyncIterator[bytes]:
-        """What a container writes, in chunks as they come, until it ends. Chunks need not end with a line.
+        """What a container writes, in chunks as they come, until it ends; without `follow` what it has written so far.
+        Chunks need not end with a line.
 
         Whoever leaves it early closes it (`contextlib.aclosing`); so with `watch`.
         """

@@ -10,7 +10,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nexus.adapters.kube.api import PODS, ApiError, Call, Kind, KubeApi, Listing, Object, Unreachable, WatchEvent
+from nexus.adapters.kube.api import (
+    LOG_BYTES,
+    PODS,
+    ApiError,
+    Call,
+    Kind,
+    KubeApi,
+    Listing,
+    Object,
+    Unreachable,
+    WatchEvent,
+)
 
 
 class AttributedApi(KubeApi):
@@ -25,11 +36,19 @@ class AttributedApi(KubeApi):
             return _checked(kind, await self._api.get(kind, namespace, name))
 
     async def list(
-        self, kind: Kind, namespace: str | None, label_selector: str = "", *, field_selector: str = ""
+        self,
+        kind: Kind,
+        namespace: str | None,
+        label_selector: str = "",
+        *,
+        field_selector: str = "",
+        in_brief: bool = False,
     ) -> Listing:
         """See KubeApi."""
         with _noted("list", kind, namespace):
-            found = await self._api.list(kind, namespace, label_selector, field_selector=field_selector)
+            found = await self._api.list(
+                kind, namespace, label_selector, field_selector=field_selector, in_brief=in_brief
+            )
             for body in found:
                 _checked(kind, body)
             return found
@@ -71,19 +90,19 @@ class AttributedApi(KubeApi):
         *,
         container: str = "task",
         tail_lines: int | None = None,
-        limit_bytes: int | None = None,
+        keep_bytes: int = LOG_BYTES,
     ) -> bytes:
         """See KubeApi."""
         with _noted("get", PODS, namespace, "log"):
             return await self._api.logs(
-                namespace, pod, container=container, tail_lines=tail_lines, limit_bytes=limit_bytes
+                namespace, pod, container=container, tail_lines=tail_lines, keep_bytes=keep_bytes
             )
 
-    def follow_logs(
-        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None
+    def stream_logs(
+        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None, follow: bool = True
     ) -> AsyncIterator[bytes]:
         """See KubeApi."""
-        return self._api.follow_logs(namespace, pod, container=container, tail_lines=tail_lines)
+        return self._api.stream_logs(namespace, pod, container=container, tail_lines=tail_lines, follow=follow)
 
     def watch(
         self, kind: Kind, namespace: str | None, label_selector: str = "", resource_version: str = ""

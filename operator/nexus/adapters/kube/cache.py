@@ -13,6 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nexus.adapters.kube.api import WORKFLOW_RUNS
+from nexus.adapters.kube.bounded_json import decode
+from nexus.adapters.kube.brief import HELD, UNREADABLE, as_brief, unreadable
 from nexus.adapters.kube.child_runs import child_fact, depth
 from nexus.adapters.kube.live_pods import LivePods
 from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
@@ -45,6 +48,13 @@ class RunRecord:
     status: WorkflowRunStatus | None
     invalid: str = ""
     """Why the object cannot be read; the CRD's schema lets no such object in."""
+    unreadable: str = ""
+    """Why the object was not read: it nests too deep, or its params are too large. Of spec and status only short
+    fields are known then."""
+    params_text: str = ""
+    """The params as JSON text where they are long; the spec is without them."""
+    definition_left: bool = False
+    """Whether the spec is without a definition that the run has: it is large, and read when it is needed."""
     parent: str = ""
     """UID of the run whose child it is."""
     depth: int = 0
@@ -66,6 +76,7 @@ class RunRecord:
     def fact(self) -> RunFact:
         """The run as decisions see it."""
         spec = self.spec or WorkflowRunSpec()
+        params = decode(self.params_text.encode()) if self.params_text else spec.params
         return RunFact(
             namespace=self.key.namespace,
             name=self.key.name,
@@ -74,7 +85,7 @@ class RunRecord:
             workflow=spec.workflow_ref.name if spec.workflow_ref else "",
             generation=self.generation,
             trigger=spec.triggered_by or Trigger.MANUAL,
-            params=spec.params or {},
+            params=params or {},
             scheduled_time=spec.scheduled_time,
             interval_start=spec.interval_start,
             interval_end=spec.interval_end,
@@ -90,7 +101,13 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
     """The record of a WorkflowRun; `known` is an earlier one of the same run, whose spec need not be read again."""
     metadata = body["metadata"]
     generation = int(metadata.get("generation") or 1)
-    spec = known.spec if known is not None and known.generation == generation else None
+    same = known if known is not None and known.generation == generation else None
+    if same is None and HELD not in body and UNREADABLE not in body:
+        # An answer to a call of ours is whole: of its spec no more is kept than of what the watches tell.
+        rest = {name: value for name, value in body.items() if name != "status"}
+        body = {**as_brief(WORKFLOW_RUNS, rest), "status": body.get("status")}
+    held = body.get(HELD) or {}
+    spec = same.spec if same is not None else None
     status: WorkflowRunStatus | None = None
     invalid = ""
     try:
@@ -113,6 +130,9 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
         spec=spec,
         status=status,
         invalid=invalid,
+        unreadable=unreadable(body) or (same.unreadable if same is not None else ""),
+        params_text=same.params_text if same is not None else str(held.get("params") or ""),
+        definition_left=same.definition_left if same is not None else "definition" in held,
         parent=owner_uid(body, "WorkflowRun") or "",
         depth=depth(metadata),
         approved=bool(spec is not None and spec.approvals),
@@ -145,7 +165,7 @@ def _forget_details(record: RunRecord) -> RunRecord:
     tasks = [task.model_copy(update=dict.fromkeys(details)) for task in record.status.tasks or ()]
     # Conditions and messages belong to the object, not to any decision about it.
     status = WorkflowRunStatus(phase=record.status.phase, start_time=record.status.start_time, tasks=tasks)
-    return replace(record, spec=WorkflowRunSpec(cancel=cancel) if cancel else None, status=status)
+    return replace(record, spec=WorkflowRunSpec(cancel=cancel) if cancel else None, status=status, params_text="")
 
 
 class Cache:

@@ -7,14 +7,16 @@ what is not stands in the docstring of `api`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +25,8 @@ import aiohttp
 from nexus import __version__
 from nexus.adapters.kube.access import Access
 from nexus.adapters.kube.api import (
+    LOG_BYTES,
+    LOG_READ,
     PODS,
     ApiError,
     Counter,
@@ -32,10 +36,14 @@ from nexus.adapters.kube.api import (
     KubeApi,
     Listing,
     Object,
+    ServerError,
     Unreachable,
     WatchEvent,
     error_from,
 )
+from nexus.adapters.kube.bounded_json import MAX_BYTES, STEP, NotJson, TooDeep, decode
+from nexus.adapters.kube.brief import brief_object, read_object
+from nexus.adapters.kube.list_reader import read_bounded, read_event, read_list
 
 BUDGET = 10.0
 """Seconds for all tries of one call together."""
@@ -43,6 +51,8 @@ CONNECTIONS = 16
 """At most so many at once: each keeps 0.28 MiB of TLS buffers (asyncio), and a call takes milliseconds."""
 PAGE = 500
 """Objects a LIST asks for at once, as kubectl does."""
+LOG_SECONDS = 5.0
+"""For reading a log, whatever comes."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """The form of a LIST that has nothing of its objects but their metadata."""
 KEEP_ALIVE = 60.0
@@ -67,13 +77,20 @@ class _Call:
     accept: str = "application/json"
     harmless: bool = False
     """Whether doing it twice does nothing more than doing it once."""
+    item: Callable[[bytes], Object] | None = None
+    """Of a LIST: what becomes of each item's JSON text."""
+    keep_bytes: int = 0
+    """Of a log: how much of its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
     body: bytes
-    retry_after: float
+    retry_after: float = 0.0
+    items: Sequence[Object] = ()
+    rest: Mapping[str, Any] = field(default_factory=dict)
+    """Of a LIST: it without its items."""
 
 
 class KubeClient(KubeApi):
@@ -118,19 +135,26 @@ class KubeClient(KubeApi):
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """See KubeApi."""
-        return _object(await self._call(_Call("get", kind, "GET", kind.path(namespace, name), name, harmless=True)))
+        return await self._object(_Call("get", kind, "GET", kind.path(namespace, name), name, harmless=True))
 
     async def list(
-        self, kind: Kind, namespace: str | None, label_selector: str = "", *, field_selector: str = ""
+        self,
+        kind: Kind,
+        namespace: str | None,
+        label_selector: str = "",
+        *,
+        field_selector: str = "",
+        in_brief: bool = False,
     ) -> Listing:
         """See KubeApi."""
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         params = {key: text for key, text in selectors.items() if text}
+        item = partial(brief_object, kind) if in_brief else read_object
         try:
-            return await self._whole(kind, namespace, {**params, "limit": str(PAGE)})
+            return await self._whole(kind, namespace, {**params, "limit": str(PAGE)}, item)
         except Expired:
             # The pages' snapshot was compacted away while we read: one LIST in one piece, as client-go's pager does.
-            return await self._whole(kind, namespace, params)
+            return await self._whole(kind, namespace, params, item)
 
     async def uids(self, kind: Kind, namespace: str | None, label_selector: str = "") -> set[str]:
         """See KubeApi."""
@@ -140,37 +164,46 @@ class KubeClient(KubeApi):
         except Expired:
             return await self._uids(kind, namespace, params)
 
-    async def _whole(self, kind: Kind, namespace: str | None, params: Mapping[str, str]) -> Listing:
+    async def _whole(
+        self, kind: Kind, namespace: str | None, params: Mapping[str, str], item: Callable[[bytes], Object]
+    ) -> Listing:
         items: Objects = []
         version = ""
-        async for page in self._pages(kind, namespace, params):
+        async for page in self._pages(kind, namespace, params, item):
             # Items of a list come without them, alone among all answers.
-            items += ({"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"])
-            version = page["metadata"].get("resourceVersion", "")
+            items += ({"apiVersion": kind.api_version, "kind": kind.kind, **found} for found in page.items)
+            version = page.rest["metadata"].get("resourceVersion", "")
         return Listing(items, version)
 
     async def _uids(self, kind: Kind, namespace: str | None, params: Mapping[str, str]) -> set[str]:
-        pages = self._pages(kind, namespace, params, accept=METADATA_ONLY)
-        # In this form a list of nothing has null for its items.
-        return {item["metadata"]["uid"] async for page in pages for item in page["items"] or ()}
+        pages = self._pages(kind, namespace, params, partial(brief_object, kind), accept=METADATA_ONLY)
+        return {item["metadata"]["uid"] async for page in pages for item in page.items}
 
     async def _pages(
-        self, kind: Kind, namespace: str | None, params: Mapping[str, str], accept: str = "application/json"
-    ) -> AsyncIterator[Object]:
+        self,
+        kind: Kind,
+        namespace: str | None,
+        params: Mapping[str, str],
+        item: Callable[[bytes], Object],
+        accept: str = "application/json",
+    ) -> AsyncIterator[_Answer]:
         path = kind.path(namespace)
         while True:
-            call = _Call("list", kind, "GET", path, params=params, accept=accept, harmless=True)
-            page = _object(await self._call(call))
+            page = await self._call(
+                _Call("list", kind, "GET", path, params=params, accept=accept, harmless=True, item=item)
+            )
+            if not isinstance(page.rest.get("metadata"), dict):
+                raise _nonsense(kind, "", "no list")
             yield page
-            if not page["metadata"].get("continue"):
+            if not page.rest["metadata"].get("continue"):
                 return
-            params = {**params, "continue": page["metadata"]["continue"]}
+            params = {**params, "continue": page.rest["metadata"]["continue"]}
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         """See KubeApi."""
         name = body.get("metadata", {}).get("name", "")
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
-        return _object(await self._call(_Call("create", kind, "POST", kind.path(namespace), name, body=body)))
+        return await self._object(_Call("create", kind, "POST", kind.path(namespace), name, body=body))
 
     async def patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
         """See KubeApi."""
@@ -184,11 +217,20 @@ class KubeClient(KubeApi):
         """See KubeApi."""
         path, head = kind.path(namespace, name, "status"), {"apiVersion": kind.api_version, "kind": kind.kind}
         body = {**head, **body, "metadata": {"name": name, "namespace": namespace, **body["metadata"]}}
-        return _object(await self._call(_Call("replace_status", kind, "PUT", path, name, body=body)))
+        return await self._object(_Call("replace_status", kind, "PUT", path, name, body=body))
 
     async def _patch(self, verb: str, kind: Kind, path: str, name: str, patch: Object) -> Object:
         call = _Call(verb, kind, "PATCH", path, name, body=patch, content_type="application/merge-patch+json")
-        return _object(await self._call(call))
+        return await self._object(call)
+
+    async def _object(self, call: _Call) -> Object:
+        body = (await self._call(call)).body
+        try:
+            # Off the event loop where it may take milliseconds.
+            found = await asyncio.to_thread(read_object, body) if len(body) > STEP else read_object(body)
+        except NotJson as error:
+            raise _nonsense(call.kind, call.name, str(error)) from error
+        return found
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
         """See KubeApi."""
@@ -205,26 +247,18 @@ class KubeClient(KubeApi):
         *,
         container: str = "task",
         tail_lines: int | None = None,
-        limit_bytes: int | None = None,
+        keep_bytes: int = LOG_BYTES,
     ) -> bytes:
         """See KubeApi."""
-        params = {"container": container}
-        if tail_lines is not None:
-            params["tailLines"] = str(tail_lines)
-        if limit_bytes is not None:
-            params["limitBytes"] = str(limit_bytes)
-        call = _Call("logs", PODS, "GET", PODS.path(namespace, pod, "log"), pod, params=params, harmless=True)
-        return await self._call(call)
+        call = _log_call(namespace, pod, {"container": container}, tail_lines)
+        return (await self._call(replace(call, harmless=True, keep_bytes=keep_bytes))).body
 
-    async def follow_logs(
-        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None
+    async def stream_logs(
+        self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None, follow: bool = True
     ) -> AsyncIterator[bytes]:
         """See KubeApi."""
-        params = {"container": container, "follow": "true"}
-        if tail_lines is not None:
-            params["tailLines"] = str(tail_lines)
-        call = _Call("logs", PODS, "GET", PODS.path(namespace, pod, "log"), pod, params=params)
-        async with self._stream(call) as chunks:
+        params = {"container": container, **({"follow": "true"} if follow else {})}
+        async with self._stream(_log_call(namespace, pod, params, tail_lines)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -241,17 +275,19 @@ class KubeClient(KubeApi):
         async with self._stream(_Call("watch", kind, "GET", kind.path(namespace), params=params)) as chunks:
             async for chunk in chunks:
                 *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > MAX_BYTES:
+                    raise _nonsense(kind, "", f"a line of over {MAX_BYTES:,} bytes")
                 for line in lines:
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        status = event["object"]
+                    event = _event(kind, line)
+                    if event.type == "ERROR":
+                        status = event.object
                         code, reason = int(status.get("code", 500)), status.get("reason", "")
                         raise error_from(code, reason, status.get("message", ""), kind=kind.kind)
-                    yield WatchEvent(event["type"], event["object"])
+                    yield event
 
     # -- one call, as often as it takes ------------------------------------------------------------------------------
 
-    async def _call(self, call: _Call) -> bytes:
+    async def _call(self, call: _Call) -> _Answer:
         await self._pass(call)
         end = time.monotonic() + self._budget
         delay, refused = _FIRST_DELAY, False
@@ -263,7 +299,7 @@ class KubeClient(KubeApi):
                 again = call.harmless or not unreachable.outcome_unknown
             else:
                 if answer.status < 400:
-                    return answer.body
+                    return answer
                 error = _error(call, answer)
                 if answer.status == 401 and not refused:
                     refused = True  # a token may have expired just now: once more with a fresh one
@@ -287,9 +323,17 @@ class KubeClient(KubeApi):
         try:
             timeout = aiohttp.ClientTimeout(total=max(0.01, seconds))
             async with self._request(call, timeout, await self._headers(call, refused=refused)) as response:
-                body = await response.read()
-                code = response.status
-                return _Answer(code, body, _seconds(response.headers.get("Retry-After")))
+                if call.item is not None and response.status < 400:
+                    answer = await _read_items(response, call.item)
+                elif call.keep_bytes and response.status < 400:
+                    answer = _Answer(response.status, await _read_end(response, call.keep_bytes))
+                else:
+                    wait = _seconds(response.headers.get("Retry-After"))
+                    answer = _Answer(response.status, await read_bounded(response.content), wait)
+                code = answer.status
+                return answer
+        except NotJson as error:
+            raise _nonsense(call.kind, call.name, str(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(call, error) from error
         finally:
@@ -304,7 +348,7 @@ class KubeClient(KubeApi):
             async with self._request(call, timeout, await self._headers(call, refused=False)) as response:
                 self._count(call.verb, call.kind, response.status, time.monotonic() - start)
                 if response.status >= 400:
-                    raise _error(call, _Answer(response.status, await response.read(), 0.0))
+                    raise _error(call, _Answer(response.status, await read_bounded(response.content)))
                 yield response.content.iter_any()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(call, error) from error
@@ -361,17 +405,55 @@ def _encoded(body: Object) -> bytes | io.BytesIO:
     return io.BytesIO(text) if len(text) > 2**20 else text
 
 
-def _object(body: bytes) -> Object:
-    value: Object = json.loads(body)
-    return value
+async def _read_items(response: aiohttp.ClientResponse, item: Callable[[bytes], Object]) -> _Answer:
+    items: Objects = []
+
+    async def take(text: bytes) -> None:
+        items.append(await asyncio.to_thread(item, text) if len(text) > STEP else item(text))
+
+    rest = await read_list(response.content, take)
+    return _Answer(response.status, b"", items=items, rest=rest)
+
+
+async def _read_end(response: aiohttp.ClientResponse, keep: int) -> bytes:
+    """The last bytes of a log. One that a task goes on writing may come without an end, as fast as it can be read."""
+    kept, read = bytearray(), 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LOG_SECONDS):
+            async for chunk in response.content.iter_chunked(STEP):
+                kept += chunk
+                read += len(chunk)
+                if len(kept) > keep + 16 * STEP:
+                    del kept[:-keep]
+                if read >= LOG_READ:
+                    break
+    return bytes(kept[-keep:])
+
+
+def _log_call(namespace: str, pod: str, params: Mapping[str, str], tail_lines: int | None) -> _Call:
+    tail = {} if tail_lines is None else {"tailLines": str(tail_lines)}
+    return _Call("logs", PODS, "GET", PODS.path(namespace, pod, "log"), pod, params={**params, **tail})
+
+
+def _event(kind: Kind, line: bytes) -> WatchEvent:
+    try:
+        name, text = read_event(line)
+        return WatchEvent(name, read_object(text))
+    except NotJson as error:
+        raise _nonsense(kind, "", str(error)) from error
+
+
+def _nonsense(kind: Kind, name: str, what: str) -> ServerError:
+    """An answer that is none of the API server's, as a proxy's page with code 200."""
+    return ServerError(f"the answer cannot be read: {what}", kind=kind.kind, name=name)
 
 
 def _error(call: _Call, answer: _Answer) -> ApiError:
     """The error in a Status body, or, where a proxy answered in its own words, in the body's beginning."""
     try:
-        status = json.loads(answer.body)
+        status = decode(answer.body)
         reason, message = str(status.get("reason", "")), str(status["message"])
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (NotJson, TooDeep, KeyError, AttributeError, TypeError):
         reason, message = "", answer.body[:200].decode(errors="replace").strip() or "no explanation"
     return error_from(
         answer.status, reason, message, kind=call.kind.kind, name=call.name, retry_after=answer.retry_after

@@ -14,18 +14,20 @@ from graphlib import CycleError
 
 from nexus.adapters.kube.api import (
     CONTROLLER_REVISIONS,
+    WORKFLOW_RUNS,
     WORKFLOWS,
     AlreadyExists,
     KubeApi,
     NotFound,
     Object,
 )
+from nexus.adapters.kube.brief import unreadable, whole
 from nexus.adapters.kube.cache import RunRecord
 from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.reasons import Reason
-from nexus.api.run import WorkflowRunStatus
+from nexus.api.run import WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.begun import read_begun
 from nexus.core.content import sha256_of
@@ -38,7 +40,7 @@ from nexus.core.outputs import dump
 from nexus.core.shape import read
 from nexus.core.validate import problems
 from nexus.runtime.away import away
-from nexus.runtime.ports import Unstartable
+from nexus.runtime.ports import Stale, Unstartable
 
 # A definition of a hundred tasks takes 1 MiB or two, the largest that the API server accepts about 60.
 KEPT_BYTES = 64 * 1024 * 1024
@@ -61,13 +63,14 @@ class Definitions:
         self._ready: Kept[Definition] = Kept(KEPT_BYTES)
 
     async def of(self, record: RunRecord, now: datetime) -> tuple[Definition | Unstartable, str | None]:
-        """The definition of a run, and the revision that pins it (None for an inline workflowSpec)."""
+        """The definition of a run, and the revision that pins it (None for an inline workflowSpec).
+
+        Raises Unreadable.
+        """
         if record.invalid or record.spec is None:
             return Unstartable(Reason.WORKFLOW_INVALID, f"the run cannot be read: {record.invalid}"), None
-        if record.spec.workflow_spec is not None:
-            spec = record.spec.workflow_spec
-            ready = self._known(record.uid, record.begun)
-            return ready or await self._prepare(record.uid, lambda: spec, now, record.begun), None
+        if record.spec.workflow_spec is not None or record.definition_left:
+            return self._known(record.uid, record.begun) or await self._own(record, record.spec, now), None
         if record.status is not None and record.status.revision:
             return await self._pinned(record, record.status, now), record.status.revision
         return await self._pin(record, now)
@@ -76,6 +79,20 @@ class Definitions:
         """Drop the definition of a run's own; those of revisions stay as long as there is room."""
         self._ready.drop(run_uid)
         self._ready.drop(_checked(run_uid))
+
+    async def _own(self, record: RunRecord, spec: WorkflowRunSpec, now: datetime) -> Definition | Unstartable:
+        """The definition in the run itself, which the cache keeps only where it is small."""
+
+        def load() -> WorkflowSpec:
+            return spec.workflow_spec or model(body["spec"]["workflowSpec"], WorkflowSpec)
+
+        model, body = read_begun if record.begun else read, {}
+        if spec.workflow_spec is None:
+            try:
+                body = whole(await self._api.get(WORKFLOW_RUNS, record.key.namespace, record.key.name))
+            except NotFound as error:
+                raise Stale(f"run {record.key} is gone") from error
+        return await self._prepare(record.uid, load, now, record.begun)
 
     async def workflow(self, namespace: str, name: str) -> Object | None:
         """The Workflow as it is now, None where it is not there."""
@@ -91,7 +108,7 @@ class Definitions:
         if ready is not None and status.revision_hash in (None, ready.sha256):
             return ready
         try:
-            body = await self._api.get(CONTROLLER_REVISIONS, namespace, revision)
+            body = whole(await self._api.get(CONTROLLER_REVISIONS, namespace, revision))
             spec = revision_spec(body, status.revision_hash)
         except NotFound:
             message = f"the ControllerRevision {revision}, which held the definition, was deleted: start a new run"
@@ -110,6 +127,8 @@ class Definitions:
             if now < record.created_at + GRACE:
                 return Unstartable(Reason.WORKFLOW_NOT_FOUND, "", retry_at=now + GRACE_STEP), None
             return Unstartable(Reason.WORKFLOW_NOT_FOUND, await self._not_found(namespace, name)), None
+        if why := unreadable(workflow):
+            return Unstartable(Reason.WORKFLOW_INVALID, f"Workflow {name}: {why}"), None
         revision = revision_name(name, workflow["metadata"]["uid"], dump(workflow["spec"]))
         sha256 = sha256_of(workflow["spec"])
         key = f"{namespace}/{revision}"
@@ -139,7 +158,7 @@ class Definitions:
         revision_spec(body, sha256)
 
     async def _not_found(self, namespace: str, name: str) -> str:
-        names = [item["metadata"]["name"] for item in await self._api.list(WORKFLOWS, namespace)]
+        names = [item["metadata"]["name"] for item in await self._api.list(WORKFLOWS, namespace, in_brief=True)]
         close = closest(name, names)
         hint = f"did you mean {close[0]}?" if close else "kubectl get workflows.nexus.dev lists what is there"
         return f"there is no Workflow {name} in namespace {namespace}: {hint}"

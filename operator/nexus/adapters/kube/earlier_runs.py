@@ -4,6 +4,7 @@ that have ended is not kept."""
 from __future__ import annotations
 
 from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, KubeApi, NotFound
+from nexus.adapters.kube.brief import unreadable
 from nexus.adapters.kube.cache import RunRecord, run_record
 from nexus.adapters.kube.other_version import known_part
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
@@ -29,6 +30,8 @@ class EarlierRuns:
             body = await self._api.get(WORKFLOW_RUNS, namespace, wanted.name)
         except NotFound:
             return Earlier(wanted, problem=f"there is no run {wanted.name} in namespace {namespace}: start a new run")
+        if why := unreadable(body):
+            return Earlier(wanted, problem=f"run {wanted.name} cannot be read: {why}")
         try:
             spec = read_begun(body["spec"], WorkflowRunSpec)
             status = known_part(body.get("status") or {}, WorkflowRunStatus)
@@ -64,4 +67,6 @@ class EarlierRuns:
                 f"the ControllerRevision {status.revision}, which held the definition of run {wanted.name}, was "
                 "deleted, so that nobody can tell what its outputs are of: start a new run"
             )
+        if why := unreadable(body):
+            return f"the definition of run {wanted.name} cannot be read: {why}"
         return read_begun(revision_spec(body, status.revision_hash), WorkflowSpec)

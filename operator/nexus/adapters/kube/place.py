@@ -21,11 +21,13 @@ from nexus.adapters.kube.api import (
     Object,
 )
 from nexus.adapters.kube.attributed import AttributedApi
+from nexus.adapters.kube.brief import Unreadable
 from nexus.adapters.kube.cache import Cache, RunRecord
 from nexus.adapters.kube.cancelling import cancel as cancel_run
 from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.earlier_runs import EarlierRuns
+from nexus.adapters.kube.event_log import log_events
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.items import StoredItems
 from nexus.adapters.kube.job import Images, config_map, run_labels
@@ -38,8 +40,9 @@ from nexus.adapters.kube.pod_logs import PodLogs
 from nexus.adapters.kube.pools import Pools
 from nexus.adapters.kube.refusals import Refusals, name_taken, refusing, refusing_start
 from nexus.adapters.kube.stored import load_output
+from nexus.adapters.kube.unreadable_runs import leave
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
-from nexus.api.reasons import RunPhase
+from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.core.definition import Definition
@@ -146,6 +149,21 @@ class KubePlace:
             self._cache.compact(record.uid)
             self._forget(key, record.uid)
             return view
+        try:
+            return await self._live_view(key, record)
+        except Unreadable as error:
+            if not record.begun:
+                why = Unstartable(Reason.UNREADABLE, str(error))
+                return View(key, self._facts(record, record.status), why, record.status)
+            body = await leave(self._api, record, str(error))
+            if body is not None:
+                self._saw_run(body, key)
+            return None
+
+    async def _live_view(self, key: RunKey, record: RunRecord) -> View:
+        """Of a run that has not ended. Raises Unreadable."""
+        if record.unreadable:
+            raise Unreadable(record.unreadable)
         now, known = self.now(), record.status
         full = self._room.hold(record)
         if full is not None:
@@ -272,7 +290,7 @@ class KubePlace:
     async def _list_pods(self, namespace: str, job: JobFact) -> None:
         # With the label by which the watch, and the policy on who makes such pods, know them.
         selector = f"batch.kubernetes.io/controller-uid={job.uid},{LABEL_RUN}"
-        for body in await self._api.list(PODS, namespace, selector):
+        for body in await self._api.list(PODS, namespace, selector, in_brief=True):
             self._cache.see_pod(body)
 
     @refusing
@@ -425,21 +443,9 @@ class KubePlace:
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
         """Publish Events about the run, in the log too."""
-        self._log_events(view.key, events)
+        log_events(view.key, self._cache.runs.get(view.key), events)
         entries = [(view.key.namespace, event(view.facts.run, entry, self.now())) for entry in events]
         await self._recorder.record(entries)
-
-    def _log_events(self, key: RunKey, events: tuple[RunEvent, ...]) -> None:
-        if not log.isEnabledFor(logging.INFO):
-            return
-        record = self._cache.runs.get(key)
-        tasks = {task.name: task for task in (record.status.tasks or () if record and record.status else ())}
-        for entry in events:
-            task = tasks.get(entry.task or "")
-            job = task.job.name if task is not None and task.job is not None else None
-            attempt = task.attempts if task is not None else None
-            extra = {"reason": entry.reason, "task": entry.task, "attempt": attempt, "job": job}
-            log.info("run %s: %s: %s", key, entry.reason, entry.message, extra=extra)
 
 
 def _with_key(status: WorkflowRunStatus | None, key: str | None) -> WorkflowRunStatus | None:

@@ -1,14 +1,16 @@
-"""What the operator reads of the logs of pods: outputs in frames, and last lines."""
+"""What the operator reads of the logs of pods: outputs in frames, and last lines. Never more of one than LOG_BYTES."""
 
 from __future__ import annotations
 
+import asyncio
+
 from nexus.adapters.kube.api import ApiError, BadRequest, KubeApi, NotFound
-from nexus.core.log_lines import TAIL_READ, tail
+from nexus.core.log_lines import tail
 from nexus.core.outputs import find_frame
 from nexus.core.plan import ReadFrame, ReadLog
 
-# A frame is the last thing in a log, and at most 512 KiB before compression and base64; lines of user code that
-# were still under way may follow it.
+# A frame is the last thing in a log, and at most 1 MiB before compression and base64; lines of user code that were
+# still under way may follow it.
 FRAME_TAIL_LINES = 200
 
 
@@ -21,21 +23,22 @@ class PodLogs:
     async def frame(self, namespace: str, read: ReadFrame) -> str | None:
         """The framed output, None where it is not there whole."""
         try:
-            log = await self._api.logs(namespace, read.pod, tail_lines=FRAME_TAIL_LINES)
-            found = find_frame(log, read.size, read.sha256)
-            if found is None:
-                # Other processes of the task wrote more after it than expected.
-                log = await self._api.logs(namespace, read.pod)
-                found = find_frame(log, read.size, read.sha256)
-            return found
+            # The whole log where other processes of the task wrote more lines after it than expected.
+            for lines in (FRAME_TAIL_LINES, None):
+                log = await self._api.logs(namespace, read.pod, tail_lines=lines)
+                # In a thread: a log full of forged frames takes a while.
+                found = await asyncio.to_thread(find_frame, log, read.size, read.sha256)
+                if found is not None:
+                    return found
         except (NotFound, BadRequest):
             return None
+        return None
 
     async def last(self, namespace: str, read: ReadLog) -> str | None:
         """The last lines, None where they cannot be had."""
         try:
             # Two more, for an empty line and the framed output after it.
-            log = await self._api.logs(namespace, read.pod, tail_lines=read.lines + 2, limit_bytes=TAIL_READ)
+            log = await self._api.logs(namespace, read.pod, tail_lines=read.lines + 2)
         except ApiError:
             return None
         return tail(log, read.lines)

@@ -276,8 +276,8 @@ class Pools:
     async def _from_jobs(self, pool: _Pool) -> tuple[Entry, ...]:
         """Who holds, where there is no line that can be read."""
         label = f"{LABEL_POOL}={pool.name}"
-        jobs = await self._api.list(JOBS, pool.namespace, label)
-        pods = await self._api.list(PODS, pool.namespace, label)
+        jobs = await self._api.list(JOBS, pool.namespace, label, in_brief=True)
+        pods = await self._api.list(PODS, pool.namespace, label, in_brief=True)
         return entries_of(jobs, pods, format_time(self._clock()), pool.size)
 
     # -- who is over -------------------------------------------------------------------------------------------------
@@ -319,7 +319,9 @@ class Pools:
             body = await self._api.get(JOBS, pool.namespace, entry.job)
         except NotFound:
             label = f"batch.kubernetes.io/job-name={entry.job}"
-            return not any(pod_fact(pod).live for pod in await self._api.list(PODS, pool.namespace, label))
+            return not any(
+                pod_fact(pod).live for pod in await self._api.list(PODS, pool.namespace, label, in_brief=True)
+            )
         fact = job_fact(body)
         if fact is None or owner_uid(body, "WorkflowRun") != entry.uid:
             return True  # another's: ours cannot be made any more

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nexus.adapters.kube.api import WORKFLOWS
+from nexus.adapters.kube.brief import as_brief
 from nexus.adapters.kube.other_version import known_part
 from nexus.adapters.kube.siblings import sibling, workflow_of
 from nexus.api.base import parse_time
@@ -141,6 +143,9 @@ class WorkflowCache:
             return ()
         if known is not None and int(metadata["resourceVersion"]) <= known.resource_version:
             return ()
+        if known is None or known.generation != int(metadata.get("generation") or 1):
+            # An answer to a call of ours is whole: no more is kept of it than of what the watches tell.
+            body = as_brief(WORKFLOWS, dict(body))
         self.workflows[key] = self.record(body, known)
         return (key,)
 

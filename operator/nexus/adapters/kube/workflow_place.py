@@ -20,6 +20,7 @@ from nexus.adapters.kube.api import (
     NotFound,
 )
 from nexus.adapters.kube.attributed import AttributedApi
+from nexus.adapters.kube.brief import unreadable
 from nexus.adapters.kube.definitions import checked
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.keys import Keys
@@ -82,6 +83,8 @@ class KubeWorkflows:
             raise Stale(str(error)) from error
         if body["metadata"]["uid"] != facts.uid or int(body["metadata"].get("generation") or 1) != facts.generation:
             raise Stale(f"Workflow {facts.name} was changed")
+        if why := unreadable(body):
+            return Verdict(0, Reason.WORKFLOW_INVALID, why)
         tasks = sum(len(body["spec"].get(key) or ()) for key in ("tasks", "finally"))
         load = partial(read, body["spec"], WorkflowSpec)
         result = await away(partial(checked, load, self._evaluator, self.now(), facts.name))
@@ -104,7 +107,9 @@ class KubeWorkflows:
         return replace(record.facts(mine), confirmed=True, made=facts.made, refused=facts.refused, tick_key=tick_key)
 
     async def _list_runs(self, facts: WorkflowFacts) -> Listing:
-        return await self._api.list(WORKFLOW_RUNS, facts.namespace, f"{LABEL_WORKFLOW}={label_value(facts.name)}")
+        return await self._api.list(
+            WORKFLOW_RUNS, facts.namespace, f"{LABEL_WORKFLOW}={label_value(facts.name)}", in_brief=True
+        )
 
     @refusing
     async def create_run(self, facts: WorkflowFacts, run: CreateRun) -> Sibling | RunRefused:
@@ -158,15 +163,18 @@ class KubeWorkflows:
         of_workflow = f"{LABEL_WORKFLOW}={label_value(facts.name)}"
         bodies = [
             body
-            for body in await self._api.list(CONTROLLER_REVISIONS, facts.namespace, of_workflow)
+            for body in await self._api.list(CONTROLLER_REVISIONS, facts.namespace, of_workflow, in_brief=True)
             if owner_uid(body, "Workflow") == facts.uid
         ]
         if len(bodies) <= facts.policy.revisions:
             return
         try:
-            spec = (await self._api.get(WORKFLOWS, facts.namespace, facts.name))["spec"]
+            workflow = await self._api.get(WORKFLOWS, facts.namespace, facts.name)
         except NotFound:
             return
+        if unreadable(workflow):
+            return  # which revision is the current one cannot be told
+        spec = workflow["spec"]
         runs = [sibling(body) for body in await self._list_runs(facts)]
         current = revision_name(facts.name, facts.uid, dump(spec))
         entries = [

@@ -1,0 +1,237 @@
+"""The brief form of an object: what the caches keep of it, made from its JSON text without building the rest.
+
+A pod's spec, a Job's template, a definition's tasks and everybody's managedFields are most of what the watches and
+lists carry, and nobody reads them there. So they are left out before a tree is built, and with them most of what an
+object may cost: a brief object has
+
+- its metadata, without managedFields and annotations that are long;
+- its spec without the fields of `_LEFT_OUT` and long params, of which a run's are text under HELD;
+- its status;
+- under UNREADABLE why it cannot be read, where its spec or status nests too deep or its params are too large. Then
+  spec and status have their short fields only: enough to tell which run it is, whether it has begun and whether it has
+  ended.
+
+Neither key can be in an object of the API server: it drops fields beside spec and status that the schema has not.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, Object
+from nexus.adapters.kube.bounded_json import (
+    LEVELS,
+    RECORD_LEVELS,
+    Fields,
+    NotJson,
+    Raw,
+    TooDeep,
+    build,
+    decode,
+    decode_large,
+    encode,
+    entries,
+    fields,
+    nests_deeper,
+    pruned,
+)
+from nexus.core.params import TOTAL_LIMIT
+
+UNREADABLE = "nexus.dev/unreadable"
+"""Key of the reason why an object cannot be read, in words."""
+HELD = "nexus.dev/held"
+"""Key of what a brief object has as text or leaves out: `params` (JSON text), `definition` (bytes of workflowSpec)."""
+TEXT_BYTES = 4 * 1024
+"""Longer params stay text: a tree of them takes up to 26 times their bytes."""
+DEFINITION_BYTES = 8 * 1024
+"""A longer definition in a run is read from the API server when the run is worked on."""
+
+_LEFT_OUT: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
+    PODS: {"spec": ()},
+    JOBS: {"spec": ("template",)},
+    WORKFLOWS: {"spec": ("tasks", "finally", "defaults", "outputs", "description", "labels")},
+    CONTROLLER_REVISIONS: {"data": ()},
+}
+"""By kind the fields to leave out of a field; none named: all of it."""
+_LONG_ANNOTATION = 4 * 1024
+_SHORT = 256
+_STUB_LEVELS = 12
+_MARK = secrets.token_hex(16)
+"""Stands for what was pruned. Nobody can write it in an object of theirs."""
+
+
+class Unreadable(Exception):
+    """The object was not read, and what is needed of it is not known; the text says why."""
+
+
+class Long(Exception):
+    """The text takes a while in Python: `brief` with patient=True does it, in a thread."""
+
+
+def brief(kind: Kind, text: bytes, *, patient: bool = False) -> bytes:
+    """The brief form, as JSON text. Raises NotJson, and Long where it takes longer than the event loop may wait and
+    the caller is not `patient`."""
+    try:
+        parts = _parts(text)
+        unreadable, held = _shorten(kind, parts)
+    except TooDeep:
+        if not patient:
+            raise Long from None
+        return encode(stub(text))
+    if unreadable:
+        return encode(_stub(parts, unreadable))
+    if held:
+        parts[HELD] = msgspec.Raw(encode(held))
+    return encode(parts)
+
+
+def brief_object(kind: Kind, text: bytes) -> Object:
+    """The brief form as a tree. Raises NotJson. Large ones are for a thread."""
+    found: Object = decode(brief(kind, text, patient=True))
+    return found
+
+
+def as_brief(kind: Kind, body: Object) -> Object:
+    """The brief form of an object that is a tree already."""
+    return brief_object(kind, encode(body))
+
+
+def read_object(text: bytes) -> Object:
+    """An object as a whole; as `stub` makes it where it nests too deep. Raises NotJson. Large ones are for a thread."""
+    try:
+        if nests_deeper(text, LEVELS):
+            spec = fields(text).get("spec")
+            if spec is not None and nests_deeper(spec, LEVELS - 1):
+                raise TooDeep
+            whole: Object = decode_large(text)
+        else:
+            whole = build(text)
+    except TooDeep:
+        return stub(text)
+    return whole
+
+
+def stub(text: bytes) -> Object:
+    """What is left of an object that nests too deep: metadata, the short fields of spec and status, and the reason.
+
+    Raises NotJson.
+    """
+    parts = _parts(pruned(text, _STUB_LEVELS, _MARK))
+    return _stub(parts, too_deep(_deepest(parts)))
+
+
+def too_deep(field: str) -> str:
+    """The reason for an object whose field nests too deep, as the end of a sentence about it."""
+    levels = LEVELS if field == "spec" else RECORD_LEVELS
+    return f"{field} is nested deeper than {levels} levels; flatten it"
+
+
+def unreadable(body: Mapping[str, Any]) -> str:
+    """Why an object could not be read, empty where it could."""
+    return str(body.get(UNREADABLE) or "")
+
+
+def whole(body: Object) -> Object:
+    """The object itself. Raises Unreadable for a stub."""
+    if why := unreadable(body):
+        raise Unreadable(why)
+    return body
+
+
+def _deepest(parts: Fields) -> str:
+    mark = _MARK.encode()
+    return next((name for name in ("spec", "status", "data") if mark in bytes(parts.get(name, b""))), "it")
+
+
+def _parts(text: bytes) -> Fields:
+    parts = {name: value for name, value in fields(text).items() if bytes(memoryview(value)[:5]) != b"null"}
+    if "metadata" not in parts:
+        raise NotJson("an object without metadata")
+    parts["metadata"] = _metadata(parts["metadata"])
+    return parts
+
+
+def _metadata(text: Raw) -> msgspec.Raw:
+    found = fields(text)
+    found.pop("managedFields", None)
+    annotations = found.get("annotations")
+    if annotations is not None and len(memoryview(annotations)) > _LONG_ANNOTATION:
+        entries = fields(annotations).items()
+        short = {name: value for name, value in entries if len(memoryview(value)) <= _LONG_ANNOTATION}
+        found["annotations"] = msgspec.Raw(encode(short))
+    return msgspec.Raw(encode(found))
+
+
+def _shorten(kind: Kind, parts: Fields) -> tuple[str, dict[str, Any]]:
+    """Leave out of the parts what is not kept; why they are unreadable, and what is held as text."""
+    for field, names in _LEFT_OUT.get(kind, {}).items():
+        if field in parts and not names:
+            del parts[field]
+        elif field in parts:
+            left = {name: value for name, value in fields(parts[field]).items() if name not in names}
+            parts[field] = msgspec.Raw(encode(left))
+    held = _hold(parts) if kind == WORKFLOW_RUNS and "spec" in parts else {}
+    if kind == WORKFLOWS and "spec" in parts:
+        parts["spec"] = _policies(fields(parts["spec"]))
+    if held.pop("too large", False):
+        return f"spec.params is over {TOTAL_LIMIT:,} bytes of JSON; pass large data through a task's output", {}
+    for field, levels in (("spec", LEVELS), ("status", RECORD_LEVELS)):
+        if field in parts and nests_deeper(parts[field], levels - 1):
+            return too_deep(field), {}
+    return "", held
+
+
+def _hold(parts: Fields) -> dict[str, Any]:
+    spec = fields(parts["spec"])
+    held: dict[str, Any] = {}
+    definition = spec.get("workflowSpec")
+    if definition is not None and len(memoryview(definition)) > DEFINITION_BYTES:
+        held["definition"] = len(memoryview(definition))
+        del spec["workflowSpec"]
+    params = spec.get("params")
+    if params is not None and len(memoryview(params)) > TEXT_BYTES:
+        text = bytes(params)
+        # The API server escapes some characters, which makes six bytes of one; the limit is for them without that.
+        if len(text) - 5 * text.count(b"\\u") > TOTAL_LIMIT:
+            return {"too large": True}
+        if nests_deeper(text, LEVELS - 2):
+            raise TooDeep
+        held["params"] = text.decode()
+        del spec["params"]
+    if held:
+        parts["spec"] = msgspec.Raw(encode(spec))
+    return held
+
+
+def _policies(spec: Fields) -> msgspec.Raw:
+    """What a Workflow says of its runs. The params of a tick are read when the tick is due; its declared params are
+    needed for the key of its concurrency alone."""
+    if "schedules" in spec:
+        schedules = [fields(schedule) for schedule in entries(spec["schedules"])]
+        for schedule in schedules:
+            if len(memoryview(schedule.get("params", b""))) > TEXT_BYTES:
+                del schedule["params"]
+        spec["schedules"] = msgspec.Raw(encode(schedules))
+    if "concurrency" not in spec or len(memoryview(spec.get("params", b""))) > TOTAL_LIMIT:
+        spec.pop("params", None)
+    return msgspec.Raw(encode(spec))
+
+
+def _stub(parts: Fields, reason: str) -> Object:
+    body: Object = {name: decode(value) for name, value in parts.items() if len(memoryview(value)) <= _SHORT}
+    body["metadata"] = decode(parts["metadata"])
+    for name in ("spec", "status"):
+        if name in parts:
+            short = fields(parts[name]).items()
+            body[name] = {key: decode(value) for key, value in short if _is_short(value)}
+    body[UNREADABLE] = reason
+    return body
+
+
+def _is_short(value: Raw) -> bool:
+    text = bytes(memoryview(value)[: _SHORT + 1])
+    return len(text) <= _SHORT and _MARK.encode() not in text and not nests_deeper(text, _STUB_LEVELS)
