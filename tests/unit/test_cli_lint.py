@@ -190,7 +190,10 @@ def test_a_cycle_is_named_task_by_task(cel: CelEvaluator) -> None:
         ({"kind": "WorkFlow"}, "kind: there is no WorkFlow in nexus.dev: did you mean Workflow?"),
         ({"spec": None}, "spec: spec is missing"),
         ({"metadata": {}}, "metadata: name is missing"),
-        ({"metadata": {"name": "My Flow"}}, "metadata.name: 'My Flow' is no name"),
+        (
+            {"metadata": {"name": "My Flow"}},
+            'metadata.name: invalid name "My Flow"; a name has at most 253 lower-case letters',
+        ),
         ({"specs": {}}, "specs: there is no field specs here: did you mean spec?"),
     ],
 )
@@ -198,6 +201,40 @@ def test_what_is_around_the_spec_is_looked_at_too(changed: dict[str, Any], probl
     body = {key: value for key, value in {**workflow(bash("a")), **changed}.items() if value is not None}
     found = problems(json.dumps(body), cel)
     assert any(problem in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (
+            "name: y",
+            'f.yaml:3:12: metadata.name: must be a string; YAML reads unquoted y as the boolean true, quote it: "y"',
+        ),
+        ("name: No", 'metadata.name: must be a string; YAML reads unquoted No as the boolean false, quote it: "No"'),
+        (
+            "name: true",
+            'metadata.name: must be a string; YAML reads unquoted true as the boolean true, quote it: "true"',
+        ),
+        ("name: 5", 'metadata.name: must be a string, got integer 5; quote it: "5"'),
+        ("name: 1.5", 'metadata.name: must be a string, got number 1.5; quote it: "1.5"'),
+        ("name: [a]", "metadata.name: must be a string, got a list"),
+        ("name: w, namespace: n", "f.yaml:3:21: metadata.namespace: must be a string; YAML reads unquoted n as the"),
+        ("name: w, labels: {a: on}", "f.yaml:3:30: metadata.labels.a: must be a string; YAML reads unquoted on as"),
+        (
+            "name: w, annotations: {a: 3}",
+            'f.yaml:3:35: metadata.annotations.a: must be a string, got integer 3; quote it: "3"',
+        ),
+    ],
+)
+def test_metadata_that_yaml_takes_for_something_else_is_to_be_quoted(
+    metadata: str, expected: str, cel: CelEvaluator
+) -> None:
+    text = HEAD.replace("name: sales", metadata) + "  tasks: [{name: t, wait: {seconds: 1}}]\n"
+    (found,) = problems(text, cel)
+    assert found.removeprefix("f.yaml:3:12: ").startswith(expected.removeprefix("f.yaml:3:12: "))
+    quoted = text.replace("name: y", 'name: "y"').replace("name: No", 'name: "no"')
+    assert len(problems(quoted, cel)) == (0 if quoted != text else 1)
+    assert problems(HEAD.replace("}", ", labels: {a: null}}") + "  tasks: [{name: t, wait: {seconds: 1}}]\n", cel) == []
 
 
 def test_a_run_is_looked_at_and_its_own_definition_with_it(cel: CelEvaluator) -> None:

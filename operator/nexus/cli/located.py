@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -52,6 +53,27 @@ def locate(problem: Problem, document: Document, lines: Sequence[str], below: Pa
     if problem.offset is not None:
         line, column = _within(_value(document.body, path), problem.offset, lines, line, column)
     return Located(document.source, line, column, str(problem))
+
+
+def unquoted(document: Document, lines: Sequence[str], path: Path) -> str | None:
+    """The word at a path that YAML 1.1 takes for true or false, as its author wrote it: y, no, on."""
+    line, column = document.line(path), document.column(path)
+    written = _YES_OR_NO.match(lines[line - 1], column - 1) if line <= len(lines) else None
+    return written[1] if written is not None else None
+
+
+def no_string(value: object, word: str | None) -> str:
+    """Why a value is not the string that its field must be; `word` is what `unquoted` found."""
+    text = json.dumps(value)
+    match value:
+        case bool():
+            word = word or text
+            return f'must be a string; YAML reads unquoted {word} as the boolean {text}, quote it: "{word}"'
+        case int():
+            return f'must be a string, got integer {text}; quote it: "{text}"'
+        case float():
+            return f'must be a string, got number {text}; quote it: "{text}"'
+    return f"must be a string, got {'a list' if isinstance(value, list) else 'an object'}"
 
 
 def odd_keys(document: Document, lines: Sequence[str]) -> Iterator[Located]:

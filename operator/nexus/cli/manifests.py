@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from nexus.api.manifest import Document, ManifestError, read
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import Refused
-from nexus.cli.located import Located, locate, odd_keys
+from nexus.cli.located import Located, locate, no_string, odd_keys, unquoted
 from nexus.cli.pools import PoolSizes, of_namespace, unknown
 from nexus.cli.syntax import NO_BASH, check_code
 from nexus.cli.terminal import say
@@ -138,7 +138,7 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
         manifest.unchecked = True
         return manifest
     for document in documents:
-        envelope = list(_envelope(document))
+        envelope = list(_envelope(document, manifest.lines))
         manifest.add(document, envelope)
         version, kind = document.body.get("apiVersion"), document.body.get("kind")
         if envelope:
@@ -159,7 +159,7 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
     return manifest
 
 
-def _envelope(document: Document) -> Iterator[Problem]:
+def _envelope(document: Document, lines: Sequence[str]) -> Iterator[Problem]:
     """What is around the spec: enough to know whether the document is ours."""
     body = document.body
     version, kind = body.get("apiVersion"), body.get("kind")
@@ -185,6 +185,21 @@ def _envelope(document: Document) -> Iterator[Problem]:
     if not isinstance(body.get("spec"), dict):
         yield Problem(("spec",), "spec is missing" if body.get("spec") is None else "spec must be an object")
     yield from _metadata(body.get("metadata"), generated=kind == "WorkflowRun")
+    for path, value in _texts(body.get("metadata")):
+        if not isinstance(value, str):
+            yield Problem(path, no_string(value, unquoted(document, lines, path)))
+
+
+def _texts(metadata: object) -> Iterator[tuple[FieldPath, object]]:
+    """(path, value) of what is there in the metadata and must be a string. kubectl takes nulls out."""
+    given = metadata if isinstance(metadata, dict) else {}
+    pairs: list[tuple[FieldPath, object]] = [
+        ((name,), given.get(name)) for name in ("name", "generateName", "namespace")
+    ]
+    for name in ("labels", "annotations"):
+        entries = given.get(name)
+        pairs += [((name, key), value) for key, value in entries.items()] if isinstance(entries, dict) else []
+    yield from ((("metadata", *path), value) for path, value in pairs if value is not None)
 
 
 def _metadata(metadata: object, *, generated: bool) -> Iterator[Problem]:
@@ -195,9 +210,9 @@ def _metadata(metadata: object, *, generated: bool) -> Iterator[Problem]:
     if name is None:
         if not (generated and isinstance(metadata.get("generateName"), str)):
             yield Problem(("metadata",), "name is missing" + (" (or generateName)" if generated else ""))
-    elif not isinstance(name, str) or len(name) > 253 or not _NAME.fullmatch(name):
-        rule = "lower-case letters, digits, - and . (text: quote what YAML takes for a number)"
-        yield Problem(("metadata", "name"), f"{name!r} is no name: it may have {rule}")
+    elif isinstance(name, str) and (len(name) > 253 or not _NAME.fullmatch(name)):
+        rule = "at most 253 lower-case letters, digits, - and ., a letter or digit first and last"
+        yield Problem(("metadata", "name"), f'invalid name "{name[:80]}"; a name has {rule}')
 
 
 def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
