@@ -97,6 +97,9 @@ def test_an_expression_of_1024_characters_is_the_longest() -> None:
     longest = "'" + "x" * (MAX_EXPRESSION - 2) + "'"
     assert inside(longest).source == longest
     assert "1,025 characters" in str(error("${{ " + longest + "+ }}"))
+    assert "3,073 characters" in str(error("${{ " + "a + " * 768 + "1 }}"))
+    unclosed = error("a ${{ " + "b } " * 8_000)
+    assert (unclosed.offset, "put the missing }} after it" in str(unclosed)) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ __all__ = [
 
 # Characters of one expression, the blanks at its ends not counted.
 MAX_EXPRESSION = 1024
+# Characters of an expression that are read: a field may hold 32 KiB behind one that is not closed.
+_MOST_READ = 4 * MAX_EXPRESSION
 _OPENING = "${{"
 
 
@@ -191,6 +193,12 @@ def _inside(text: str, start: int) -> tuple[list[Token], int]:
                 depth = max(0, depth + (token.text == "{") - (token.text == "}"))
             tokens.append(token)
             position = token.end
+            if position - tokens[0].start > _MOST_READ:
+                raise TemplateError(
+                    f"this expression has far more than {MAX_EXPRESSION:,} characters: put the missing }}}} after it, "
+                    "or compute the value in a python task",
+                    start,
+                )
     except UnclosedString as error:
         raise TemplateError(str(error), error.start) from None
     raise TemplateError(

@@ -68,7 +68,7 @@ def item_shape(spec: ForEach | None) -> ItemShape:
     kind = _common(spec.items)
     if kind != "map":
         return ItemShape(kind)
-    names = dict.fromkeys(sorted({name for item in spec.items for name in item}))  # each use of one is looked up in it
+    names = dict.fromkeys(name for item in spec.items for name in item)  # in order, and each use of one is looked up
     everywhere = [name for name in names if all(name in item for item in spec.items)]
     return ItemShape("map", {name: _common([item[name] for item in spec.items]) for name in everywhere}, names)
 
