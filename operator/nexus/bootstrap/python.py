@@ -30,13 +30,12 @@ SOURCE = "<task>"  # the file name of the user's code in tracebacks
 # What a process that multiprocessing spawns executes as its main module, __name__ being "__mp_main__".
 SPAWNED = """\
 def begin():
-    import json, linecache, os
-    del globals()["begin"]
-    with open(os.path.join(os.path.dirname(__file__), "task.json"), "rb") as file:
-        names, code = json.loads(file.read())
-    globals().update(names, output={})
-    linecache.cache["<task>"] = (len(code), None, code.splitlines(True), "<task>")
-    return compile(code, "<task>", "exec", dont_inherit=True)
+ import json, linecache
+ del globals()["begin"]
+ with open(__file__ + ".json") as file: names, code = json.load(file)
+ globals().update(names, output={})
+ linecache.cache["<task>"] = (len(code), None, code.splitlines(True), "<task>")
+ return compile(code, "<task>", "exec", dont_inherit=True)
 exec(begin())
 """
 
@@ -100,11 +99,10 @@ def write_spawned(code: str, given: bytes | None) -> str:
         os.environb[b"NEXUS_CONTEXT_JSON"] = given
     # Locally the attempt's own folder, which goes when the run has ended; a pod's is read-only.
     place = tempfile.mkdtemp(prefix="code.", dir=folder() if os.access(folder(), os.W_OK) else None)
-    with open(os.path.join(place, "task.json"), "w", encoding="utf-8") as file:
-        json.dump([context(), code], file)
     path = os.path.join(place, "task.py")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(SPAWNED)
+    for name, text in ((path + ".json", json.dumps([context(), code])), (path, SPAWNED)):
+        with open(name, "w") as file:  # ASCII, both
+            file.write(text)
     return path
 
 
