@@ -30,12 +30,14 @@ FORMS = {
     quote(CANARY, safe=""),
     quote_plus(CANARY),
     base64.b64encode(CANARY.encode()).decode(),
+    base64.b64encode(f"svc:{CANARY}".encode()).decode(),
     # What is left of it where somebody cuts or quotes it in another way.
     "7f3a",
     'kq2"',
 }
 TOKEN = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "canary", "key": "token"}}}
 FROM = {"envFrom": [{"prefix": "ALL_", "secretRef": {"name": "canary"}}]}
+BASIC = [{"name": "Authorization", "value": "Basic $(ALL_pair)"}]
 LENGTH = len(CANARY)
 
 
@@ -74,6 +76,15 @@ def tasks(server: str) -> list[Object]:
         container("container-fails", "ls", "/$(TOKEN)", env=[TOKEN]),
         http("http", f"{server}/digest?key=$(TOKEN)"),
         http("http-quotes", f"{server}/echo?key=$(TOKEN)", method="POST", json={"t": "$(TOKEN)"}, expect=[404]),
+        {"name": "hook", "http": {"url": "$(ALL_hook)"}, **FROM},
+        {"name": "pair", "http": {"url": server.replace("://", "://svc:$(ALL_quoted)@") + "/refuse/x"}, **FROM},
+        {"name": "header", "http": {"url": f"{server}/refuse/x", "headers": BASIC}, **FROM},
+        {
+            "name": "waits",
+            "http": {"url": f"{server}/refuse/$(ALL_quoted)"},
+            "retry": {"limit": 1, "delaySeconds": 1, "retryOn": [404]},
+            **FROM,
+        },
         http("http-fails", "http://$(TOKEN)@10.231.0.1:1/$(TOKEN)"),
         sql("sql", "sqlite"),
         sql("sql-fails", "postgres"),
@@ -86,7 +97,10 @@ def left(new_space: Callable[[str], Space], server: str, tmp_path_factory: pytes
     space = new_space("canary")
     password = quote(CANARY, safe="")
     urls = {"sqlite": "sqlite:////tmp/canary-7f3a.db", "postgres": f"postgresql+psycopg://u:{password}@10.231.0.1:1/db"}
-    space.post(SECRETS, {"metadata": {"name": "canary"}, "stringData": {"token": CANARY, **urls}})
+    hook = f"{server}/refuse/{password}/T01?key={password}"
+    pair = base64.b64encode(f"svc:{CANARY}".encode()).decode()
+    keys = {"token": CANARY, "hook": hook, "quoted": password, "pair": pair, **urls}
+    space.post(SECRETS, {"metadata": {"name": "canary"}, "stringData": keys})
     port = free_port()
     settings = {"NEXUS_LOG_LEVEL": "DEBUG", "NEXUS_HTTP_PORT": str(port)}
     with operator_for(tmp_path_factory.mktemp("canary"), space, settings=settings) as operator:
@@ -103,8 +117,12 @@ def left(new_space: Callable[[str], Space], server: str, tmp_path_factory: pytes
 
 def test_every_task_had_the_secret(left: Left) -> None:
     failing = {"bash-fails", "fan", "container-fails", "http-quotes", "http-fails", "sql-fails"}
+    failing |= {"hook", "pair", "header", "waits"}
     wanted = {name: "Failed" if name in failing else "Succeeded" for name in phases(left.run)}
     assert phases(left.run) == wanted, json.dumps(left.run["status"], indent=1)
+    messages = {task["name"]: task.get("message", "") for task in left.run["status"]["tasks"]}
+    for name in ("hook", "pair", "header", "waits"):
+        assert "answered 404, expected 2xx (http.expect): Cannot GET" in messages[name]
     outputs = {task["name"]: task.get("output") for task in left.run["status"]["tasks"]}
     assert outputs["bash"] == outputs["python"] == outputs["mounted"] == {"length": LENGTH}
     digest = hashlib.sha256(f"Bearer {CANARY}".encode()).hexdigest()

@@ -5,6 +5,7 @@
 /status/CODE   that status
 /flaky/N/KEY   500 to the first N requests for the key, {"requests": n} after them
 /busy/N/S/KEY  429 with Retry-After: S to the first N requests for the key, {"requests": n} after them
+/refuse/...    404, which quotes the path, as it is and decoded, and the Authorization header
 /members       text in two members of gzip
 /text          text that is no JSON
 """
@@ -16,7 +17,7 @@ import threading
 from collections import Counter
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 SEEN: Counter[str] = Counter()
 LOCK = threading.Lock()
@@ -53,6 +54,11 @@ class Handler(SimpleHTTPRequestHandler):
                 busy = count <= int(failures)
                 wait = {"Retry-After": seconds} if busy else {}
                 self.tell(429 if busy else 200, {"requests": count}, **wait)
+            case ["refuse", *_]:
+                told = (
+                    f"Cannot {self.command} {self.path} ({unquote(self.path)}) {self.headers.get('Authorization', '')}"
+                )
+                self.answer(404, "text/html; charset=utf-8", told.encode())
             case ["members"]:
                 content = gzip.compress(b"first ") + gzip.compress(b"second")
                 self.answer(200, "text/plain", content, **{"Content-Encoding": "gzip"})

@@ -9,7 +9,7 @@ from nexus.bootstrap.common import DEPTH_LIMIT, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 PIECE = 64 * 1024  # bytes that one step of unpacking may give: a few KiB may stand for gigabytes
@@ -159,15 +159,32 @@ def fraction(digits: str) -> float | Digits:
     return number if abs(number) != float("inf") else Digits(digits)
 
 
-def check_numbers(value: Any, trail: tuple[object, ...] = ()) -> None:
-    """Refuse a number that would not arrive as it was sent."""
+def check_json(value: Any, shown: Callable[[str], str], trail: tuple[object, ...] = ()) -> None:
+    """Refuse what would not arrive as it was sent, in an HTTP user's words; `shown` hides secrets in the server's."""
+    if len(trail) > DEPTH_LIMIT:
+        text = f"the answer's JSON is nested more than {DEPTH_LIMIT} levels deep; take a part of it with http.result"
+        raise Refusal("InvalidOutput", f"{text}, or set http.responseType: text")
     if isinstance(value, Digits):
-        place = "response.json" + "".join(f"[{json.dumps(key, ensure_ascii=False)}]" for key in trail)
-        text = f"{place} is {value[:40]}, a number that 64 bits do not hold; to keep it as a string, write http.result "
+        place, number = shown(place_of(trail)), shown(value[:40])
+        text = f"{place} is {number}, a number that 64 bits do not hold; to keep it as a string, write http.result "
         raise Refusal("InvalidOutput", f"{text}with string({place}), or set http.responseType: text")
-    if isinstance(value, (dict, list)) and len(trail) <= DEPTH_LIMIT:  # deeper is refused anyway
+    if isinstance(value, str):
+        check_string(value)
+    elif isinstance(value, (dict, list)):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            check_numbers(item, (*trail, key))
+            check_string(str(key))
+            check_json(item, shown, (*trail, key))
+
+
+def place_of(trail: tuple[object, ...]) -> str:
+    return "response.json" + "".join(f"[{json.dumps(key, ensure_ascii=False)}]" for key in trail)
+
+
+def check_string(text: str) -> None:
+    """Refuse a lone surrogate, which JSON can write and no text can hold."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        message = "the answer's JSON has half of a surrogate pair in a string, which is not text"
+        raise Refusal("InvalidOutput", f"{message}; set http.responseType: text to get the JSON as it was sent")
 
 
 def plain(value: Any, levels: int = MOST_LEVELS) -> Any:
@@ -175,9 +192,13 @@ def plain(value: Any, levels: int = MOST_LEVELS) -> Any:
     if isinstance(value, (dict, list)) and levels == 0:
         raise Refusal("InvalidOutput", f"the answer's JSON is nested more than {MOST_LEVELS} levels deep")
     if isinstance(value, dict):
+        for key in value:
+            check_string(key)
         return {key: plain(item, levels - 1) for key, item in value.items()}
     if isinstance(value, list):
         return [plain(item, levels - 1) for item in value]
     if isinstance(value, float):
         return stored_number(value)
+    if isinstance(value, str):
+        check_string(value)
     return str(value) if isinstance(value, Digits) else value

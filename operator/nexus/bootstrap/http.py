@@ -7,9 +7,9 @@ import re
 import sys
 from types import ModuleType
 
-from nexus.bootstrap.body import NETWORK, Fault, check_numbers, plain, read, unpacked
+from nexus.bootstrap.body import NETWORK, Fault, check_json, plain, read, unpacked
 from nexus.bootstrap.common import KEPT, MOST, NOT_LISTED, Failure, Refusal, compact, package_missing, settle
-from nexus.bootstrap.proxy import Proxy, ca_advice, no_context, proxy_for, tls_context
+from nexus.bootstrap.proxy import Proxy, ca_advice, invalid_proxy, no_context, proxy_for, tls_context
 from nexus.bootstrap.redaction import credentials_of, parts_of, redacted
 
 TYPE_CHECKING = False
@@ -33,7 +33,6 @@ REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 UNSEEN = re.compile(r"[\x00-\x20\x7f-\x9f]+")
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of a header: a token (RFC 9110, 5.6.2)
-PORT = re.compile(r"[^/?#]*//(?:[^/?#]*@)?(?:\[[^\]]*\]|[^/?#:]*):([^/?#]*)")
 
 
 class Expansion:
@@ -119,11 +118,18 @@ def request_url(spec: dict[str, Any], expansion: Expansion) -> str:
     expansion.parts |= credentials_of(url)
     if not re.match("https?://.", url, re.IGNORECASE):
         raise Fault("InvalidURL", "http.url is not a valid address: start it with http:// or https://, and a host")
-    port = PORT.match(url)
-    if port and port[1] and not (port[1].isdecimal() and len(port[1]) <= 5 and 0 < int(port[1]) < 65536):
+    port = port_of(url)
+    if port and not (port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
         raise Fault("InvalidURL", "http.url is not a valid address: its port must be a number from 1 to 65535")
     query = urlencode([(item["name"], expansion.flat(item["value"])) for item in spec.get("query") or []])
     return url + ("&" if "?" in url else "?") + query if query else url
+
+
+def port_of(url: str) -> str:
+    """What stands in the place of a port, empty where nothing does."""
+    host = re.split("[/?#]", url.partition("//")[2], maxsplit=1)[0].rpartition("@")[2]
+    found = re.fullmatch(r"(?:\[[^\]]*\]|[^:\[]*):(.*)", host)
+    return found[1] if found else ""
 
 
 def address(url: httpx.URL) -> tuple[str, str, int]:
@@ -187,7 +193,10 @@ class Request:
         secure = "https" in (self.url.scheme, self.proxy.scheme if self.proxy else "")
         context = tls_context(environ) if secure else no_context()
         of_proxy = context if self.proxy and self.proxy.scheme == "https" else None
-        proxy = httpx.Proxy(self.proxy.url, ssl_context=of_proxy) if self.proxy else None
+        try:
+            proxy = httpx.Proxy(self.proxy.url, ssl_context=of_proxy) if self.proxy else None
+        except (httpx.InvalidURL, ValueError):
+            raise invalid_proxy(self.proxy.variable if self.proxy else "") from None
         own = {"User-Agent": "nexus", "Accept-Encoding": "gzip, deflate"}
         return httpx.Client(timeout=seconds, headers=own, proxy=proxy, verify=context, trust_env=False)
 
@@ -320,8 +329,7 @@ def fault_of(error: Exception, seconds: int, expansion: Expansion, proxy: Proxy 
     if isinstance(error, httpx.LocalProtocolError):
         return Fault("InvalidRequest", f"the request is not valid HTTP: {text}")
     if isinstance(error, httpx.TransportError):
-        text = f"the connection{through} ended before the answer was complete ({text or 'without a reason'})"
-        return Fault(kind, text, NETWORK)
+        return Fault(kind, f"no complete answer{through} ({text or 'the connection was lost'})", NETWORK)
     return Fault(kind, text)
 
 
@@ -423,7 +431,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             limit_time(0)  # nothing may interrupt the telling
         if spec.get("result"):
             return trimmed(spec["result"], response, why, expansion)
-        check_numbers(response.get("json"))
+        check_json(response.get("json"), expansion.redacted)
         return response
     except Refusal:
         raise

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import ipaddress
     import ssl
 
-PROXY_URL = re.compile(r"(?:([^:/?#@]+)://)?(?:(.*)@)?(\[[0-9a-fA-F:.]+\]|[^:/?#@\[\]\s]+)(?::([0-9]{1,5}))?/?")
+PROXY_URL = re.compile(r"(?:([^:/?#@]+)://)?(?:([^/?#\s]*)@)?(\[[0-9a-fA-F:.]+\]|[^:/?#@\[\]\s]+)(?::([0-9]{1,5}))?/?")
 ENTRY = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::([0-9]+))?")
 
 
@@ -53,11 +53,13 @@ def parsed_proxy(variable: str, value: str) -> Proxy:
         advice = f"set {variable} to an HTTP proxy, or list the host in NO_PROXY"
         raise Fault("UnsupportedProxy", f"{variable} is the address of a SOCKS proxy, which is not supported; {advice}")
     if found is None or scheme not in ("http", "https") or (found[4] and not 0 < int(found[4]) < 65536):
-        text = (
-            f"{variable} is not a valid proxy address; write it as http://host:port or http://user:password@host:port"
-        )
-        raise Fault("InvalidProxy", f"{text}, with special characters percent-encoded")
+        raise invalid_proxy(variable)
     return Proxy(variable, scheme, found[2] or "", found[3] + (f":{found[4]}" if found[4] else ""))
+
+
+def invalid_proxy(variable: str) -> Fault:
+    text = f"{variable} is not a valid proxy address; write it as http://host:port or http://user:password@host:port"
+    return Fault("InvalidProxy", f"{text}, with special characters percent-encoded")
 
 
 def is_direct(host: str, port: int, environ: dict[str, str]) -> bool:

@@ -13,17 +13,15 @@ from nexus.core.url import reaches_host
 
 # A token (RFC 9110, section 5.6.2).
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# Of an address whose authority is written out; nexus.bootstrap.http reads it in the same way.
-_PORT = re.compile(r"[a-z]+://(?:[^/?#$]*@)?(?:\[[^\]$]*\]|[^/?#:$]*):([^/?#$]*)(?:[/?#]|\Z)", re.IGNORECASE)
 _OF_JSON = re.compile(r"""\bresponse\s*(?:\.\s*json\b|\[\s*["']json["']\s*\])""")
 
 
 def request(path: Path, http: Http, task: str) -> Iterator[Problem]:
     """What is certain to fail at run time."""
-    port = _PORT.match(http.url)
-    if port is not None and port[1] and not (re.fullmatch("[0-9]{1,5}", port[1]) and 0 < int(port[1]) < 65_536):
-        message = f'invalid port "{port[1][:20]}"; must be a number from 1 to 65535'
-        yield Problem((*path, "url"), message, task, port.start(1))
+    port, offset = _port(http.url)
+    if port and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65_536):
+        message = f'invalid port "{port[:20]}"; must be a number from 1 to 65535'
+        yield Problem((*path, "url"), message, task, offset)
     for position, header in enumerate(http.headers or ()):
         if not _HEADER.fullmatch(header.name):
             message = f'invalid header name "{header.name[:80]}"; use letters, digits and any of !#$%&\'*+-.^_`|~'
@@ -31,6 +29,17 @@ def request(path: Path, http: Http, task: str) -> Iterator[Problem]:
     if http.response_type in ("text", "base64") and http.result is not None and _OF_JSON.search(http.result):
         message = f"response has no json with responseType: {http.response_type}; read response.{http.response_type}"
         yield Problem((*path, "result"), message, task, http.result.index("response"))
+
+
+def _port(url: str) -> tuple[str, int]:
+    """What stands in the place of a port, and where; empty where nothing does, or something is filled in there."""
+    start = url.find("//") + 2
+    authority = re.split("[/?#]", url[start:], maxsplit=1)[0]
+    host = authority.rpartition("@")[2]
+    found = re.fullmatch(r"(?:\[[^\]]*\]|[^:\[]*):([^$]*)", host)
+    if found is None or start < 2 or "$" in host:
+        return "", 0
+    return found[1], start + len(authority) - len(found[1])
 
 
 def hosts(path: Path, http: Http, task: str) -> Iterator[Problem]:
