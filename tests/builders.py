@@ -12,6 +12,7 @@ from nexus.api.tasks import TASK_TYPES, Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.definition import Definition, prepare
 from nexus.core.facts import ChildFact, Facts, JobFact, PodFact, RunFact, Terminated
+from nexus.core.identity import child_content
 from nexus.core.names import child_name, job_name
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -122,9 +123,10 @@ def failed(task_name: str, exit_code: int = 1, message: str = "", *, after: floa
 
 
 def child(task_name: str, *, ordinal: int = 1, run: RunFact = RUN, **fields: Any) -> ChildFact:
-    """The child run of an attempt, under the name that the engine gives it."""
+    """The child run of an attempt, under the name that the engine gives it, of the Workflow `price` without params."""
     name = child_name(run.name, run.uid, task_name, ordinal)
-    return ChildFact(name, f"uid-of-{name}", task_name, ordinal, **{"created_at": START, **fields})
+    known = {"created_at": START, "content": child_content("price", {}), **fields}
+    return ChildFact(name, f"uid-of-{name}", task_name, ordinal, **known)
 
 
 def facts(

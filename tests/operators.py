@@ -172,6 +172,8 @@ class Witness:
         self.cluster.subscribe(WORKFLOW_RUNS, self._run)
 
     def _job(self, type_: str, body: Object) -> None:
+        if body["metadata"]["namespace"] != KEY.namespace:
+            return
         name, uid, labels = body["metadata"]["name"], body["metadata"]["uid"], body["metadata"]["labels"]
         if type_ == "DELETED":
             # Its pods are asked to stop within a moment, by the garbage collector.
@@ -202,6 +204,8 @@ class Witness:
         assert live <= self.cap, f"{live} pods are live, at most {self.cap} may be"
 
     def _run(self, type_: str, body: Object) -> None:
+        if body["metadata"]["namespace"] != KEY.namespace:
+            return
         if body["metadata"]["name"] != KEY.name:
             self._child(type_, body)
             return
@@ -229,6 +233,7 @@ class Witness:
             self.children.append(name)
         if type_ == "DELETED" and LABEL_INDEX in (body["metadata"].get("labels") or {}):
             self.children.remove(name)  # as an item's Job: nothing knows of it, and it is made again
+        if type_ == "DELETED":
             self._children_ended.pop(name, None)
         if body.get("status") and type_ != "DELETED":
             status = WorkflowRunStatus.model_validate(body["status"])

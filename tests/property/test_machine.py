@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from tests.operators import Story
+from tests.operators import KEY, Story
 from tests.property.workflows import CHILD, Case, cases, holds
 
 from nexus.adapters.fake import Clock
-from nexus.adapters.kube.api import JOBS, PODS
+from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, Kind, Object
 from nexus.core.expressions import Evaluator
+from nexus.core.names import item_job_name, job_name
 
 # Ten thousand runs where there is time (make test-long); in CI a tenth of them; at a desk as many as one waits for.
 RUNS = 10_000 if os.environ.get("NEXUS_LONG") else 1_000 if os.environ.get("CI") else 200
@@ -38,11 +39,15 @@ class Life(RuleBasedStateMachine):
         self.story: Story | None = None
         self.cancelled = False
         self.approvals: list[dict[str, str]] = []
+        self.forged = 0
 
     @property
     def told(self) -> Story:
         assert self.story is not None
         return self.story
+
+    def own(self, kind: Kind) -> list[Object]:
+        return [body for body in self.told.cluster.objects(kind) if body["metadata"]["namespace"] == KEY.namespace]
 
     @property
     def clock(self) -> Clock:
@@ -113,21 +118,49 @@ class Life(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 20))
     def a_job_is_deleted(self, which: int) -> None:
-        jobs = self.told.cluster.objects(JOBS)
+        jobs = self.own(JOBS)
         if jobs:
             self.told.cluster.remove(JOBS, jobs[which % len(jobs)]["metadata"]["name"])
 
     @rule(which=st.integers(0, 20))
     def a_pod_is_deleted(self, which: int) -> None:
-        pods = self.told.cluster.objects(PODS)
+        pods = self.own(PODS)
         if pods:
             self.told.cluster.remove(PODS, pods[which % len(pods)]["metadata"]["name"])
 
     @rule(which=st.integers(0, 20))
     def a_node_is_drained(self, which: int) -> None:
-        running = [pod for pod in self.told.cluster.objects(PODS) if pod["status"].get("phase") == "Running"]
+        running = [pod for pod in self.own(PODS) if pod["status"].get("phase") == "Running"]
         if running:
             self.told.cluster.evict(running[which % len(running)]["metadata"]["name"])
+
+    @rule(
+        which=st.integers(0, 20),
+        kind=st.sampled_from([JOBS, WORKFLOW_RUNS]),
+        far=st.booleans(),
+        number=st.integers(1, 3),
+    )
+    def somebody_forges_an_object(self, which: int, kind: Kind, far: bool, number: int) -> None:
+        """Of the run, by its labels and its owner; in another namespace by its name too."""
+        run = self.told.cluster.find(WORKFLOW_RUNS, KEY.namespace, KEY.name)
+        assert run is not None
+        uid, names = run["metadata"]["uid"], [entry.name for _, entry in self.case.spec.every_task()]
+        task = names[which % len(names)]
+        named = item_job_name(KEY.name, uid, task, 0, number) if which % 2 else job_name(KEY.name, uid, task, number)
+        self.forged += 1
+        labels = {"task": task, "attempt": str(number), **({"items": "9", "index": "8"} if which % 3 == 0 else {})}
+        owner = {"apiVersion": "nexus.dev/v1alpha1", "kind": "WorkflowRun", "name": KEY.name, "uid": uid}
+        pod = {"restartPolicy": "Never", "containers": [{"name": "task", "image": "forged"}]}
+        body = {
+            "metadata": {
+                "name": f"{named}-{self.forged}" if far and which % 5 else named if far else f"forged-{self.forged}",
+                "labels": {f"nexus.dev/{label}": value for label, value in labels.items()},
+                "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": False}],
+            },
+            "spec": {"template": {"metadata": {}, "spec": pod}} if kind is JOBS else {"workflowRef": {"name": "child"}},
+        }
+        namespace = f"far-{self.forged}" if far else KEY.namespace
+        self.told.cluster.add(kind, body, namespace)
 
     def teardown(self) -> None:
         """Left alone from here on, the run comes to its end."""

@@ -40,7 +40,7 @@ def ended(name: str, created: float = 0, **fields: Any) -> Sibling:
 
 ME = run("me", 10)
 TICK = {"trigger": Trigger.SCHEDULE}
-CHILD = {"trigger": Trigger.WORKFLOW}
+CHILD = {"trigger": Trigger.WORKFLOW, "child": True}
 
 
 @pytest.mark.parametrize("policy", [FORBID, REPLACE, QUEUE], ids=str)

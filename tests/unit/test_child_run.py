@@ -15,6 +15,7 @@ from nexus.core.decide import after, decide
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import ChildFact, Refusal
 from nexus.core.finish import refuse
+from nexus.core.identity import child_content
 from nexus.core.plan import CancelRun, LoadOutput, Plan, StartChild
 
 CALL = task("call", workflow={"name": "price", "params": {"n": "${{ 1 + 1 }}", "list": ["${{ run.name }}", True]}})
@@ -111,7 +112,8 @@ def test_a_retry_is_a_new_child_when_it_is_due_and_leaves_a_record(cel: Evaluato
 
 
 def test_a_child_that_no_status_knows_is_taken_over(cel: Evaluator) -> None:
-    plan = decide(definition(CALL), facts(child("call", created_at=at(-3))), START, cel)
+    found = child("call", created_at=at(-3), content=child_content("price", {"n": 2.0, "list": [RUN.name, True]}))
+    plan = decide(definition(CALL), facts(found), START, cel)
 
     entry = entry_of(plan.status, "call")
     assert (plan.starts, entry.phase, entry.attempts, entry.start_time) == ((), "Running", 1, at(-3))
@@ -246,14 +248,15 @@ def test_a_cancel_only_escalates_and_is_told_once(
     [
         (TaskPhase.RUNNING, {}, False),
         (TaskPhase.RUNNING, {"next_attempt_time": at(9)}, True),
-        (TaskPhase.RUNNING, {"child_run": RunRef(name="another")}, True),
+        (TaskPhase.RUNNING, {"child_run": RunRef(name="another"), "attempts": 2}, True),
+        (TaskPhase.RUNNING, {"child_run": None, "attempts": None}, False),
         (TaskPhase.FAILED, {}, True),
         (TaskPhase.SUCCEEDED, {}, True),
     ],
 )
 def test_a_child_is_stray_when_its_attempt_is_over(phase: TaskPhase, fields: dict[str, Any], stray: bool) -> None:
     fact = child("call", phase=RunPhase.RUNNING)
-    entry = TaskStatus(name="call", phase=phase, child_run=RunRef(name=fact.name)).model_copy(update=fields)
+    entry = TaskStatus(name="call", phase=phase, attempts=1, child_run=RunRef(name=fact.name)).model_copy(update=fields)
 
     assert bool(stray_children([entry], facts(fact))) is stray
     assert not stray_children([entry], facts(replace(fact, phase=RunPhase.FAILED)))

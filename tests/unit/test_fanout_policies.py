@@ -232,8 +232,37 @@ def test_a_frame_that_the_log_has_lost_is_a_lost_output() -> None:
 
 
 def test_a_job_of_its_own_is_newer_than_the_indexed_one() -> None:
-    found = tally(whole(of(0, OK), of(1, OK), of(2, OK), completed="0-2", complete=True), own(0, 2, pod()))
+    all_done = whole(of(0, OK), of(1, OK), of(2, OK), completed="0-2", complete=True)
+    found = tally(all_done, own(0, 2, pod()), frames={"pod-0": None})
     assert (found.running, found.held) == ({0}, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "frames", "counts"),
+    [
+        (whole(of(0, OK), completed="0"), {}, False),
+        (whole(of(0, OK), completed="0"), {"pod-0": None}, True),
+        (whole(of(0)), {}, False),
+        (whole(of(0, BAD), failed="0"), {}, False),
+        (whole(of(0, BAD), failed="0", failure="FailedIndexes"), {}, False),
+        (whole(completed="0"), {}, True),
+        (whole(failure="DeadlineExceeded"), {}, True),
+        (own(0, 1, pod()), {}, False),
+        (own(0, 1, pod(BAD), failure="BackoffLimitExceeded", failed=1), {}, True),
+        (own(0, 1, pod(OK)), {}, False),
+        (own(0, 1, pod(OK)), {"pod-uid": None}, True),
+        (own(0, 1, complete=True), {}, True),
+        (own(1, 1, pod()), {}, True),
+    ],
+)
+def test_a_further_job_of_an_item_counts_once_what_was_before_it_has_ended(
+    before: JobFact, frames: dict[str, Any], counts: bool
+) -> None:
+    further = own(0, 2, pod(phase="Running", uid="further"))
+    found = tally(before, further, frames=frames, fields={"retry": {"limit": 3}})
+    alone = tally(before, frames=frames, fields={"retry": {"limit": 3}})
+
+    assert (found != alone) is counts
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from nexus.adapters.kube.cache import Cache
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.facts import PodFact
+from nexus.core.identity import Makes
+from nexus.core.names import child_name, job_name
 from nexus.runtime.ports import RunKey
 
 KEY = RunKey("default", "sales")
@@ -21,16 +23,16 @@ def run(uid: str = "run-1", version: int = 10, **status: Any) -> dict[str, Any]:
     return {**body, "status": status} if status else body
 
 
-def job(uid: str = "job-1", version: int = 20, owner: str = "run-1", **status: Any) -> dict[str, Any]:
+def job(uid: str = "job-1", version: int = 20, owner: str = "run-1", name: str = "", **status: Any) -> dict[str, Any]:
     return {
         "metadata": {
             "namespace": "default",
-            "name": f"name-of-{uid}",
+            "name": name or job_name("sales", owner, "a", 1),
             "uid": uid,
             "resourceVersion": str(version),
             "creationTimestamp": TIME,
             "labels": {"nexus.dev/task": "a", "nexus.dev/attempt": "1"},
-            "ownerReferences": [{"kind": "WorkflowRun", "uid": owner, "controller": True}],
+            "ownerReferences": [{"kind": "WorkflowRun", "name": "sales", "uid": owner, "controller": True}],
         },
         "status": status,
     }
@@ -51,8 +53,15 @@ def pod(uid: str = "pod-1", owner: str = "job-1", exit_code: int | None = None) 
     }
 
 
-def filled() -> Cache:
+def empty() -> Cache:
+    """A cache that knows what the tasks of a run make: a view of the run says so."""
     cache = Cache()
+    cache.expect("run-1", {"a": Makes.JOBS, "call": Makes.CHILDREN})
+    return cache
+
+
+def filled() -> Cache:
+    cache = empty()
     cache.see_run(run())
     cache.see_job(job())
     cache.see_pod(pod())
@@ -60,7 +69,7 @@ def filled() -> Cache:
 
 
 def test_every_change_that_matters_tells_which_run_to_look_at() -> None:
-    cache = Cache()
+    cache = empty()
 
     assert [cache.see_run(run()), cache.see_job(job()), cache.see_pod(pod())] == [(KEY,), (KEY,), (KEY,)]
     assert cache.see_job(job(version=21, failed=1)) == (KEY,)
@@ -133,7 +142,7 @@ def test_a_sweep_drops_what_the_watches_never_said_is_gone() -> None:
 
 
 def test_a_sweep_leaves_what_was_made_while_it_listed() -> None:
-    cache = Cache()
+    cache = empty()
     known = cache.known()
     cache.see_run(run())
     cache.see_job(job())
@@ -188,20 +197,20 @@ def test_a_pod_that_had_ended_is_not_made_doubtful_by_its_deletion() -> None:
 
 # -- child runs -------------------------------------------------------------------------------------------------------
 
-CHILD = RunKey("default", "child")
+CHILD = RunKey("default", child_name("sales", "run-1", "call", 1))
 
 
 def child(uid: str = "child-1", version: int = 50, labelled: bool = True, **status: Any) -> dict[str, Any]:
     labels = {"nexus.dev/task": "call", "nexus.dev/attempt": "1", "nexus.dev/depth": "1"}
     metadata = {
         "namespace": "default",
-        "name": "child",
+        "name": CHILD.name,
         "uid": uid,
         "resourceVersion": str(version),
         "creationTimestamp": TIME,
         "generation": 1,
         "labels": labels if labelled else {},
-        "ownerReferences": [{"kind": "WorkflowRun", "uid": "run-1", "controller": True}],
+        "ownerReferences": [{"kind": "WorkflowRun", "name": "sales", "uid": "run-1", "controller": True}],
     }
     return {"metadata": metadata, "spec": {"workflowRef": {"name": "price"}}, **({"status": status} if status else {})}
 
@@ -214,7 +223,7 @@ def test_news_of_a_child_run_is_news_for_its_parent() -> None:
     assert cache.see_run(child(version=52, phase="Running", tasksDone="1/3")) == (CHILD,)
     assert cache.see_run(child(version=53, phase="Failed", reason="TaskFailed", message="x")) == (CHILD, KEY)
     assert cache.see_run(child(version=53), gone=True) == (CHILD, KEY)
-    assert cache.children("run-1") == {}
+    assert cache.sorted("run-1").children == {}
 
 
 def test_what_an_ended_child_came_to_is_kept_until_its_parent_has_ended() -> None:
@@ -225,20 +234,21 @@ def test_what_an_ended_child_came_to_is_kept_until_its_parent_has_ended() -> Non
     assert record.status.outputs is None
     assert (record.adopted, record.depth) == (True, 1)
 
-    (kept,) = cache.children("run-1")["call"]
+    (kept,) = cache.sorted("run-1").children["call"]
+    cache.see_run(run(version=60, phase="Succeeded", tasks=[{"name": "call", "phase": "Succeeded"}]))
     cache.compact("run-1")
-    (compacted,) = cache.children("run-1")["call"]
+    (compacted,) = cache.sorted("run-1").children["call"]
 
     assert (kept.outputs, kept.message) == ({"n": 1}, "well")
     assert (compacted.outputs, compacted.message, compacted.phase) == (None, "", "Succeeded")
 
 
 def test_a_child_that_is_seen_before_its_parent_is_there_when_that_comes() -> None:
-    cache = Cache()
+    cache = empty()
 
     assert cache.see_run(child()) == (CHILD,)
     assert cache.see_run(run()) == (KEY,)
-    assert [found.name for found in cache.children("run-1")["call"]] == ["child"]
+    assert [found.name for found in cache.sorted("run-1").children["call"]] == [CHILD.name]
 
 
 def test_a_child_made_again_under_the_same_name_is_another() -> None:
@@ -246,27 +256,28 @@ def test_a_child_made_again_under_the_same_name_is_another() -> None:
     cache.see_run(child(phase="Failed", message="x"))
 
     assert cache.see_run(child(uid="child-2", version=60)) == (CHILD, KEY)
-    (found,) = cache.children("run-1")["call"]
+    (found,) = cache.sorted("run-1").children["call"]
     assert (found.uid, found.phase, found.message) == ("child-2", "Pending", "")
 
 
-def test_a_run_below_another_without_our_labels_is_no_child() -> None:
+def test_a_child_without_our_labels_is_known_by_its_name() -> None:
     cache = filled()
 
-    assert cache.see_run(child(labelled=False)) == (CHILD,)
-    assert cache.children("run-1") == {}
+    assert cache.see_run(child(labelled=False)) == (CHILD, KEY)
+    assert [found.ordinal for found in cache.sorted("run-1").children["call"]] == [1]
+    assert cache.depth(cache.runs[CHILD]) == 1
 
 
 def test_a_sweep_tells_the_parent_of_a_child_that_is_gone() -> None:
     cache = filled()
     cache.see_run(child())
 
-    assert cache.sweep(cache.known(), {"runs": {"run-1"}, "jobs": {"job-1"}, "pods": {"pod-1"}}) == [CHILD, KEY]
-    assert cache.children("run-1") == {}
+    assert cache.sweep(cache.known(), {"runs": {"run-1"}, "jobs": {"job-1"}, "pods": {"pod-1"}}) == [KEY, CHILD]
+    assert cache.sorted("run-1").children == {}
 
 
 def test_an_ended_run_keeps_how_its_children_are_to_be_cancelled() -> None:
-    cache = Cache()
+    cache = empty()
     body = run(phase="Cancelled")
     body["spec"]["cancel"] = "Immediate"
     cache.see_run(body)
@@ -275,7 +286,7 @@ def test_an_ended_run_keeps_how_its_children_are_to_be_cancelled() -> None:
 
 
 def test_a_run_for_a_tick_is_told_of_it() -> None:
-    cache = Cache()
+    cache = empty()
     body = run()
     times = {"scheduledTime": TIME, "intervalStart": "2026-11-22T09:00:00Z", "intervalEnd": TIME}
     body["spec"] = {**body["spec"], **times, "schedule": "nightly", "timeZone": "Europe/Berlin"}
@@ -290,7 +301,7 @@ def test_what_a_newer_operator_wrote_of_a_run_does_not_fail_it_after_a_rollback(
     failures = [{"index": 1, "reason": "FromTheFuture"}]
     items = {"total": 2, "succeeded": 1, "failed": 1, "running": 0, "failures": failures, "new": {"field": 1}}
     task = {"name": "a", "phase": "Failed", "reason": "FromTheFuture", "later": 1, "items": items}
-    cache = Cache()
+    cache = empty()
     cache.see_run(run(tasks=[task], another=[{"new": "field"}], reason="FromTheFuture"))
     (record,) = cache.runs.values()
     assert record.invalid == ""
@@ -302,7 +313,7 @@ def test_what_a_newer_operator_wrote_of_a_run_does_not_fail_it_after_a_rollback(
 
 
 def test_a_status_that_nobody_can_have_written_is_said_to_be_invalid() -> None:
-    cache = Cache()
+    cache = empty()
     cache.see_run(run(tasks=[{"name": "a", "phase": "Sideways", "new": 1}]))
     (record,) = cache.runs.values()
     assert "phase" in record.invalid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.builders import START, spec, task
+from tests.builders import START, at, spec, task
 
 from nexus.adapters.kube.workflow_cache import WorkflowCache, known_status
 from nexus.api.base import format_time
@@ -23,9 +23,17 @@ def workflow(version: int, generation: int = 1, uid: str = "w", **status: Any) -
     }
 
 
-def run(version: int, uid: str = "r", owner: str = "w", workflow: str = "sales", **status: Any) -> dict[str, Any]:
-    owners = [{"kind": "Workflow", "name": workflow, "uid": owner, "controller": True}] if owner else []
-    metadata = {"namespace": "default", "name": uid, "uid": uid, "creationTimestamp": format_time(START)}
+def run(
+    version: int,
+    uid: str = "r",
+    owner: str = "w",
+    workflow: str = "sales",
+    owner_name: str = "",
+    seconds: float = 0,
+    **status: Any,
+) -> dict[str, Any]:
+    owners = [{"kind": "Workflow", "name": owner_name or workflow, "uid": owner, "controller": True}] if owner else []
+    metadata = {"namespace": "default", "name": uid, "uid": uid, "creationTimestamp": format_time(at(seconds))}
     return {
         "metadata": {**metadata, "resourceVersion": str(version), "ownerReferences": owners},
         "spec": {"workflowRef": {"name": workflow}, "triggeredBy": "no such trigger"},
@@ -56,25 +64,60 @@ def test_another_workflow_of_the_name_is_another_one() -> None:
 
 def test_runs_are_those_of_the_owner_or_of_nobody_yet() -> None:
     cache = WorkflowCache()
-    for body in (run(1, "mine"), run(2, "free", owner=""), run(3, "strange", owner="x"), run(4, "other", workflow="b")):
+    cache.see_workflow(workflow(1))
+    record = cache.workflows[KEY]
+    for body in (
+        run(1, "mine"),
+        run(2, "free", owner=""),
+        run(3, "before", owner="x", seconds=-1),
+        run(4, "other", workflow="b"),
+        run(5, "forged", owner="x", seconds=1),
+        run(6, "foreign", owner="x", owner_name="b", seconds=-1),
+    ):
         cache.see_run(body)
-    assert [entry.name for entry in cache.runs(KEY, "w")] == ["mine", "free"]
+    assert [entry.name for entry in cache.runs(record)] == ["mine", "free", "forged", "foreign"]
     assert cache.see_run(run(1, "mine")) == ()
     assert cache.see_run(run(5, "mine", phase="Running")) == (KEY,)
     assert cache.see_run(run(6, "mine", phase="Running", tasksDone="1/2")) == ()
     assert cache.see_run(run(7, "mine"), gone=True) == (KEY,)
-    assert [entry.name for entry in cache.runs(KEY, "w")] == ["free"]
+    assert [entry.name for entry in cache.runs(record)] == ["free", "forged", "foreign"]
+
+
+def test_a_run_that_lost_its_label_is_still_a_run_of_its_workflow() -> None:
+    cache = WorkflowCache()
+    cache.see_workflow(workflow(1))
+    record = cache.workflows[KEY]
+    cache.see_run(run(2, "mine"))
+
+    assert [entry.name for entry in cache.all_runs(record, ())] == ["mine"]
+    assert [entry.name for entry in cache.all_runs(record, cache.runs(record))] == ["mine"]
+
+
+def test_a_child_is_who_was_made_by_the_run_that_it_names() -> None:
+    cache = WorkflowCache()
+    cache.see_workflow(workflow(1))
+    for uid in ("child", "claims"):
+        body = run(2, uid)
+        body["metadata"]["ownerReferences"] = [
+            {"kind": "WorkflowRun", "name": "up", "uid": "up-uid", "controller": True}
+        ]
+        body["spec"]["triggeredBy"] = "workflow"
+        cache.see_run(body)
+    cache.is_child = lambda namespace, parent, uid: (namespace, parent, uid) == ("default", "up-uid", "child")
+
+    assert {entry.name: entry.child for entry in cache.runs(cache.workflows[KEY])} == {"child": True, "claims": False}
 
 
 def test_a_sweep_drops_what_is_gone_and_keeps_what_is_new() -> None:
     cache = WorkflowCache()
     cache.see_workflow(workflow(1))
     cache.see_run(run(1, "gone"))
+    record = cache.workflows[KEY]
     known = cache.known()
     cache.see_run(run(2, "new"))
 
     assert cache.sweep(known, set(), {"w"}) == [KEY]
-    assert [entry.name for entry in cache.runs(KEY, "w")] == ["new"]
+    assert [entry.name for entry in cache.runs(record)] == ["new"]
     assert cache.sweep(cache.known(), {"new"}, set()) == []
     assert cache.workflows == {}
 

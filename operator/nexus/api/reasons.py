@@ -116,6 +116,7 @@ class Reason(StrEnum):
     STATUS_TOO_LARGE = "StatusTooLarge"
     UNREADABLE = "Unreadable"
     REUSED = "Reused"
+    FORGED = "Forged"
     # Of the conditions and Events of a Workflow.
     VALID = "Valid"
     ON_TIME = "OnTime"
@@ -206,6 +207,7 @@ _MEANING: dict[Reason, str] = {
     Reason.UNREADABLE: "The run nests deeper than 100 levels, or its params are over 64 KiB. One that has not begun "
     "fails; one that has is left as it is.",
     Reason.REUSED: "It ended so in the run that this one reruns, and did not run again.",
+    Reason.FORGED: "Objects claim to belong to the run and do not count; a condition of the run, and Events.",
     Reason.VALID: "The definition has no errors.",
     Reason.ON_TIME: "The last tick of each schedule was dealt with as it should.",
     Reason.TICK_MISSED: "Ticks of a schedule have no run: nobody was there in time, or later ones took their place.",

@@ -319,6 +319,11 @@ RUN = {
         "Make a new run with params that are flatter or smaller; hand large data over as a task's output. A run that "
         "had begun, before an upgrade, goes no further: delete it, and its tasks with it, or let them end.",
     ),
+    Reason.FORGED: Remedy(
+        "Job shop/load-2 claims to belong to this run and does not count: it has no name that the run gives",
+        "Find out who made the object (the audit log of the API server) and delete it. The run goes on as if it were "
+        "not there. See [security](security.md#what-counts-as-a-runs-own).",
+    ),
 }
 
 WORKFLOW = {

@@ -110,6 +110,9 @@ class WorkflowRunSpec(Model):
     """What people decided about approval tasks, one entry a task; entries are added at the end and never change."""
 
 
+MOST_FORGED = 11
+
+
 class JobRef(Model):
     """The Job of a task's current attempt."""
 
@@ -254,6 +257,10 @@ class WorkflowRunStatus(Model):
     version of the operator let the run begin."""
     rerun_of: RerunStatus | None = None
     """What is reused of the run that this one reruns, and what has changed since."""
+    forged_uids: (
+        Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=MOST_FORGED)] | None
+    ) = None
+    """UIDs of objects that claimed to belong to the run, do not count, and were reported by an Event: at most 11."""
     concurrency_key: Annotated[str, StringConstraints(max_length=256)] | None = None
     """The value of the Workflow's concurrency.key that the run counts for."""
     start_time: Time | None = None
@@ -266,7 +273,8 @@ class WorkflowRunStatus(Model):
     """Tasks that have ended, of all: 3/7."""
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
     """Complete, Failed, and Finished (True either way); Suspended of a run that is or was; WriteRefused of one that
-    has, or had, a write that the API server refuses."""
+    has, or had, a write that the API server refuses; Forged where objects claim to belong to the run and do not
+    count."""
     tasks: Annotated[list[TaskStatus], Field(max_length=1_000)] | None = None
     """One entry a task, in the order of the definition."""
     outputs: Annotated[dict[str, Any], Field(max_length=1_024)] | None = None

@@ -17,7 +17,7 @@ from nexus.core.bounds import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, me
 from nexus.core.content import reference, sha256
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
-from nexus.core.facts import Changed, ChildFact, Facts, JobFact
+from nexus.core.facts import Changed, ChildFact, Facts, Forged, JobFact
 from nexus.core.fanout.tally import Tally
 from nexus.core.names import output_name
 from nexus.core.outcome import STOP_REASONS, Stopped, outcome
@@ -51,6 +51,10 @@ class Board:
     wakes: list[datetime] = field(default_factory=list)
     abandoned: set[str] = field(default_factory=set)
     """Names of child runs whose item is past them: its attempt took too long."""
+    vouched: list[str] = field(default_factory=list)
+    """UIDs of child runs that were found to be what their tasks start."""
+    forged: dict[str, Forged] = field(default_factory=dict)
+    """Child runs that were found not to be, by UID."""
     planned: dict[str, TaskStatus] = field(default_factory=dict)
     """What was known of the tasks in `starts` before their start was planned."""
     stopped: Stopped | None = None
@@ -113,14 +117,30 @@ class Board:
         records = (record for status in self.tasks.values() for record in status.attempt_records or ())
         return sum(len(dump(record.to_json()).encode()) for record in records)
 
-    def job(self, task: str) -> JobFact | None:
-        """The Job of the task's last attempt, recorded or not (an operator that died between the creation of a Job
-        and the status write left one)."""
-        return max(self.facts.jobs.get(task, ()), key=lambda job: job.ordinal, default=None)
+    def is_due(self, task: str) -> bool:
+        """Whether another attempt of a task follows: it has had none, or the one before has ended."""
+        status = self.tasks[task]
+        return not status.phase.ended and (status.start_time is None or status.next_attempt_time is not None)
 
-    def child(self, task: str) -> ChildFact | None:
-        """The child run of the task's last attempt, recorded or not, as with `job`."""
-        return max(self.facts.children.get(task, ()), key=lambda child: child.ordinal, default=None)
+    def job(self, task: str, ordinals: Iterable[int]) -> JobFact | None:
+        """The Job of the first of these attempts that has one."""
+        found = {job.ordinal: job for job in self.facts.jobs.get(task, ()) if job.index is None}
+        return next((found[ordinal] for ordinal in ordinals if ordinal in found), None)
+
+    def child(self, task: str, ordinal: int) -> ChildFact | None:
+        """The child run of an attempt."""
+        children = self.facts.children.get(task, ())
+        return next((child for child in children if child.ordinal == ordinal and child.index is None), None)
+
+    def is_made(self, task: str) -> bool:
+        """Whether objects of a task are there of which this reconcile knows that they are its own."""
+        made: tuple[JobFact | ChildFact, ...] = (*self.facts.jobs.get(task, ()), *self.facts.children.get(task, ()))
+        return any(one.uid in self.facts.vouched for one in made)
+
+    def disown(self, child: ChildFact) -> None:
+        """Note a child run that has the name of one that a task is to start, and is another."""
+        why = f"is not the child run that task {child.task} starts: its workflowRef, triggeredBy or params differ"
+        self.forged[child.uid] = Forged("WorkflowRun", child.namespace, child.name, child.uid, why)
 
     def move(self, task: str, **changes: Any) -> None:
         """Change fields of a task's status."""

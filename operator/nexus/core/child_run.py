@@ -7,6 +7,7 @@ after the status that says why is written, and does not wait for it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,10 +22,12 @@ from nexus.core.definition import Node
 from nexus.core.evidence import Failed
 from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.facts import Changed, ChildFact, Facts
+from nexus.core.identity import child_content
 from nexus.core.launch import refused
 from nexus.core.names import child_name
 from nexus.core.observe import next_attempt, ordinal, task_deadline
 from nexus.core.plan import CancelRun, LoadOutput, StartChild
+from nexus.core.scope import Item
 from nexus.core.slots import Slots
 
 # How deep child runs may be nested: workflows that call each other in a circle end here.
@@ -35,18 +38,18 @@ _FINAL = (Reason.WORKFLOW_NOT_FOUND, Reason.WORKFLOW_INVALID, Reason.PARAMS_INVA
 
 
 def launch(board: Board, node: Node, slots: Slots) -> None:  # noqa: ARG001 - a child run takes no slot
-    """Plan the child run of the next attempt."""
+    """Plan the child run of the next attempt, or take over the one that is there."""
     status, run = board.tasks[node.name], board.facts.run
     call = node.task.workflow
     assert call is not None
     number = ordinal(status) + 1
     name = child_name(run.name, run.uid, node.name, number)
-    if refused(board, node, name):
-        return
     if too_deep(board, node):
         return
     try:
-        params = board.renderer(node).deep(call.params or {}, "workflow.params")
+        if take_over(board, node) or refused(board, node, name):
+            return
+        params = params_of(board, node)
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
@@ -58,6 +61,39 @@ def launch(board: Board, node: Node, slots: Slots) -> None:  # noqa: ARG001 - a 
     board.starts.append(StartChild(node.name, name, number, call.name, params, run.depth + 1))
     board.planned[node.name] = status
     _running(board, node, RunRef(name=name), number, board.now)
+
+
+def params_of(board: Board, node: Node, item: Item | None = None) -> dict[str, Any]:
+    """The params of a child run. Raises Unread, ExpressionError, TemplateError."""
+    assert node.task.workflow is not None
+    rendered: dict[str, Any] = board.renderer(node, item).deep(node.task.workflow.params or {}, "workflow.params")
+    return rendered
+
+
+def take_over(board: Board, node: Node) -> bool:
+    """Whether the child run of the attempt that is due is there already: the operator died after making it, or another
+    copy was first. Raises Unread, ExpressionError, TemplateError."""
+    number = ordinal(board.tasks[node.name]) + 1
+    child = board.child(node.name, number) if board.is_due(node.name) else None
+    if child is None or not is_same(board, node, child):
+        return False
+    _running(board, node, RunRef(name=child.name, uid=child.uid), number, child.created_at)
+    _apply(board, node, child)
+    return True
+
+
+def is_same(board: Board, node: Node, child: ChildFact, item: Item | None = None) -> bool:
+    """Whether a child run that no status names is the one that the task would start. Whoever may create runs may have
+    made another one of its name. Raises Unread, ExpressionError, TemplateError."""
+    if child.uid in board.facts.vouched:
+        return True
+    assert node.task.workflow is not None
+    same = child.content == child_content(node.task.workflow.name, params_of(board, node, item))
+    if same:
+        board.vouched.append(child.uid)
+    else:
+        board.disown(child)
+    return same
 
 
 def too_deep(board: Board, node: Node) -> bool:
@@ -78,11 +114,11 @@ def observe(board: Board, node: Node) -> None:
         return
     if status.child_run is not None and status.next_attempt_time is None:
         _recorded(board, node, status.child_run.name)
-    # Only then one that no status knows: the operator died after making it, or another copy was first.
-    newest, status = board.child(node.name), board.tasks[node.name]
-    if newest is not None and not status.phase.ended and newest.ordinal > ordinal(status):
-        _running(board, node, RunRef(name=newest.name, uid=newest.uid), newest.ordinal, newest.created_at)
-        _apply(board, node, newest)
+    # Only then those that no status knows: whether one is due, says how the one before it ended. One that cannot be
+    # compared is told of when it would be started.
+    with contextlib.suppress(Unread, ExpressionError, TemplateError):
+        while board.tasks[node.name].next_attempt_time is not None and take_over(board, node):
+            pass
     task_deadline(board, node)
 
 
@@ -198,22 +234,28 @@ def _failed(board: Board, node: Node, failure: Failed) -> None:
         board.end(node.name, TaskPhase.FAILED, failure.reason, failure.message)
 
 
-def stray_children(tasks: Iterable[TaskStatus], facts: Facts, abandoned: Collection[str] = ()) -> tuple[CancelRun, ...]:
+def stray_children(
+    tasks: Iterable[TaskStatus], facts: Facts, abandoned: Collection[str] = (), forged: Collection[str] = ()
+) -> tuple[CancelRun, ...]:
     """Child runs that go on although their attempt is over. They are cancelled as the run was, Gracefully where it was
-    not: their `finally` runs. `abandoned` are those of fan-outs that go on, which have no entry for an item."""
+    not: their `finally` runs. `abandoned` are those of fan-outs that go on, which have no entry for an item, `forged`
+    the UIDs of those that are none."""
     mode = facts.run.cancel or Cancel.GRACEFUL
     return tuple(
         CancelRun(task.name, child.name, child.uid, mode)
         for task in tasks
         for child in facts.children.get(task.name, ())
-        if not (child.phase.ended or child.deleting or _is_current(task, child, abandoned))
+        if _is_over(task, child, abandoned)
+        and not (child.phase.ended or child.deleting or child.uid in forged)
         and child.cancel not in (mode, Cancel.IMMEDIATE)
     )
 
 
-def _is_current(task: TaskStatus, child: ChildFact, abandoned: Collection[str]) -> bool:
-    if task.phase.ended or task.next_attempt_time is not None:
-        return False
+def _is_over(task: TaskStatus, child: ChildFact, abandoned: Collection[str]) -> bool:
+    """Whether nobody waits for a child run any more. One that is not due yet is nobody's business."""
+    if task.phase.ended:
+        return True
     if task.items is not None:
-        return child.name not in abandoned
-    return task.child_run is not None and task.child_run.name == child.name
+        return child.name in abandoned
+    last = ordinal(task)
+    return child.ordinal < last or (child.ordinal == last and task.next_attempt_time is not None)

@@ -17,7 +17,7 @@ from nexus.core.params import ParamsInvalid
 from nexus.core.plan import Plan
 from nexus.core.pool import returns, unused
 from nexus.core.rerun import RerunRefused, reuse
-from nexus.core.start import start
+from nexus.core.start import recover, start
 from nexus.core.stop import left_over, stop, stray_jobs
 
 
@@ -50,19 +50,23 @@ def decide(
     for node in definition.nodes.values() if not board.reads else ():
         kinds.of(node).observe(board, node)
     if not board.reads:
+        recover(board)
+    if not board.reads:
         stop(board, started_at)
         start(board)
     status = status_of(board, started_at)
     if board.reads:
-        return Plan(status=recorded or status, reads=tuple(dict.fromkeys(board.reads)))
+        reads = tuple(dict.fromkeys(board.reads))
+        return Plan(status=recorded or status, reads=reads, vouched=tuple(board.vouched))
     return Plan(
         status=status,
         stores=tuple(board.stores),
         starts=tuple(board.starts),
         raises=tuple(board.raises),
         stops=stray_jobs(board.tasks.values(), facts.jobs),
-        cancels=stray_children(board.tasks.values(), facts, board.abandoned),
+        cancels=stray_children(board.tasks.values(), facts, board.abandoned, board.forged),
         returns=returns(board),
+        vouched=tuple(board.vouched),
         events=tuple(board.events),
         wake_at=None if status.phase.ended else min(board.wakes, default=None),
     )

@@ -35,6 +35,7 @@ class PodFact:
 
     name: str
     uid: str
+    namespace: str = ""
     phase: str = "Pending"
     reason: str = ""
     created_at: datetime | None = None
@@ -72,6 +73,11 @@ class JobFact:
     task: str
     ordinal: int
     created_at: datetime
+    namespace: str = ""
+    owner: str = ""
+    """Name of the run that it says it is of."""
+    unwatched: bool = False
+    """True where it lost the label by which Jobs are watched: what becomes of it has to be asked."""
     failed: int = 0
     failing: bool = False
     """True once the Job controller has given it up (condition FailureTarget); Failed follows when its pods ended."""
@@ -85,9 +91,9 @@ class JobFact:
     """True while somebody, such as Kueue, holds it back: it has no pods then."""
     pods: tuple[PodFact, ...] = ()
     items: int | None = None
-    """How many items the fan-out has that it belongs to; None for the Job of a task without forEach."""
+    """How many items an Indexed Job works on; None for every other Job."""
     index: int | None = None
-    """The one item that it works on; None for an Indexed Job, which works on all."""
+    """The one item of a fan-out that it works on; None for an Indexed Job, which works on all."""
     parallelism: int = 1
     completed_indexes: str = ""
     """Items that an Indexed Job counts as done, as the Job controller writes it: 0-4,7."""
@@ -95,6 +101,11 @@ class JobFact:
     """Items that will not be tried again."""
     pods_refused: str = ""
     """Why its pod cannot be created, in the API server's words (quota, Pod Security)."""
+
+    @property
+    def of_items(self) -> bool:
+        """True where it is a fan-out's."""
+        return self.items is not None or self.index is not None
 
     @property
     def finished(self) -> bool:
@@ -111,6 +122,11 @@ class ChildFact:
     task: str
     ordinal: int
     created_at: datetime
+    namespace: str = ""
+    owner: str = ""
+    """Name of the run that it says it is of."""
+    content: str = ""
+    """What it executes, as `nexus.core.identity` compares it."""
     started_at: datetime | None = None
     """When an operator first saw it."""
     phase: RunPhase = RunPhase.PENDING
@@ -125,10 +141,19 @@ class ChildFact:
     deleting: bool = False
     cancel: Cancel | None = None
     """What its spec says already."""
-    items: int | None = None
-    """How many items the fan-out has that it belongs to; None for the child of a task without forEach."""
     index: int | None = None
-    """The item that it is for."""
+    """The item that it is for; None for the child of a task without forEach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """An object that says it is the run's, and can never be."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +272,19 @@ class Facts:
     in it is gone; `children`, the same of child runs. `outputs` holds what was read for `LoadOutput`, None where it
     is gone, Changed where it is not what was stored; `frames` (pod UID to text) what was read for
     `ReadFrame`, None where the log did not hold it any more; `logs` (pod UID to text) what was read for `ReadLog`;
-    `refusals` is by the name of the object that was to be written, of whatever kind.
+    `refusals` is by the name of the object that was to be written, of whatever kind. Who counts among Jobs and child
+    runs, `nexus.core.identity` says.
     """
 
     run: RunFact
     status: WorkflowRunStatus | None = None
     jobs: Mapping[str, tuple[JobFact, ...]] = field(default_factory=dict)
     children: Mapping[str, tuple[ChildFact, ...]] = field(default_factory=dict)
+    forged: tuple[Forged, ...] = ()
+    """Objects that say they are the run's, and are not."""
+    vouched: frozenset[str] = frozenset()
+    """UIDs of the Jobs and child runs that were made, or found, in this reconcile, and of the child runs that were
+    found before to be what their tasks start."""
     outputs: Mapping[str, Mapping[str, Any] | Changed | None] = field(default_factory=dict)
     frames: Mapping[str, str | None] = field(default_factory=dict)
     logs: Mapping[str, str | None] = field(default_factory=dict)

@@ -12,6 +12,9 @@ from nexus.core import suspend
 from nexus.core.board import Board, Unread
 from nexus.core.bounds import cut, message_limit
 from nexus.core.facts import Facts, RunFact
+from nexus.core.forged import TYPE as FORGED
+from nexus.core.forged import conditions as forged
+from nexus.core.forged import found_by, report
 from nexus.core.outcome import outcome
 from nexus.core.plan import Plan, RunEvent
 from nexus.core.pool import unused
@@ -24,7 +27,7 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
     """The run's status; ended as soon as every task has ended and its outputs are rendered."""
     tasks = list(board.tasks.values())
     done = sum(task.phase.ended for task in tasks)
-    recorded = board.facts.status or WorkflowRunStatus()
+    recorded = report(board, board.facts.status or WorkflowRunStatus())
     status = recorded.model_copy(
         update={
             "observed_generation": board.facts.run.generation,
@@ -49,13 +52,22 @@ def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
             return _under_way(board, status, (refusal.reason, words[:4_096]) if refusal.told else None)
         except NoOutputs as none:
             phase, reason, message = RunPhase.FAILED, none.reason, none.message
-    ended = _ended(status, phase, reason, message, board.now, board.facts.run)
+    run, known = board.facts.run, status.conditions or ()
+    status = status.model_copy(
+        update={
+            "conditions": [
+                *(one for one in known if one.type != FORGED),
+                *forged(known, found_by(board), run, board.now),
+            ]
+        }
+    )
+    ended = _ended(status, phase, reason, message, board.now, run)
     board.events.append(_event(board.facts, ended))
     return ended
 
 
 def _under_way(board: Board, status: WorkflowRunStatus, refused: tuple[Reason, str] | None = None) -> WorkflowRunStatus:
-    run = board.facts.run
+    run, known = board.facts.run, status.conditions or ()
     suspended = (Reason.SUSPENDED, suspend.WORDS) if run.suspended else None
     why = board.stopped or suspended or _awaits(board) or refused or _refused(board) or (None, None)
     if run.suspended != (status.phase is RunPhase.SUSPENDED):
@@ -66,7 +78,8 @@ def _under_way(board: Board, status: WorkflowRunStatus, refused: tuple[Reason, s
             "phase": RunPhase.SUSPENDED if run.suspended else RunPhase.RUNNING,
             "reason": why[0],
             "message": why[1],
-            "conditions": suspend.conditions(status.conditions or (), run, board.now) or None,
+            "conditions": [*suspend.conditions(known, run, board.now), *forged(known, found_by(board), run, board.now)]
+            or None,
         }
     )
 
@@ -182,6 +195,8 @@ def _ended(
                 condition("Failed", not succeeded),
                 condition("Finished", True),
                 *suspend.conditions(status.conditions or (), run, now, ended=True),
+                # As they were last seen: nothing of a run changes after its end.
+                *(condition for condition in status.conditions or () if condition.type == FORGED),
             ],
         }
     )

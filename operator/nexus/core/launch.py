@@ -12,7 +12,7 @@ from nexus.core.board import Board, Unread
 from nexus.core.definition import Node
 from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.names import job_name
-from nexus.core.observe import ordinal
+from nexus.core.observe import ordinal, take_over
 from nexus.core.payload import Context, PayloadError, build
 from nexus.core.plan import Payload, StartTask
 from nexus.core.pool import has_turn
@@ -21,7 +21,9 @@ from nexus.core.slots import Slots
 
 
 def launch(board: Board, node: Node, slots: Slots) -> None:
-    """Plan the Job of the next attempt of a task with one pod."""
+    """Plan the Job of the next attempt of a task with one pod, or take over the one that is there."""
+    if take_over(board, node):
+        return
     status = board.tasks[node.name]
     number = ordinal(status) + 1
     name = job_name(board.facts.run.name, board.facts.run.uid, node.name, number)

@@ -47,7 +47,12 @@ def job_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
 
     57: the name of an Indexed Job, a hyphen and an index of up to 5 digits must be a DNS label of 63.
     """
-    return f"{_stem(run_name, 20)}-{_stem(task, 20)}-{ordinal}-{digest(run_uid, task, str(ordinal))}"
+    return f"{job_stem(run_name, task)}-{ordinal}-{digest(run_uid, task, str(ordinal))}"
+
+
+def job_stem(run_name: str, task: str) -> str:
+    """What the names of all attempts of a task begin with; tasks whose names begin alike may share it."""
+    return f"{_stem(run_name, 20)}-{_stem(task, 20)}"
 
 
 def child_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
@@ -72,7 +77,12 @@ def outputs_name(run_name: str, run_uid: str) -> str:
 def item_job_name(run_name: str, run_uid: str, task: str, index: int, ordinal: int) -> str:
     """Name of the Job of one item's `ordinal`-th attempt, at most 57 characters too."""
     hashed = digest(run_uid, task, f"item {index}", str(ordinal))
-    return f"{_stem(run_name, 18)}-{_stem(task, 18)}-{index}-{ordinal}-{hashed}"
+    return f"{item_stem(run_name, task)}-{index}-{ordinal}-{hashed}"
+
+
+def item_stem(run_name: str, task: str) -> str:
+    """What the names of all attempts of all items of a task begin with."""
+    return f"{_stem(run_name, 18)}-{_stem(task, 18)}"
 
 
 def item_child_name(run_name: str, run_uid: str, task: str, index: int, ordinal: int) -> str:

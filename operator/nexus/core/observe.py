@@ -31,12 +31,30 @@ def observe(board: Board, node: Node) -> None:
         return
     if status.job is not None and status.next_attempt_time is None:
         _recorded(board, node, status.job.name)
-    # Only then a Job that no status knows: how the one before it ended says which number the attempt has.
-    newest, status = board.job(node.name), board.tasks[node.name]
-    if newest is not None and not status.phase.ended and newest.ordinal > ordinal(status):
-        _adopt(board, node, newest)
-        _apply(board, node, newest)
+    # Only then Jobs that no status knows: whether one is due, and its number, says how the one before it ended.
+    while board.tasks[node.name].next_attempt_time is not None and take_over(board, node):
+        pass
     task_deadline(board, node)
+
+
+def take_over(board: Board, node: Node) -> bool:
+    """Whether the Job of the attempt that is due is there already: the operator died after making it, or another copy
+    was first."""
+    status = board.tasks[node.name]
+    job = board.job(node.name, _due(board, node, status)) if board.is_due(node.name) else None
+    if job is not None:
+        _adopt(board, node, job)
+        _apply(board, node, job)
+    return job is not None
+
+
+def _due(board: Board, node: Node, status: TaskStatus) -> range:
+    """The numbers that the next attempt may have: the one after the last. Where the Job that is recorded was deleted,
+    nobody can tell how many more attempts the Job controller had made of it."""
+    following = ordinal(status) + 1
+    gone = status.job is not None and all(job.name != status.job.name for job in board.facts.jobs.get(node.name, ()))
+    last = node.retry.limit + (status.replacements or 0) + 2 if gone else following
+    return range(following, max(last, following) + 1)
 
 
 def _recorded(board: Board, node: Node, name: str) -> None:
@@ -48,7 +66,6 @@ def _recorded(board: Board, node: Node, name: str) -> None:
 
 
 def _adopt(board: Board, node: Node, job: JobFact) -> None:
-    """A Job that no status knows: the operator died after making it, or another copy was first."""
     status = board.tasks[node.name]
     board.move(
         node.name,

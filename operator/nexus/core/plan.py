@@ -263,5 +263,7 @@ class Plan:
     stops: tuple[StopJob, ...] = ()
     cancels: tuple[CancelRun, ...] = ()
     returns: tuple[ReturnSlot, ...] = ()
+    vouched: tuple[str, ...] = ()
+    """UIDs of child runs that no status names, and that were found to be what their tasks start."""
     events: tuple[RunEvent, ...] = ()
     wake_at: datetime | None = None

@@ -17,7 +17,6 @@ def start(board: Board) -> None:
     """Look at every task that is not running, dependencies first, so that a skip travels on in one pass. The tasks of
     `finally` come last, when all others have ended."""
     slots = Slots.of(board)
-    passed = _passed(board)
     for node in board.definition.nodes.values():
         status = board.tasks[node.name]
         if status.phase.ended:
@@ -27,7 +26,7 @@ def start(board: Board) -> None:
         if status.next_attempt_time is not None:
             _retry(board, node, slots)
         elif status.start_time is None:
-            _first(board, node, slots, node.name in passed)
+            _first(board, node, slots)
         else:
             kinds.of(node).proceed(board, node, slots)
         if board.tasks[node.name].phase is TaskPhase.FAILED and fail_fast(board):
@@ -48,17 +47,43 @@ def _after_all(board: Board, node: Node) -> bool:
     return False
 
 
-def _passed(board: Board) -> set[str]:
-    """Tasks that others behind them did not wait for. They had ended, without a Job, in a decision that made those
-    others' Jobs and whose status was never written: its operator died in between. (`finally` waits for the record.)"""
-    passed: set[str] = set()
-    for node in board.definition.nodes.values():
-        if board.tasks[node.name].start_time is not None:
-            passed.update(node.depends_on)
-    return passed
+def recover(board: Board) -> None:
+    """Take over what was made for first attempts of which no status knows: their operator died before it wrote that, or
+    another copy was first. It comes before all that takes slots.
+
+    Such a task is due as any other is: those before it have ended, its rule is met, its `when` is true. Those before it
+    may have ended in the same decision, without a Job, and now end once more, though there may be no slot now.
+    """
+    nodes = board.definition.nodes
+    made = [name for name in nodes if board.facts.jobs.get(name) or board.facts.children.get(name)]
+    made = [name for name in made if board.is_due(name) and board.tasks[name].start_time is None]
+    concerned = set(made).union(*(nodes[name].ancestors for name in made))
+    for name, node in nodes.items():
+        if name not in concerned or board.tasks[name].start_time is not None or board.tasks[name].phase.ended:
+            continue
+        if not node.final or board.main_on_record:
+            _without_start(board, node)
+        if board.definition.fail_fast and board.tasks[name].phase is TaskPhase.FAILED:
+            return  # which ended all others
 
 
-def _first(board: Board, node: Node, slots: Slots, passed: bool) -> None:
+def _without_start(board: Board, node: Node) -> None:
+    """Do what the look at a task does that has not started, but for starting it: end it, or take over what is there."""
+    before, events, wakes = board.tasks[node.name], len(board.events), len(board.wakes)
+    allowed, board.may_start = board.may_start, False
+    try:
+        _first(board, node, None)
+    finally:
+        board.may_start = allowed
+    after = board.tasks[node.name]
+    if not after.phase.ended and after.attempts is None:  # not taken over
+        board.tasks[node.name] = before
+        del board.events[events:]
+        del board.wakes[wakes:]
+
+
+def _first(board: Board, node: Node, slots: Slots | None) -> None:
+    """Look at a task that has not started. Without `slots` it takes none, whatever keeps it from starting."""
     waits_for = [name for name in node.depends_on if not board.tasks[name].phase.ended]
     if waits_for:
         board.wait(node.name, Reason.DEPENDENCIES, f"waits for {listed(waits_for)}")
@@ -67,16 +92,14 @@ def _first(board: Board, node: Node, slots: Slots, passed: bool) -> None:
     if unmet is not None:
         board.end(node.name, unmet.phase, unmet.reason, unmet.message)
         return
-    may_start = _may_start(board, node, slots)
-    if not (may_start or passed):
+    if slots is not None and not _may_start(board, node, slots):
         return  # before `when`: it costs a call of the evaluator, and would be asked again at every look
     try:
-        if node.task.when is not None and not _when(board, node):
+        # What was just made had its `when` evaluated.
+        if node.task.when is not None and not board.is_made(node.name) and not _when(board, node):
             board.end(node.name, TaskPhase.SKIPPED, Reason.WHEN_FALSE, f"when is false: {node.task.when[:200]}")
-        elif may_start:
-            _launch(board, node, slots)
         else:
-            _end_without_job(board, node)
+            _launch(board, node, slots if slots is not None else Slots(0, 0))
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
@@ -110,17 +133,6 @@ def _launch(board: Board, node: Node, slots: Slots) -> None:
         board.end(node.name, TaskPhase.FAILED, refused.reason, refused.message)
     else:
         kind.launch(board, node, slots)
-
-
-def _end_without_job(board: Board, node: Node) -> None:
-    """Let a task that was passed end once more, as it did without needing a slot; there may be none now."""
-    allowed, wakes = board.may_start, len(board.wakes)
-    board.may_start = False
-    try:
-        _launch(board, node, Slots(0, 0))
-    finally:
-        board.may_start = allowed
-        del board.wakes[wakes:]
 
 
 def _may_start(board: Board, node: Node, slots: Slots) -> bool:

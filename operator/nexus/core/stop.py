@@ -78,7 +78,7 @@ def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ..
             continue
         for job in jobs.get(task.name, ()):
             current = task.phase is TaskPhase.SUCCEEDED and task.job is not None and task.job.name == job.name
-            idle = current and not any(pod.live for pod in job.pods) if job.items is None else is_idle(job)
+            idle = current and not any(pod.live for pod in job.pods) if not job.of_items else is_idle(job)
             if not (job.finished or job.deleting) and (job.suspended or not idle):
                 stops.append(StopJob(task.name, job.name, job.uid))
     return tuple(stops)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -133,6 +133,9 @@ class Place(Protocol):
 
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Delete a Job and its pods; one that is gone already is fine."""
+
+    def vouch(self, view: View, children: Iterable[str]) -> None:
+        """Remember the UIDs of child runs that are what their tasks start, for later views of the run."""
 
     async def cancel_run(self, view: View, cancel: CancelRun) -> None:
         """Have a child run cancelled; one that has ended or is gone is fine."""

@@ -243,6 +243,9 @@ class Reconciler:
         stored: list[Store] = []
         while True:
             plan = await self._decide(view, now, may_start=rounds < MAX_ROUNDS)
+            if plan.vouched:
+                self.place.vouch(view, plan.vouched)
+                view = replace(view, facts=replace(view.facts, vouched=view.facts.vouched.union(plan.vouched)))
             if plan.reads:
                 view = replace(view, facts=await self._read(view, plan))
                 continue
@@ -417,6 +420,7 @@ def _with_results(
             refused[parallelism_of(change.job_name)] = job
         elif job is not None:
             made.append(job)
+    vouched = facts.vouched.union(result.uid for result in results if not isinstance(result, Refusal))
     for start, result in zip(plan.starts, results, strict=True):
         if isinstance(result, Refusal):
             refused[_name_of(start)] = result
@@ -425,7 +429,7 @@ def _with_results(
             children[start.task] = (*others, result)
         else:
             made.append(result)
-    return _with_jobs(_with_refusals(replace(facts, children=children), refused), made)
+    return _with_jobs(_with_refusals(replace(facts, children=children, vouched=vouched), refused), made)
 
 
 def _with_jobs(facts: Facts, found: Sequence[JobFact]) -> Facts:

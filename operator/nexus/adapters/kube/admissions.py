@@ -64,10 +64,11 @@ class Admissions:
 
     async def ask(self, record: RunRecord, workflow: WorkflowRecord, key: str) -> Waiting | Unstartable | None:
         """None where the run may begin. Raises Stale where others were at it at the same time."""
-        run = replace(_in_line(record), key=key)
+        child = self._workflows.is_child(record.key.namespace, record.parent, record.uid) if record.parent else False
+        run = replace(_in_line(record), key=key, child=child)
         if run.cancelled:
             return Unstartable(Reason.CANCELLED, "the run was cancelled before its turn came")
-        answer = _ask(run, workflow, self._workflows.runs(workflow.key, workflow.uid))
+        answer = _ask(run, workflow, self._workflows.runs(workflow))
         if isinstance(answer, Admit) and answer.exclusive:
             answer = await self._ask_again(run, workflow.key)
         elif isinstance(answer, Wait) and answer.replaces:
@@ -82,7 +83,7 @@ class Admissions:
         listed = await self._api.list(
             WORKFLOW_RUNS, key.namespace, f"{LABEL_WORKFLOW}={label_value(key.name)}", in_brief=True
         )
-        others = await self._keys.siblings(listed, workflow)
+        others = list(self._workflows.all_runs(workflow, await self._keys.siblings(listed, workflow)))
         answer = _ask(run, workflow, others)
         if isinstance(answer, Admit) and answer.exclusive:
             await self._agree(run, workflow, others)

@@ -6,7 +6,7 @@ It is behind the truth by design. Nothing irreversible is decided from an absenc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -18,15 +18,17 @@ from nexus.adapters.kube.bounded_json import decode
 from nexus.adapters.kube.brief import HELD, UNREADABLE, as_brief, unreadable
 from nexus.adapters.kube.child_runs import child_fact, depth
 from nexus.adapters.kube.live_pods import LivePods
-from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
+from nexus.adapters.kube.observe import job_fact, owner_uid
 from nexus.adapters.kube.other_version import known_part
+from nexus.adapters.kube.pods import Pods
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
-from nexus.core import evidence
+from nexus.core import evidence, identity
 from nexus.core.begun import read_begun
 from nexus.core.child_run import MAX_DEPTH
-from nexus.core.facts import ChildFact, JobFact, PodFact, RunFact
+from nexus.core.facts import ChildFact, JobFact, RunFact
+from nexus.core.identity import Makes, Sorted
 from nexus.core.shape import read
 from nexus.runtime.ports import RunKey
 
@@ -175,11 +177,16 @@ class Cache:
     def __init__(self) -> None:
         self.runs: dict[RunKey, RunRecord] = {}
         self._keys: dict[str, RunKey] = {}
-        self._children: dict[str, dict[str, ChildFact]] = {}
-        self._jobs: dict[str, dict[str, JobFact]] = {}
+        # What says it is a run's, by the UID of the run; who counts of it, nexus.core.identity says at each look: a Job
+        # may be seen before its run, and what a run's tasks make is known last.
+        self._children: dict[str, dict[RunKey, ChildFact]] = {}
+        self._jobs: dict[str, dict[RunKey, JobFact]] = {}
+        self._expected: dict[str, Mapping[str, Makes]] = {}
+        self._vouched: dict[str, set[str]] = {}
         self._job_versions: dict[str, int] = {}
-        self._run_of_job: dict[str, str] = {}
-        self._pods: dict[str, dict[str, PodFact]] = {}
+        self._homes: dict[str, tuple[str, RunKey]] = {}
+        """Of which run each Job says it is, and where it lies, by the UID of the Job."""
+        self._pods = Pods()
         # Jobs with their pods in them, as decisions take them: of the hundreds of a run one or two change at a time.
         self._joined: dict[str, JobFact] = {}
         self.live = LivePods()
@@ -201,147 +208,170 @@ class Cache:
             return ()  # older news than the answer to our own write
         parents = self._forget(known) if known is not None and not same else ()
         record = run_record(body, known if same else None)
-        parents += self._see_child(record, metadata)
+        if known is not None and same and known.parent != record.parent:
+            parents += self._let_go(known)
+        parents += self._see_child(record, body)
         # Only now: what of a child's end its parent has to know is with the parent's children.
         self.runs[key] = _forget_details(record)
         self.objects[key.namespace] += record.objects - (known.objects if known is not None and same else 0)
         self._keys[record.uid] = record.key
         return tuple(dict.fromkeys((record.key, *parents)))
 
-    def _see_child(self, record: RunRecord, metadata: Object) -> tuple[RunKey, ...]:
+    def _see_child(self, record: RunRecord, body: Object) -> tuple[RunKey, ...]:
         """Note what the parent of a run has to know of it; the parent, where that is news."""
-        cancel = record.spec.cancel if record.spec is not None else None
-        fact = child_fact(metadata, record.created_at, record.status, cancel) if record.parent else None
-        if fact is None:
+        if not record.parent:
             return ()
         siblings = self._children.setdefault(record.parent, {})
-        known = siblings.get(fact.name)
-        if known is not None and known.uid == fact.uid:
+        known = siblings.get(record.key)
+        known = known if known is not None and known.uid == record.uid else None
+        cancel = record.spec.cancel if record.spec is not None else None
+        fact = child_fact(body, record.created_at, record.status, cancel, known)
+        if fact is None:
+            return ()
+        if known is not None:
             # The creation time that we saw by our own clock has milliseconds; the server's has not.
             fact = replace(fact, created_at=known.created_at)
-        siblings[fact.name] = fact
+        siblings[record.key] = fact
         return self._run(record.parent) if fact != known else ()
 
     def _forget(self, record: RunRecord) -> tuple[RunKey, ...]:
         """Drop a run and all that is its; returns its parent."""
         if self.runs.pop(record.key, None) is not None:
             self.objects[record.key.namespace] -= record.objects
-        self._keys.pop(record.uid, None)
-        self._children.pop(record.uid, None)
+        for known in (self._keys, self._children, self._expected, self._vouched):
+            known.pop(record.uid, None)
         self.forgotten(record.key, record.uid)
-        siblings = self._children.get(record.parent, {})
-        if record.key.name in siblings and siblings[record.key.name].uid == record.uid:
-            del siblings[record.key.name]
-            if not siblings:
-                del self._children[record.parent]
         for job in self._jobs.pop(record.uid, {}).values():
             self._forget_job(job.uid)
+        return self._let_go(record)
+
+    def _let_go(self, record: RunRecord) -> tuple[RunKey, ...]:
+        """Drop a run from among the children of its parent, which is returned."""
+        siblings = self._children.get(record.parent, {})
+        if record.key in siblings and siblings[record.key].uid == record.uid:
+            del siblings[record.key]
+            if not siblings:
+                del self._children[record.parent]
         return self._run(record.parent)
 
     def _forget_job(self, uid: str) -> None:
-        self._run_of_job.pop(uid, None)
+        self._homes.pop(uid, None)
         self._job_versions.pop(uid, None)
-        self._pods.pop(uid, None)
+        self._pods.forget(uid)
         self._joined.pop(uid, None)
         self.live.drop(uid)
 
     def see_job(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A Job was listed, changed or deleted, or came back as the answer to its creation."""
         run_uid, fact = owner_uid(body, "WorkflowRun"), job_fact(body)
+        uid = body["metadata"]["uid"]
+        orphaned = self.drop_job(uid) if uid in self._homes and self._homes[uid][0] != run_uid else ()
         if run_uid is None or fact is None:
-            return ()
+            return orphaned
         jobs = self._jobs.get(run_uid, {})
-        known = jobs.get(fact.name)
+        key = RunKey(fact.namespace, fact.name)
+        known = jobs.get(key)
         version = int(body["metadata"]["resourceVersion"])
         if known is not None and known.uid == fact.uid and version < self._job_versions.get(fact.uid, 0):
             return ()
         if gone:
-            if known is None or known.uid != fact.uid:
-                return ()
-            del jobs[fact.name]
-            if not jobs:
-                del self._jobs[run_uid]
-            self._forget_job(fact.uid)
-            return self._run(run_uid)
+            return self.drop_job(uid)
         if known is not None and known.uid == fact.uid:
             # The creation time that we saw by our own clock has milliseconds; the server's has not.
             fact = replace(fact, created_at=known.created_at, pods_refused=known.pods_refused)
-        key = self._keys.get(run_uid)
-        if fact.finished and key is not None and self.runs[key].ended:
-            jobs.pop(fact.name, None)
+        home = self._keys.get(run_uid)
+        if fact.finished and home is not None and self.runs[home].ended:
+            jobs.pop(key, None)
             self._forget_job(fact.uid)
             return ()
-        self._jobs.setdefault(run_uid, {})[fact.name] = fact
+        if known is not None and known.uid != fact.uid:
+            self._forget_job(known.uid)
+        self._jobs.setdefault(run_uid, {})[key] = fact
         self._joined.pop(fact.uid, None)
         self._job_versions[fact.uid] = version
-        self._run_of_job[fact.uid] = run_uid
-        self._count(run_uid, fact.name)
-        return self._run(run_uid) if fact != known else ()
+        self._homes[fact.uid] = (run_uid, key)
+        self._count(run_uid, fact)
+        return (*orphaned, *(self._run(run_uid) if fact != known else ()))
 
-    def _count(self, run_uid: str, name: str) -> None:
-        job = self.whole_job(run_uid, name) if self.live.limit else None
-        if job is not None:
-            self.live.note(job)
+    def drop_job(self, uid: str) -> tuple[RunKey, ...]:
+        """Drop a Job that is gone, or another's; returns the run that it was of."""
+        if uid not in self._homes:
+            return ()
+        run_uid, key = self._homes[uid]
+        jobs = self._jobs.get(run_uid, {})
+        if key in jobs and jobs[key].uid == uid:  # another one may have its name by now
+            del jobs[key]
+            if not jobs:
+                del self._jobs[run_uid]
+        self._forget_job(uid)
+        return self._run(run_uid)
+
+    def _count(self, run_uid: str, job: JobFact) -> None:
+        """Count the pods of a Job, unless it can be told already that it is none of its run's."""
+        home = self._keys.get(run_uid)
+        if self.live.limit and job.task and (home is None or home.namespace == job.namespace):
+            self.live.note(self._with_pods(job))
 
     def see_pod(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
         """A pod was listed, changed or deleted."""
         job_uid = owner_uid(body, "Job")
         if job_uid is None:
             return ()
-        fact = pod_fact(body)
-        pods = self._pods.setdefault(job_uid, {})
-        known = pods.get(fact.uid)
-        if known is not None and known.terminated is not None and fact.terminated is None:
-            return ()  # older news than the answer to a question of ours: no container runs twice
-        if known is not None:
-            fact = _with_known(known, fact)
+        run_uid, home = self._homes.get(job_uid, ("", None))
+        news = self._pods.see(body, job_uid, home.namespace if home is not None else None, gone=gone)
+        if not news:
+            return ()
         self._joined.pop(job_uid, None)
-        if gone:
-            # A pod that ended is kept as evidence of how its Job's attempt went, until its run is gone: that the pod
-            # object was deleted does not unmake what it proved.
-            if job_uid in self._run_of_job and (fact.terminated is not None or (known and known.terminated)):
-                pods[fact.uid] = fact
-            else:
-                pods.pop(fact.uid, None)
-        else:
-            pods[fact.uid] = fact
-        run_uid = self._run_of_job.get(job_uid)
-        if self.live.limit and run_uid is not None:
-            self._count_pods(run_uid, job_uid)
-        return self._run_of(job_uid) if gone or fact != known else ()
-
-    def _count_pods(self, run_uid: str, job_uid: str) -> None:
-        for job in self._jobs.get(run_uid, {}).values():
-            if job.uid == job_uid:
-                self._count(run_uid, job.name)
+        job = self._jobs.get(run_uid, {}).get(home) if home is not None else None
+        if job is not None and job.uid == job_uid:
+            self._count(run_uid, job)
+        return self._run(run_uid)
 
     def _run(self, run_uid: str) -> tuple[RunKey, ...]:
         key = self._keys.get(run_uid)
         return (key,) if key is not None else ()
 
-    def _run_of(self, job_uid: str) -> tuple[RunKey, ...]:
-        return self._run(self._run_of_job.get(job_uid, ""))
+    def expect(self, run_uid: str, tasks: Mapping[str, Makes]) -> None:
+        """What the tasks of a run make, by its definition."""
+        self._expected[run_uid] = tasks
 
-    def jobs(self, run_uid: str) -> dict[str, tuple[JobFact, ...]]:
+    def sorted(self, run_uid: str) -> Sorted:
+        """What says it is a run's: the Jobs that are, each with its pods in the order of their creation, and the child
+        runs, by task; and what can never be."""
+        jobs = [self._with_pods(job) for job in self._jobs.get(run_uid, {}).values()]
+        found = self._sort(run_uid, jobs, self._children.get(run_uid, {}).values())
+        pods = (self._pods.forged(job) for own in found.jobs.values() for job in own)
+        return replace(found, forged=(*found.forged, *(one for some in pods for one in some)))
+
+    def _sort(self, run_uid: str, jobs: Iterable[JobFact], children: Iterable[ChildFact]) -> Sorted:
+        key = self._keys.get(run_uid)
+        if key is None:
+            return Sorted()
+        record = self.runs[key]
+        tasks = self._expected.get(run_uid) or identity.expected_of(record.status)
+        return identity.sort(record.fact(), record.status, tasks, jobs, children)
+
+    def jobs(self, run_uid: str) -> Mapping[str, tuple[JobFact, ...]]:
         """The Jobs of a run by task, each with its pods in the order of their creation."""
-        by_task: dict[str, list[JobFact]] = {}
-        for job in self._jobs.get(run_uid, {}).values():
-            by_task.setdefault(job.task, []).append(self._with_pods(job))
-        return {task: tuple(jobs) for task, jobs in by_task.items()}
+        jobs = [self._with_pods(job) for job in self._jobs.get(run_uid, {}).values()]
+        return self._sort(run_uid, jobs, ()).jobs
 
     def _with_pods(self, job: JobFact) -> JobFact:
         joined = self._joined.get(job.uid)
         if joined is None:
-            joined = self._joined[job.uid] = replace(job, pods=self._pods_of(job.uid))
+            joined = self._joined[job.uid] = replace(job, pods=self._pods.of(job))
         return joined
-
-    def _pods_of(self, job_uid: str) -> tuple[PodFact, ...]:
-        pods = self._pods.get(job_uid, {}).values()
-        return tuple(sorted(pods, key=lambda pod: (pod.created_at is not None, pod.created_at)))
 
     def job(self, run_uid: str, name: str) -> JobFact | None:
         """One Job of a run, without its pods."""
-        return self._jobs.get(run_uid, {}).get(name)
+        claim = self._jobs.get(run_uid, {}).get(self._key_of(run_uid, name))
+        found = self._sort(run_uid, (claim,), ()).jobs if claim is not None else {}
+        return next((job for jobs in found.values() for job in jobs), None)
+
+    def _key_of(self, run_uid: str, name: str) -> RunKey:
+        """Where an object of a run lies."""
+        home = self._keys.get(run_uid)
+        return RunKey(home.namespace if home is not None else "", name)
 
     def whole_job(self, run_uid: str, name: str) -> JobFact | None:
         """One Job of a run, with its pods."""
@@ -350,41 +380,70 @@ class Cache:
 
     def note_refused_pods(self, run_uid: str, name: str, why: str) -> None:
         """Remember why the pod of a Job cannot be created."""
-        job = self.job(run_uid, name)
-        if job is not None:
-            self._jobs[run_uid][name] = replace(job, pods_refused=why)
-            self._joined.pop(job.uid, None)
+        self._note_job(run_uid, name, pods_refused=why)
 
     def note_unmounted(self, job_uid: str, pod_uid: str, why: str) -> None:
         """Remember why a volume of a pod cannot be mounted."""
-        pod = self._pods.get(job_uid, {}).get(pod_uid)
-        if pod is not None:
-            self._pods[job_uid][pod_uid] = replace(pod, unmounted=why)
-            self._joined.pop(job_uid, None)
+        self._pods.note_unmounted(job_uid, pod_uid, why)
+        self._joined.pop(job_uid, None)
 
     def note_creation(self, run_uid: str, name: str, at: datetime) -> JobFact | None:
         """Remember when we made a Job, by our clock."""
+        return self._note_job(run_uid, name, created_at=at)
+
+    def _note_job(self, run_uid: str, name: str, **known: Any) -> JobFact | None:
         job = self.job(run_uid, name)
         if job is not None:
-            job = self._jobs[run_uid][name] = replace(job, created_at=at)
+            job = self._jobs[run_uid][self._key_of(run_uid, name)] = replace(job, **known)
             self._joined.pop(job.uid, None)
         return job
 
-    def children(self, run_uid: str) -> dict[str, tuple[ChildFact, ...]]:
-        """The child runs of a run by task."""
-        by_task: dict[str, list[ChildFact]] = {}
-        for child in self._children.get(run_uid, {}).values():
-            by_task.setdefault(child.task, []).append(child)
-        return {task: tuple(children) for task, children in by_task.items()}
-
     def child(self, run_uid: str, name: str) -> ChildFact | None:
         """One child of a run."""
-        return self._children.get(run_uid, {}).get(name)
+        claim = self._children.get(run_uid, {}).get(self._key_of(run_uid, name))
+        found = self._sort(run_uid, (), (claim,)).children if claim is not None else {}
+        return next((child for children in found.values() for child in children), None)
+
+    def vouch(self, run_uid: str, children: Iterable[str]) -> None:
+        """Remember the UIDs of child runs that are what their tasks start."""
+        self._vouched.setdefault(run_uid, set()).update(children)
+
+    def vouched(self, run_uid: str) -> frozenset[str]:
+        """Those of a run."""
+        return frozenset(self._vouched.get(run_uid, ()))
+
+    def is_child(self, namespace: str, parent: str, uid: str) -> bool:
+        """Whether a run, of which another is the controller, was made by that one: its status records it, or it was
+        compared with what the task there starts."""
+        home = self._keys.get(parent)
+        if home is None or home.namespace != namespace:
+            return False
+        if uid in self._vouched.get(parent, ()):
+            return True
+        status = self.runs[home].status
+        tasks = {task.name: task for task in (status.tasks or () if status is not None else ())}
+        children = self._children.get(parent, {}).values()
+        child = next((child for child in children if child.uid == uid), None)
+        found = self._sort(parent, (), (child,)).children if child is not None else {}
+        return any(identity.is_recorded(tasks.get(name), child) for name, own in found.items() for child in own)
+
+    def depth(self, record: RunRecord) -> int:
+        """How many runs a run is below one that is no child. Where one of those above is not known (yet), its label
+        says the rest."""
+        above, deep = record, 0
+        while above.parent and deep <= MAX_DEPTH:
+            key = self._keys.get(above.parent)
+            if key is None or key.namespace != record.key.namespace:
+                return max(deep + 1, deep + above.depth)
+            above, deep = self.runs[key], deep + 1
+        return deep
 
     def approved_below(self, run_uid: str) -> frozenset[str]:
         """The tasks of a run in whose child runs, or in those below, a person decided."""
         return frozenset(
-            child.task for child in self._children.get(run_uid, {}).values() if self._is_approved(child.uid)
+            task
+            for task, children in self.sorted(run_uid).children.items()
+            if any(self._is_approved(child.uid) for child in children)
         )
 
     def _is_approved(self, run_uid: str, deep: int = MAX_DEPTH) -> bool:
@@ -398,38 +457,39 @@ class Cache:
         """Remember when we made a child run, by our clock."""
         child = self.child(run_uid, name)
         if child is not None:
-            child = self._children[run_uid][name] = replace(child, created_at=at)
+            child = self._children[run_uid][self._key_of(run_uid, name)] = replace(child, created_at=at)
         return child
 
     def compact(self, run_uid: str) -> None:
         """Drop the pods of a run that has ended and whose Jobs are finished, and what its ended children came to: no
         decision will look at them again."""
         children = self._children.get(run_uid, {})
-        for child in [child for child in children.values() if child.phase.ended]:
-            children[child.name] = replace(child, message="", outputs=None, outputs_ref=None)
+        for key in [key for key, child in children.items() if child.phase.ended]:
+            children[key] = replace(children[key], message="", outputs=None, outputs_ref=None)
+        self._expected.pop(run_uid, None)
+        self._vouched.pop(run_uid, None)
         jobs = self._jobs.get(run_uid, {})
-        if all(job.finished for job in jobs.values()):
+        if all(job.finished for own in self.jobs(run_uid).values() for job in own):
             for job in jobs.values():
                 self._forget_job(job.uid)
             self._jobs.pop(run_uid, None)
 
     def waiting(self) -> Iterator[Reason]:
         """Why pods do not run their containers yet, one for each; of Jobs without a pod, one for each Job."""
-        for pods in self._pods.values():
-            for pod in pods.values():
-                if not pod.running and pod.live and pod.deleted_at is None:
-                    found = evidence.liveness(pod)
-                    if isinstance(found, evidence.Waiting):
-                        yield found.reason
+        for pod in self._pods.all():
+            if not pod.running and pod.live and pod.deleted_at is None:
+                found = evidence.liveness(pod)
+                if isinstance(found, evidence.Waiting):
+                    yield found.reason
         for jobs in self._jobs.values():
             for job in jobs.values():
-                if not (job.finished or job.deleting or self._pods.get(job.uid)):
+                if not (job.finished or job.deleting or any(self._pods.claimed(job.uid))):
                     yield evidence.no_pod(job).reason
 
     def known(self) -> frozenset[str]:
         """UIDs of all that is here now: to be taken before the LISTs of a sweep."""
         jobs = (job.uid for jobs in self._jobs.values() for job in jobs.values())
-        pods = (uid for pods in self._pods.values() for uid in pods)
+        pods = (pod.uid for pod in self._pods.all())
         return frozenset((*self._keys, *jobs, *pods))
 
     def sweep(self, known: frozenset[str], listed: Mapping[str, set[str]]) -> list[RunKey]:
@@ -444,30 +504,12 @@ class Cache:
             touched.update((record.key, *self._forget(record)))
         gone = known - listed["jobs"]
         for run_uid, jobs in self._jobs.items():
-            for job in [job for job in jobs.values() if job.uid in gone]:
-                del jobs[job.name]
-                self._forget_job(job.uid)
+            for key in [key for key, job in jobs.items() if job.uid in gone]:
+                self._forget_job(jobs.pop(key).uid)
                 touched.update(self._run(run_uid))
         for run_uid in [uid for uid, jobs in self._jobs.items() if not jobs]:
             del self._jobs[run_uid]
-        for job_uid in [uid for uid in self._pods if uid not in self._run_of_job]:
-            del self._pods[job_uid]
-        gone = known - listed["pods"]
-        for job_uid, pods in self._pods.items():
-            for pod in [pod for pod in pods.values() if pod.uid in gone and pod.terminated is None]:
-                del pods[pod.uid]
-                self._joined.pop(job_uid, None)
-                touched.update(self._run_of(job_uid))
+        for job_uid in self._pods.sweep(known - listed["pods"], self._homes):
+            self._joined.pop(job_uid, None)
+            touched.update(self._run(self._homes[job_uid][0]))
         return sorted(touched, key=str)
-
-
-def _with_known(known: PodFact, fact: PodFact) -> PodFact:
-    """The pod with what its status does not say, and with the deletion that counts: one asked for after its container
-    had ended proves nothing against it, and of two the first one stopped it. What was withdrawn once stays so."""
-    if fact.waiting_reason == known.waiting_reason:
-        fact = replace(fact, unmounted=known.unmounted)
-    if known.withdrawn:
-        fact = replace(fact, withdrawn=True)
-    if known.terminated is not None or known.deleted_at is not None:
-        return replace(fact, deleted_at=known.deleted_at)
-    return fact

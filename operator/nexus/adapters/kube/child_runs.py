@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from nexus.adapters.kube.observe import number
+from nexus.adapters.kube.brief import HELD, unreadable
+from nexus.adapters.kube.observe import controller, labelled_slot, number
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION
-from nexus.api.fanout import MAX_ITEMS
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, Trigger, WorkflowRunStatus
 from nexus.core.facts import ChildFact, RunFact
+from nexus.core.identity import content_of
 from nexus.core.names import (
     LABEL_DEPTH,
     LABEL_INDEX,
@@ -65,23 +67,44 @@ def depth(metadata: Mapping[str, Any]) -> int:
     return number((metadata.get("labels") or {}).get(LABEL_DEPTH)) or 0
 
 
+def content(body: Mapping[str, Any]) -> str:
+    """What a run executes, as a child run is compared with what its task starts; empty where no task starts such a
+    run. The same for a whole object and its brief form."""
+    spec, held = body.get("spec") or {}, body.get(HELD) or {}
+    if "workflowSpec" in spec or "definition" in held or unreadable(body):
+        return ""
+    params = json.loads(held["params"]) if "params" in held else spec.get("params") or {}
+    if not isinstance(params, Mapping):
+        return ""
+    return content_of(str((spec.get("workflowRef") or {}).get("name") or ""), str(spec.get("triggeredBy")), params)
+
+
 def child_fact(
-    metadata: Mapping[str, Any], created_at: datetime, status: WorkflowRunStatus | None, cancel: Cancel | None
+    body: Mapping[str, Any],
+    created_at: datetime,
+    status: WorkflowRunStatus | None,
+    cancel: Cancel | None,
+    known: ChildFact | None = None,
 ) -> ChildFact | None:
-    """What the parent of a run has to know of it; None where its labels are not those of a child."""
-    labels = metadata.get("labels") or {}
-    ordinal = number(labels.get(LABEL_ORDINAL))
-    if LABEL_TASK not in labels or ordinal is None:
+    """What the parent of a run has to know of it; None where it names none. `known` is what was known of it before:
+    what a run executes never changes."""
+    metadata = body["metadata"]
+    owner = controller(body, "WorkflowRun")
+    if owner is None:
         return None
+    slot = labelled_slot(metadata, owner)
     status = status or WorkflowRunStatus()
     # Of a run under way they change with every task, and the parent need not look each time.
     told = status.phase.ended or status.reason is Reason.AWAITING_APPROVAL
     return ChildFact(
         name=metadata["name"],
         uid=metadata["uid"],
-        task=labels[LABEL_TASK],
-        ordinal=ordinal,
+        task=slot.task,
+        ordinal=slot.ordinal,
         created_at=created_at,
+        namespace=metadata["namespace"],
+        owner=owner.name,
+        content=known.content if known is not None else content(body),
         started_at=status.start_time,
         phase=status.phase,
         reason=status.reason if told else None,
@@ -91,6 +114,5 @@ def child_fact(
         ended_at=status.completion_time,
         deleting="deletionTimestamp" in metadata,
         cancel=cancel,
-        items=number(labels.get(LABEL_ITEMS), MAX_ITEMS),
-        index=number(labels.get(LABEL_INDEX), MAX_ITEMS),
+        index=slot.index,
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
-from nexus.adapters.kube.api import CONFIG_MAPS, AlreadyExists, Kind, KubeApi, NotFound, Object
+from nexus.adapters.kube.api import CONFIG_MAPS, WORKFLOW_RUNS, AlreadyExists, Kind, KubeApi, NotFound, Object
+from nexus.adapters.kube.child_runs import content
 from nexus.adapters.kube.job import Images, task_objects
 from nexus.adapters.kube.observe import owner_uid
 from nexus.adapters.kube.refusals import name_taken
@@ -41,7 +43,7 @@ class Maker:
 
     async def create(self, kind: Kind, run: RunFact, body: Object) -> Object:
         """Make an object of the run, or find it there: an operator that died before it could record it made it, or
-        another copy was first. Raises Refused where the one that is there has another owner."""
+        another copy was first. Raises Refused where the one that is there has another owner, or another content."""
         name = body["metadata"]["name"]
         try:
             return await self._api.create(kind, run.namespace, body)
@@ -55,4 +57,8 @@ class Maker:
             raise Refused(name_taken(kind, words))
         if kind == CONFIG_MAPS and not holds(found, body):
             raise Refused(name_taken(kind, f"a ConfigMap {name} exists and holds something else; delete it"))
+        if kind == WORKFLOW_RUNS and content(found) != content(body):
+            words = f"a WorkflowRun {name} exists that is not the one this task starts; delete it"
+            # It is forged, which ends nothing: the task waits until it is gone.
+            raise Refused(replace(name_taken(kind, words), final=False))
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,13 +11,14 @@ from nexus.api.base import parse_time
 from nexus.api.fanout import MAX_ITEMS
 from nexus.core.facts import JobFact, PodFact, Terminated
 from nexus.core.fanout import indexes
-from nexus.core.names import LABEL_INDEX, LABEL_ITEMS, LABEL_ORDINAL, LABEL_TASK
+from nexus.core.identity import Slot, slot_of
+from nexus.core.names import LABEL_RUN, LABEL_TASK
 
 CONTAINER = "task"
 FETCH, PUT = "fetch", "put"
 """The containers that move data, before and after it."""
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
-"""The label of an Indexed Job's pods (since Kubernetes 1.28)."""
+"""The annotation of an Indexed Job's pods by which the Job controller knows them; also a label, which may change."""
 JOB_FINALIZER = "batch.kubernetes.io/job-tracking"
 
 
@@ -25,28 +27,51 @@ def owner_uid(body: Mapping[str, Any], kind: str) -> str | None:
 
     Labels only select: whose an object is, the UID of its controller says.
     """
+    owner = controller(body, kind)
+    return owner.uid if owner is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The controller that an object names."""
+
+    name: str
+    uid: str
+
+
+def controller(body: Mapping[str, Any], kind: str) -> Owner | None:
+    """The controller of this kind, None where the object has no such controller."""
     for owner in body["metadata"].get("ownerReferences") or ():
         if owner.get("controller") and owner.get("kind") == kind:
-            return str(owner["uid"])
+            return Owner(str(owner.get("name") or ""), str(owner["uid"]))
     return None
 
 
+def labelled_slot(metadata: Mapping[str, Any], owner: Owner) -> Slot:
+    """What an object is for, where its labels name the task; its `task` is empty where they do not fit its name."""
+    task = str((metadata.get("labels") or {}).get(LABEL_TASK) or "")
+    return slot_of(metadata["name"], owner.name, owner.uid, (task,) if task else ()) or Slot("", 0)
+
+
 def job_fact(body: Mapping[str, Any]) -> JobFact | None:
-    """The record of a Job of ours, without its pods; None where its labels are not ours."""
-    metadata, status = body["metadata"], body.get("status") or {}
-    labels = metadata.get("labels") or {}
-    ordinal = labels.get(LABEL_ORDINAL, "")
-    if LABEL_TASK not in labels or not ordinal.isdecimal():
+    """The record of a Job that says it is a run's, without its pods; None where it does not."""
+    metadata, status, spec = body["metadata"], body.get("status") or {}, body.get("spec") or {}
+    owner = controller(body, "WorkflowRun")
+    if owner is None:
         return None
+    slot = labelled_slot(metadata, owner)
     conditions = {entry["type"]: entry for entry in status.get("conditions") or () if entry.get("status") == "True"}
     failed, complete = conditions.get("Failed"), conditions.get("Complete")
     ended = failed or complete or {}
     return JobFact(
         name=metadata["name"],
         uid=metadata["uid"],
-        task=labels[LABEL_TASK],
-        ordinal=int(ordinal),
+        task=slot.task,
+        ordinal=slot.ordinal,
         created_at=parse_time(metadata["creationTimestamp"]),
+        namespace=metadata["namespace"],
+        owner=owner.name,
+        unwatched=LABEL_RUN not in (metadata.get("labels") or {}),
         failed=int(status.get("failed") or 0),
         failing="FailureTarget" in conditions,
         complete=complete is not None,
@@ -54,12 +79,12 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
         failure_message=str(failed.get("message") or "") if failed else "",
         finished_at=_time(ended.get("lastTransitionTime")),
         deleting="deletionTimestamp" in metadata,
-        items=number(labels.get(LABEL_ITEMS), MAX_ITEMS),
-        index=number(labels.get(LABEL_INDEX), MAX_ITEMS),
-        parallelism=int((body.get("spec") or {}).get("parallelism") or 1),
+        items=min(int(spec.get("completions") or 0), MAX_ITEMS) if spec.get("completionMode") == "Indexed" else None,
+        index=slot.index,
+        parallelism=int(spec.get("parallelism") or 1),
         completed_indexes=str(status.get("completedIndexes") or "")[: indexes.LONGEST],
         failed_indexes=str(status.get("failedIndexes") or "")[: indexes.LONGEST],
-        suspended=bool((body.get("spec") or {}).get("suspend")),
+        suspended=bool(spec.get("suspend")),
     )
 
 
@@ -83,6 +108,7 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
     return PodFact(
         name=metadata["name"],
         uid=metadata["uid"],
+        namespace=metadata["namespace"],
         phase=status.get("phase") or "Pending",
         reason=status.get("reason") or "",
         created_at=_time(metadata.get("creationTimestamp")),
@@ -96,7 +122,7 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
         deleted_at=_deletion(metadata),
         withdrawn=_withdrawn(metadata, status),
         disrupted_at=_time(disrupted.get("lastTransitionTime")) if disrupted.get("status") == "True" else None,
-        index=number((metadata.get("labels") or {}).get(COMPLETION_INDEX)),
+        index=number((metadata.get("annotations") or {}).get(COMPLETION_INDEX)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,6 @@ from nexus.adapters.kube.admissions import Admissions
 from nexus.adapters.kube.api import (
     CONFIG_MAPS,
     JOBS,
-    PODS,
     WORKFLOW_RUNS,
     Conflict,
     KubeApi,
@@ -25,6 +24,7 @@ from nexus.adapters.kube.brief import Unreadable
 from nexus.adapters.kube.cache import Cache, RunRecord
 from nexus.adapters.kube.cancelling import cancel as cancel_run
 from nexus.adapters.kube.child_runs import child_run
+from nexus.adapters.kube.confirm import Confirmations
 from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.earlier_runs import EarlierRuns
 from nexus.adapters.kube.event_log import log_events
@@ -38,17 +38,18 @@ from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod_events import PodEvents
 from nexus.adapters.kube.pod_logs import PodLogs
 from nexus.adapters.kube.pools import Pools
-from nexus.adapters.kube.refusals import Refusals, name_taken, refusing, refusing_start
+from nexus.adapters.kube.refusals import Refusals, refusing, refusing_start
 from nexus.adapters.kube.stored import load_output
 from nexus.adapters.kube.unreadable_runs import leave
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
 from nexus.api.reasons import Reason, RunPhase
-from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.api.run import WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
-from nexus.core.names import LABEL_RUN, LABEL_WORKFLOW, label_value
+from nexus.core.identity import expected
+from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.plan import (
     AskSlot,
@@ -75,6 +76,10 @@ log = logging.getLogger("nexus")
 
 # Kubernetes' times have whole seconds: what was made no longer ago than this is given our own clock's time.
 JUST_MADE = timedelta(seconds=2)
+
+
+# How soon a run that waits its turn, and may be a child run, is looked at again.
+LOOK_AT_PARENT = timedelta(seconds=5)
 
 
 def wall_clock() -> datetime:
@@ -120,10 +125,13 @@ class KubePlace:
         self._wake = wake
         cache.live.wake = wake
         cache.forgotten = self._forget
+        workflows = workflows or WorkflowCache()
+        workflows.is_child = cache.is_child
         self._room = NamespaceRoom(cache, max_objects)
         self._earlier_runs = EarlierRuns(api)
+        self._confirm = Confirmations(api, cache)
         self._pools = Pools(api, cache, clock, wake, pools)
-        self._admissions = Admissions(api, workflows or WorkflowCache(), evaluator)
+        self._admissions = Admissions(api, workflows, evaluator)
 
     def now(self) -> datetime:
         """The time."""
@@ -174,7 +182,9 @@ class KubePlace:
             record = await self._adopt(record, None)
             hold, known = await self._admitted(record, gate)
             if hold is not None:
-                return View(key, self._facts(record, known), hold, record.status)
+                # A child that is seen before its parent, or before that has it on record, takes no turn soon after.
+                look = now + LOOK_AT_PARENT if record.parent and isinstance(hold, Waiting) else None
+                return View(key, self._facts(record, known), hold, record.status, look)
         definition, revision = await self._definitions.of(record, now)
         record = await self._adopt(record, definition)
         status = record.status if gate is None else _with_key(record.status, known.concurrency_key if known else None)
@@ -184,9 +194,13 @@ class KubePlace:
         earlier = await self._earlier_runs.of(record)
         if earlier is not None:
             earlier = replace(earlier, approved_below=self._cache.approved_below(earlier.uid))
-        await self._confirm_gone(record)
-        await self._confirm_pods(record)
-        wake_at = await self._pod_events.ask(record, now)
+        if isinstance(definition, Definition):
+            self._cache.expect(record.uid, expected(definition))
+        await self._confirm.gone(record, lambda body: self._saw_run(body, key))
+        again = await self._confirm.unwatched(record, now)
+        await self._confirm.pods(record)
+        wakes = (again, await self._pod_events.ask(record, now))
+        wake_at = min((wake for wake in wakes if wake is not None), default=None)
         facts = replace(self._facts(record, status), earlier=earlier)
         return View(key, facts, definition, record.status, wake_at)
 
@@ -224,13 +238,15 @@ class KubePlace:
         return await self._admissions.ask(record, workflow, line), _with_key(record.status, line)
 
     def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:
-        jobs, children = self._cache.jobs(record.uid), self._cache.children(record.uid)
+        found = self._cache.sorted(record.uid)
         return Facts(
-            run=record.fact(),
-            capacity=self._cache.live.capacity(record.key, (job for found in jobs.values() for job in found)),
+            run=replace(record.fact(), depth=self._cache.depth(record)),
+            capacity=self._cache.live.capacity(record.key, (job for jobs in found.jobs.values() for job in jobs)),
             status=status,
-            jobs=jobs,
-            children=children,
+            jobs=found.jobs,
+            children=found.children,
+            forged=found.forged,
+            vouched=self._cache.vouched(record.uid),
             granted=self._pools.unused(record.key.namespace, record.uid),
             pod_policy=self._pod_policy,
             output_store=self._output_store,
@@ -264,41 +280,12 @@ class KubePlace:
         self._saw_run(body, record.key)
         return self._cache.runs.get(record.key, record)
 
-    async def _confirm_gone(self, record: RunRecord) -> None:
-        for task in record.status.tasks or () if record.status else ():
-            if _under_way(task) and self._cache.job(record.uid, _job_name(task)) is None:
-                try:
-                    body = await self._api.get(JOBS, record.key.namespace, _job_name(task))
-                except NotFound:
-                    continue
-                self._cache.see_job(body)
-            child = task.child_run if _goes_on(task) else None
-            if child is not None and self._cache.child(record.uid, child.name) is None:
-                with contextlib.suppress(NotFound):
-                    body = await self._api.get(WORKFLOW_RUNS, record.key.namespace, child.name)
-                    self._saw_run(body, record.key)
-
-    async def _confirm_pods(self, record: RunRecord) -> None:
-        """The watches of Jobs and pods are not in step, least of all when an operator starts: a Job that is known to
-        be Complete before its pod is would be an output lost, and the task would run again."""
-        ended = {task.name for task in record.status.tasks or () if task.phase.ended} if record.status else set()
-        for task, jobs in self._cache.jobs(record.uid).items():
-            last = max(jobs, key=lambda job: job.ordinal)
-            if task not in ended and last.items is None and not _explained(last):
-                await self._list_pods(record.key.namespace, last)
-
-    async def _list_pods(self, namespace: str, job: JobFact) -> None:
-        # With the label by which the watch, and the policy on who makes such pods, know them.
-        selector = f"batch.kubernetes.io/controller-uid={job.uid},{LABEL_RUN}"
-        for body in await self._api.list(PODS, namespace, selector, in_brief=True):
-            self._cache.see_pod(body)
-
     @refusing
     async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
         """A Job of the run with all the pods that it has."""
         for job in self._cache.jobs(view.facts.run.uid).get(read.task, ()):
             if job.uid == read.job_uid:
-                await self._list_pods(view.key.namespace, job)
+                await self._confirm.list_pods(view.key.namespace, job)
         known = self._cache.jobs(view.facts.run.uid).get(read.task, ())
         return next((job for job in known if job.uid == read.job_uid), None)
 
@@ -374,8 +361,9 @@ class KubePlace:
             self._cache.see_job(body)
         fact = job_fact(body)
         assert fact is not None
+        fact = replace(fact, task=start.task, ordinal=start.ordinal, index=start.index)
         if fact.finished or fact.completed_indexes:  # it was there, and has ended since: only its pods tell how
-            await self._list_pods(run.namespace, fact)
+            await self._confirm.list_pods(run.namespace, fact)
             known = self._cache.jobs(run.uid).get(start.task, ())
             return next((job for job in known if job.uid == fact.uid), fact)
         return self._cache.note_creation(run.uid, start.job_name, self.now()) or fact
@@ -427,12 +415,15 @@ class KubePlace:
         self._saw_run(body, view.key)
         known = self._cache.child(run.uid, start.run_name)
         if known is None:
-            # The one that is there lost its labels: nothing can be known of it.
-            words = f"the child run {start.run_name} has lost the labels it was made with; delete it"
-            raise Refused(name_taken(WORKFLOW_RUNS, words))
+            raise Stale(f"the child run {start.run_name} is gone")
+        self._cache.vouch(run.uid, (known.uid,))
         if known.phase is RunPhase.PENDING and self.now() - known.created_at < JUST_MADE:
             known = self._cache.note_child(run.uid, start.run_name, self.now()) or known
         return known
+
+    def vouch(self, view: View, children: Iterable[str]) -> None:
+        """Remember the UIDs of child runs that are what their tasks start."""
+        self._cache.vouch(view.facts.run.uid, children)
 
     @refusing
     async def cancel_run(self, view: View, cancel: CancelRun) -> None:
@@ -457,24 +448,3 @@ def _with_key(status: WorkflowRunStatus | None, key: str | None) -> WorkflowRunS
 def _has_started(view: View, task: str) -> bool:
     known = view.recorded.tasks or () if view.recorded else ()
     return any(entry.name == task and entry.start_time is not None for entry in known)
-
-
-def _under_way(task: TaskStatus) -> bool:
-    return task.job is not None and _goes_on(task)
-
-
-def _goes_on(task: TaskStatus) -> bool:
-    return not task.phase.ended and task.next_attempt_time is None
-
-
-def _explained(job: JobFact) -> bool:
-    """Whether the known pods account for how the Job ended, if it did."""
-    ended = [pod for pod in job.pods if not pod.live]
-    if job.complete:
-        return any(pod.terminated is not None and pod.terminated.exit_code == 0 for pod in ended)
-    return not job.failure or len(ended) >= max(job.failed, 1)
-
-
-def _job_name(task: TaskStatus) -> str:
-    assert task.job is not None
-    return task.job.name

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from nexus.adapters.kube.observe import owner_uid
+from nexus.adapters.kube.observe import controller, owner_uid
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION, parse_time
 from nexus.api.reasons import RunPhase
@@ -29,11 +29,13 @@ def sibling(body: Mapping[str, Any]) -> Sibling:
     """The record of a run."""
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     started, completed = status.get("startTime"), status.get("completionTime")
+    owner, labels = controller(body, "Workflow"), metadata.get("labels") or {}
     return Sibling(
         name=metadata["name"],
         uid=metadata["uid"],
         created_at=parse_time(metadata["creationTimestamp"]),
-        workflow_uid=owner_uid(body, "Workflow") or "",
+        # One that names another Workflow than its own as its controller is a run of its own all the same.
+        workflow_uid=owner.uid if owner is not None and owner.name == workflow_of(body) else "",
         trigger=_word(spec.get("triggeredBy"), Trigger.MANUAL),
         # A phase that only a newer operator knows is none that a run ends in: it has not ended.
         phase=_word(status.get("phase"), RunPhase.PENDING),
@@ -43,9 +45,11 @@ def sibling(body: Mapping[str, Any]) -> Sibling:
         schedule=str(spec.get("schedule") or ""),
         scheduled_time=_time(spec.get("scheduledTime")),
         revision=str(status.get("revision") or ""),
-        backfill=(metadata.get("labels") or {}).get(LABEL_BACKFILL, ""),
+        backfill=labels.get(LABEL_BACKFILL, ""),
         backfill_ends=(metadata.get("annotations") or {}).get(BACKFILL_ENDS, ""),
         key=status.get("concurrencyKey"),
+        parent=owner_uid(body, "WorkflowRun") or "",
+        labelled=labels.get(LABEL_WORKFLOW) == label_value(workflow_of(body)),
     )
 
 

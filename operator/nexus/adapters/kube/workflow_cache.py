@@ -5,8 +5,8 @@ Of a definition only what concerns its runs as a whole is kept: thousands of Wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -125,6 +125,9 @@ class WorkflowCache:
         self._runs: dict[RunKey, dict[str, Sibling]] = {}
         self._versions: dict[str, int] = {}
         self._homes: dict[str, RunKey] = {}
+        self.is_child: Callable[[str, str, str], bool] = lambda _namespace, _parent, _uid: False
+        """Whether the run that names another one as its controller, in a namespace, was made by that one. Whoever knows
+        the runs says so."""
 
     def record(self, body: Object, known: WorkflowRecord | None = None) -> WorkflowRecord:
         """What is kept of a Workflow."""
@@ -167,9 +170,23 @@ class WorkflowCache:
         self._homes[fact.uid] = key
         return (key,) if fact != known else ()
 
-    def runs(self, key: RunKey, uid: str) -> tuple[Sibling, ...]:
-        """The runs of the Workflow with this UID: its own, and those that nobody owns yet."""
-        return tuple(run for run in self._runs.get(key, {}).values() if run.workflow_uid in ("", uid) or run.child)
+    def runs(self, workflow: WorkflowRecord) -> tuple[Sibling, ...]:
+        """The runs of a Workflow: its own, and those that nobody owns yet."""
+        return self._of(workflow, self._runs.get(workflow.key, {}).values())
+
+    def all_runs(self, workflow: WorkflowRecord, listed: Iterable[Sibling]) -> tuple[Sibling, ...]:
+        """The runs of a Workflow that were just listed by its label, with those that are known and lost the label."""
+        listed = tuple(listed)
+        uids = {run.uid for run in listed}
+        known = self._runs.get(workflow.key, {}).values()
+        return self._of(workflow, (*listed, *(run for run in known if not run.labelled and run.uid not in uids)))
+
+    def _of(self, workflow: WorkflowRecord, runs: Iterable[Sibling]) -> tuple[Sibling, ...]:
+        namespace = workflow.key.namespace
+        told = (
+            replace(run, child=self.is_child(namespace, run.parent, run.uid)) if run.parent else run for run in runs
+        )
+        return tuple(run for run in told if run.is_of(workflow.uid, workflow.created_at))
 
     def known(self) -> frozenset[str]:
         """UIDs of all that is here now: to be taken before the LISTs of a sweep."""

@@ -72,7 +72,7 @@ class KubeWorkflows:
     def view(self, key: RunKey) -> WorkflowFacts | None:
         """What the cache knows of the Workflow."""
         record = self._cache.workflows.get(key)
-        return None if record is None else record.facts(self._cache.runs(key, record.uid))
+        return None if record is None else record.facts(self._cache.runs(record))
 
     @refusing
     async def check(self, facts: WorkflowFacts) -> Verdict:
@@ -102,7 +102,7 @@ class KubeWorkflows:
         if record.uid != facts.uid or record.generation != facts.generation:
             raise Stale(f"Workflow {facts.name} was changed")
         listed = await self._keys.siblings(await self._list_runs(facts), record)
-        mine = tuple(run for run in listed if run.workflow_uid in ("", facts.uid) or run.child)
+        mine = self._cache.all_runs(record, listed)
         tick_key = self._keys.of_tick(record)
         return replace(record.facts(mine), confirmed=True, made=facts.made, refused=facts.refused, tick_key=tick_key)
 

@@ -151,7 +151,6 @@ class ChildRuns:
             task=start.task,
             ordinal=start.ordinal,
             created_at=datetime.now(UTC),
-            items=start.items,
             index=start.index,
         )
         fact = RunFact(
@@ -179,6 +178,10 @@ class ChildRuns:
         for child in self._children.values():
             found[child.made.task] = (*found.get(child.made.task, ()), child.fact())
         return found
+
+    def uids(self) -> frozenset[str]:
+        """Their UIDs."""
+        return frozenset(child.made.uid for child in self._children.values())
 
     def cancel(self, cancel: CancelRun) -> None:
         """Have one cancelled."""

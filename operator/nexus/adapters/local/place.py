@@ -150,6 +150,7 @@ class LocalPlace:
         facts = Facts(
             *(self.run, self.recorded, jobs, self.children.facts()),
             pod_policy=policy,
+            vouched=self.children.uids(),
             output_store=LOCAL_STORE,
             native_backoff=False,
         )
@@ -227,7 +228,6 @@ class LocalPlace:
             start.task,
             start.ordinal,
             datetime.now(UTC),
-            items=start.items,
             index=start.index,
         )
         attempt = Attempt(job, folder, command, start.timeout_seconds, self._observer.line, self._changed)
@@ -306,6 +306,9 @@ class LocalPlace:
     async def start_child(self, view: View, start: StartChild) -> ChildFact:
         """Start a child run."""
         return self.children.start(start, self.run)
+
+    def vouch(self, view: View, children: Iterable[str]) -> None:
+        """Nobody but this process makes child runs here."""
 
     async def cancel_run(self, view: View, cancel: CancelRun) -> None:
         """Have a child run cancelled."""

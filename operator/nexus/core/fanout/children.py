@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexus.api.reasons import Reason, RunPhase
-from nexus.core.board import Board
-from nexus.core.child_run import failure_of, stands, timeout_of
+from nexus.core.board import Board, Unread
+from nexus.core.child_run import failure_of, is_same, params_of, stands, timeout_of
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed, Waiting
+from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.facts import ChildFact
 from nexus.core.fanout.checkpoint import proven
+from nexus.core.fanout.items import ItemsInvalid, resolve
 from nexus.core.fanout.tally import Due, Tally
 from nexus.core.names import item_child_name
 from nexus.core.plan import StartChild
@@ -24,19 +26,20 @@ from nexus.core.scope import Item
 
 def take(board: Board, node: Node, total: int, refused: Mapping[int, Failed]) -> Tally:
     """The tally of a fan-out over child runs; `refused` are the items on record as failed. Notes on the board which
-    children are past their time, and when others will be."""
+    children are past their time, and when others will be. Raises Unread where a child cannot be compared yet."""
     by_index: dict[int, list[ChildFact]] = {}
     for child in board.facts.children.get(node.name, ()):
         if child.index is not None:
             by_index.setdefault(child.index, []).append(child)
     stored = proven(board, node)
-    tally = Tally(total, started=True)
+    tally, items = Tally(total, started=True), _Items(board, node)
     for index in range(total):
-        children = sorted(by_index.get(index, ()), key=lambda child: child.ordinal)
-        board.abandoned.update(child.name for child in children[:-1])
         if index < len(stored) and stored[index] is not None:
             tally.done[index] = None
-        elif not children and index in refused:
+            continue
+        children = _counting(board, node, index, by_index.get(index, []), items)
+        board.abandoned.update(child.name for child in children[:-1])
+        if not children and index in refused:
             tally.failed[index] = refused[index]
         elif not children:
             # Also where somebody deleted it: nothing tells that from one that was never made.
@@ -47,6 +50,46 @@ def take(board: Board, node: Node, total: int, refused: Mapping[int, Failed]) ->
                 del tally.due[index]
                 tally.failed[index] = refused[index]
     return tally
+
+
+class _Items:
+    """The items, resolved where one is asked for."""
+
+    def __init__(self, board: Board, node: Node) -> None:
+        self._board, self._node = board, node
+        self._known: list[Any] | None = None
+
+    def at(self, index: int) -> Item:
+        """One item. Raises Unread, ExpressionError, TemplateError, ItemsInvalid, IndexError."""
+        if self._known is None:
+            assert self._node.task.for_each is not None
+            self._known = resolve(self._node.task.for_each, self._board.renderer(self._node))
+        return Item(index, self._known[index])
+
+
+def _counting(board: Board, node: Node, index: int, children: list[ChildFact], items: _Items) -> list[ChildFact]:
+    """The children of an item that count, oldest first: each that is what the task would start, after the one before
+    it has ended. One before it that is not there was deleted."""
+    counting: list[ChildFact] = []
+    for child in sorted(children, key=lambda child: child.ordinal):
+        if counting and not _is_over(board, node, counting[-1]):
+            break
+        try:
+            same = child.uid in board.facts.vouched or is_same(board, node, child, items.at(index))
+        except Unread:
+            raise
+        except (ExpressionError, TemplateError, ItemsInvalid, IndexError):
+            board.disown(child)  # no task starts a child run of an item that it cannot render
+            same = False
+        if not same:
+            break
+        counting.append(child)
+    return counting
+
+
+def _is_over(board: Board, node: Node, child: ChildFact) -> bool:
+    limit = timeout_of(node, child)
+    return child.phase.ended or (limit is not None and board.now >= limit[0])
 
 
 def _last(board: Board, node: Node, tally: Tally, index: int, child: ChildFact) -> None:
@@ -88,6 +131,6 @@ def start_of(board: Board, node: Node, index: int, items: Sequence[Any], ordinal
     """The child run of one item. Raises Unread, ExpressionError, TemplateError."""
     call, run = node.task.workflow, board.facts.run
     assert call is not None
-    params = board.renderer(node, Item(index, items[index])).deep(call.params or {}, "workflow.params")
+    params = params_of(board, node, Item(index, items[index]))
     name = item_child_name(run.name, run.uid, node.name, index, ordinal)
     return StartChild(node.name, name, ordinal, call.name, params, run.depth + 1, items=len(items), index=index)

@@ -18,7 +18,7 @@ from nexus.api.numbers import as_stored
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus
 from nexus.core import outputs
-from nexus.core.board import Board
+from nexus.core.board import Board, Unread
 from nexus.core.child_run import lost_outputs
 from nexus.core.content import reference, sha256
 from nexus.core.definition import Node
@@ -41,9 +41,12 @@ def tally_of(board: Board, node: Node) -> Tally | None:
     """How the items stand; None where something has to be read first."""
     status = board.tasks[node.name]
     jobs = board.facts.jobs.get(node.name, ())
-    total = status.items.total if status.items else next((job.items for job in jobs if job.items is not None), 0)
+    total = status.items.total if status.items else 0
     if node.type == "workflow":
-        board.tallies[node.name] = take_children(board, node, total, _on_record(status.items))
+        try:
+            board.tallies[node.name] = take_children(board, node, total, _on_record(status.items))
+        except Unread:
+            return None
         return board.tallies[node.name]
     if must_know_stored(board, node):
         return None

@@ -19,7 +19,7 @@ from nexus.core.fanout.children import start_of
 from nexus.core.fanout.collect import close, must_know_stored, note_failed, stored
 from nexus.core.fanout.items import ItemsInvalid, resolve
 from nexus.core.fanout.mechanism import is_indexed
-from nexus.core.fanout.observe import conclude, max_failed, stops_early
+from nexus.core.fanout.observe import conclude, max_failed, stops_early, take_over
 from nexus.core.fanout.tally import Due, Tally
 from nexus.core.launch import refused, remaining
 from nexus.core.names import item_child_name, item_job_name, job_name
@@ -39,7 +39,8 @@ _IMPOSSIBLE = (Unread, ExpressionError, TemplateError, PayloadError, ItemsInvali
 
 
 def launch(board: Board, node: Node, slots: Slots) -> None:
-    """Start a fan-out: its rule is met, its `when` is true, and there is a slot where it takes one."""
+    """Start a fan-out, or take over what is there of it: its rule is met, its `when` is true, and there is a slot where
+    it takes one."""
     if node.type == "workflow" and too_deep(board, node):
         return
     items = _items(board, node)
@@ -50,6 +51,8 @@ def launch(board: Board, node: Node, slots: Slots) -> None:
         return
     before = board.tasks[node.name]
     if must_know_stored(board, node):
+        return
+    if take_over(board, node, items):
         return
     known = (stored(board, node) or []) if before.items is not None and before.items.total == len(items) else []
     due = {index: Due(1, None) for index in range(len(items)) if index >= len(known) or known[index] is None}

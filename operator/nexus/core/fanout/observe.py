@@ -6,25 +6,30 @@ run, FailFast stops them; the outputs of those that succeeded stay readable eith
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
 from nexus.core.board import Board
+from nexus.core.child_run import is_same
 from nexus.core.definition import Node
 from nexus.core.evidence import Waiting
+from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.facts import ChildFact, JobFact
 from nexus.core.fanout import indexes
 from nexus.core.fanout.collect import checkpoint, close, first_failure, gather, tally_of
 from nexus.core.fanout.tally import Tally
+from nexus.core.scope import Item
 
 
 def observe(board: Board, node: Node) -> None:
     """Move a fan-out on as far as its Jobs and pods prove."""
     if board.tasks[node.name].phase.ended:
         return
-    if board.tasks[node.name].start_time is None and not _adopt(board, node):
+    if board.tasks[node.name].start_time is None:
         return
     tally = tally_of(board, node)
     if tally is None:
@@ -38,24 +43,35 @@ def observe(board: Board, node: Node) -> None:
         checkpoint(board, node, tally)
 
 
-def _adopt(board: Board, node: Node) -> bool:
-    """Jobs or child runs that no status knows: the operator died after making them, or another copy was first."""
-    children = board.facts.children.get(node.name, ())
-    made: tuple[JobFact | ChildFact, ...] = (*board.facts.jobs.get(node.name, ()), *children)
+def take_over(board: Board, node: Node, items: Sequence[Any]) -> bool:
+    """Whether Jobs or child runs of a fan-out that is due are there already: the operator died after making them, or
+    another copy was first. Those that it makes first are first attempts. Raises Unread."""
+    jobs = [job for job in board.facts.jobs.get(node.name, ()) if job.index is None or job.index < len(items)]
+    children = [child for child in board.facts.children.get(node.name, ()) if _is_same(board, node, child, items)]
+    found: list[JobFact | ChildFact] = [*jobs, *children]
+    made = [one for one in found if one.ordinal == 1]
     if not made:
         return False
-    first = min(made, key=lambda one: one.created_at)
     board.move(
         node.name,
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
         attempts=1,
-        start_time=first.created_at,
-        items=board.tasks[node.name].items
-        or ItemsStatus(total=next((one.items for one in made if one.items is not None), 0)),
+        start_time=min(one.created_at for one in made),
+        items=board.tasks[node.name].items or ItemsStatus(total=len(items)),
     )
+    observe(board, node)
     return True
+
+
+def _is_same(board: Board, node: Node, child: ChildFact, items: Sequence[Any]) -> bool:
+    if child.index is None or child.index >= len(items):
+        return False
+    try:
+        return is_same(board, node, child, Item(child.index, items[child.index]))
+    except (ExpressionError, TemplateError):
+        return False
 
 
 def _record_job(board: Board, node: Node, tally: Tally) -> None:

@@ -96,11 +96,16 @@ def take(known: Evidence) -> Tally:
     pods = _by_index(whole)
     completed = indexes.parse(whole.completed_indexes, known.total) if whole else frozenset()
     given_up = indexes.parse(whole.failed_indexes, known.total) if whole else frozenset()
+    alone: set[int] = set()  # items that Jobs of their own work on
     for index in range(known.total):
         if known.stored is not None and known.stored[index] is not None:
             tally.done[index] = None
-        elif index in own:
-            _own(tally, known, index, sorted(own[index], key=lambda job: job.ordinal), index in completed)
+            continue
+        of_whole = _OfWhole(whole, pods.get(index, ()), index in completed, index in given_up)
+        jobs = _counting(known, own[index], of_whole) if index in own else []
+        if jobs:
+            alone.add(index)
+            _own(tally, known, index, jobs, index in completed)
             if index in tally.due and index in known.refused:
                 del tally.due[index]  # its next attempt could not be started, and never will be
                 tally.failed[index] = known.refused[index]
@@ -115,7 +120,7 @@ def take(known: Evidence) -> Tally:
             tally.due[index] = Due(1, None)
     if whole is not None and not whole.finished:
         live = sum(pod.live for pod in whole.pods)
-        unfinished = 0 if whole.deleting else len(tally.running - own.keys())
+        unfinished = 0 if whole.deleting else len(tally.running - alone)
         tally.held_by_whole = min(whole.parallelism, max(unfinished, live))
         tally.held += tally.held_by_whole
         if whole.suspended or not whole.pods:
@@ -141,6 +146,48 @@ def _by_index(whole: JobFact | None) -> dict[int, list[PodFact]]:
         if pod.index is not None:
             found.setdefault(pod.index, []).append(pod)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _OfWhole:
+    """What the Indexed Job, where there is one, has done of an item."""
+
+    job: JobFact | None
+    pods: Sequence[PodFact]
+    completed: bool
+    given_up: bool
+
+    def leaves_it(self, known: Evidence) -> bool:
+        """Whether the item is left to Jobs of its own."""
+        if self.job is None:
+            return True
+        timeout = known.node.task.timeout_seconds
+        well = next((pod for pod in self.pods if evidence.finished_well(pod, self.job, timeout)), None)
+        if well is not None:
+            return _is_lost(known, well)
+        return self.completed or ((self.job.finished or self.job.deleting) and not self.given_up)
+
+
+def _counting(known: Evidence, own: list[JobFact], of_whole: _OfWhole) -> list[JobFact]:
+    """The Jobs of its own that count for an item, oldest first: each after what came before it has ended. A Job before
+    it that is not there was deleted."""
+    if not of_whole.leaves_it(known):
+        return []
+    timeout = known.node.task.timeout_seconds
+    counting: list[JobFact] = []
+    for job in sorted(own, key=lambda job: job.ordinal):
+        if counting:
+            seen = evidence.judge(counting[-1], timeout)
+            well = seen.pod if isinstance(seen, evidence.Succeeded) else None
+            if not (_is_lost(known, well) if well is not None else isinstance(seen, Failed)):
+                break
+        counting.append(job)
+    return counting
+
+
+def _is_lost(known: Evidence, pod: PodFact) -> bool:
+    """Whether the log of a pod that ended well does not hold its output."""
+    return pod.uid in known.frames and known.frames[pod.uid] is None
 
 
 def _in_whole(

@@ -46,6 +46,12 @@ class Sibling:
     """Name of the last run of that backfill."""
     key: str | None = None
     """The value of concurrency.key that it counts for; None where its status does not say yet."""
+    parent: str = ""
+    """UID of the run that it names as its controller."""
+    child: bool = False
+    """Whether it is part of another run, which has made it: it then takes no turn of its own."""
+    labelled: bool = True
+    """Whether it has the label by which the runs of a Workflow are listed."""
 
     @property
     def ended(self) -> bool:
@@ -57,10 +63,10 @@ class Sibling:
         """Whether it has not begun."""
         return not self.ended and self.started_at is None
 
-    @property
-    def child(self) -> bool:
-        """Whether it is part of another run: it then takes no turn of its own."""
-        return self.trigger is Trigger.WORKFLOW
+    def is_of(self, workflow_uid: str, made_at: datetime) -> bool:
+        """Whether it is a run of a Workflow that was made at a time: one whose controller is an earlier Workflow of the
+        same name is not, but then it is no younger than this one."""
+        return self.child or self.workflow_uid in ("", workflow_uid) or self.created_at >= made_at
 
     @property
     def place(self) -> tuple[datetime, str]:

@@ -1,0 +1,225 @@
+"""Identity: which of the objects that say they are a run's are what they say.
+
+Whoever may create Jobs or runs may give one any labels, and name any run of which he knows the UID as its controller.
+So a Job, or a child run, counts only
+
+- in the namespace of the run, with the run's UID as that of its controller;
+- by its name, which says for which task, item and attempt it is (`nexus.core.names`); labels only select, and one
+  that somebody removed or changed changes nothing;
+- where its task makes objects of that kind;
+- with the UID that the status records, where it records one;
+- a child run that no status records, with the workflowRef, triggeredBy and params that the task would give it. Not so
+  a Job: what the API server, its webhooks and another version of the operator make of one differs;
+- when it is due: the attempt before it has ended, on record or as the facts prove. That is decided with the tasks
+  (`nexus.core.start`, `observe`, `fanout`), for until then it is not wrong: the watches are not in step.
+
+A pod counts by the UID of its Job, in the Job's namespace. What fails any but the last of these can never be right: it
+is Forged, which is told (`nexus.core.forged`), and changes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import lru_cache
+from typing import TypeVar
+
+from nexus.api.fanout import MAX_ITEMS
+from nexus.api.run import TaskStatus, Trigger, WorkflowRunStatus
+from nexus.core.canonical import canonical
+from nexus.core.content import sha256
+from nexus.core.definition import Definition, Node
+from nexus.core.facts import ChildFact, Forged, JobFact, PodFact, RunFact
+from nexus.core.fanout.mechanism import is_indexed
+from nexus.core.names import item_job_name, item_stem, job_name, job_stem
+
+Claim = TypeVar("Claim", JobFact, ChildFact)
+
+
+class Makes(Enum):
+    """What a task makes."""
+
+    NOTHING = "nothing"
+    JOBS = "Jobs"
+    ITEM_JOBS = "a Job for each item"
+    INDEXED_JOB = "a Job for all items, and Jobs for some"
+    CHILDREN = "child runs"
+    ITEM_CHILDREN = "a child run for each item"
+    UNKNOWN = "Jobs or child runs"
+    """Of a run that has ended, whose definition nobody reads any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What the name of an object says it is for."""
+
+    task: str
+    ordinal: int
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The objects that say they are a run's: those that are, by task, and those that never can be."""
+
+    jobs: Mapping[str, tuple[JobFact, ...]] = field(default_factory=dict)
+    children: Mapping[str, tuple[ChildFact, ...]] = field(default_factory=dict)
+    forged: tuple[Forged, ...] = ()
+
+
+def makes(node: Node) -> Makes:
+    """What a task makes, from its definition."""
+    if node.type in ("approval", "wait"):
+        return Makes.NOTHING
+    if node.type == "workflow":
+        return Makes.CHILDREN if node.task.for_each is None else Makes.ITEM_CHILDREN
+    if node.task.for_each is None:
+        return Makes.JOBS
+    return Makes.INDEXED_JOB if is_indexed(node, native_backoff=True) else Makes.ITEM_JOBS
+
+
+def expected(definition: Definition) -> dict[str, Makes]:
+    """What the tasks of a run make, by name."""
+    return {name: makes(node) for name, node in definition.nodes.items()}
+
+
+def expected_of(status: WorkflowRunStatus | None) -> dict[str, Makes]:
+    """The same where only the status is known."""
+    return {task.name: _recorded_as(task) for task in (status.tasks or () if status is not None else ())}
+
+
+def _recorded_as(task: TaskStatus) -> Makes:
+    if task.items is not None:
+        return Makes.INDEXED_JOB if task.job is not None else Makes.UNKNOWN
+    if task.job is not None:
+        return Makes.JOBS
+    return Makes.CHILDREN if task.child_run is not None else Makes.UNKNOWN
+
+
+# A name is told anew with each look at a run that has one. 4,096 of them, with their texts, are about 2 MiB.
+_job_name = lru_cache(maxsize=4_096)(job_name)
+_item_job_name = lru_cache(maxsize=4_096)(item_job_name)
+
+
+def slot_of(name: str, run_name: str, run_uid: str, tasks: Iterable[str]) -> Slot | None:
+    """What an object of a run is for, by its name; None where it is no name that the run gives for one of `tasks`."""
+    head, _, rest = name.rpartition("-")
+    head, _, ordinal = head.rpartition("-")
+    if not (rest and _is_number(ordinal, 9)):
+        return None
+    number, (item_head, _, index) = int(ordinal), head.rpartition("-")
+    for task in tasks:
+        if head == job_stem(run_name, task) and _job_name(run_name, run_uid, task, number) == name:
+            return Slot(task, number)
+        of_item = item_head == item_stem(run_name, task) and _is_number(index, 4)
+        if of_item and _item_job_name(run_name, run_uid, task, int(index), number) == name:
+            return Slot(task, number, int(index))
+    return None
+
+
+def _is_number(text: str, digits: int) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= digits
+
+
+def sort(
+    run: RunFact,
+    status: WorkflowRunStatus | None,
+    tasks: Mapping[str, Makes],
+    jobs: Iterable[JobFact],
+    children: Iterable[ChildFact],
+) -> Sorted:
+    """Tell apart what says it is the run's. `tasks` is what each makes; a fact whose `task` is empty has labels that do
+    not fit its name."""
+    recorded = {task.name: task for task in (status.tasks or () if status is not None else ())}
+    forged: list[Forged] = []
+    return Sorted(
+        _by_task(run, recorded, tasks, jobs, forged), _by_task(run, recorded, tasks, children, forged), tuple(forged)
+    )
+
+
+def _by_task(
+    run: RunFact,
+    recorded: Mapping[str, TaskStatus],
+    tasks: Mapping[str, Makes],
+    claims: Iterable[Claim],
+    forged: list[Forged],
+) -> dict[str, tuple[Claim, ...]]:
+    found: dict[str, list[Claim]] = {}
+    for claim in claims:
+        if claim.namespace != run.namespace:
+            why = f"is in namespace {claim.namespace}, and the run is not"
+        else:
+            # Its labels, which were held against its name when it was seen, save a search.
+            trusted = claim.task in tasks and claim.owner == run.name
+            slot = Slot(claim.task, claim.ordinal, claim.index) if trusted else None
+            slot = slot or slot_of(claim.name, run.name, run.uid, tasks)
+            why = _contradiction(claim, slot, tasks, recorded)
+            if not why and slot is not None:
+                if not trusted:
+                    claim = replace(claim, task=slot.task, ordinal=slot.ordinal, index=slot.index)
+                found.setdefault(slot.task, []).append(claim)
+        if why:
+            forged.append(Forged(_kind(claim), claim.namespace, claim.name, claim.uid, why))
+    return {task: tuple(own) for task, own in found.items()}
+
+
+def _kind(claim: JobFact | ChildFact) -> str:
+    return "Job" if isinstance(claim, JobFact) else "WorkflowRun"
+
+
+def _contradiction(
+    claim: JobFact | ChildFact, slot: Slot | None, tasks: Mapping[str, Makes], recorded: Mapping[str, TaskStatus]
+) -> str:
+    """Why an object in the run's namespace can never be the run's, empty where it may be."""
+    if slot is None:
+        return "has no name that the run gives"
+    if not _fits(claim, slot, tasks[slot.task]):
+        return f"task {slot.task} makes {tasks[slot.task].value}"
+    task = recorded.get(slot.task)
+    if task is None:
+        return ""
+    if slot.index is not None and task.items is not None and slot.index >= task.items.total:
+        return f"task {slot.task} has {task.items.total} items"
+    known = task.job if isinstance(claim, JobFact) else task.child_run
+    if known is not None and known.name == claim.name and known.uid not in (None, claim.uid):
+        return f"was made in place of the one that the run recorded, which had the UID {known.uid}"
+    return ""
+
+
+def _fits(claim: JobFact | ChildFact, slot: Slot, made: Makes) -> bool:
+    if slot.ordinal < 1 or (slot.index is not None and slot.index >= MAX_ITEMS):
+        return False
+    if isinstance(claim, JobFact):
+        if slot.index is not None:
+            return made in (Makes.ITEM_JOBS, Makes.INDEXED_JOB, Makes.UNKNOWN)
+        return made in (Makes.JOBS, Makes.UNKNOWN) or (made is Makes.INDEXED_JOB and slot.ordinal == 1)
+    if slot.index is None:
+        return made in (Makes.CHILDREN, Makes.UNKNOWN)
+    return made in (Makes.ITEM_CHILDREN, Makes.UNKNOWN)
+
+
+def forged_pod(job: JobFact, pod: PodFact) -> Forged | None:
+    """Why a pod that says it is of a Job can never be; None where it may be."""
+    if pod.namespace == job.namespace:
+        return None
+    why = f"is in namespace {pod.namespace}, and its Job is not"
+    return Forged("Pod", pod.namespace, pod.name, pod.uid, why)
+
+
+def content_of(workflow: str, trigger: str, params: Mapping[str, object] | None) -> str:
+    """A SHA-256 of what makes a child run the one that its task starts."""
+    return sha256(canonical([workflow, trigger, params or {}]))
+
+
+def child_content(workflow: str, params: Mapping[str, object]) -> str:
+    """The same of the child run that a task would start."""
+    return content_of(workflow, Trigger.WORKFLOW.value, params)
+
+
+def is_recorded(task: TaskStatus | None, child: ChildFact) -> bool:
+    """Whether the status of its task says of a child run that it was made for that: for the last attempt, or one before
+    it. Those of items are on no record."""
+    if task is None or task.child_run is None:
+        return False
+    return task.child_run.uid == child.uid or (child.index is None and child.ordinal < (task.attempts or 0))
