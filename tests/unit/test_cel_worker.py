@@ -278,6 +278,7 @@ def test_a_source_that_does_not_compile_is_refused_in_words(
         ("date(timestamp(item))", "2026-11-23", "RFC 3339 text, such as 2026-11-23T02:30:00Z"),
         ("date(timestamp('2026-01-01T00:00:00Z'), item)", "Mars/Base", "there is no time zone 'Mars/Base'"),
         ("date(timestamp('2026-01-01T00:00:00Z'), item)", "../../etc/passwd", "there is no time zone"),
+        ("date(timestamp('2026-01-01T00:00:00Z'), item)", "a/" * 5_000, "there is no time zone 'a/a/"),
         ("date(timestamp('9999-12-31T23:00:00Z'), 'Asia/Tokyo')", None, "years go from 1 to 9999"),
         ("strftime(timestamp('2026-01-01T00:00:00Z'), item)", "%Y" * 150, "at most 200 characters"),
         *(

@@ -10,27 +10,35 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from nexus.adapters.cel import messages
+from nexus.adapters.cel import messages, regex
 from nexus.adapters.cel.pool import CelEvaluator
+from nexus.adapters.kube.bounded_json import NotJson, TooDeep, decode
 from nexus.api.manifest import ManifestError, read
+from nexus.api.tasks import Http, NameValue
 from nexus.api.workflow import Param
-from nexus.bootstrap.redaction import redacted
+from nexus.bootstrap.redaction import parts_of, redacted
 from nexus.cli.manifests import load
-from nexus.core import cel_tokens, forms, sql_text
-from nexus.core.expressions import TemplateError, parse
+from nexus.core import cel_tokens, forms, outputs, sql_text
+from nexus.core.approval import question
+from nexus.core.expressions import Expression, Reference, Template, TemplateError, parse
 from nexus.core.functions import wrong_format
 from nexus.core.likeness import LONGEST, closest
 from nexus.core.params import unknown
+from nexus.core.plain import coloured, json_text, one_line, plain
 from nexus.core.quantity import amount
 from nexus.core.references import explain_hyphen
 from nexus.core.schedule import cron
+from nexus.core.url import rendered
+from nexus.core.validate.delimiters import fixed_delimiters
 from nexus.core.validate.foreign import foreign
+from nexus.core.validate.http import hosts
+from nexus.core.validate.numbers import mixed
 
 LENGTH = 2_000
 TIMES = 4
@@ -42,6 +50,7 @@ FLOOR = 0.001
 SHAPES = [
     # What opens and is never closed, what escapes, what may be of any length, alone and with something between.
     *(mark + between for mark in ("'", '"', "`", "[", "(", "{", "/*", "--", "$$", "//", "#") for between in " a"),
+    "\x1b[", "\x1b]", "\x1b[1", "\udc80", "%41", "a=", "a<<b\n", "[a-", "a{9}", "<>",
     "'", '"', "`", "[", "(", "{", "/*", "--", "$$", "//", "#",
     '"""', "'''", "r'''", 'R"""', "''' ", "E'", "q'[", "$a$ ", "$a1$ $b2$ ", "x$a$", "\\", "\\'", "\\:", "*/", "/*/",
     ":", ":a", ":a:", "::", "a:b", ": ", "a", "A", "_", "é", "1", "1.", "1e", "0x", "-", "a-", "a.", ".", ",", ";", "=",
@@ -77,6 +86,30 @@ def _cel_messages(text: str) -> None:
     messages.run_error(f"No matching overloads found : ({text}).{text}({text}) [NOT_FOUND]", text)
 
 
+def _http(text: str) -> None:
+    for url in (text, f"http://{text}", f"http://h/{text}", f"a{text}://"):
+        http = Http.model_construct(
+            url=url, headers=[NameValue.model_construct(name="a", value=text)], result=text, json_=text
+        )
+        list(hosts((), http, "t"))
+    list(numbers_in(f"params.x {text}"))
+
+
+def numbers_in(source: str) -> Iterator[tuple[str, int]]:
+    """Arithmetic in a source that is no expression of a template: longer than those may be."""
+    return mixed(Expression(source, 0, (Reference("params", "x", None, 0),)), {"params.x"})
+
+
+def _url(text: str) -> None:
+    with suppress(ValueError, TemplateError):
+        rendered(Template((f"http://h/{text}", Expression("x", 0, ()), text)), [text])
+
+
+def _json(text: str) -> None:
+    with suppress(ValueError, NotJson, TooDeep):
+        decode(text.encode())
+
+
 SCANNERS: dict[str, Callable[[str], object]] = {
     **{f"sql_{name}": lambda text, name=name: list(sql_text.pieces(text, name)) for name in sql_text.DIALECTS},  # type: ignore[misc]
     "cel_tokens": _tokens,
@@ -94,6 +127,21 @@ SCANNERS: dict[str, Callable[[str], object]] = {
     "yaml": _yaml,
     "likeness": lambda text: closest(text, [text[:index] for index in range(0, 100, 3)]),
     "redaction": lambda text: redacted(text, {"s3cr3t'ä", "a", "word"}),
+    "redaction_parts": lambda text: parts_of(f"https://u:p@h/{text}"),
+    "outputs_of_lines": outputs.of_lines,
+    "outputs_of_bootstrap": outputs.of_bootstrap,
+    "outputs_of_container": lambda text: outputs.of_container(text.encode(errors="replace").decode()),
+    "outputs_error": outputs.error_of,
+    "outputs_frame": lambda text: outputs.find_frame(
+        f"NEXUS-OUTPUT {text}\n{text}".encode(errors="replace"), 9, "0" * 64
+    ),
+    "delimiters": lambda text: list(fixed_delimiters(text)),
+    "plain": lambda text: (plain(text), one_line(text), coloured(text), json_text(text)),
+    "approval": question,
+    "url": _url,
+    "http": _http,
+    "json": _json,
+    "regex": lambda text: regex.cost(100, text),
 }
 
 

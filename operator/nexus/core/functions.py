@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 MAX_RANGE = 10_000
 _MAX_FORMAT = 200  # characters
+_LONGEST_ZONE = 64  # characters; what is not in the tz database is looked for in packages, one for each slash
 
 # A code is one letter; flags, widths and modifiers, which are extensions of C libraries, are taken along for messages.
 _CODE = re.compile(r"%([-_0^#:+]*\d*[EO]?(?:.|$))", re.DOTALL)
@@ -146,6 +147,9 @@ def _local(at: datetime, zone: str) -> datetime:
 @lru_cache(maxsize=64)
 def _zone(name: str) -> tzinfo:
     try:
+        if len(name) > _LONGEST_ZONE:
+            raise ValueError
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"there is no time zone {name!r}: write it as in Europe/Berlin, or UTC") from None
+        shown = name[:_LONGEST_ZONE]
+        raise ValueError(f"there is no time zone {shown!r}: write it as in Europe/Berlin, or UTC") from None

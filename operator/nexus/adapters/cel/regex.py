@@ -16,7 +16,7 @@ _MOST_COMPILING, _MOST_A_CHARACTER = 100_000_000.0, 6_000.0
 _CLASS, _WIDE = 4_000.0, 10.0
 # A count over 1,000 is refused by RE2, that of nested repetitions too.
 _MOST_COPIES = 1_000
-_TOKEN = re.compile(r"\\[pP](?:\{[^}]*\}|.)|\\.|\[(?:\\.|[^\]\\])+\]|\{(\d+)(?:,(\d*))?\}|.", re.DOTALL)
+_TOKEN = re.compile(r"\\[pP](?:\{[^}]*(?:\}|$)|.)|\\.|\[(?:\\.|[^\]\\])+(?:\]|$)|\{(\d+)(?:,(\d*))?\}|.", re.DOTALL)
 
 
 def cost(characters: float, pattern: str) -> float:

@@ -39,15 +39,19 @@ class Placed:
     clock: Clock
 
 
+# Characters of a name. What is not in the database is looked for in packages, one for each slash.
+_LONGEST = 64
+
+
 @lru_cache(maxsize=1024)
 def find(name: str) -> ZoneInfo:
     """The zone of an IANA name. Raises ZoneUnknown with the name that was meant."""
     try:
-        if name.lower() in _NOT_PORTABLE or name.startswith(("posix/", "right/")):
+        if len(name) > _LONGEST or name.lower() in _NOT_PORTABLE or name.startswith(("posix/", "right/")):
             raise ValueError
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ZoneUnknown(f"there is no time zone {name}: {_meant(name)}") from None
+        raise ZoneUnknown(f"there is no time zone {name[:_LONGEST]}: {_meant(name[:_LONGEST])}") from None
 
 
 # UTC+1, GMT-02:30, +0530, Z+1: an offset. The tz database has whole hours only, with the sign of POSIX.
