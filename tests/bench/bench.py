@@ -1,6 +1,6 @@
 """`make bench`: measure on the local cluster and on this machine, print a table, write build/bench.json.
 
-`make bench ONLY=scale` measures one part of it: engine, cluster, played or scale.
+`make bench ONLY=scale` measures one part of it: engine, store, cluster, hostile, played or scale.
 
 Times are compared with a floor that is measured in the same run, because the machine may be shared and noisy.
 Exit status 1 where a target is missed.
@@ -20,7 +20,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import artifacts, cluster, decide, failover, foreach, lint, local, pools, scale, schedules  # noqa: E402
+from tests.bench import (  # noqa: E402
+    artifacts,
+    cluster,
+    decide,
+    failover,
+    foreach,
+    lint,
+    local,
+    neighbour,
+    pools,
+    scale,
+    schedules,
+)
 from tests.bench.results import Row, table, write  # noqa: E402
 
 CLUSTER = [sys.executable, str(ROOT / "tests/cluster/cluster.py")]
@@ -86,6 +98,13 @@ def on_cluster() -> list[Row]:
         return rows + asyncio.run(schedules.measure())
 
 
+def hostile() -> list[Row]:
+    """What others do to a run, on a real node."""
+    with _cluster_up():
+        _prepared()
+        return asyncio.run(neighbour.hostile_neighbour())
+
+
 def played() -> list[Row]:
     """A fan-out too big for a real node, and the way to another leader."""
     with _cluster_up(**PLAYED):
@@ -105,7 +124,14 @@ def at_scale() -> list[Row]:
     return rows
 
 
-PARTS = {"engine": engine, "store": artifacts.artifact_1gib, "cluster": on_cluster, "played": played, "scale": at_scale}
+PARTS = {
+    "engine": engine,
+    "store": artifacts.artifact_1gib,
+    "cluster": on_cluster,
+    "hostile": hostile,
+    "played": played,
+    "scale": at_scale,
+}
 
 
 def main(names: list[str]) -> int:

@@ -95,11 +95,18 @@ class OperatorProcess:
     """The operator as a process of its own, told apart in the audit log by its user agent."""
 
     def __init__(
-        self, log: Path, namespace: str = NAMESPACE, level: str = "INFO", settings: Mapping[str, str] | None = None
+        self,
+        log: Path,
+        namespace: str = NAMESPACE,
+        level: str = "INFO",
+        settings: Mapping[str, str] | None = None,
+        more: Sequence[str] = (),
     ) -> None:
+        """`more` are further namespaces."""
         self.log = log
         self._file = log.open("wb")
-        command = [sys.executable, "-m", "nexus.cli", "operator", "--namespace", namespace]
+        namespaces = [word for name in (namespace, *more) for word in ("--namespace", name)]
+        command = [sys.executable, "-m", "nexus.cli", "operator", *namespaces]
         environment = os.environ | {"NEXUS_LOG_LEVEL": level, **(settings or {})}
         self._child = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT, env=environment)
 
@@ -107,8 +114,9 @@ class OperatorProcess:
         """The operator and its children (the expression workers)."""
         found = [self._child.pid]
         for pid in found:
-            children = Path(f"/proc/{pid}/task/{pid}/children")
-            found += [int(child) for child in children.read_text(encoding="utf-8").split()]
+            # A child is its thread's.
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                found += [int(child) for child in children.read_text(encoding="utf-8").split()]
         return found
 
     def rss_mib(self) -> float:

@@ -16,6 +16,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -58,6 +59,11 @@ FINISH_SECONDS = 3.0
 """For reconciles that are under way when the operator is told to stop."""
 END_SECONDS = 4.5
 """After a signal, or the loss of the Lease, the process ends at the latest: threads cannot be broken off."""
+NICE = 10
+"""The processes that evaluate expressions stand back behind the event loop."""
+SWITCH_SECONDS = 0.001
+"""After each wait for the network the event loop waits for the interpreter's lock, so long behind each thread that
+checks a definition or decides; Python's own is 5 ms."""
 READS = frozenset({"get", "list", "logs", "watch"})
 # Other than time.monotonic it goes on while the machine sleeps: who wakes up has not led meanwhile.
 SECONDS: Callable[[], float] = (
@@ -114,7 +120,7 @@ async def serve(settings: Settings, access: Access) -> None:
     terms = Terms(settings.lease_seconds)
     stats = PrometheusStats(LabelLimit(settings.metrics_workflows, settings.metrics_tasks))
     counter = partial(_count_call, stats)
-    with CelEvaluator(size=settings.expression_workers) as evaluator:
+    with CelEvaluator(size=settings.expression_workers, nice=NICE) as evaluator:
         async with (
             KubeClient(access, counter=counter, gate=gate, agent=AGENT) as api,
             # Renewals wait neither behind other calls nor for their connections.
@@ -245,6 +251,7 @@ def main(settings: Settings, access: Access, ignored: Sequence[str] = ()) -> Non
     # What the imports left is there for good. Looked through with each full collection, it held up decisions by 80 ms.
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         asyncio.run(serve(settings, access))
     except LeaseLost as error:

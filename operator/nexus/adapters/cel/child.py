@@ -47,16 +47,17 @@ class Child:
     """A started child. One request at a time; whoever uses it sees to that.
 
     It gets ready by itself while its parent does other things; the first `ask` waits for that, and raises RuntimeError
-    where it does not start: a fault of the installation, not of an expression. `seconds` of CPU time are the end of it.
+    where it does not start: a fault of the installation, not of an expression. `seconds` of CPU time are the end of it;
+    `nice` is how far it stands back behind other processes.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, nice: int = 0) -> None:
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._patience = _STRETCHED * seconds
         with theirs:
             self._process = subprocess.Popen(
-                _command(seconds),
+                _command(seconds, nice),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
@@ -107,7 +108,7 @@ class Child:
         except Died as death:
             raise RuntimeError(
                 f"the CEL worker does not start (exit status {death.status}): run "
-                f"`{sys.executable} -m nexus.adapters.cel.worker 1 {MEMORY_MIB}` to see why"
+                f"`{sys.executable} -m nexus.adapters.cel.worker 1 {MEMORY_MIB} 0` to see why"
             ) from None
         self._ready = True
 
@@ -147,9 +148,9 @@ def _cause(status: int) -> Death:
     return Death.CRASH
 
 
-def _command(seconds: float) -> list[str]:
+def _command(seconds: float, nice: int) -> list[str]:
     # -S and -P: no site-packages scan, nothing from the working directory; the parent's path says where everything is.
-    return [sys.executable, "-S", "-P", "-m", "nexus.adapters.cel.worker", str(seconds), str(MEMORY_MIB)]
+    return [sys.executable, "-S", "-P", "-m", "nexus.adapters.cel.worker", str(seconds), str(MEMORY_MIB), str(nice)]
 
 
 def _environment() -> dict[str, str]:

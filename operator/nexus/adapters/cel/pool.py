@@ -59,13 +59,16 @@ class _Turn:
 class CelEvaluator:
     """CEL in `size` child processes, each started when first needed. Any thread may call it; calls beyond `size` wait.
 
-    `seconds` is the CPU time after which a child is given up, `turn_seconds` how long a turn lasts. `close()` ends the
-    children; they end with their parent too.
+    `seconds` is the CPU time after which a child is given up, `turn_seconds` how long a turn lasts, `nice` how far the
+    children stand back behind other processes. `close()` ends the children; they end with their parent too.
     """
 
-    def __init__(self, size: int = 1, seconds: float = 10.0, turn_seconds: float = TURN_SECONDS) -> None:
+    def __init__(
+        self, size: int = 1, seconds: float = 10.0, turn_seconds: float = TURN_SECONDS, *, nice: int = 0
+    ) -> None:
         self._seconds = seconds
         self._turn_seconds = turn_seconds
+        self._nice = nice
         self._seats = Seats(size)
         self._turns = threading.local()
 
@@ -116,7 +119,7 @@ class CelEvaluator:
     def warm_up(self) -> None:
         """Start a child, and do not wait for it: it gets ready while the caller goes on."""
         with self._seat() as seat:
-            seat.child = seat.child or Child(self._seconds)
+            seat.child = seat.child or self._new_child()
 
     def close(self) -> None:
         """Ends the children after the calls under way; calls that come later raise RuntimeError."""
@@ -190,8 +193,11 @@ class CelEvaluator:
                     raise
         elif child is not None:
             child.end()
-        fresh = Child(self._seconds)
+        fresh = self._new_child()
         return fresh, fresh.ask(line)
+
+    def _new_child(self) -> Child:
+        return Child(self._seconds, self._nice)
 
 
 def _time_text(value: object) -> str:

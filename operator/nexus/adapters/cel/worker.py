@@ -31,8 +31,10 @@ _SMALL = 16 * 1024
 
 
 def main() -> None:
-    """Serves until the parent closes its end. Arguments: CPU seconds of a request, MiB of memory beyond the start's."""
-    seconds, mebibytes = float(sys.argv[1]), int(sys.argv[2])
+    """Serves until the parent closes its end. Arguments: CPU seconds of a request, MiB of memory beyond the start's,
+    and how much less urgent it is than its parent."""
+    seconds, mebibytes, nice = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    os.nice(nice)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     programs = Programs()
     trees = Trees(programs)
