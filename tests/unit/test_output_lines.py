@@ -159,6 +159,7 @@ def test_a_block_that_is_not_closed_is_refused_where_it_opens(text: str) -> None
 
 def test_the_line_that_nearly_closes_a_block_is_shown() -> None:
     assert 'found "E\\r"' in refusal(of_lines("a<<E\nx\nE\r\n"))
+    assert 'found "no line endE"' in refusal(of_lines("a<<E\nx\nno line endE\n"))
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,9 @@ def _closing(lines: list[str], first: int, number: int, delimiter: str, is_crlf:
         if lines[position] in closing:
             return position
         _check_text(position + 1, lines[position])
-    close = next((line for line in lines[first:] if line.strip() == delimiter.strip("\"' ")), None)
-    near = f" (found {quoted(close)}, which is not the same)" if close is not None else ""
+    bare = delimiter.strip("\"' ")
+    close = next((line for line in lines[first:] if line.strip() == bare or line.endswith(delimiter)), None)
+    near = f" (found {quoted(close[-QUOTED:])}, which is not the same)" if close is not None else ""
     raise LineError(number, f"opens a block with <<, but no later line is {quoted(delimiter)} alone{near}; add it")
 
 
