@@ -48,6 +48,12 @@ def share_of(namespace: str, turns: Turns, aside: Callable[[], AbstractAsyncCont
         _share.reset(token)
 
 
+def served() -> str:
+    """The namespace that the work at hand counts for; empty where it is nobody's."""
+    share = _share.get()
+    return "" if share is None else share.namespace
+
+
 async def away(function: Callable[[], Result], overtaken: Callable[[], bool] = lambda: False) -> Result:
     """The result of a function that may evaluate. Raises Overtaken, Refused where the evaluator fails, and what the
     function raises."""

@@ -44,6 +44,8 @@ from nexus.adapters.kube.api import (
 from nexus.adapters.kube.bounded_json import MAX_BYTES, STEP, NotJson, TooDeep, decode
 from nexus.adapters.kube.brief import brief_object, read_object
 from nexus.adapters.kube.list_reader import read_bounded, read_event, read_list
+from nexus.runtime.away import served
+from nexus.runtime.turnstile import Turnstile
 
 BUDGET = 10.0
 """Seconds for all tries of one call together."""
@@ -113,6 +115,7 @@ class KubeClient(KubeApi):
         self._count = counter or (lambda _verb, _kind, _code, _seconds: None)
         self._gate = gate
         self._budget = budget
+        self._places = Turnstile(CONNECTIONS)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -293,7 +296,10 @@ class KubeClient(KubeApi):
         delay, refused = _FIRST_DELAY, False
         while True:
             try:
-                answer = await self._exchange(call, end - time.monotonic(), refused=refused)
+                asked = time.monotonic()
+                async with self._places.place(served()):
+                    end += time.monotonic() - asked  # for the places nobody but this operator is to blame
+                    answer = await self._exchange(call, end - time.monotonic(), refused=refused)
             except Unreachable as unreachable:
                 error: ApiError = unreachable
                 again = call.harmless or not unreachable.outcome_unknown
