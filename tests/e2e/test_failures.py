@@ -28,6 +28,17 @@ def retries(server: str) -> list[Object]:
         bash("custom", "exit 3", retry={"limit": 1, "delaySeconds": 10, "factor": 1}),
         {"name": "flaky", "http": {"url": f"{server}/flaky/1/native"}, "retry": {"limit": 2}},
         {"name": "swift", "http": {"url": f"{server}/flaky/2/custom"}, "retry": {"limit": 2, "delaySeconds": 0}},
+        bash("final", "exit 42", retry={"limit": 5, "delaySeconds": 1, "failOnExitCodes": [41, 42]}),
+        bash("final-native", "exit 42", retry={"limit": 5, "failOnExitCodes": [42]}),
+        python("error", "n = 1\nraise KeyError('what is wrong')"),
+        bash("told", "echo looking; echo nothing; exit 3", retry={"limit": 1}, recordLogLines=1),
+        bash("spread", "exit 3", retry={"limit": 1, "delaySeconds": 4, "jitter": 0.5}, recordLogLines=1),
+    ]
+
+
+def asked(server: str) -> list[Object]:
+    """Requests of which retryOn says what is worth a retry."""
+    return [
         {
             "name": "busy",
             "http": {"url": f"{server}/busy/1/8/one"},
@@ -40,11 +51,6 @@ def retries(server: str) -> list[Object]:
             "http": {"url": f"{server}/busy/1/8/${{{{ item }}}}"},
             "retry": {"limit": 2, "retryOn": ["4xx", "network"], "delaySeconds": 0},
         },
-        bash("final", "exit 42", retry={"limit": 5, "delaySeconds": 1, "failOnExitCodes": [41, 42]}),
-        bash("final-native", "exit 42", retry={"limit": 5, "failOnExitCodes": [42]}),
-        python("error", "n = 1\nraise KeyError('what is wrong')"),
-        bash("told", "echo looking; echo nothing; exit 3", retry={"limit": 1}, recordLogLines=1),
-        bash("spread", "exit 3", retry={"limit": 1, "delaySeconds": 4, "jitter": 0.5}, recordLogLines=1),
     ]
 
 
@@ -108,6 +114,7 @@ def started(space: Space, operator: OperatorProcess, server: str) -> None:
     assert operator.running
     space.run("slots", *(container(f"t{i}", "sleep", "1.5") for i in range(6)), maxParallelTasks=2)
     space.run("retries", *retries(server))
+    space.run("asked", *asked(server))
     space.run("limits", *limits())
     space.run(
         "deadline", container("long", *SLEEP), bash("never", "true", "long"), container("quick"), deadlineSeconds=20
@@ -173,7 +180,7 @@ def test_an_exit_code_can_rule_retries_out(space: Space) -> None:
 
 
 def test_a_server_that_asks_to_wait_is_asked_again_no_sooner(space: Space) -> None:
-    run = space.finished("retries", 120)
+    run = space.finished("asked", 120)
     first, second = task(run, "busy")["attemptRecords"]
     waited = datetime.fromisoformat(second["startTime"]) - datetime.fromisoformat(first["completionTime"])
     assert waited.total_seconds() >= 7, "eight seconds; the times are whole ones"
@@ -181,15 +188,15 @@ def test_a_server_that_asks_to_wait_is_asked_again_no_sooner(space: Space) -> No
     assert (phases(run)["busy"], space.output(run, "busy")["json"]) == ("Succeeded", {"requests": 2})
     told = [item["json"] for item in space.output(run, "each-busy")["items"]]
     assert (phases(run)["each-busy"], told) == ("Succeeded", [{"requests": 2}, {"requests": 2}])
-    assert [len(space.jobs("retries", name)) for name in ("busy", "each-busy")] == [2, 4]
+    assert [len(space.jobs("asked", name)) for name in ("busy", "each-busy")] == [2, 4]
     assert seconds_between(run, "each-busy") >= 8
 
 
 def test_a_failure_that_retry_on_does_not_list_is_final(space: Space) -> None:
-    run = space.finished("retries", 120)
+    run = space.finished("asked", 120)
     denied = task(run, "denied")
     assert (denied["phase"], denied["attempts"], denied["exitCode"]) == ("Failed", 1, 241)
-    (job,) = space.jobs("retries", "denied")
+    (job,) = space.jobs("asked", "denied")
     assert any(
         condition["type"] == "Failed" and condition["reason"] == "PodFailurePolicy"
         for condition in job["status"]["conditions"]

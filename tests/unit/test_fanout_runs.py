@@ -137,13 +137,16 @@ def test_each_item_of_an_http_fan_out_waits_as_long_as_its_server_asks(cel: Eval
         subject.cluster.script("fan", answers)
         subject.operator()
         began = subject.cluster.clock.now()
+        waiting = entry_of(subject.run(lambda: entry_of(subject.status, "fan").reason == "RetryDelay"), "fan")
         entry = entry_of(subject.run(), "fan")
         jobs = sorted(
             (int(job["metadata"]["labels"]["nexus.dev/index"]), job["spec"]["backoffLimit"])
             for job in subject.cluster.objects(JOBS)
         )
         took = (subject.cluster.clock.now() - began).total_seconds()
-    assert (entry.phase, tries) == ("Failed", {0: 1, 1: 2, 2: 1})
+    assert (waiting.phase, waiting.reason) == ("Running", "RetryDelay")
+    assert "(the server asked to wait 300 s); the last failed: item 1: TaskError: " in (waiting.message or "")
+    assert (entry.phase, entry.reason, tries) == ("Failed", "ItemsFailed", {0: 1, 1: 2, 2: 1})
     assert jobs == [(0, 0), (1, 0), (1, 0), (2, 0)]
     assert 300 <= took < 400
 

@@ -132,14 +132,15 @@ def _backoff(board: Board, node: Node, job: JobFact, last: Failed | None) -> Non
     at = last.at if last is not None else None
     due = node.retry.due(max(job.failed, 1), at) if at is not None else None
     board.move(node.name, phase=TaskPhase.RUNNING)
-    board.wait(node.name, Reason.RETRY_DELAY, _delay_words(due, words))
+    board.wait(node.name, Reason.RETRY_DELAY, delay_words(due, words))
 
 
 def _tell_retry(board: Board, node: Node, words: str) -> None:
     board.events.append(RunEvent("TaskRetried", f"task {node.name}: {words}", warning=True, task=node.name))
 
 
-def _delay_words(due: datetime | None, why: str, retry_after: int | None = None) -> str:
+def delay_words(due: datetime | None, why: str, retry_after: int | None = None) -> str:
+    """When the next attempt is due, because a server asked for it where it did, and why there is one."""
     when = f"is due at {format_time(due)}" if due is not None else "follows after a delay"
     asked = f" (the server asked to wait {retry_after} s)" if retry_after is not None else ""
     return f"the next attempt {when}{asked}; the last failed: {why}"
@@ -242,7 +243,7 @@ def next_attempt(board: Board, node: Node, failure: Failed, due: datetime) -> No
     _tell_retry(board, node, f"attempt failed: {words}")
     board.move(node.name, phase=TaskPhase.RUNNING, next_attempt_time=due)
     retry_after = failure.retry_after if node.retry.retry_on else None
-    board.wait(node.name, Reason.RETRY_DELAY, _delay_words(due, words, retry_after))
+    board.wait(node.name, Reason.RETRY_DELAY, delay_words(due, words, retry_after))
 
 
 def task_deadline(board: Board, node: Node) -> None:

@@ -107,7 +107,7 @@ def _last(board: Board, node: Node, tally: Tally, index: int, child: ChildFact) 
     else:
         whose = f"{board.facts.run.uid}/{node.name}/{index}"
         at = node.retry.due(child.ordinal, failure.at, whose) if failure.at is not None else None
-        tally.due[index] = Due(child.ordinal + 1, at)
+        tally.due[index] = Due(child.ordinal + 1, at, failure)
 
 
 def _failure(board: Board, node: Node, child: ChildFact) -> Failed | None:

@@ -22,6 +22,7 @@ from nexus.core.facts import ChildFact, JobFact
 from nexus.core.fanout import indexes
 from nexus.core.fanout.collect import checkpoint, close, first_failure, gather, tally_of
 from nexus.core.fanout.tally import Tally
+from nexus.core.observe import delay_words
 from nexus.core.scope import Item
 
 
@@ -116,8 +117,20 @@ def _cannot_start(board: Board, node: Node, tally: Tally) -> bool:
     # One that is held back says so at any time: nothing of it runs. So does a child run that waits for a person.
     at_any_time = (Reason.QUEUED, Reason.AWAITING_APPROVAL)
     told = [one for one in tally.waiting if not tally.started or one.reason in at_any_time]
-    _say(board, node, told[0] if told else None)
+    _say(board, node, (told[0] if told else None) or _delayed(board, node, tally))
     return False
+
+
+def _delayed(board: Board, node: Node, tally: Tally) -> Waiting | None:
+    """What it waits for where no item runs and each that is left has a delay: the first that will be over."""
+    later = [(due.at, index, due) for index, due in tally.due.items() if due.at is not None and due.at > board.now]
+    if tally.running or not later or len(later) < len(tally.due):
+        return None
+    at, index, due = min(later, key=lambda one: one[:2])
+    failure = due.last
+    words = "no reason is known" if failure is None else f"item {index}: {failure.reason.value}: {failure.message}"
+    asked = failure.retry_after if failure is not None and node.retry.retry_on else None
+    return Waiting(Reason.RETRY_DELAY, delay_words(at, words, asked), since=None)
 
 
 def _say(board: Board, node: Node, waiting: Waiting | None) -> None:
@@ -130,8 +143,8 @@ def _say(board: Board, node: Node, waiting: Waiting | None) -> None:
     if waiting.reason is Reason.IMAGE_PULL and status.reason is Reason.IMAGE_PULL:
         # ErrImagePull and ImagePullBackOff take turns; the first message is the one with the cause.
         message = status.message or message
-    asks = waiting.reason is Reason.AWAITING_APPROVAL
-    board.move(node.name, phase=TaskPhase.RUNNING if asks else TaskPhase.PENDING)
+    begun = waiting.reason in (Reason.AWAITING_APPROVAL, Reason.RETRY_DELAY)
+    board.move(node.name, phase=TaskPhase.RUNNING if begun else TaskPhase.PENDING)
     board.wait(node.name, waiting.reason, message)
 
 

@@ -29,6 +29,8 @@ class Due:
     ordinal: int
     at: datetime | None
     """When; None for at once."""
+    last: Failed | None = field(default=None, compare=False)
+    """Why the attempt before it failed, where it has to wait for its delay."""
 
 
 @dataclass
@@ -268,7 +270,7 @@ def _again(tally: Tally, known: Evidence, index: int, failure: Failed, attempts:
     else:
         whose = f"{known.whose}/{index}"
         at = retry.due(attempts, failure.at, whose, failure.retry_after) if failure.at else None
-        tally.due[index] = Due(following, at)
+        tally.due[index] = Due(following, at, failure)
 
 
 def _unproven(tally: Tally, known: Evidence, job: JobFact, index: int, times: int, following: int) -> None:
