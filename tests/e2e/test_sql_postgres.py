@@ -178,6 +178,14 @@ def test_the_documentation_s_insert_works(bench: Bench, postgres: Postgres) -> N
     assert postgres.rows("select id, price::text from orders order by id") == [(1, "12.3"), (2, "0.5")]
 
 
+def test_colons_in_every_kind_of_quote_are_text(bench: Bench, postgres: Postgres) -> None:
+    statement = r"""select 'it''s :b' as a, $$ :b ' $$ as b, $t$ :b $$ $t$ as c, E'\':b' as d, :x::text as e,
+      /* /* :c */ :d */ (array[1, 2, 3])[1\:2] as f, '{"n":1}'::jsonb ->> 'n' as g, '%' as h, 'a\:b' as i, "x:y"
+      from (select :x || ':x' as "x:y") t -- :z"""
+    (row,) = query(bench, postgres, statement, x="v").output["rows"]
+    assert list(row.values()) == ["it's :b", " :b ' ", " :b $$ ", "':b", "v", [1, 2], "1", "%", "a:b", "v:x"]
+
+
 def test_a_colon_within_quotes_is_escaped(bench: Bench, postgres: Postgres) -> None:
     assert query(bench, postgres, """select '{"n"\\:1}'::jsonb as doc""").output["rows"] == [{"doc": {"n": 1}}]
 
