@@ -571,7 +571,7 @@ def free_port() -> int:
         (
             "{url}/latin-csv",
             "InvalidBody",
-            "(text/csv) is not text UTF-8, and its Content-Type names no charset: byte 0xfc",
+            "(text/csv) is not UTF-8 text, and its Content-Type names no charset: byte 0xfc",
         ),
         ("{url}/bytes", "InvalidBody", "set http.responseType: base64 to get its bytes"),
         ("{url}/odd-charset", "InvalidBody", 'has the unknown charset "klingon"'),

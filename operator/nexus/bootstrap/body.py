@@ -108,11 +108,11 @@ def broken(encoding: str, why: str) -> Fault:
 def text_of(body: bytes, charset: str | None, kind: str) -> str:
     """The body as text, or a Fault: no character is replaced."""
     way_out = "set http.responseType: base64 to get its bytes"
-    named = f'in its charset "{charset[:40]}"' if charset else "UTF-8, and its Content-Type names no charset"
+    named = f'text in its charset "{charset[:40]}"' if charset else "UTF-8 text, and its Content-Type names no charset"
     try:
         return body.decode(charset or "utf-8")
     except UnicodeDecodeError as error:
-        text = f"the answer ({kind}) is not text {named}: byte 0x{body[error.start]:02x} at offset {error.start}"
+        text = f"the answer ({kind}) is not {named}: byte 0x{body[error.start]:02x} at offset {error.start}"
     except (LookupError, ValueError, RuntimeError):  # unknown, or no encoding of text
         text = f'the answer ({kind}) has the unknown charset "{str(charset)[:40]}"'
     raise Fault("InvalidBody", f"{text}; {way_out}")
