@@ -391,3 +391,33 @@ def test_any_other_name_says_nothing(name: str) -> None:
 def test_values_are_the_same_if_the_api_server_makes_the_same_of_them(one: Any, other: Any, equal: bool) -> None:
     assert (canonical(one) == canonical(other)) is equal
     assert (content_of("w", "workflow", {"p": one}) == content_of("w", "workflow", {"p": other})) is equal
+
+
+# -- turns ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("owner", ["nobody", "a run that did not make it", "a run that is not there", "another kind"])
+def test_who_says_he_is_a_child_takes_his_turn_all_the_same(cel: Evaluator, owner: str) -> None:
+    one = spec(task("t"), concurrency={"policy": "Forbid"})
+    with story(one, cel, by_reference=True, workflows={"other": spec(task("slow"))}) as told:
+        told.cluster.script("t", Outcome(seconds=300))
+        told.cluster.script("slow", Outcome(seconds=300))
+        told.operator()
+        told.cluster.add(WORKFLOW_RUNS, {"metadata": {"name": "up"}, "spec": {"workflowRef": {"name": "other"}}})
+        told.run(until=lambda: told.phases.get("t") == "Running")
+        up = told.cluster.find(WORKFLOW_RUNS, KEY.namespace, "up")
+        assert up is not None
+        uid = "gone" if owner == "a run that is not there" else up["metadata"]["uid"]
+        kind = "Other" if owner == "another kind" else "WorkflowRun"
+        reference = {"apiVersion": "nexus.dev/v1alpha1", "kind": kind, "name": "up", "uid": uid, "controller": True}
+        metadata: dict[str, Any] = {"name": child_name("up", uid, "slow", 1), "labels": {"nexus.dev/workflow": "sales"}}
+        if owner != "nobody":
+            metadata["ownerReferences"] = [reference]
+        run = {"workflowRef": {"name": "sales"}, "triggeredBy": "workflow"}
+        told.cluster.add(WORKFLOW_RUNS, {"metadata": metadata, "spec": run})
+        told.quiet(2)
+
+        waits = told.status_of(metadata["name"])
+        # One whose owner is not there is deleted by the garbage collector.
+        assert waits.reason in (("Concurrency", None) if owner == "a run that is not there" else ("Concurrency",))
+        assert len([body for body in told.cluster.objects(JOBS) if body["metadata"]["name"].startswith("sales")]) == 1
