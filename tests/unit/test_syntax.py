@@ -69,6 +69,14 @@ def task(kind: str, code: str, **more: str) -> str:
             "10:9: warning: task t, bash.command: bash reads it with a warning: here-document at line 1 delim",
         ),
         (
+            "  - {name: t, python: {code: 'print(f\"hello {name}\"'}}\n",
+            "6:36: task t, python.code: Python syntax error: '(' was never closed",
+        ),
+        (
+            "  - {name: t, python: {code: \"print('t', 'f'\"}}\n",
+            "6:36: task t, python.code: Python syntax error: '(' was never closed",
+        ),
+        (
             "  - name: t\n    bash:\n      command: |\n        exit 0\n        fi\n",
             "10:9: warning: task t, bash.command: bash syntax error: near unexpected token `fi'",
         ),
@@ -174,3 +182,21 @@ def test_lint_plan_and_local_runs_refuse_and_a_machine_without_bash_says_so(
     answer = nexus("lint", file)
     assert answer.code == 0
     assert answer.stderr == f"nexus: {syntax.NO_BASH}\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def first[T](items: list[T]) -> T: return items[0]",
+        "class Box[T]: ...",
+        "type Pair = tuple[int, int]",
+        "x = f'{d['a']}'",
+        "x = 1\nx = f'''{\n'a'\n}''' + f'{'b'}'",
+        "x = t'{a}'",
+        "try: pass\nexcept A, B: pass",
+    ],
+)
+def test_what_a_newer_python_may_read_is_no_problem(cel: CelEvaluator, code: str) -> None:
+    manifest = checked(cel, task("python", code))
+    assert manifest.problems == []
+    assert all("a newer one may read it" in str(entry) for entry in manifest.warnings)

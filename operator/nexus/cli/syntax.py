@@ -57,11 +57,15 @@ for code in json.load(sys.stdin):
 _LIMITED = 'ulimit -c 0; ulimit -t 5; ulimit -v 1048576; exec "$BASH" "$@" -n /dev/stdin'
 _BASH_SAYS = re.compile(r"^/dev/stdin: line (\d+): (warning: )?(.*)$", re.MULTILINE)
 
-# Syntax that a newer Python than the one that checks may know, by the line in which it stands.
+# Syntax that a newer Python than the one that checks may know, by the line in which it stands: type statements and
+# parameters; f-strings with their own quote, a backslash, a comment or a line break within braces; t-strings;
+# `except A, B`.
 _NEWER = (
-    ((3, 12), re.compile(r"\s*type\s+\w+\s*[\[=]|.*\b(?:def|class)\s+\w+\s*\[|.*\b[rR]?[fF][rR]?[\"']")),
-    ((3, 14), re.compile(r".*\b[rR]?[tT][rR]?[\"']|\s*except\s+[\w.]+\s*,")),
+    ((3, 12), re.compile(r"\s*type\s+\w+\s*[\[=]|.*\b(?:def|class)\s+\w+\s*\[")),
+    ((3, 12), re.compile(r""".*(?<![\w"'])[rR]?[fF][rR]?(["']).*?\{[^}]*(?:\1|\\|\#|$)""")),
+    ((3, 14), re.compile(r""".*(?<![\w"'])[rR]?[tT][rR]?["']|\s*except\s+[\w.]+\s*,""")),
 )
+_LONGEST_LINE = 1_000  # characters of a line in which such syntax is looked for
 _HERE = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -137,7 +141,7 @@ def _told(code: _Code, python: dict[str, _Found | None], shell: dict[str, _Found
     if code.image is not None:
         return replace(entry, message=f"{entry.message} (to {_HERE}; the image may have another)", certain=False)
     lines = code.text.split("\n")
-    line = lines[entry.line - 1] if entry.line is not None and entry.line <= len(lines) else ""
+    line = lines[entry.line - 1][:_LONGEST_LINE] if entry.line is not None and entry.line <= len(lines) else ""
     if any(sys.version_info < version and form.match(line) for version, form in _NEWER):
         return replace(entry, message=f"{entry.message} (to {_HERE}; a newer one may read it)", certain=False)
     return entry
