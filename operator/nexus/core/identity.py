@@ -19,10 +19,10 @@ is Forged, which is told (`nexus.core.forged`), and changes nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from nexus.api.fanout import MAX_ITEMS
@@ -104,18 +104,40 @@ _item_job_name = lru_cache(maxsize=4_096)(item_job_name)
 
 def slot_of(name: str, run_name: str, run_uid: str, tasks: Iterable[str]) -> Slot | None:
     """What an object of a run is for, by its name; None where it is no name that the run gives for one of `tasks`."""
-    head, _, rest = name.rpartition("-")
-    head, _, ordinal = head.rpartition("-")
-    if not (rest and _is_number(ordinal, 9)):
+    return _Names(run_name, run_uid, tasks).slot_of(name)
+
+
+class _Names:
+    """The names that a run gives. Of objects that name it as their controller there may be thousands: each costs the
+    same, however many tasks there are."""
+
+    def __init__(self, run_name: str, run_uid: str, tasks: Iterable[str]) -> None:
+        self._run_name, self._run_uid, self._tasks = run_name, run_uid, tasks
+
+    @cached_property
+    def _by_stem(self) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]]:
+        """The tasks by what the names of their objects begin with, and by what those of their items' begin with."""
+        whole, items = dict[str, list[str]](), dict[str, list[str]]()
+        for task in self._tasks:
+            whole.setdefault(job_stem(self._run_name, task), []).append(task)
+            items.setdefault(item_stem(self._run_name, task), []).append(task)
+        return whole, items
+
+    def slot_of(self, name: str) -> Slot | None:
+        """What an object is for, None where the run does not give its name."""
+        head, _, rest = name.rpartition("-")
+        head, _, ordinal = head.rpartition("-")
+        if not (rest and _is_number(ordinal, 9)):
+            return None
+        number, (item_head, _, index) = int(ordinal), head.rpartition("-")
+        whole, items = self._by_stem
+        for task in whole.get(head, ()):
+            if _job_name(self._run_name, self._run_uid, task, number) == name:
+                return Slot(task, number)
+        for task in items.get(item_head, ()) if _is_number(index, 4) else ():
+            if _item_job_name(self._run_name, self._run_uid, task, int(index), number) == name:
+                return Slot(task, number, int(index))
         return None
-    number, (item_head, _, index) = int(ordinal), head.rpartition("-")
-    for task in tasks:
-        if head == job_stem(run_name, task) and _job_name(run_name, run_uid, task, number) == name:
-            return Slot(task, number)
-        of_item = item_head == item_stem(run_name, task) and _is_number(index, 4)
-        if of_item and _item_job_name(run_name, run_uid, task, int(index), number) == name:
-            return Slot(task, number, int(index))
-    return None
 
 
 def _is_number(text: str, digits: int) -> bool:
@@ -133,15 +155,17 @@ def sort(
     not fit its name."""
     recorded = {task.name: task for task in (status.tasks or () if status is not None else ())}
     forged: list[Forged] = []
-    return Sorted(
-        _by_task(run, recorded, tasks, jobs, forged), _by_task(run, recorded, tasks, children, forged), tuple(forged)
-    )
+    names = _Names(run.name, run.uid, tasks)
+    own_jobs = _by_task(run, recorded, tasks, names, jobs, forged)
+    own_children = _by_task(run, recorded, tasks, names, children, forged)
+    return Sorted(own_jobs, own_children, tuple(forged))
 
 
 def _by_task(
     run: RunFact,
     recorded: Mapping[str, TaskStatus],
     tasks: Mapping[str, Makes],
+    names: _Names,
     claims: Iterable[Claim],
     forged: list[Forged],
 ) -> dict[str, tuple[Claim, ...]]:
@@ -153,7 +177,7 @@ def _by_task(
             # Its labels, which were held against its name when it was seen, save a search.
             trusted = claim.task in tasks and claim.owner == run.name
             slot = Slot(claim.task, claim.ordinal, claim.index) if trusted else None
-            slot = slot or slot_of(claim.name, run.name, run.uid, tasks)
+            slot = slot or names.slot_of(claim.name)
             why = _contradiction(claim, slot, tasks, recorded)
             if not why and slot is not None:
                 if not trusted:
