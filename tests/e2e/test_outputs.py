@@ -11,6 +11,8 @@ from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, bash, container, phases, python, reasons, task
 
 from nexus.adapters.kube.api import CONFIG_MAPS
+from nexus.adapters.kube.owners import owned_by
+from nexus.core.names import job_name
 
 pytestmark = pytest.mark.cluster
 
@@ -132,3 +134,35 @@ def test_an_output_that_is_none_fails_at_once_with_its_reason(space: Space) -> N
     assert "just words" in task(run, "words")["message"]
     assert "x" in task(run, "nan")["message"]
     assert "524,288" in task(run, "py-big")["message"].replace("524288", "524,288")
+
+
+def test_what_somebody_puts_in_the_place_of_an_output_or_a_script_reaches_no_task(space: Space) -> None:
+    script = "# " + "\U0001f600" * 25_000 + '\necho "who=good" >> "$NEXUS_OUTPUT"'
+    body = space.run(
+        "replaced",
+        python("made", "output['text'] = 'x' * 2_000"),
+        bash("held", "sleep 5"),
+        python("py", "output['text'] = input['made']['text']", "made", "held"),
+        bash("sh", "echo ran", "made", "held"),
+        container("cel", after=("made", "held"), env=[{"name": "T", "value": "${{ tasks.made.output.text }}"}]),
+        bash("script", script, "held"),
+    )
+    owner = owned_by("WorkflowRun", "replaced", body["metadata"]["uid"])
+    beforehand = job_name("replaced", body["metadata"]["uid"], "script", 1)
+    evil = {"command": 'echo "who=EVIL" >> "$NEXUS_OUTPUT"'}
+    space.post(CONFIG_MAPS, {"metadata": {"name": beforehand, "ownerReferences": owner}, "data": evil})
+    run = space.until("replaced", lambda run: phases(run).get("made") == "Succeeded")
+    name = task(run, "made")["outputRef"]["configMap"]
+    space.remove(CONFIG_MAPS, name)
+    space.post(
+        CONFIG_MAPS,
+        {"metadata": {"name": name, "ownerReferences": owner}, "data": {"output.json": '{"text":"EVIL"}'}},
+    )
+
+    run = space.finished("replaced", 90)
+
+    failed = {name: reason for name, reason in reasons(run).items() if reason is not None}
+    assert failed == {"py": "ContentChanged", "sh": "ContentChanged", "cel": "ExpressionError"}
+    assert space.output(run, "script") == {"who": "good"}
+    assert "input/made.json" in task(run, "py")["message"]
+    assert task(run, "sh")["attempts"] == 1

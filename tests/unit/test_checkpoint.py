@@ -245,3 +245,33 @@ def test_a_checkpoint_of_an_older_version_has_no_hash_and_is_believed(cel: Evalu
         assert seen(subject) == "0 1 2 3"
         assert started(subject) == COUNT
         assert entry(subject).output_ref.sha256 is not None  # type: ignore[union-attr]
+
+
+def test_the_items_that_a_rerun_reuses_run_again_where_their_copy_was_replaced(cel: Evaluator) -> None:
+    def first_time(pod: Object) -> Outcome:
+        fails = "again" not in pod["metadata"]["labels"]["nexus.dev/run"] and item(pod).seconds == 60
+        return Outcome(exit_code=1) if fails else item(pod)
+
+    each = task("each", forEach={"items": [0, 1, 2, 3]})
+    with story(spec(each), cel, by_reference=True) as subject:
+        subject.cluster.script("each", first_time)
+        subject.operator()
+        subject.run()
+        again = {"workflowRef": {"name": "sales"}, "rerunOf": {"name": KEY.name}}
+        made = subject.cluster.add(WORKFLOW_RUNS, {"metadata": {"name": "again"}, "spec": again})
+        subject.quiet(5)
+        copy = output_name(job_name("again", made["metadata"]["uid"], "each", 0))
+        owner = owned_by("WorkflowRun", "again", made["metadata"]["uid"])
+        subject.cluster.remove(CONFIG_MAPS, copy)
+        data = {"output.json": dump({"items": [EVIL] * COUNT})}
+        subject.cluster.add(CONFIG_MAPS, {"metadata": {"name": copy, "ownerReferences": owner}, "data": data})
+        another_operator(subject)
+        subject.quiet(300)
+
+        status = subject.status_of("again")
+        reference = entry_of(status, "each").output_ref
+        assert reference is not None
+        body = subject.cluster.find(CONFIG_MAPS, KEY.namespace, reference.config_map)
+        assert body is not None
+        assert [one["n"] for one in json.loads(body["data"]["output.json"])["items"]] == [0, 1, 2, 3]
+        assert [copy in message for message in events(subject)] == [True]

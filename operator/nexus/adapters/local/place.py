@@ -23,6 +23,7 @@ from nexus.adapters.local.fork_server import ForkServer
 from nexus.adapters.local.transfer import LOCAL_STORE, mounted, task_variables, wrapped
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
+from nexus.core.content import sha256
 from nexus.core.definition import Definition
 from nexus.core.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, RunFact, Turn
 from nexus.core.log_lines import TAIL_READ, tail
@@ -169,7 +170,9 @@ class LocalPlace:
     async def load_items(self, view: View, read: LoadItems) -> Checkpoint | None:
         """The stored outputs of a fan-out's items."""
         stored = self.output(read.config_map)
-        return Checkpoint(stored["items"], "") if stored is not None else None
+        if stored is None:
+            return None
+        return Checkpoint(stored["items"], "", sha256(self._family.outputs[read.config_map]))
 
     async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
         """An attempt: all that is known of it is known already."""

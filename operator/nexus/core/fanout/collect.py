@@ -284,6 +284,10 @@ def _placed(board: Board, node: Node, items: Items, text: str, size: int) -> dic
     if stored is None or stored.sha256 != sha256(text):
         version = stored.version if stored is not None else None
         board.stores.append(StoreItems(node.name, name, text, version))
+    reused = board.facts.outputs.get(node.name)
+    if isinstance(reused, Changed) and status.output_ref is not None and status.output_ref.config_map != name:
+        words = f"task {node.name}: {reused}; the items of the earlier run that were in it run again"
+        board.events.append(RunEvent(Reason.CONTENT_CHANGED.value, words, warning=True, task=node.name))
     if is_spoiled(board, node):
         words = f"task {node.name}: {Changed(name)}; it is written anew, and items whose pods are gone run again"
         board.events.append(RunEvent(Reason.CONTENT_CHANGED.value, words, warning=True, task=node.name))
