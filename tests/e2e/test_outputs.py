@@ -141,7 +141,7 @@ def test_what_somebody_puts_in_the_place_of_an_output_or_a_script_reaches_no_tas
     body = space.run(
         "replaced",
         python("made", "output['text'] = 'x' * 2_000"),
-        bash("held", "sleep 5"),
+        bash("held", "sleep 4", "made"),
         python("py", "output['text'] = input['made']['text']", "made", "held"),
         bash("sh", "echo ran", "made", "held"),
         container("cel", after=("made", "held"), env=[{"name": "T", "value": "${{ tasks.made.output.text }}"}]),
@@ -151,7 +151,7 @@ def test_what_somebody_puts_in_the_place_of_an_output_or_a_script_reaches_no_tas
     beforehand = job_name("replaced", body["metadata"]["uid"], "script", 1)
     evil = {"command": 'echo "who=EVIL" >> "$NEXUS_OUTPUT"'}
     space.post(CONFIG_MAPS, {"metadata": {"name": beforehand, "ownerReferences": owner}, "data": evil})
-    run = space.until("replaced", lambda run: phases(run).get("made") == "Succeeded")
+    run = space.running("replaced", "held")
     name = task(run, "made")["outputRef"]["configMap"]
     space.remove(CONFIG_MAPS, name)
     space.post(
