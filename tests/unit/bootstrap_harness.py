@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from nexus.bootstrap import Kind, text
+from nexus.bootstrap import Kind, packed, text
 
 CONTEXT: dict[str, Any] = {"params": {}, "run": {"name": "sales-x7k2p"}, "input": {}}
 REFUSED = 240
@@ -90,7 +90,7 @@ class Bench:
 
     def command(self, kind: Kind, bash_command: str | None = None) -> list[str]:
         if kind != "bash":
-            return [sys.executable, "-c", text(kind)]
+            return [sys.executable, "-c", packed(kind)]
         return ["bash", "-c", text("bash"), "nexus", *([] if bash_command is None else [bash_command])]
 
     def env(

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 from tests.unit.bootstrap_harness import REFUSED, Bench, Ended, skip_without_pid_namespaces
 
-from nexus.bootstrap import text
+from nexus.bootstrap import packed, text
 
 SCRIPTS: list[Literal["python", "http", "sql"]] = ["python", "http", "sql"]
 
@@ -430,9 +430,12 @@ def test_a_message_that_cannot_be_written_is_no_success(bench: Bench) -> None:
 def test_a_text_is_one_script_for_python_3_9_and_small_enough_for_a_job(kind: Literal["python", "http", "sql"]) -> None:
     script = text(kind)
     limit = {"python": 16, "http": 23, "sql": 15}[kind]  # KiB; http: with the operator's CEL functions for `result`
+    carried = packed(kind)
+    ast.parse(carried, feature_version=(3, 9))
     tree = ast.parse(script, feature_version=(3, 9))
     assert not [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("nexus")]
-    assert len(script.encode()) < limit * 1024
+    assert len(carried.encode()) < limit * 1024
+    assert "$" not in carried or carried == script  # the kubelet would need each twice
 
 
 def test_only_what_every_task_needs_is_imported_at_the_start(bench: Bench) -> None:

@@ -8,13 +8,18 @@ docs/task-code.md is the contract they keep.
 from __future__ import annotations
 
 import ast
+import base64
 import re
+import zlib
 from functools import cache
 from importlib.resources import files
 from typing import Literal, TypeVar
 
 Kind = Literal["python", "http", "sql", "bash", "transfer"]
 Documented = TypeVar("Documented", ast.FunctionDef, ast.ClassDef, ast.Module)
+
+# Bytes of a script that a Job carries as it is.
+PLAIN_LIMIT = 16 * 1024
 
 # `result` of an http task speaks the language that lint checked it in: the modules that define it travel along.
 _CARRIED = (("nexus.core", "functions"), ("nexus.adapters.cel", "programs"))
@@ -49,6 +54,18 @@ def text(kind: Kind) -> str:
         carried = {f"{package}.{name}": _bare(_source(package, f"{name}.py")) for package, name in _CARRIED}
         script = script.replace("\nCARRIED = {}\n", f"\nCARRIED = {carried!r}\n")
     return script
+
+
+@cache
+def packed(kind: Kind) -> str:
+    """Return the script as a Job carries it: as it is up to PLAIN_LIMIT, beyond that compressed, in a line that unpacks
+    it. A Job and each of its pods keep a copy of it in etcd."""
+    script = text(kind)
+    if len(script.encode()) <= PLAIN_LIMIT:
+        return script
+    blob = base64.b64encode(zlib.compress(script.encode(), 9)).decode()
+    unpack = f'zlib.decompress(base64.b64decode("{blob}"))'
+    return f'import base64, zlib\nexec(compile({unpack}, "<string>", "exec"))'
 
 
 def _source(package: str, file_name: str) -> str:

@@ -173,8 +173,7 @@ def _command(payload: Payload, pod: _Pod) -> list[str]:
     if payload.items is not None:
         pod.spilled["items"] = payload.items
     if payload.type != "bash":
-        text = bootstrap.text(payload.type)
-        return ["python3", "-c", literal(text)]
+        return ["python3", "-c", literal(bootstrap.packed(payload.type))]
     script = payload.script or ""
     command = ["bash", "-c", literal(bootstrap.text("bash")), "nexus"]
     if len(script.encode()) > SPILL_LIMIT:

@@ -57,7 +57,7 @@ def _container(name: str, transfer: Transfer, image: str, task: dict[str, Any]) 
     container: dict[str, Any] = {
         "name": name,
         "image": image,
-        "command": ["python3", "-c", literal(bootstrap.text("transfer")), name],
+        "command": ["python3", "-c", literal(bootstrap.packed("transfer")), name],
         "env": [
             {"name": "HOME", "value": "/tmp"},
             {"name": "NEXUS_ARTIFACTS", "value": SHARED},
