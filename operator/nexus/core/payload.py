@@ -234,6 +234,6 @@ def check_total(size: int) -> None:
     if size > TOTAL_LIMIT:
         raise PayloadError(
             Reason.INPUT_TOO_LARGE,
-            f"the rendered task is {size:,} bytes, the limit is {TOTAL_LIMIT:,}: let the code read large outputs "
+            f"the rendered task has {size:,} bytes or more, at most {TOTAL_LIMIT:,}: let the code read large outputs "
             "from `input` instead of rendering them into fields",
         )

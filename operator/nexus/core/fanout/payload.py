@@ -125,9 +125,14 @@ def for_all(board: Board, node: Node, items: list[Any]) -> Payload:
     if node.type == "container":
         return payload
     holes = list(_holes(task_values(node, renderer), ()))
-    lines = [*(_bash_lines(items) if node.type == "bash" else _value_lines(board, node, items, holes)), ""]
-    text = "\n".join(lines)
-    check_total(len(text.encode()) + len(payload.context_json.encode()) + len((payload.task_json or "").encode()))
+    size = len(payload.context_json.encode()) + len((payload.task_json or "").encode())
+    lines: list[str] = []
+    for line in _bash_lines(items) if node.type == "bash" else _value_lines(board, node, items, holes):
+        # At once: an expression may give 1 MiB for each of a thousand items.
+        size += len(line.encode()) + 1
+        check_total(size)
+        lines.append(line)
+    text = "\n".join([*lines, ""])
     return replace(payload, items=text, item_fields=dump([place for place, _ in holes]) if holes else None)
 
 
