@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Conflict, KubeApi, NotFound, Object
-from nexus.adapters.kube.cache import RunRecord
 from nexus.adapters.kube.cancelling import cancel
 from nexus.adapters.kube.keys import Keys
+from nexus.adapters.kube.records import RunRecord
 from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord, workflow_record
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, Trigger

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, Kind, KubeApi, NotFound, Object
-from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.records import RunRecord
 from nexus.api.run import TaskStatus
 from nexus.core.facts import JobFact
 from nexus.core.names import LABEL_RUN

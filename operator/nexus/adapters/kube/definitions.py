@@ -22,9 +22,9 @@ from nexus.adapters.kube.api import (
     Object,
 )
 from nexus.adapters.kube.brief import unreadable, whole
-from nexus.adapters.kube.cache import RunRecord
 from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owned_by
+from nexus.adapters.kube.records import RunRecord
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunSpec, WorkflowRunStatus

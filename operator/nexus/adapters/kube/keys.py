@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from nexus.adapters.kube.api import Object
-from nexus.adapters.kube.cache import run_record
+from nexus.adapters.kube.records import run_record
 from nexus.adapters.kube.siblings import sibling
 from nexus.adapters.kube.workflow_cache import WorkflowRecord
 from nexus.api.run import Trigger

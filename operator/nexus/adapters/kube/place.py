@@ -21,7 +21,7 @@ from nexus.adapters.kube.api import (
 )
 from nexus.adapters.kube.attributed import AttributedApi
 from nexus.adapters.kube.brief import Unreadable
-from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.cancelling import cancel as cancel_run
 from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.confirm import Confirmations
@@ -38,6 +38,7 @@ from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod_events import PodEvents
 from nexus.adapters.kube.pod_logs import PodLogs
 from nexus.adapters.kube.pools import Pools
+from nexus.adapters.kube.records import RunRecord
 from nexus.adapters.kube.refusals import Refusals, refusing, refusing_start
 from nexus.adapters.kube.stored import load_output
 from nexus.adapters.kube.unreadable_runs import leave

@@ -30,9 +30,10 @@ from nexus.adapters.kube.api import (
     NotFound,
     Object,
 )
-from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
 from nexus.adapters.kube.pool_objects import entries_of, line_of, name_of, object_of
+from nexus.adapters.kube.records import RunRecord
 from nexus.api.base import format_time
 from nexus.core.evidence import Succeeded, judge
 from nexus.core.facts import JobFact, RunFact, SlotAsked, Turn

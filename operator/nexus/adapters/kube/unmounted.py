@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from nexus.adapters.kube.api import KubeApi, Object
-from nexus.adapters.kube.cache import Cache, RunRecord
+from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace, Told
+from nexus.adapters.kube.records import RunRecord
 from nexus.core.evidence import NO_CONFIG
 from nexus.core.facts import PodFact
 
