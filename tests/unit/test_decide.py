@@ -597,7 +597,7 @@ def test_a_large_output_is_read_stored_and_referred_to_before_its_dependents_sta
     assert reference is not None
     assert json.loads(world.stored[reference.config_map]) == {"rows": list(range(5_000))}
     assert world.entry("a").output is None
-    assert dict(world.started[-1].payload.inputs) == {"a": reference.config_map}
+    assert dict(world.started[-1].payload.inputs) == {"a": reference}
 
 
 def test_a_lost_output_is_made_again_free_and_not_for_ever(cel: Evaluator) -> None:

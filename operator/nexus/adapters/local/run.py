@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.child_runs import Family, until_ended
@@ -56,46 +56,56 @@ async def run(
     `store` is the folder for artifacts and large outputs; without it they are gone when the run has ended.
     """
     changed = asyncio.Event()
-    interrupts = 0
     with tempfile.TemporaryDirectory(prefix="nexus-", ignore_cleanup_errors=True) as folder:
         server = fork_server(Path(folder), search_path, (definition, *(workflows or {}).values()))
         kept, pools = store or Path(folder) / "store", LocalPools(read_sizes(bindings.config_maps))
         family = Family(evaluator, kept, workflows or {}, server, pools=pools, ask=ask, answers=answers or {})
         place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
         place.earlier = earlier
-
-        # nohup and the like have a hang-up ignored: then it is.
-        taken = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
-
-        def interrupt() -> None:
-            nonlocal interrupts
-            interrupts += 1
-            place.cancel(Cancel.IMMEDIATE if interrupts > 1 else Cancel.GRACEFUL)
-            if interrupts > 1:
-                killing.append(asyncio.ensure_future(place.kill()))
-            else:
-                observer.note("cancelling: running tasks are asked to stop; Ctrl-C again kills them")
-
-        def hang_up() -> None:
-            # Told twice, by the kernel and by the first write that fails; nobody is there who could mean it twice.
-            if not interrupts:
-                interrupt()
-
-        killing: list[asyncio.Future[None]] = []
-        loop = asyncio.get_running_loop()
-        for number in taken:
-            loop.add_signal_handler(number, hang_up if number is signal.SIGHUP else interrupt)
-        try:
-            await until_ended(place, family, changed)
-            await place.children.ended()
-        finally:
-            await place.close()
-            if server is not None:
-                server.close()
-            for number in taken:
-                loop.remove_signal_handler(number)
+        with _Interrupts(place, observer) as interrupts:
+            try:
+                await until_ended(place, family, changed)
+                await place.children.ended()
+            finally:
+                await place.close()
+                if server is not None:
+                    server.close()
         assert place.recorded is not None
-        return Finished(place.recorded, _outputs(place), interrupts > 0)
+        return Finished(place.recorded, _outputs(place), interrupts.count > 0)
+
+
+class _Interrupts:
+    """Signals that end a run: the first cancels it, the second kills what still runs."""
+
+    def __init__(self, place: LocalPlace, observer: Observer) -> None:
+        self.count = 0
+        self._place, self._observer = place, observer
+        self._killing: list[asyncio.Future[None]] = []
+        # nohup and the like have a hang-up ignored: then it is.
+        self._taken = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def __enter__(self) -> Self:
+        for number in self._taken:
+            handler = self._hang_up if number is signal.SIGHUP else self._interrupt
+            asyncio.get_running_loop().add_signal_handler(number, handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in self._taken:
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _interrupt(self) -> None:
+        self.count += 1
+        self._place.cancel(Cancel.IMMEDIATE if self.count > 1 else Cancel.GRACEFUL)
+        if self.count > 1:
+            self._killing.append(asyncio.ensure_future(self._place.kill()))
+        else:
+            self._observer.note("cancelling: running tasks are asked to stop; Ctrl-C again kills them")
+
+    def _hang_up(self) -> None:
+        # Told twice, by the kernel and by the first write that fails; nobody is there who could mean it twice.
+        if not self.count:
+            self._interrupt()
 
 
 def _outputs(place: LocalPlace) -> dict[str, dict[str, Any]]:
