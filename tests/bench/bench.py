@@ -1,6 +1,6 @@
 """`make bench`: measure on the local cluster and on this machine, print a table, write build/bench.json.
 
-`make bench ONLY=scale` measures one part of it: engine, store, cluster, hostile, played or scale.
+`make bench ONLY=scale` measures one part of it: engine, store, cluster, hostile, memory, played or scale.
 
 Times are compared with a floor that is measured in the same run, because the machine may be shared and noisy.
 Exit status 1 where a target is missed.
@@ -28,6 +28,7 @@ from tests.bench import (  # noqa: E402
     foreach,
     lint,
     local,
+    memory,
     neighbour,
     pools,
     scale,
@@ -129,6 +130,7 @@ PARTS = {
     "store": artifacts.artifact_1gib,
     "cluster": on_cluster,
     "hostile": hostile,
+    "memory": memory.hostile_rss,
     "played": played,
     "scale": at_scale,
 }

@@ -11,6 +11,7 @@ from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.app.storages import NoDiffBase, NoProgress
+from nexus.app.turns import Turns
 from nexus.app.watch_ages import WATCH_SECONDS, WatchAges
 from nexus.core.names import LABEL_RUN
 from nexus.runtime.ports import RunKey
@@ -31,17 +32,20 @@ def register(
 ) -> None:
     """Watch runs, their Jobs and pods, and workflows. `ages` is told of every event.
 
-    The handlers are coroutines though they wait for nothing: kopf calls plain functions in threads, beside the
-    reconciles that read the same caches.
+    The handlers are coroutines though they wait for nothing but their turn: kopf calls plain functions in threads,
+    beside the reconciles that read the same caches.
     """
+
+    turns = Turns()
 
     def watch(kind: Kind, *listeners: tuple[See, Callable[[RunKey], None]]) -> None:
         @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)
         async def on_event(event: Any, **_: Any) -> None:
-            ages.saw(kind, event["object"]["metadata"]["namespace"], listed=event["type"] is None)
-            for see, add in listeners:
-                for key in see(event["object"], gone=event["type"] == "DELETED"):
-                    add(key)
+            async with turns.part():
+                ages.saw(kind, event["object"]["metadata"]["namespace"], listed=event["type"] is None)
+                for see, add in listeners:
+                    for key in see(event["object"], gone=event["type"] == "DELETED"):
+                        add(key)
 
     watch(WORKFLOWS, (workflows.see_workflow, queue_workflow))
     watch(WORKFLOW_RUNS, (cache.see_run, queue), (workflows.see_run, queue_workflow))

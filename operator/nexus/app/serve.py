@@ -42,7 +42,7 @@ from nexus.adapters.kube.lease import KubeLease
 from nexus.adapters.kube.pace import Pace
 from nexus.adapters.kube.place import wall_clock
 from nexus.adapters.prometheus import PrometheusStats
-from nexus.app import logs
+from nexus.app import logs, loop_lag
 from nexus.app.operator import Operator
 from nexus.app.settings import Settings
 from nexus.app.watch_ages import WatchAges
@@ -177,6 +177,7 @@ async def _run(
     _take_signals(stopping)  # kopf has just taken them
     working = asyncio.create_task(lead(operator, election))
     sweeping, stopped = asyncio.create_task(operator.sweep()), asyncio.create_task(stopping.wait())
+    measuring = asyncio.create_task(loop_lag.measure(operator.stats))
     try:
         done, _ = await asyncio.wait({watches, working, sweeping, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if done == {stopped}:
@@ -188,7 +189,7 @@ async def _run(
         for task in done:
             await task
     finally:
-        await _ended(working, sweeping, stopped)
+        await _ended(working, sweeping, stopped, measuring)
         await web.stop()
         await watching.stop()
 

@@ -122,6 +122,11 @@ CATALOGUE = (
         "result",
     ),
     _histogram("reaction_seconds", "From the event that made a task due to the request for its Job.", FAST),
+    _histogram(
+        "event_loop_lag_seconds",
+        "How late the operator's event loop ran a timer of 50 ms; over 0.1 s something holds it up.",
+        FAST,
+    ),
     _gauge("queue_depth", "Runs and Workflows that are ready to be looked at."),
     _gauge("queue_oldest_seconds", "How long the first in the queue has been ready; 0 where it is empty."),
     _counter(

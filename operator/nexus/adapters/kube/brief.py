@@ -44,7 +44,8 @@ from nexus.core.params import TOTAL_LIMIT
 UNREADABLE = "nexus.dev/unreadable"
 """Key of the reason why an object cannot be read, in words."""
 HELD = "nexus.dev/held"
-"""Key of what a brief object has as text or leaves out: `params` (JSON text), `definition` (bytes of workflowSpec)."""
+"""Key of what a brief object has as text or leaves out: of a run `params` (JSON text) and `definition` (bytes of its
+workflowSpec), of a Workflow `bytes` (of its JSON)."""
 TEXT_BYTES = 4 * 1024
 """Longer params stay text: a tree of them takes up to 26 times their bytes."""
 DEFINITION_BYTES = 8 * 1024
@@ -77,6 +78,8 @@ def brief(kind: Kind, text: bytes, *, patient: bool = False) -> bytes:
     the caller is not `patient`."""
     try:
         parts = _parts(text)
+        if HELD in parts or UNREADABLE in parts:
+            return text  # it is one already
         unreadable, held = _shorten(kind, parts)
     except TooDeep:
         if not patient:
@@ -84,6 +87,8 @@ def brief(kind: Kind, text: bytes, *, patient: bool = False) -> bytes:
         return encode(stub(text))
     if unreadable:
         return encode(_stub(parts, unreadable))
+    if kind == WORKFLOWS and not held:
+        held = {"bytes": len(text)}
     if held:
         parts[HELD] = msgspec.Raw(encode(held))
     return encode(parts)

@@ -26,6 +26,7 @@ from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.records import RunRecord
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
+from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
@@ -40,7 +41,7 @@ from nexus.core.outputs import dump
 from nexus.core.shape import read
 from nexus.core.validate import problems
 from nexus.runtime.away import away
-from nexus.runtime.ports import Stale, Unstartable
+from nexus.runtime.ports import RunKey, Stale, Unstartable
 
 # A definition of a hundred tasks takes 1 MiB or two, the largest that the API server accepts about 60.
 KEPT_BYTES = 64 * 1024 * 1024
@@ -56,8 +57,15 @@ class Definitions:
     when the run began, and a later version with a stricter check must not end the run.
     """
 
-    def __init__(self, api: KubeApi, evaluator: Evaluator, defaults: OperatorDefaults = NO_DEFAULTS) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        evaluator: Evaluator,
+        defaults: OperatorDefaults = NO_DEFAULTS,
+        workflows: WorkflowCache | None = None,
+    ) -> None:
         self._api = api
+        self._workflows = workflows or WorkflowCache()
         self._defaults = defaults
         self._evaluator = evaluator
         self._ready: Kept[Definition] = Kept(KEPT_BYTES)
@@ -69,8 +77,16 @@ class Definitions:
         """
         if record.invalid or record.spec is None:
             return Unstartable(Reason.WORKFLOW_INVALID, f"the run cannot be read: {record.invalid}"), None
-        if record.spec.workflow_spec is not None or record.definition_left:
-            return self._known(record.uid, record.begun) or await self._own(record, record.spec, now), None
+        reference = record.spec.workflow_ref
+        named = self._workflows.size(RunKey(record.key.namespace, reference.name)) if reference is not None else 0
+        async with self._workflows.reads.turn(record.definition_left or named):
+            return await self._of(record, record.spec, now)
+
+    async def _of(
+        self, record: RunRecord, spec: WorkflowRunSpec, now: datetime
+    ) -> tuple[Definition | Unstartable, str | None]:
+        if spec.workflow_spec is not None or record.definition_left:
+            return self._known(record.uid, record.begun) or await self._own(record, spec, now), None
         if record.status is not None and record.status.revision:
             return await self._pinned(record, record.status, now), record.status.revision
         return await self._pin(record, now)

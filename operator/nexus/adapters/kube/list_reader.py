@@ -28,6 +28,8 @@ _EVENT = re.compile(rb'\{\s*"type"\s*:\s*"([A-Z]+)"\s*,\s*"object"\s*:\s*(?=\{)'
 """How each line of a watch begins (metav1.WatchEvent)."""
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
+_PAIRS = tuple(b"[" * levels + b"]" * levels for levels in (4096, 512, 64, 8, 1))
+_ROUNDS = 8
 
 
 class Content(Protocol):
@@ -185,11 +187,14 @@ class ListReader:
             text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
         pieces = text.split(b'"')
         left = b"".join(pieces[::2]).translate(_BRACKETS, _NO_BRACKETS)
-        while left.count(b"]") >= self._depth:
-            before, left = left, left.replace(b"[]", b"")
-            if len(left) == len(before):
-                return False
+        for pair in _PAIRS:
+            for _ in range(_ROUNDS):
+                if left.count(b"]") < self._depth:
+                    break
+                left = left.replace(pair, b"")
         closing = left.count(b"]")
+        if closing >= self._depth:
+            return False
         self._depth += left.count(b"[") - closing
         self._in_string = len(pieces) % 2 == 0
         return True

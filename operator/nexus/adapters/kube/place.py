@@ -116,7 +116,7 @@ class KubePlace:
         self._cache = cache
         self._pod_policy = pod_policy
         self.refusals = Refusals(api, clock)
-        self._definitions = Definitions(api, evaluator, defaults)
+        self._definitions = Definitions(api, evaluator, defaults, workflows)
         self._output_store = output_store
         self._pod_events = PodEvents(api, cache)
         self._logs = PodLogs(api)

@@ -45,8 +45,8 @@ class RunRecord:
     fields are known then."""
     params_text: str = ""
     """The params as JSON text where they are long; the spec is without them."""
-    definition_left: bool = False
-    """Whether the spec is without a definition that the run has: it is large, and read when it is needed."""
+    definition_left: int = 0
+    """Bytes of a definition of its own that the spec is without, 0 for none: it is large, and read when needed."""
     parent: str = ""
     """UID of the run whose child it is."""
     depth: int = 0
@@ -124,7 +124,7 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
         invalid=invalid,
         unreadable=unreadable(body) or (same.unreadable if same is not None else ""),
         params_text=same.params_text if same is not None else str(held.get("params") or ""),
-        definition_left=same.definition_left if same is not None else "definition" in held,
+        definition_left=same.definition_left if same is not None else int(held.get("definition") or 0),
         parent=owner_uid(body, "WorkflowRun") or "",
         depth=depth(metadata),
         approved=bool(spec is not None and spec.approvals),

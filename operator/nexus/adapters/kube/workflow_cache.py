@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from nexus.adapters.kube.api import WORKFLOWS
-from nexus.adapters.kube.brief import as_brief
+from nexus.adapters.kube.brief import HELD, as_brief
+from nexus.adapters.kube.large_reads import LargeReads
 from nexus.adapters.kube.other_version import known_part
 from nexus.adapters.kube.siblings import sibling, workflow_of
 from nexus.api.base import parse_time
@@ -39,6 +40,8 @@ class WorkflowRecord:
     policy: RunPolicy
     schedules: tuple[ScheduleFact, ...]
     status: WorkflowStatus | None
+    size: int = 0
+    """Bytes of its JSON, where the watch has told."""
 
     def facts(self, runs: tuple[Sibling, ...]) -> WorkflowFacts:
         """The Workflow as decisions see it."""
@@ -77,6 +80,7 @@ def workflow_record(
         policy=policy,
         schedules=schedules,
         status=known_status(body.get("status") or {}),
+        size=int((body.get(HELD) or {}).get("bytes") or (known.size if known is not None else 0)),
     )
 
 
@@ -128,6 +132,11 @@ class WorkflowCache:
         self.is_child: Callable[[str, str, str], bool] = lambda _namespace, _parent, _uid: False
         """Whether the run that names another one as its controller, in a namespace, was made by that one. Whoever knows
         the runs says so."""
+        self.reads = LargeReads()
+
+    def size(self, key: RunKey) -> int:
+        """Bytes of a Workflow's JSON, 0 for one that is not known."""
+        return self.workflows[key].size if key in self.workflows else 0
 
     def record(self, body: Object, known: WorkflowRecord | None = None) -> WorkflowRecord:
         """What is kept of a Workflow."""

@@ -77,6 +77,10 @@ class KubeWorkflows:
     @refusing
     async def check(self, facts: WorkflowFacts) -> Verdict:
         """Read the definition and check it."""
+        async with self._cache.reads.turn(self._cache.size(RunKey(facts.namespace, facts.name))):
+            return await self._check(facts)
+
+    async def _check(self, facts: WorkflowFacts) -> Verdict:
         try:
             body = await self._api.get(WORKFLOWS, facts.namespace, facts.name)
         except NotFound as error:
@@ -96,7 +100,8 @@ class KubeWorkflows:
     async def confirm(self, facts: WorkflowFacts) -> WorkflowFacts:
         """Read the Workflow, then list its runs."""
         try:
-            record = self._cache.record(await self._api.get(WORKFLOWS, facts.namespace, facts.name))
+            async with self._cache.reads.turn(self._cache.size(RunKey(facts.namespace, facts.name))):
+                record = self._cache.record(await self._api.get(WORKFLOWS, facts.namespace, facts.name))
         except NotFound as error:
             raise Stale(str(error)) from error
         if record.uid != facts.uid or record.generation != facts.generation:
