@@ -239,7 +239,10 @@ class WatchEvent:
 
 
 class KubeApi(Protocol):
-    """The API server. Every method raises `ApiError` and its kin; objects handed in are never changed."""
+    """The API server. Every method raises `ApiError` and its kin; objects handed in are never changed.
+
+    The answer to a write of a large run or Workflow may be in brief form (nexus.adapters.kube.brief).
+    """
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Read one object, from the server and not a cache."""

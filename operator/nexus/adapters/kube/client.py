@@ -28,6 +28,8 @@ from nexus.adapters.kube.api import (
     LOG_BYTES,
     LOG_READ,
     PODS,
+    WORKFLOW_RUNS,
+    WORKFLOWS,
     ApiError,
     Counter,
     Expired,
@@ -53,6 +55,8 @@ CONNECTIONS = 16
 """At most so many at once: each keeps 0.28 MiB of TLS buffers (asyncio), and a call takes milliseconds."""
 PAGE = 500
 """Objects a LIST asks for at once, as kubectl does."""
+LARGE_ANSWER = 128 * 1024
+"""A longer answer to a write of a run or a Workflow comes in brief form."""
 LOG_SECONDS = 5.0
 """For reading a log, whatever comes."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -228,9 +232,12 @@ class KubeClient(KubeApi):
 
     async def _object(self, call: _Call) -> Object:
         body = (await self._call(call)).body
+        made = call.method != "GET" and call.kind in (WORKFLOWS, WORKFLOW_RUNS) and len(body) > LARGE_ANSWER
+        # Who wrote an object knows what is in it: sixteen answers of 1.4 MiB at once would be 600 MiB of trees.
+        read = partial(brief_object, call.kind) if made else read_object
         try:
             # Off the event loop where it may take milliseconds.
-            found = await asyncio.to_thread(read_object, body) if len(body) > STEP else read_object(body)
+            found = await asyncio.to_thread(read, body) if len(body) > STEP else read(body)
         except NotJson as error:
             raise _nonsense(call.kind, call.name, str(error)) from error
         return found
