@@ -399,7 +399,8 @@ def main() -> None:
     try:
         app(prog_name="kubectl nexus" if name == "kubectl-nexus" else "nexus")
     except Exception as error:
-        if os.environ.get("NEXUS_TRACEBACK"):
+        # The operator's end belongs into its log, whole.
+        if os.environ.get("NEXUS_TRACEBACK") or sys.argv[1:2] == ["operator"]:
             raise
         words = f"internal error: {type(error).__name__}: {str(error)[:500]}"
         say(one_line(f"{words}; set NEXUS_TRACEBACK=1 to see where, and report it"), to=sys.stderr)
