@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.families import depth
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.facts import PodFact
@@ -265,7 +266,7 @@ def test_a_child_without_our_labels_is_known_by_its_name() -> None:
 
     assert cache.see_run(child(labelled=False)) == (CHILD, KEY)
     assert [found.ordinal for found in cache.sorted("run-1").children["call"]] == [1]
-    assert cache.depth(cache.runs[CHILD]) == 1
+    assert depth(cache, cache.runs[CHILD]) == 1
 
 
 def test_a_sweep_tells_the_parent_of_a_child_that_is_gone() -> None:
@@ -317,3 +318,15 @@ def test_a_status_that_nobody_can_have_written_is_said_to_be_invalid() -> None:
     cache.see_run(run(tasks=[{"name": "a", "phase": "Sideways", "new": 1}]))
     (record,) = cache.runs.values()
     assert "phase" in record.invalid
+
+
+def test_of_a_run_that_ended_without_entries_what_is_left_is_still_known() -> None:
+    """Its status had no room for them, or none was written: its Jobs are to be stopped all the same."""
+    cache = Cache()
+    cache.see_run(run(version=10, phase="Failed"))
+    cache.see_job(job())
+    cache.see_job(job(uid="job-2", version=21, name="forged"))
+
+    found = cache.sorted("run-1")
+    assert [one.uid for one in found.jobs["a"]] == ["job-1"]
+    assert [one.uid for one in found.forged] == ["job-2"]

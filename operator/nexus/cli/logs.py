@@ -15,9 +15,10 @@ from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say
 from nexus.cli.words import why
+from nexus.core.identity import Slot, slot_of
 from nexus.core.likeness import closest
 from nexus.core.log_lines import LogLines
-from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
+from nexus.core.names import LABEL_INDEX, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
 
 # Once the run has ended, its containers have too: what their logs still hold comes at once.
 _LAST_LINES_SECONDS = 10.0
@@ -89,18 +90,23 @@ async def _print_children(
 
 async def _children(api: KubeApi, run: Object, task: str | None) -> list[tuple[str, str]]:
     """(task, or task[index]; name) of the child runs of a run or of one of its tasks, in the order of the tasks."""
-    metadata = run["metadata"]
     order = {entry.name: place for place, entry in enumerate(follow.status_of(run).tasks or ())}
     found = []
-    for child in await api.list(
-        WORKFLOW_RUNS, metadata["namespace"], f"{LABEL_PARENT}={label_value(metadata['name'])}"
-    ):
-        labels = child["metadata"]["labels"]
-        name, index = labels[LABEL_TASK], labels.get(LABEL_INDEX)
-        if owner_uid(child, "WorkflowRun") == metadata["uid"] and task in (None, name):
-            key = (order.get(name, len(order)), int(index or 0), int(labels[LABEL_ORDINAL]))
-            found.append((key, name if index is None else f"{name}[{index}]", child["metadata"]["name"]))
+    for slot, child in await _slots(api, run):
+        if task in (None, slot.task):
+            key = (order[slot.task], slot.index or 0, slot.ordinal)
+            found.append((key, slot.task if slot.index is None else f"{slot.task}[{slot.index}]", child))
     return [(place, child) for _, place, child in sorted(found)]
+
+
+async def _slots(api: KubeApi, run: Object) -> list[tuple[Slot, str]]:
+    """The child runs of a run: what each is for, and its name. Others may have its labels."""
+    metadata = run["metadata"]
+    tasks = [entry.name for entry in follow.status_of(run).tasks or ()]
+    listed = await api.list(WORKFLOW_RUNS, metadata["namespace"], f"{LABEL_PARENT}={label_value(metadata['name'])}")
+    names = [str(child["metadata"]["name"]) for child in listed if owner_uid(child, "WorkflowRun") == metadata["uid"]]
+    slots = [(slot_of(name, metadata["name"], metadata["uid"], tasks), name) for name in names]
+    return [(slot, name) for slot, name in slots if slot is not None]
 
 
 def _why_none(entry: TaskStatus | None) -> str:
@@ -117,15 +123,10 @@ async def _child_of(api: KubeApi, run: Object, entry: TaskStatus, item: int | No
     """Name of the child run of a task, or of one item of it, None where it has none."""
     if entry.child_run is not None or item is None:
         return entry.child_run.name if entry.child_run is not None else None
-    metadata = run["metadata"]
-    labels = f"{LABEL_PARENT}={label_value(metadata['name'])},{LABEL_TASK}={entry.name},{LABEL_INDEX}={item}"
     children = [
-        child
-        for child in await api.list(WORKFLOW_RUNS, metadata["namespace"], labels)
-        if owner_uid(child, "WorkflowRun") == metadata["uid"]
+        (slot.ordinal, name) for slot, name in await _slots(api, run) if (slot.task, slot.index) == (entry.name, item)
     ]
-    last = max(children, key=lambda child: int(child["metadata"]["labels"][LABEL_ORDINAL]), default=None)
-    return str(last["metadata"]["name"]) if last is not None else None
+    return max(children)[1] if children else None
 
 
 def _selector(run: str, task: str | None) -> str:

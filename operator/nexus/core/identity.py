@@ -84,9 +84,11 @@ def expected(definition: Definition) -> dict[str, Makes]:
     return {name: makes(node) for name, node in definition.nodes.items()}
 
 
-def expected_of(status: WorkflowRunStatus | None) -> dict[str, Makes]:
-    """The same where only the status is known."""
-    return {task.name: _recorded_as(task) for task in (status.tasks or () if status is not None else ())}
+def expected_of(status: WorkflowRunStatus | None, claims: Iterable[JobFact | ChildFact] = ()) -> dict[str, Makes]:
+    """The same where the definition is not known: of a run that has ended, or whose definition cannot be read. The
+    status may have no entry for a task; then its name, which fits the labels, says which it is of."""
+    named = {claim.task: Makes.UNKNOWN for claim in claims if claim.task}
+    return named | {task.name: _recorded_as(task) for task in (status.tasks or () if status is not None else ())}
 
 
 def _recorded_as(task: TaskStatus) -> Makes:

@@ -18,7 +18,6 @@ from nexus.adapters.kube.pods import Pods
 from nexus.adapters.kube.records import RunRecord, run_record, without_details
 from nexus.api.reasons import Reason
 from nexus.core import evidence, identity
-from nexus.core.child_run import MAX_DEPTH
 from nexus.core.facts import ChildFact, JobFact
 from nexus.core.identity import Makes, Sorted
 from nexus.runtime.ports import RunKey
@@ -204,7 +203,8 @@ class Cache:
         if key is None:
             return Sorted()
         record = self.runs[key]
-        tasks = self._expected.get(run_uid) or identity.expected_of(record.status)
+        jobs, children = tuple(jobs), tuple(children)
+        tasks = self._expected.get(run_uid) or identity.expected_of(record.status, (*jobs, *children))
         return identity.sort(record.fact(), record.status, tasks, jobs, children)
 
     def jobs(self, run_uid: str) -> Mapping[str, tuple[JobFact, ...]]:
@@ -268,46 +268,9 @@ class Cache:
         """Those of a run."""
         return frozenset(self._vouched.get(run_uid, ()))
 
-    def is_child(self, namespace: str, parent: str, uid: str) -> bool:
-        """Whether a run, of which another is the controller, was made by that one: its status records it, or it was
-        compared with what the task there starts."""
-        home = self._keys.get(parent)
-        if home is None or home.namespace != namespace:
-            return False
-        if uid in self._vouched.get(parent, ()):
-            return True
-        status = self.runs[home].status
-        tasks = {task.name: task for task in (status.tasks or () if status is not None else ())}
-        children = self._children.get(parent, {}).values()
-        child = next((child for child in children if child.uid == uid), None)
-        found = self._sort(parent, (), (child,)).children if child is not None else {}
-        return any(identity.is_recorded(tasks.get(name), child) for name, own in found.items() for child in own)
-
-    def depth(self, record: RunRecord) -> int:
-        """How many runs a run is below one that is no child. Where one of those above is not known (yet), its label
-        says the rest."""
-        above, deep = record, 0
-        while above.parent and deep <= MAX_DEPTH:
-            key = self._keys.get(above.parent)
-            if key is None or key.namespace != record.key.namespace:
-                return max(deep + 1, deep + above.depth)
-            above, deep = self.runs[key], deep + 1
-        return deep
-
-    def approved_below(self, run_uid: str) -> frozenset[str]:
-        """The tasks of a run in whose child runs, or in those below, a person decided."""
-        return frozenset(
-            task
-            for task, children in self.sorted(run_uid).children.items()
-            if any(self._is_approved(child.uid) for child in children)
-        )
-
-    def _is_approved(self, run_uid: str, deep: int = MAX_DEPTH) -> bool:
-        key = self._keys.get(run_uid)
-        if key is not None and self.runs[key].approved:
-            return True
-        below = self._children.get(run_uid, {}).values() if deep else ()
-        return any(self._is_approved(child.uid, deep - 1) for child in below)
+    def home(self, run_uid: str) -> RunKey | None:
+        """Where a run lies, None where it is not known."""
+        return self._keys.get(run_uid)
 
     def note_child(self, run_uid: str, name: str, at: datetime) -> ChildFact | None:
         """Remember when we made a child run, by our clock."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from nexus.adapters.kube.admissions import Admissions
@@ -29,6 +30,7 @@ from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.earlier_runs import EarlierRuns
 from nexus.adapters.kube.event_log import log_events
 from nexus.adapters.kube.events import Recorder, event
+from nexus.adapters.kube.families import approved_below, depth, is_child
 from nexus.adapters.kube.items import StoredItems
 from nexus.adapters.kube.job import Images, config_map, run_labels
 from nexus.adapters.kube.maker import Maker
@@ -127,7 +129,7 @@ class KubePlace:
         cache.live.wake = wake
         cache.forgotten = self._forget
         workflows = workflows or WorkflowCache()
-        workflows.is_child = cache.is_child
+        workflows.is_child = partial(is_child, cache)
         self._room = NamespaceRoom(cache, max_objects)
         self._earlier_runs = EarlierRuns(api)
         self._confirm = Confirmations(api, cache)
@@ -194,7 +196,7 @@ class KubePlace:
             status = (status or WorkflowRunStatus()).model_copy(update=pinned)
         earlier = await self._earlier_runs.of(record)
         if earlier is not None:
-            earlier = replace(earlier, approved_below=self._cache.approved_below(earlier.uid))
+            earlier = replace(earlier, approved_below=approved_below(self._cache, earlier.uid))
         if isinstance(definition, Definition):
             self._cache.expect(record.uid, expected(definition))
         await self._confirm.gone(record, lambda body: self._saw_run(body, key))
@@ -241,7 +243,7 @@ class KubePlace:
     def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:
         found = self._cache.sorted(record.uid)
         return Facts(
-            run=replace(record.fact(), depth=self._cache.depth(record)),
+            run=replace(record.fact(), depth=depth(self._cache, record)),
             capacity=self._cache.live.capacity(record.key, (job for jobs in found.jobs.values() for job in jobs)),
             status=status,
             jobs=found.jobs,
