@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from graphlib import CycleError
 
+from pydantic_core import PydanticSerializationError
+
 from nexus.adapters.kube.api import (
     CONTROLLER_REVISIONS,
     WORKFLOW_RUNS,
@@ -21,7 +23,7 @@ from nexus.adapters.kube.api import (
     NotFound,
     Object,
 )
-from nexus.adapters.kube.brief import unreadable, whole
+from nexus.adapters.kube.brief import too_deep, unreadable, whole
 from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.records import RunRecord
@@ -251,7 +253,11 @@ def checked(
         spec = load()
     except ValueError as error:
         return Unstartable(Reason.WORKFLOW_INVALID, str(error)[:2_000])
-    found = problems(spec, evaluator, name, now)
+    try:
+        found = problems(spec, evaluator, name, now)
+    except (PydanticSerializationError, RecursionError):
+        # From elsewhere than the API server's JSON, which is refused before.
+        return Unstartable(Reason.WORKFLOW_INVALID, too_deep("spec"))
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         return Unstartable(Reason.WORKFLOW_INVALID, "; ".join(str(problem) for problem in found[:3]) + more)
