@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,11 @@ from tests.operators import KEY, story
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.api import JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.definitions import checked
 from nexus.api.reasons import Reason, RunPhase
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.shape import read
+from nexus.runtime.ports import Unstartable
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +159,13 @@ def test_a_cache_keeps_text_of_long_params_and_no_large_definition() -> None:
     assert len(record.params_text) < 41_000
     assert record.definition_left
     assert record.fact().params == params
+
+
+@pytest.mark.parametrize("levels", [120, 300, 900])
+def test_a_definition_that_did_not_come_through_the_decoder_is_held_to_the_same_depth(
+    cel: CelEvaluator, levels: int
+) -> None:
+    body = {"tasks": [{"name": "t", "http": {"url": "http://x.example", "json": nested(levels)}}]}
+    found = checked(lambda: read(body, WorkflowSpec), cel, datetime.now(UTC), "w")
+    assert isinstance(found, Unstartable)
+    assert found.message == "spec is nested deeper than 100 levels; flatten it"

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from graphlib import CycleError
 
-from pydantic_core import PydanticSerializationError
-
 from nexus.adapters.kube.api import (
     CONTROLLER_REVISIONS,
     WORKFLOW_RUNS,
@@ -23,6 +21,7 @@ from nexus.adapters.kube.api import (
     NotFound,
     Object,
 )
+from nexus.adapters.kube.bounded_json import LEVELS, nests_deeper
 from nexus.adapters.kube.brief import too_deep, unreadable, whole
 from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owned_by
@@ -253,12 +252,18 @@ def checked(
         spec = load()
     except ValueError as error:
         return Unstartable(Reason.WORKFLOW_INVALID, str(error)[:2_000])
-    try:
-        found = problems(spec, evaluator, name, now)
-    except (PydanticSerializationError, RecursionError):
+    if _nests_too_deep(spec):
         # From elsewhere than the API server's JSON, which is refused before.
         return Unstartable(Reason.WORKFLOW_INVALID, too_deep("spec"))
+    found = problems(spec, evaluator, name, now)
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         return Unstartable(Reason.WORKFLOW_INVALID, "; ".join(str(problem) for problem in found[:3]) + more)
     return prepare(spec, defaults)
+
+
+def _nests_too_deep(spec: WorkflowSpec) -> bool:
+    try:
+        return nests_deeper(spec.model_dump_json(exclude_none=True).encode(), LEVELS - 1)
+    except ValueError:  # of pydantic, which gives up at 255 levels
+        return True
