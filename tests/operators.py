@@ -27,6 +27,7 @@ from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions import Evaluator
 from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_RUN, LABEL_TASK
+from nexus.core.refusal import with_conditions
 from nexus.runtime.ports import Refused, RunKey, Stale
 from nexus.runtime.queue import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS
 from nexus.runtime.reconcile import Reconciler
@@ -116,7 +117,8 @@ class Operator:
             self.die()
             raise
         self._failures.pop(key, None)
-        if wake_at is not None and self._wakes.get(key) != wake_at - self.skew:
+        due_now = wake_at is not None and wake_at <= self.now()
+        if wake_at is not None and (due_now or self._wakes.get(key) != wake_at - self.skew):
             self._wakes[key] = wake_at - self.skew
             self.cluster.clock.at(wake_at - self.skew, lambda: self.mark(key))
 
@@ -215,7 +217,8 @@ class Witness:
             self._run_ended = None
         if type_ == "DELETED" or not body.get("status"):
             return
-        status = WorkflowRunStatus.model_validate(body["status"])
+        # What is refused is told even of a run that has ended.
+        status = with_conditions(WorkflowRunStatus.model_validate(body["status"]), ())
         if self._run_ended is not None:
             assert status == self._run_ended, "the status of a run changed after its end"
         for entry in status.tasks or ():

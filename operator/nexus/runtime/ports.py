@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -119,8 +119,8 @@ class Place(Protocol):
     async def store_items(self, view: View, store: StoreItems) -> None:
         """Store outputs in place of what was read. Raises Stale where somebody else stored others since."""
 
-    async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact | None:
-        """Let an Indexed Job have more pods; None where it is gone. Doing it twice is doing it once."""
+    async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact:
+        """Let an Indexed Job have more pods. Doing it twice is doing it once. Raises Stale where it is gone."""
 
     async def start_task(self, view: View, start: StartTask) -> JobFact:
         """Make the Job of an attempt, or find it there. Doing it twice is doing it once."""
@@ -130,6 +130,10 @@ class Place(Protocol):
 
     async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
         """Store the status. Raises Stale where somebody else stored another one since `view`."""
+
+    async def tell_ended(self, view: View, refused: Sequence[Refusal]) -> None:
+        """Have the condition WriteRefused of a run that has ended say what is refused after its end; all else of its
+        status stays. Raises Stale."""
 
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Delete a Job and its pods; one that is gone already is fine."""

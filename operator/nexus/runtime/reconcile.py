@@ -87,6 +87,8 @@ class Reconciler:
     _refused: RefusedWrites[RunKey] = field(init=False)
     _tight: set[RunKey] = field(default_factory=set)
     """Runs whose status has once been too large for their object."""
+    _told: set[RunKey] = field(default_factory=set)
+    """Runs that have ended, and of which it was told that something is refused since."""
 
     def __post_init__(self) -> None:
         self._refused = RefusedWrites(self.stats)
@@ -97,7 +99,7 @@ class Reconciler:
         Raises Stale, and whatever the place raises, with nothing half-done that a further call would not complete.
         What the place refuses ends up on the status of the run and does not raise, that of the status itself aside.
         """
-        began = self.place.now()
+        began, was_told = self.place.now(), self._refused.is_told(key)
         held = self._refused.held(key, began).get(CALL)
         if held is not None and held.told:
             return held.again_at
@@ -108,6 +110,8 @@ class Reconciler:
         except NotWritten as error:
             raise error.cause from error
         self._refused.drop_due(key, began)
+        if was_told and not self._refused.is_told(key):
+            return self.place.now()  # what was accepted after the status was written is told by another one
         return min((when for when in (wake_at, self._refused.next_at(key)) if when is not None), default=None)
 
     async def _reconcile(self, key: RunKey) -> datetime | None:
@@ -116,6 +120,7 @@ class Reconciler:
         if view is None:
             self._refused.forget(key)
             self._tight.discard(key)
+            self._told.discard(key)
             return None
         plan, settled, wake_at = await self._planned(view)
         self._refused.accept(key, CALL)
@@ -126,7 +131,8 @@ class Reconciler:
     async def _planned(self, view: View) -> tuple[Plan | None, View, datetime | None]:
         """What is to be done, all of it done that comes before the status; upon what; and when to look again."""
         if view.recorded is not None and view.recorded.phase.ended:
-            return after(view.recorded, view.facts), view, None
+            await self._clear_up(view, after(view.recorded, view.facts))
+            return None, view, None
         if isinstance(view.definition, Unstartable):
             why = view.definition
             if why.retry_at is not None:
@@ -179,6 +185,21 @@ class Reconciler:
         await self._clear(view, plan)
         if events:
             await self.place.record(view, events)
+
+    async def _clear_up(self, view: View, plan: Plan) -> None:
+        """Stop what still runs of a run that has ended. Of its status no more is known than is needed for that."""
+        self._refused.drop(view.key, lambda name: not name.startswith(AFTERWARDS))
+        await self._clear(view, plan)
+        refused = [refusal for refusal in self._refused.of(view.key) if refusal.told]
+        # Those with something to stop, too: another operator may have told what was refused to it.
+        if refused or plan.stops or plan.cancels:
+            await self.place.tell_ended(view, refused)
+        if refused and view.key not in self._told:
+            self._told.add(view.key)
+            await self.place.record(view, (RunEvent(CONDITION, refused[0].message, warning=True),))
+        elif not refused and view.key in self._told:
+            self._told.discard(view.key)
+            await self.place.tell_ended(view, ())
 
     async def _write_status(self, view: View, status: WorkflowRunStatus) -> WorkflowRunStatus | None:
         """Store the status, or as much of it as the object has room for; returns that, None where it has none at all.
@@ -272,9 +293,17 @@ class Reconciler:
         it is asked first whether it is there: another task could get its slot else."""
         key, found = view.key, list[JobFact]()
         for name, refusal in self._refused.due(key, now).items():
-            if refusal.pods:
-                job = await self._tried(key, name, self.place.find_job(view, job_of(name)))
-                found += [job] if isinstance(job, JobFact) else []
+            if not refusal.pods:
+                continue
+            try:
+                job = await self.place.find_job(view, job_of(name))
+            except Refused as error:
+                self._refused.note(key, name, replace(error.refusal, pods=refusal.pods), now)
+                continue
+            if job is not None:
+                found.append(job)
+                if job.name == name:  # and not its parallelism, of which the Job now tells by itself
+                    self._refused.accept(key, name)
         held = self._refused.held(key, now)
         held.pop(CALL, None)
         return _with_jobs(replace(view.facts, refusals=held, tight=key in self._tight), found)
@@ -410,7 +439,7 @@ def _with_results(
     facts: Facts,
     plan: Plan,
     results: Sequence[JobFact | ChildFact | Refusal],
-    raised: Sequence[JobFact | Refusal | None],
+    raised: Sequence[JobFact | Refusal],
 ) -> Facts:
     """The facts after the starts: Jobs and child runs are there, and decided upon as if they had been found."""
     children, refused = dict(facts.children), dict[str, Refusal]()
@@ -418,7 +447,7 @@ def _with_results(
     for change, job in zip(plan.raises, raised, strict=True):
         if isinstance(job, Refusal):
             refused[parallelism_of(change.job_name)] = job
-        elif job is not None:
+        else:
             made.append(job)
     vouched = facts.vouched.union(result.uid for result in results if not isinstance(result, Refusal))
     for start, result in zip(plan.starts, results, strict=True):

@@ -105,6 +105,10 @@ class RefusedWrites(Generic[Key]):
         refusals = [refusal for name, (refusal, _) in self._entries.get(key, {}).items() if name != but]
         return sorted(refusals, key=lambda refusal: (refusal.since is None, refusal.since))
 
+    def is_told(self, key: Key) -> bool:
+        """Whether anything is refused that is told."""
+        return any(refusal.told for refusal, _ in self._entries.get(key, {}).values())
+
     def get(self, key: Key, name: str) -> Refusal | None:
         """The refusal of one write."""
         return self._entries.get(key, {}).get(name, (None, 0))[0]

@@ -90,6 +90,7 @@ class WorkflowReconciler:
         What the place refuses ends up on the status of the Workflow, that of the status itself aside.
         """
         whose, began = WorkflowKey(key), self.place.now()
+        was_told = self._refused.is_told(whose)
         held = self._refused.held(whose, began).get(CALL)
         if held is not None and held.told:
             return held.again_at
@@ -104,6 +105,8 @@ class WorkflowReconciler:
         except (Refused, Stale) as error:
             return await self._blocked(whose, error)
         self._refused.drop_due(whose, began)
+        if was_told and not self._refused.is_told(whose):
+            return self.place.now()  # what was accepted after the status was written is told by another one
         return min((when for when in (wake_at, self._refused.next_at(whose)) if when is not None), default=None)
 
     async def _reconcile(self, whose: WorkflowKey, facts: WorkflowFacts) -> datetime | None:

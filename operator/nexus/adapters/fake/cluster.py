@@ -119,13 +119,13 @@ class FakeApi(KubeApi):
         until = self.store.clock.now() + timedelta(seconds=seconds)
         self._faults.append(_Fault(verb, kind, error, takes_effect, until, only))
 
-    def revoke(self, verb: str, kind: Kind, seconds: float) -> None:
+    def revoke(self, verb: str, kind: Kind, seconds: float, *, only: Callable[[str], bool] = lambda _: True) -> None:
         """Take the right to make these calls away for so long, as RBAC does: a SelfSubjectAccessReview says so, too."""
         resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         rbac, subresource = RIGHTS.get(verb, (verb, ""))
         what = f"{kind.plural}/{subresource}" if subresource else kind.plural
         message = f'{resource} is forbidden: User "{USER}" cannot {rbac} resource "{what}" in API group "{kind.group}"'
-        self.refuse(verb, kind, error_from(403, "Forbidden", message, kind=kind.kind), seconds)
+        self.refuse(verb, kind, error_from(403, "Forbidden", message, kind=kind.kind), seconds, only=only)
         until = self.store.clock.now() + timedelta(seconds=seconds)
         self._revoked[rbac, kind.group, kind.plural, subresource] = until
 

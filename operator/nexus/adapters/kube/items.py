@@ -57,6 +57,8 @@ class StoredItems:
                 change = {"metadata": {"resourceVersion": store.version}, "data": data}
                 body = await self._api.patch(CONFIG_MAPS, run.namespace, store.config_map, change)
         except (AlreadyExists, Conflict, NotFound) as error:
+            if store.version is None and isinstance(error, NotFound):
+                raise  # its namespace is gone
             self._kept.drop(_key(run.uid, store.config_map))
             if isinstance(error, AlreadyExists):
                 await self._check_owner(run, store.config_map)

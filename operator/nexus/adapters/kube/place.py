@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from nexus.adapters.kube import ended_runs, ending
 from nexus.adapters.kube.admissions import Admissions
 from nexus.adapters.kube.api import (
     CONFIG_MAPS,
@@ -23,7 +23,6 @@ from nexus.adapters.kube.api import (
 from nexus.adapters.kube.attributed import AttributedApi
 from nexus.adapters.kube.brief import Unreadable
 from nexus.adapters.kube.cache import Cache
-from nexus.adapters.kube.cancelling import cancel as cancel_run
 from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.confirm import Confirmations
 from nexus.adapters.kube.definitions import Definitions
@@ -73,6 +72,7 @@ from nexus.core.plan import (
 )
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
 from nexus.core.pool_size import CONFIG_MAP
+from nexus.core.refusal import Refusal
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting
 
 log = logging.getLogger("nexus")
@@ -210,8 +210,8 @@ class KubePlace:
     def glance(self, key: RunKey) -> View | None:
         """What the cache knows of the run, and no more."""
         record = self._cache.runs.get(key)
-        if record is None or record.deleting:
-            return None
+        if record is None or record.deleting or record.invalid or record.unreadable:
+            return None  # gone, or with a status that is not known whole and must not be replaced
         return View(key, self._facts(record, record.status), None, record.status)
 
     @refusing
@@ -303,18 +303,21 @@ class KubePlace:
         await self._items.store(view.facts.run, store)
 
     @refusing
-    async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact | None:
-        """Patch an Indexed Job, if it still is the one that was meant."""
+    async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact:
+        """Patch an Indexed Job. Raises Stale where it is gone, or not the one that was meant."""
         patch = {"metadata": {"uid": change.uid}, "spec": {"parallelism": change.parallelism}}
         before = self._cache.job(view.facts.run.uid, change.job_name)
         try:
             with self._cache.live.reserved(change.parallelism - (before.parallelism if before is not None else 0)):
                 body = await self._api.patch(JOBS, view.key.namespace, change.job_name, patch)
                 self._cache.see_job(body)
-        except (NotFound, Conflict):
-            return None
+        except (NotFound, Conflict) as error:
+            raise Stale(str(error)) from error
         known = self._cache.jobs(view.facts.run.uid).get(change.task, ())
-        return next((job for job in known if job.uid == change.uid), None)
+        found = next((job for job in known if job.uid == change.uid), None)
+        if found is None:
+            raise Stale(f"the Job {change.job_name} is another one by now")
+        return found
 
     @refusing
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | Changed | None:
@@ -403,10 +406,14 @@ class KubePlace:
         self._saw_run(body, view.key)
 
     @refusing
+    async def tell_ended(self, view: View, refused: Sequence[Refusal]) -> None:
+        """See ended_runs."""
+        await ended_runs.tell(self._api, view.facts.run, refused, self.now())
+
+    @refusing
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Delete a Job with its pods, if it still is the one that was meant."""
-        with contextlib.suppress(NotFound, Conflict):
-            await self._api.delete(JOBS, view.key.namespace, stop.job_name, stop.uid)
+        await ending.delete(self._api, JOBS, view.key.namespace, stop.job_name, stop.uid)
 
     @refusing_start
     async def start_child(self, view: View, start: StartChild) -> ChildFact:
@@ -431,7 +438,7 @@ class KubePlace:
     @refusing
     async def cancel_run(self, view: View, cancel: CancelRun) -> None:
         """Have a child run cancelled, if it still is the one that was meant."""
-        body = await cancel_run(self._api, view.key.namespace, cancel.run_name, cancel.uid, cancel.mode)
+        body = await ending.cancel(self._api, view.key.namespace, cancel.run_name, cancel.uid, cancel.mode)
         if body is not None:
             self._saw_run(body, view.key)
 

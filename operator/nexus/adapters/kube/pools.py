@@ -185,7 +185,9 @@ class Pools:
                 continue
             try:
                 pool.version = await self._write(pool, after, version)
-            except (Conflict, AlreadyExists, NotFound):
+            except (Conflict, AlreadyExists, NotFound) as error:
+                if version is None and isinstance(error, NotFound):
+                    raise  # the namespace is gone
                 pool.version = None
                 continue
             self._know(pool, before, after, began)

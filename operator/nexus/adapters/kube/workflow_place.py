@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +21,7 @@ from nexus.adapters.kube.api import (
 from nexus.adapters.kube.attributed import AttributedApi
 from nexus.adapters.kube.brief import unreadable
 from nexus.adapters.kube.definitions import checked
+from nexus.adapters.kube.ending import delete
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.keys import Keys
 from nexus.adapters.kube.observe import owner_uid
@@ -159,8 +159,7 @@ class KubeWorkflows:
     async def delete_runs(self, facts: WorkflowFacts, runs: tuple[Sibling, ...]) -> None:
         """Delete these very runs; their Jobs, pods and ConfigMaps follow by their owner references."""
         for run in runs:
-            with contextlib.suppress(NotFound, Conflict):
-                await self._api.delete(WORKFLOW_RUNS, facts.namespace, run.name, run.uid)
+            await delete(self._api, WORKFLOW_RUNS, facts.namespace, run.name, run.uid)
 
     @refusing
     async def delete_revisions(self, facts: WorkflowFacts) -> None:
@@ -187,8 +186,7 @@ class KubeWorkflows:
             for body in bodies
         ]
         for entry in outdated(entries, runs, current, facts.policy.revisions):
-            with contextlib.suppress(NotFound, Conflict):
-                await self._api.delete(CONTROLLER_REVISIONS, facts.namespace, entry.name, entry.uid)
+            await delete(self._api, CONTROLLER_REVISIONS, facts.namespace, entry.name, entry.uid)
 
     async def record(self, facts: WorkflowFacts, events: tuple[WorkflowEvent, ...]) -> None:
         """Publish Events about the Workflow."""

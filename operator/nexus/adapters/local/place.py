@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -49,7 +49,7 @@ from nexus.core.plan import (
 )
 from nexus.core.pod_policy import PodPolicy
 from nexus.core.refusal import Refusal
-from nexus.runtime.ports import Refused, RunKey, Unstartable, View
+from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View
 
 # As in a pod, a task sees nothing of the environment it is started from, but what a program needs to work here.
 INHERITED = (
@@ -210,9 +210,9 @@ class LocalPlace:
         """Keep the outputs of a fan-out's items."""
         self._family.outputs[store.config_map] = store.text
 
-    async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact | None:
+    async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact:
         """Every item is a process of its own here: there is no Job of many pods."""
-        return None
+        raise Stale(f"{change.job_name} is no Job of many pods")
 
     async def start_task(self, view: View, start: StartTask) -> JobFact:
         """Start an attempt as a subprocess."""
@@ -301,6 +301,9 @@ class LocalPlace:
         """Keep the status and show it."""
         self.recorded = status
         self._observer.status(status)
+
+    async def tell_ended(self, view: View, refused: Sequence[Refusal]) -> None:
+        """Nothing is refused here after the end of a run."""
 
     async def stop_job(self, view: View, stop: StopJob) -> None:
         """Stop an attempt, without waiting for its grace period."""

@@ -90,6 +90,10 @@ def proceed(board: Board, node: Node, slots: Slots) -> None:
     tally = board.tallies[node.name]
     now = {index: due for index, due in tally.due.items() if due.at is None or due.at <= board.now}
     board.wakes += [due.at for due in tally.due.values() if due.at is not None and due.at > board.now]
+    whole = tally.whole
+    refusal = board.facts.refusals.get(parallelism_of(whole.name)) if whole is not None else None
+    if refusal is not None:
+        board.refuse(node.name, refusal, f"its parallelism cannot be raised: {refusal.message}")
     room = _room(board, node, slots, tally)
     if room <= 0:
         return
@@ -101,7 +105,7 @@ def proceed(board: Board, node: Node, slots: Slots) -> None:
             _tell_refused(board, node, tally)
             if len(tally.failed) > failed and not board.tasks[node.name].phase.ended:
                 _note(board, node, tally)
-    elif not now and not board.facts.run.suspended:
+    elif not now and refusal is None and not board.facts.run.suspended:
         _raise(board, node, slots, tally)
 
 
@@ -325,9 +329,6 @@ def _raise(board: Board, node: Node, slots: Slots, tally: Tally) -> None:
         return  # it does not use what it has, or has all it may
     waiting = len(tally.running) - whole.parallelism
     more = min(slots.free, wanted - whole.parallelism, waiting)
-    refusal = board.facts.refusals.get(parallelism_of(whole.name))
-    if more > 0 and refusal is not None:
-        board.refuse(node.name, refusal, f"its parallelism cannot be raised: {refusal.message}")
-    elif more > 0:
+    if more > 0:
         slots.free -= more
         board.raises.append(RaiseParallelism(node.name, whole.name, whole.uid, whole.parallelism + more, more))

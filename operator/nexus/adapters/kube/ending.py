@@ -1,9 +1,22 @@
-"""Cancelling another run: a patch that tells a refusal from a run that is past being cancelled."""
+"""Ending what is another object's life: deletions and cancels that tell a refusal from what is over already."""
 
 from __future__ import annotations
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS, Conflict, Invalid, KubeApi, NotFound, Object
+from nexus.adapters.kube.api import WORKFLOW_RUNS, Conflict, Invalid, Kind, KubeApi, NotFound, Object
 from nexus.api.run import Cancel
+
+
+async def delete(api: KubeApi, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    """Delete an object, if it still is the one that was meant. Raises ApiError where it stays."""
+    try:
+        await api.delete(kind, namespace, name, uid)
+    except (NotFound, Conflict) as error:
+        try:
+            body = await api.get(kind, namespace, name)
+        except NotFound:
+            return
+        if body["metadata"]["uid"] == uid and "deletionTimestamp" not in body["metadata"]:
+            raise error from None
 
 
 async def cancel(api: KubeApi, namespace: str, name: str, uid: str, mode: Cancel) -> Object | None:
