@@ -25,7 +25,10 @@ GRANTED = {
     for verb in rule["verbs"]
 }
 # Anybody who is authenticated may ask these (system:basic-user).
-EVERYBODYS = {("authentication.k8s.io", "selfsubjectreviews", "create")}
+EVERYBODYS = {
+    ("authentication.k8s.io", "selfsubjectreviews", "create"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews", "create"),
+}
 
 
 @pytest.fixture(scope="module")
