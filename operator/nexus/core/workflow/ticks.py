@@ -31,8 +31,9 @@ TRY_AGAIN = timedelta(seconds=30)
 # A tick that is later than this may have had its run, and that may be gone (see history.LOCK_TIME): who acts on it has
 # to know the newest status.
 LATE = LOCK_TIME / 2
-# The clock of an operator, or of whoever calls `nexus backfill`, may be ahead of the API server's by so much.
-AHEAD = timedelta(minutes=1)
+# The clock of an operator, or of whoever calls `nexus backfill`, may be ahead of the API server's by so much: more,
+# and no certificate or token is valid any longer.
+AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
