@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.e2e.api_server import eventually
@@ -61,6 +62,7 @@ def asked(new_space: Callable[[str], Space], tmp_path_factory: pytest.TempPathFa
         assert space.finished(child)["status"]["phase"] == "Cancelled"
         assert space.finished("large")["status"]["phase"] == "Succeeded"
         full.until("kept-out", lambda run: reasons(run) == {"one": "QuotaExceeded"})
+        outgrow(space, operator)
         prune(space)
         lose(space, operator)
         assert space.finished("fan")["status"]["phase"] == "Succeeded"
@@ -75,6 +77,18 @@ def prune(space: Space) -> None:
     space.run_of("leaf", "next")
     space.until("next", is_finished)
     eventually(lambda: first not in revisions(space))
+
+
+def outgrow(space: Space, operator: OperatorProcess) -> None:
+    """A run that is under way cannot be read any more, as where another operator has let it begin."""
+    deep: Any = 1
+    for _ in range(120):
+        deep = [deep]
+    operator.kill()
+    space.run("deep", bash("one", "true"), params={"a": deep})
+    space.patch(WORKFLOW_RUNS, "deep", {"status": {"phase": "Running", "startTime": "2026-11-23T09:00:00Z"}}, "status")
+    operator.start()
+    space.until("deep", lambda run: run["status"].get("reason") == "Unreadable")
 
 
 def revisions(space: Space) -> list[str]:

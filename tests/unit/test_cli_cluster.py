@@ -20,6 +20,7 @@ from nexus.cli import cluster as commands
 from nexus.cli import follow
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.logs import print_logs
+from nexus.core.names import child_name, item_child_name
 
 SALES = workflow(
     bash("extract"), bash("price", "true", "extract"), params=[{"name": "count", "type": "integer", "default": 1}]
@@ -99,7 +100,11 @@ def test_a_run_is_printed_as_asked(fake: FakeCluster, output: str, capsys: pytes
 
 @pytest.mark.parametrize(
     ("param", "words"),
-    [("count=x", "'x' is no integer"), ("count=true", "true is no integer"), ("cuont=1", "did you mean count?")],
+    [
+        ("count=x", 'count: must be an integer in JSON, got "x"'),
+        ("count=true", "true is no integer"),
+        ("cuont=1", "did you mean count?"),
+    ],
 )
 def test_params_that_do_not_fit_make_no_run(fake: FakeCluster, param: str, words: str) -> None:
     with pytest.raises(Refused, match=words.replace("?", r"\?")):
@@ -383,31 +388,40 @@ def test_logs_of_a_task_with_a_child_run_are_those_of_the_child(
     start(fake)
     name = capsys.readouterr().out.strip()
     parent = {"name": name, "uid": made(fake)["metadata"]["uid"], "apiVersion": "nexus.dev/v1alpha1"}
-    for ordinal in (1, 2):
-        labels = {"parent-run": name, "task": "call", "index": "1", "attempt": str(ordinal)}
+    given = [child_of(name, parent["uid"], "call", item, ordinal) for ordinal in (1, 2)]
+    for ordinal, child in enumerate(given, 1):
+        labels = {"parent-run": name, "task": "call", "attempt": str(ordinal)}
         metadata = {
-            "name": f"child-{ordinal}",
+            "name": child,
             "labels": {f"nexus.dev/{key}": value for key, value in labels.items()},
             "ownerReferences": [{**parent, "kind": "WorkflowRun", "controller": True}],
         }
         fake.add(WORKFLOW_RUNS, {"metadata": metadata, "spec": {"workflowRef": {"name": "price"}}})
-    called = {"childRun": {"name": "child-2"}} if item is None else {"items": {"total": 2}}
+    called = {"childRun": {"name": given[1]}} if item is None else {"items": {"total": 2}}
     report(fake, name, "Running", task("call", "Running", **called))
-    report(fake, "child-2", "Running", task("extract", "Running"))
+    report(fake, given[1], "Running", task("extract", "Running"))
     fake.script("extract", Outcome(log=b"below"))
-    uid = fake.store.get(WORKFLOW_RUNS, "default", "child-2")["metadata"]["uid"]
-    pods_of(fake, "child-2", "extract", uid=uid)
+    uid = fake.store.get(WORKFLOW_RUNS, "default", given[1])["metadata"]["uid"]
+    pods_of(fake, given[1], "extract", uid=uid)
     fake.advance(30)
 
     run(print_logs(fake, "default", name, "call", following=False, tail=None, item=item))
 
     out, err = capsys.readouterr()
     what = "task call" if item is None else "item 1 of task call"
-    assert (out, err) == ("below\n", f"{what} is the child run child-2\n")
+    assert (out, err) == ("below\n", f"{what} is the child run {given[1]}\n")
 
     run(print_logs(fake, "default", name, None, following=False, tail=None))
 
-    assert capsys.readouterr().out == "call[1]/extract | below\n"
+    place = "call" if item is None else "call[1]"
+    assert capsys.readouterr().out == f"{place}/extract | below\n"
+
+
+def child_of(run_name: str, uid: str, task_name: str, item: int | None, ordinal: int) -> str:
+    """Name of a child run, by which it is known."""
+    if item is None:
+        return child_name(run_name, uid, task_name, ordinal)
+    return item_child_name(run_name, uid, task_name, item, ordinal)
 
 
 PARENT = {"apiVersion": "nexus.dev/v1alpha1", "kind": "WorkflowRun", "name": "sales-x7k2p"}
@@ -436,11 +450,12 @@ def test_following_a_run_names_its_child_runs(fake: FakeCluster, capsys: pytest.
     parent = {"name": name, "uid": made(fake)["metadata"]["uid"], "apiVersion": "nexus.dev/v1alpha1"}
     labels = {"nexus.dev/parent-run": name, "nexus.dev/task": "call", "nexus.dev/attempt": "1"}
     owner = {**parent, "kind": "WorkflowRun", "controller": True}
-    metadata = {"name": "child", "labels": labels, "ownerReferences": [owner]}
+    child = child_of(name, parent["uid"], "call", None, 1)
+    metadata = {"name": child, "labels": labels, "ownerReferences": [owner]}
     fake.add(WORKFLOW_RUNS, {"metadata": metadata, "spec": {"workflowRef": {"name": "price"}}})
     report(fake, name, "Succeeded", task("call", "Succeeded"), completionTime=NOW)
     run(print_logs(fake, "default", name, None, following=True, tail=None))
-    assert capsys.readouterr().err == "call is the child run child: nexus logs child -f\n"
+    assert capsys.readouterr().err == f"call is the child run {child}: nexus logs {child} -f\n"
 
 
 @pytest.mark.parametrize(

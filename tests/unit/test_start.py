@@ -250,7 +250,7 @@ def test_a_stored_output_is_mounted_and_only_read_where_an_expression_names_it(c
     plain = definition(task("a", python={"code": "1"}), task("b", "a", python={"code": "2"}))
     message = '{"output":{"text":"%s"}}' % ("x" * 3_000)
     after = decide(plain, facts(succeeded("a", message)), START, cel)
-    assert dict(after.starts[0].payload.inputs) == {"a": after.stores[0].config_map}
+    assert dict(after.starts[0].payload.inputs) == {"a": entry_of(after.status, "a").output_ref}
     assert '"input":{}' in after.starts[0].payload.context_json
 
     naming = definition(task("a"), task("b", "a", env=[{"name": "X", "value": "${{ tasks.a.output.text.size() }}"}]))
@@ -262,7 +262,7 @@ def test_a_stored_output_is_mounted_and_only_read_where_an_expression_names_it(c
     again = decide(naming, facts(big, status=status), START, cel)
     reference = entry_of(status, "a").output_ref
     assert reference is not None
-    assert again.reads == (LoadOutput("a", reference.config_map),)
+    assert again.reads == (LoadOutput("a", reference.config_map, reference.sha256),)
     assert again.starts == ()
 
     found: Facts = facts(big, status=status, outputs={"a": {"text": "x" * 5}})
