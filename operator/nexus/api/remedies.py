@@ -145,7 +145,7 @@ STARTING = {
 FAILED = {
     Reason.TASK_ERROR: Remedy(
         "KeyError: 'quantity' (line 2)",
-        "Read `nexus logs RUN TASK`, mend the task, run again. What passes by itself wants a `retry`.",
+        "Read `nexus logs RUN TASK`, fix the task, run again. For failures that pass by themselves set `retry`.",
     ),
     Reason.COMMAND_NOT_FOUND: Remedy(
         "exit code 127",

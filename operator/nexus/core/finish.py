@@ -153,7 +153,7 @@ def waits(facts: Facts, reason: Reason, message: str) -> Plan:
             "message": message[:4_096],
         }
     )
-    words = f"run {facts.run.name} {message}"[:1_000]
+    words = f"run {facts.run.name}: {message}"[:1_000]
     return Plan(status=status, events=(RunEvent("RunWaiting", words),) if news else ())
 
 
