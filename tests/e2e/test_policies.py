@@ -440,6 +440,35 @@ def test_others_take_labels_and_owners_away_and_change_neither(kept: Space, kind
         assert patch(kept, kind, "kept", change, EDITOR).status_code == 200, change
 
 
+def test_others_label_and_adopt_no_job_by_its_status(kept: Space) -> None:
+    """The API server takes metadata with the status of a Job."""
+    for metadata in ({"labels": {"nexus.dev/attempt": "2"}}, {"ownerReferences": [RUN_OWNER | {"uid": "other"}]}):
+        headers = {**acting(kept, EDITOR), "Content-Type": "application/merge-patch+json"}
+        address = f"{JOBS.path(kept.namespace, 'kept')}/status"
+        answer = kept.http.patch(address, params={"dryRun": "All"}, headers=headers, json={"metadata": metadata})
+        assert answer.status_code == 403, answer.text
+        assert "only the operator" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("kind", [JOBS, CONFIG_MAPS, WORKFLOW_RUNS], ids=lambda kind: kind.plural)
+def test_the_garbage_collector_unblocks_an_owner_and_nobody_changes_its_controller(kept: Space, kind: Kind) -> None:
+    known = RUN_OWNER | {"uid": owner(kept)}
+    collector = "system:serviceaccount:kube-system:generic-garbage-collector"
+    unblocked = {"metadata": {"ownerReferences": [known | {"blockOwnerDeletion": False}]}}
+    assert patch(kept, kind, "kept", unblocked, collector).status_code == 200
+    uncontrolled = {"metadata": {"ownerReferences": [known | {"controller": False}]}}
+    assert patch(kept, kind, "kept", uncontrolled, collector).status_code == 403
+
+
+@pytest.mark.parametrize("kind", [JOBS, CONFIG_MAPS], ids=lambda kind: kind.plural)
+def test_the_operator_writes_what_has_one_more_owner(kept: Space, kind: Kind) -> None:
+    known = RUN_OWNER | {"uid": owner(kept)}
+    shared = {"metadata": {"ownerReferences": [known, OTHER_OWNER | {"controller": False}], "labels": {"a": "b"}}}
+    assert patch(kept, kind, "kept", shared, OPERATOR).status_code == 200
+    theirs = {"metadata": {"ownerReferences": [known | {"controller": False}, OTHER_OWNER]}}
+    assert patch(kept, kind, "kept", theirs, OPERATOR).status_code == 422
+
+
 def test_others_do_not_change_the_data_of_a_run(kept: Space) -> None:
     for change in ({"data": {"a": "evil"}}, {"binaryData": {"b": "ZXZpbA=="}}, {"data": None}):
         answer = patch(kept, CONFIG_MAPS, "kept", change, EDITOR)
