@@ -18,6 +18,8 @@ class Exit(IntEnum):
     """Nothing was started."""
     INTERNAL = 70
     """A fault of the program itself (EX_SOFTWARE of sysexits.h)."""
+    UNWRITTEN = 74
+    """The output could not be written, such as to a full disk (EX_IOERR of sysexits.h)."""
     INTERRUPTED = 130
     """Ctrl-C, as shells report it."""
 

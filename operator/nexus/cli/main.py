@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -29,7 +30,7 @@ from nexus.cli.options import (
     end_in_cluster,
     refuse,
 )
-from nexus.cli.terminal import prepare, say
+from nexus.cli.terminal import prepare, say, unwritten
 from nexus.core.plain import one_line
 
 if TYPE_CHECKING:
@@ -402,6 +403,12 @@ def main() -> None:
         # The operator's end belongs into its log, whole.
         if os.environ.get("NEXUS_TRACEBACK") or sys.argv[1:2] == ["operator"]:
             raise
-        words = f"internal error: {type(error).__name__}: {str(error)[:500]}"
-        say(one_line(f"{words}; set NEXUS_TRACEBACK=1 to see where, and report it"), to=sys.stderr)
-        sys.exit(Exit.INTERNAL)
+        internal = f"internal error: {type(error).__name__}: {str(error)[:500]}"
+        words = unwritten(error)
+        with suppress(OSError):  # standard error may be on the same full disk
+            say(
+                words or one_line(f"{internal}; set NEXUS_TRACEBACK=1 to see where, and report it"),
+                to=sys.stderr,
+                flush=True,
+            )
+        sys.exit(Exit.UNWRITTEN if words else Exit.INTERNAL)

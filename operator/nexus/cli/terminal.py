@@ -17,14 +17,41 @@ from nexus.core.plain import json_text, plain
 # For terminals that are no UTF-8: what the CLI itself writes beyond ASCII. The rest becomes an escape such as \u4e2d.
 _INSTEAD = {"→": "->", "–": "-", "…": "...", "·": ".", "▶": ">", "✓": "+", "✗": "x", "○": "o", "⊘": "/"}
 _FALLBACK = "nexus.fallback"
+# The device, the quota or the file's limit is full.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def prepare() -> None:
     """Have both streams write what they cannot encode in another way: a run must not fail over an arrow."""
+    _open_missing()
     codecs.register_error(_FALLBACK, _fallback)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # a stream of somebody else's
             stream.reconfigure(errors=_FALLBACK)  # type: ignore[union-attr]
+
+
+def _open_missing() -> None:
+    """Point each standard stream that the caller closed (`<&-`, some supervisors) at nothing. Its number would go to
+    the next file or socket that is opened, and what tasks print into that."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, number)
+            if nothing != number:
+                os.close(nothing)
+        os.set_inheritable(number, True)
+        setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def unwritten(error: BaseException) -> str | None:
+    """What to say of an error that kept output from being written; None where it is another."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+        return f"the output could not be written: {os.strerror(error.errno or 0).lower()}"
+    return None
 
 
 def _fallback(error: UnicodeError) -> tuple[str, int]:
@@ -82,6 +109,10 @@ class Lasting(io.TextIOBase):
             for number in gone:
                 os.dup2(nowhere, number)
             os.close(nowhere)
+            words = unwritten(error)
+            if words is not None and 2 not in gone:
+                with suppress(OSError):
+                    os.write(2, f"{words}; the run is cancelled\n".encode())
             signal.raise_signal(signal.SIGHUP if hung_up else signal.SIGINT)
 
 
