@@ -779,3 +779,31 @@ def test_a_child_run_that_waits_for_a_person_shows_in_its_parent(cel: Evaluator,
         subject.cluster.store.change(WORKFLOW_RUNS, KEY.namespace, name, lambda run: run["spec"].update(change["spec"]))
         status = subject.run()
     assert (status.phase, status.reason, entry(subject, "call").phase) == ("Succeeded", None, "Succeeded")
+
+
+@pytest.mark.parametrize(
+    ("levels", "letters", "reason", "words"),
+    [
+        (96, 0, "ParamsInvalid", "is no string"),
+        (97, 0, "ExpressionError", "workflow.params: nested deeper than 98 levels"),
+        (0, 2_200, "ExpressionError", "workflow.params: over 65,536 bytes of JSON in all"),
+    ],
+)
+def test_a_child_run_that_could_not_be_read_is_not_made(
+    cel: Evaluator, levels: int, letters: int, reason: str, words: str
+) -> None:
+    """After a crash right behind its creation its params could not be compared, and it would be nobody's for ever."""
+    params = {"n": ["${{ tasks.make.output.value }}"] * 30}
+    subject = spec(task("make"), task("call", "make", workflow={"name": "price", "params": params}))
+    value: Any = "x" * letters
+    for _ in range(levels):
+        value = [value]
+    workflows = {"price": spec(task("load"), params=[{"name": "n"}])}
+    with story(subject, cel, workflows=workflows) as told:
+        told.cluster.script("make", Outcome(message=json.dumps({"value": value})))
+        told.operator()
+        told.run()
+        call, made = entry(told, "call"), told.witness.children
+    assert call.reason == reason
+    assert words in (call.message or "")
+    assert bool(made) is (reason == "ParamsInvalid")

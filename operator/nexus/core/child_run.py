@@ -26,12 +26,16 @@ from nexus.core.identity import child_content
 from nexus.core.launch import refused
 from nexus.core.names import child_name
 from nexus.core.observe import next_attempt, ordinal, task_deadline
+from nexus.core.outputs import dump
+from nexus.core.params import TOTAL_LIMIT
 from nexus.core.plan import CancelRun, LoadOutput, StartChild
 from nexus.core.scope import Item
 from nexus.core.slots import Slots
 
 # How deep child runs may be nested: workflows that call each other in a circle end here.
 MAX_DEPTH = 5
+# How deep the params of one may nest: the 100 levels of an object that is read, less the object's own and its spec's.
+PARAM_LEVELS = 98
 
 # The child never started, and would not the next time: they are the task's own reasons.
 _FINAL = (Reason.WORKFLOW_NOT_FOUND, Reason.WORKFLOW_INVALID, Reason.PARAMS_INVALID, Reason.TOO_DEEP)
@@ -67,7 +71,20 @@ def params_of(board: Board, node: Node, item: Item | None = None) -> dict[str, A
     """The params of a child run. Raises Unread, ExpressionError, TemplateError."""
     assert node.task.workflow is not None
     rendered: dict[str, Any] = board.renderer(node, item).deep(node.task.workflow.params or {}, "workflow.params")
+    # Such a run could not be read. After a crash nothing would tell that it is this task's own.
+    if _nests_deeper(rendered, PARAM_LEVELS):
+        raise ExpressionError(f"workflow.params: nested deeper than {PARAM_LEVELS} levels; flatten it")
+    if len(dump(rendered).encode(errors="replace")) > TOTAL_LIMIT:
+        words = f"over {TOTAL_LIMIT:,} bytes of JSON in all; pass large data through a task's output"
+        raise ExpressionError(f"workflow.params: {words}")
     return rendered
+
+
+def _nests_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_nests_deeper(entry, levels - 1) for entry in inner)
 
 
 def take_over(board: Board, node: Node) -> bool:
