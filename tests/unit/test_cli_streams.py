@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,32 @@ def test_a_run_whose_output_is_lost_says_why_it_is_cancelled(tmp_path: Path) -> 
     done = shell(tmp_path, "{nexus} run -f {file} --local >/dev/full")
     assert done.stderr == "the output could not be written: no space left on device; the run is cancelled\n"
     assert done.returncode == Exit.INTERRUPTED
+
+
+SPOKEN = """\
+apiVersion: nexus.dev/v1alpha1
+kind: Workflow
+metadata: {name: spoken}
+spec:
+  tasks:
+  - name: bash
+    env: [{name: X, value: "né ✓"}]
+    bash: {command: 'test "$X" = "né ✓"; echo "x=hé ✓" >>"$NEXUS_OUTPUT"'}
+  - name: own-variables
+    dependsOn: [bash]
+    env: [{name: X, value: "né ✓"}]
+    python: {code: "import os; assert (os.environ['X'], input['bash']['x']) == ('né ✓', 'hé ✓')"}
+  - name: forked
+    dependsOn: [bash]
+    python: {code: "assert input['bash']['x'] == 'hé ✓'"}
+"""
+
+
+def test_tasks_get_utf8_in_a_locale_that_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "spoken.yaml"
+    file.write_text(SPOKEN, encoding="utf-8")
+    environ = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [NEXUS, "run", "-f", file, "--local"], capture_output=True, env=environ, timeout=60, check=False
+    )
+    assert (done.returncode, b"internal error" in done.stderr) == (Exit.SUCCEEDED, False), done

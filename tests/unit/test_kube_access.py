@@ -129,6 +129,27 @@ def test_a_broken_kubeconfig_is_told_what_is_wrong(tmp_path: Path, parts: dict[s
         from_kubeconfig([kubeconfig(tmp_path, **parts)], environ={})
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "cannot read the kubeconfig"),
+        (b"[" * 100_000, "cannot read the kubeconfig"),
+        (b"clusters: 3", "clusters must be a list of"),
+        (b"contexts: {name: a}", "contexts must be a list of"),
+        (b"users: [x]", "users must be a list of"),
+        (b"users: [{name: [a], user: {}}]", "users must be a list of"),
+        (b"clusters: [{name: a, cluster: [x]}]", "clusters must be a list of"),
+        (b"contexts: [{name: a, context: {namespace: 5}}]", "contexts must be a list of"),
+        (b"current-context: {a: b}", "current-context must be a string"),
+    ],
+)
+def test_a_kubeconfig_of_another_shape_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "config"
+    path.write_bytes(content)
+    with pytest.raises(AccessError, match=message):
+        from_kubeconfig([path])
+
+
 def test_a_kubeconfig_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text("a: [", encoding="utf-8")

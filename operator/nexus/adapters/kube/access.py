@@ -196,15 +196,43 @@ def from_kubeconfig(
     )
 
 
+# Fields of a context, cluster or user that hold anything but a string.
+_NO_STRINGS = (
+    *("insecure-skip-tls-verify", "disable-compression", "exec", "auth-provider", "extensions"),
+    *("as-groups", "as-user-extra"),
+)
+
+
+def _check_shape(content: dict[str, Any], path: Path) -> None:
+    """Refuse what kubectl would: entries that are no objects, and names, addresses and paths that are no strings."""
+
+    def is_named(entry: object, singular: str) -> bool:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name", ""), str):
+            return False
+        body = entry.get(singular) or {}
+        return isinstance(body, dict) and all(
+            isinstance(value, str) or value is None for key, value in body.items() if key not in _NO_STRINGS
+        )
+
+    if not isinstance(content.get("current-context") or "", str):
+        raise AccessError(f"the kubeconfig {path}: current-context must be a string")
+    for section, singular in (("contexts", "context"), ("clusters", "cluster"), ("users", "user")):
+        entries = content.get(section) or []
+        if not isinstance(entries, list) or not all(is_named(entry, singular) for entry in entries):
+            shape = f"{{name: NAME, {singular}: {{...}}}}, its fields strings"
+            raise AccessError(f"the kubeconfig {path}: {section} must be a list of {shape}")
+
+
 def _merged(files: list[Path]) -> dict[str, Any]:
     merged: dict[str, Any] = {"current-context": "", "contexts": {}, "clusters": {}, "users": {}}
     for path in files:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
             raise AccessError(f"cannot read the kubeconfig {path}: {error}") from error
         if not isinstance(content, dict):
             raise AccessError(f"the kubeconfig {path} is no YAML mapping")
+        _check_shape(content, path)
         merged["current-context"] = merged["current-context"] or content.get("current-context") or ""
         for section, singular in (("contexts", "context"), ("clusters", "cluster"), ("users", "user")):
             for entry in content.get(section) or []:

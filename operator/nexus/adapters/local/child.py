@@ -46,15 +46,17 @@ class Child:
     def start(cls, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], written: Written) -> Child:
         """Start a program, without standard input, in a session of its own.
 
+        Arguments and variables are UTF-8, as in a pod, whatever the locale; an inherited variable keeps its bytes.
+
         Raises OSError where it cannot be started, ValueError where an argument or variable holds a NUL or a character
         that has no bytes.
         """
         ours, theirs = os.pipe()
         try:
             process = subprocess.Popen(
-                argv,
+                [os.fsencode(argv[0]), *map(_utf8, argv[1:])],
                 cwd=cwd,
-                env=dict(environment),
+                env={_utf8(name): _variable(name, value) for name, value in environment.items()},
                 stdin=subprocess.DEVNULL,
                 stdout=theirs,
                 stderr=theirs,
@@ -134,3 +136,11 @@ class Child:
         # WNOWAIT leaves it unreaped, see `signal`.
         os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
         self._loop.call_soon_threadsafe(self._exited.set)
+
+
+def _variable(name: str, value: str) -> bytes:
+    return os.fsencode(value) if os.environ.get(name) == value else _utf8(value)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")

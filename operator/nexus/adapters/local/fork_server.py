@@ -81,7 +81,7 @@ class ForkServer:
         ours, theirs = socket.socketpair()
         with theirs, contextlib.suppress(OSError):
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _SERVER.format(script=bootstrap.text("python"))],
+                [sys.executable, "-c", _SERVER.format(script=bootstrap.text("python")).encode()],
                 cwd=folder,
                 env=dict(environment),
                 stdin=theirs.fileno(),

@@ -57,6 +57,7 @@ INHERITED = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     "DOCKER_HOST",
 )
+_UTF8 = {"PYTHONUTF8": "1"}
 
 
 class Observer(Protocol):
@@ -244,7 +245,9 @@ class LocalPlace:
         own = self._variables(payload, folder)
         if payload.type == "container":
             return self._moved(_container(start, folder, inherited, own), payload, folder)
-        environment = {**inherited, **own, **self._contract(payload, folder)}
+        # Python in a pod has the locale C, in which it speaks UTF-8; that of this machine may be another.
+        spoken = {} if payload.type == "bash" else _UTF8
+        environment = {**inherited, **spoken, **own, **self._contract(payload, folder)}
         return self._moved(self._process(payload, folder, environment, own), payload, folder)
 
     def _moved(self, command: Command | Refusal, payload: Payload, folder: Path) -> Command | Refusal:
@@ -345,7 +348,7 @@ class LocalPlace:
 def fork_server(folder: Path, search_path: Path, definitions: Iterable[Definition]) -> ForkServer | None:
     """A server for the python tasks of these definitions, None where they have none."""
     if any(node.type == "python" for definition in definitions for node in definition.nodes.values()):
-        return ForkServer(folder, {**_inherited(), "PYTHONPATH": str(search_path)})
+        return ForkServer(folder, {**_inherited(), **_UTF8, "PYTHONPATH": str(search_path)})
     return None
 
 
