@@ -153,6 +153,11 @@ LIVE, DONE, AGAIN = job("t", pod()), job("t", pod(ended(0))), job("t", pod(ended
         (TaskPhase.FAILED, job("t"), True),
         (TaskPhase.FAILED, job("t", pod(), deleting=True), False),
         (TaskPhase.FAILED, failed("t"), False),
+        # Its output did not count; the log that tells why stays with its pod.
+        (TaskPhase.FAILED, job("t", pod(ended(0))), False),
+        (TaskPhase.FAILED, job("t", pod(ended(1))), True),
+        (TaskPhase.FAILED, job("t", pod(ended(0)), pod()), True),
+        (TaskPhase.CANCELLED, job("t", pod(ended(0))), True),
         (TaskPhase.SUCCEEDED, DONE, False),
         (TaskPhase.SUCCEEDED, AGAIN, True),
         (TaskPhase.SUCCEEDED, job("t", pod(ended(0)), complete=True), False),

@@ -69,19 +69,27 @@ def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str, *, 
 def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ...]]) -> tuple[StopJob, ...]:
     """Jobs that still run, or may, though their task has ended.
 
-    Of a success only a Job that shows a live pod again (its node was lost after the container had ended) is one, or
-    that somebody holds back (let go, it would make another pod): the others finish by themselves within seconds.
+    Of a success, or of code that exited 0 and left an output that does not count, only a Job that shows a live pod
+    again (its node was lost after the container had ended) is one, or that is held back (let go, it would make another
+    pod): the others finish by themselves within seconds, and their logs stay.
     """
     stops = []
     for task in tasks:
         if not task.phase.ended:
             continue
         for job in jobs.get(task.name, ()):
-            current = task.phase is TaskPhase.SUCCEEDED and task.job is not None and task.job.name == job.name
+            ends_well = task.phase is TaskPhase.SUCCEEDED or (task.phase is TaskPhase.FAILED and _exited_well(job))
+            current = ends_well and task.job is not None and task.job.name == job.name
             idle = current and not any(pod.live for pod in job.pods) if not job.of_items else is_idle(job)
             if not (job.finished or job.deleting) and (job.suspended or not idle):
                 stops.append(StopJob(task.name, job.name, job.uid))
     return tuple(stops)
+
+
+def _exited_well(job: JobFact) -> bool:
+    """Whether the Job controller makes no further pod of it: one has exited 0."""
+    unasked = (pod for pod in job.pods if pod.phase != "Failed" and pod.deleted_at is None)
+    return any(pod.terminated is not None and pod.terminated.exit_code == 0 for pod in unasked)
 
 
 def left_over(tasks: Sequence[TaskStatus], facts: Facts) -> tuple[tuple[StopJob, ...], tuple[CancelRun, ...]]:
