@@ -25,6 +25,9 @@ from nexus.adapters.kube.bounded_json import (
 )
 from nexus.adapters.kube.brief import HELD, UNREADABLE, Long, as_brief, brief, brief_object, read_object, unreadable
 from nexus.adapters.kube.list_reader import ListReader, read_bounded, read_event, read_list
+from nexus.adapters.kube.records import run_record
+from nexus.api.packed import Packed, unpacked
+from nexus.api.run import WorkflowRunStatus
 
 TEXTS = st.text(alphabet='ab"\\[]{},:\u00e9\n\0', max_size=6)
 VALUES = st.recursive(
@@ -188,6 +191,49 @@ def test_a_brief_run_has_all_that_is_short() -> None:
     assert found["spec"] == {"params": {"a": 1}, "suspend": True, "workflowRef": {"name": "w"}}
     assert found["status"] == {"phase": "Running", "tasks": [{"name": "a"}]}
     assert as_brief(WORKFLOW_RUNS, found) == found
+
+
+@pytest.mark.parametrize("tasks", [1, 40], ids=["short", "long"])
+@pytest.mark.parametrize(
+    "value", [[[0]] * 200, {"a": [1, 2.5, True, None, "\u00e9<\U0001f600", "y" * 64]}, "x" * 500, 1]
+)
+def test_long_outputs_are_kept_as_text_and_written_back_as_they_were(tasks: int, value: Any) -> None:
+    entries = [{"name": f"t{n}", "phase": "Succeeded", "output": {"o": value, "n": n}} for n in range(tasks)]
+    stored = {"phase": "Running", "tasks": [*entries, {"name": "last"}], "outputs": {"all": value}}
+    text = text_of(status=json.dumps(stored))
+    by_watch = run_record(brief_object(WORKFLOW_RUNS, text)).status
+    by_answer = run_record(read_object(text)).status
+    whole = WorkflowRunStatus.model_validate(stored)
+    assert by_watch is not None
+    assert by_answer is not None
+    assert by_watch == by_answer == whole
+    assert by_watch.to_json() == by_answer.to_json() == whole.to_json()
+    assert [unpacked(task.output) for task in by_watch.tasks or ()] == [*(entry["output"] for entry in entries), {}]
+    long = value != 1
+    for status in (by_watch, by_answer):
+        assert all(isinstance(task.output, Packed) == long for task in (status.tasks or ())[:-1])
+
+
+def test_packed_values_differ_where_what_they_stand_for_differs() -> None:
+    packed = Packed(b'{"a":[1],"b":2}')
+    assert packed == Packed(b'{"b": 2, "a": [1]}') == {"a": [1], "b": 2}
+    assert packed != Packed(b'{"a":[2],"b":2}')
+    assert packed != {"a": [1]}
+    assert packed != '{"a":[1],"b":2}'
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ({"tasks": "x" * 5_000}, "tasks"),
+        ({"tasks": ["x" * 5_000]}, "tasks"),
+        ({"tasks": [{"name": "a", "output": "x" * 5_000}]}, "output"),
+        ({"outputs": ["x" * 5_000]}, "outputs"),
+    ],
+)
+def test_a_long_status_of_another_form_is_told_of_its_run_and_breaks_no_watch(field: Any, told: str) -> None:
+    status = json.dumps({"phase": "Running", **field})
+    assert told in run_record(brief_object(WORKFLOW_RUNS, text_of(status=status))).invalid
 
 
 def test_long_params_stay_text_and_params_that_no_run_may_have_are_not_kept() -> None:

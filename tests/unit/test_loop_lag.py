@@ -48,7 +48,7 @@ class Watchdog:
         self._used = used
 
 
-@pytest.fixture(params=["new", "deep", "nested", "workflows"])
+@pytest.fixture(params=["new", "deep", "nested", "workflows", "statuses"])
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     """A server with the worst objects of a kind, in a process of its own."""
     command = [sys.executable, "-m", "tests.hostile", request.param, str(AMOUNT)]

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from nexus.api.base import API_VERSION, Model, Time
 from nexus.api.fanout import ItemsStatus
+from nexus.api.packed import Output
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.store import MOST_ARTIFACTS, Sha256, StoredArtifact, StoredObject
 from nexus.api.tasks import ObjectName, TaskName
@@ -211,7 +212,7 @@ class TaskStatus(Model):
     attempt_records: Annotated[list[AttemptRecord], Field(max_length=5)] | None = None
     """The last five attempts that have ended, oldest first. Absent for a task whose first attempt succeeded, unless
     recordLogLines is set. All records of a run together have a limit of size."""
-    output: Annotated[dict[str, Any], Field(max_length=1_024)] | None = None
+    output: Output | None = None
     """The output, where it is small; see outputRef otherwise."""
     output_ref: OutputRef | None = None
     """Where the output lies that is too big for the status; of a running fan-out, the outputs of finished items."""
@@ -277,7 +278,7 @@ class WorkflowRunStatus(Model):
     count."""
     tasks: Annotated[list[TaskStatus], Field(max_length=1_000)] | None = None
     """One entry a task, in the order of the definition."""
-    outputs: Annotated[dict[str, Any], Field(max_length=1_024)] | None = None
+    outputs: Output | None = None
     """What the definition's outputs came to, where they are small; see outputsRef otherwise. Of a child run whose
     definition has none: each task's output."""
     outputs_ref: OutputRef | None = None

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from nexus.api.base import format_time, parse_time
+from nexus.api.packed import unpacked
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli import attempts, summary
 from nexus.cli.summary import compact
@@ -122,4 +123,4 @@ def _output(task: TaskStatus) -> str:
         return f"{task.output_ref.size:,} bytes in ConfigMap {task.output_ref.config_map}"
     if task.stored_output is not None:
         return f"{task.stored_output.size:,} bytes in the output store: {task.stored_output.key}"
-    return compact(task.output) if task.output else ""
+    return compact(unpacked(task.output)) if task.output else ""

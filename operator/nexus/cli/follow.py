@@ -10,6 +10,7 @@ from graphlib import CycleError
 from typing import IO
 
 from nexus.adapters.kube.api import WORKFLOW_RUNS, Expired, KubeApi, NotFound, Object, ServerError, Unreachable
+from nexus.api.packed import unpacked
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import summary, view
@@ -117,7 +118,7 @@ async def to_the_end(
         say(f"stopped watching; the run goes on: nexus get {name} -n {namespace}", to=sys.stderr)
         raise
     status = status_of(run)
-    outputs = {task.name: task.output for task in status.tasks or () if task.output}
+    outputs = {task.name: unpacked(task.output) for task in status.tasks or () if task.output}
     for line in summary.lines(name, status, outputs, depends_on):
         say(line, to=stream)
     if as_json:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from nexus.api.packed import unpacked
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.words import seconds_of, seconds_text
 from nexus.core.plain import plain
@@ -90,11 +91,11 @@ def of_workflow(status: WorkflowRunStatus) -> Iterator[str]:
     if status.outputs_ref is not None:
         yield ""
         yield f"Outputs of the workflow  {status.outputs_ref.size:,} bytes in ConfigMap {status.outputs_ref.config_map}"
-    elif status.outputs:
-        width = min(max(map(len, status.outputs)), 40)
+    elif outputs := unpacked(status.outputs):
+        width = min(max(map(len, outputs)), 40)
         yield ""
         yield "Outputs of the workflow"
-        yield from (f"  {name:{width}}  {compact(value)}" for name, value in status.outputs.items())
+        yield from (f"  {name:{width}}  {compact(value)}" for name, value in outputs.items())
 
 
 def verdict(name: str, status: WorkflowRunStatus) -> str:

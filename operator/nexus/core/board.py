@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from nexus.api.numbers import as_stored
+from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import RerunStatus, TaskStatus
 from nexus.core import scope
@@ -109,7 +110,7 @@ class Board:
     @cached_property
     def inline_size(self) -> int:
         """Bytes of the outputs that the status holds."""
-        return sum(len(dump(status.output).encode()) for status in self.tasks.values() if status.output)
+        return sum(len(dump(unpacked(status.output)).encode()) for status in self.tasks.values() if status.output)
 
     @cached_property
     def records_size(self) -> int:
@@ -250,7 +251,7 @@ class Board:
         if task in self._fresh:
             return self._fresh[task]
         if status.output_ref is None:
-            output: Mapping[str, Any] = as_stored(status.output or {})
+            output: Mapping[str, Any] = as_stored(unpacked(status.output))
             return output
         if task in self.facts.outputs:
             stored = self.facts.outputs[task]

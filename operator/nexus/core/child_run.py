@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nexus.api.numbers import as_stored
+from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, RunRef, TaskStatus
 from nexus.core import attempts as records
@@ -202,7 +203,7 @@ def failure_of(child: ChildFact) -> Failed:
 
 
 def _succeeded(board: Board, node: Node, child: ChildFact) -> None:
-    outputs: Mapping[str, Any] | Changed | None = as_stored(child.outputs or {})
+    outputs: Mapping[str, Any] | Changed | None = as_stored(unpacked(child.outputs))
     if child.outputs_ref is not None:
         if node.name not in board.facts.outputs:
             board.reads.append(LoadOutput(node.name, child.outputs_ref.config_map, child.outputs_ref.sha256))

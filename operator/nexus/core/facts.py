@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from nexus.api.packed import Packed
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Approval, Cancel, OutputRef, RerunOf, Trigger, WorkflowRunStatus
 from nexus.api.store import OutputStore
@@ -133,7 +134,7 @@ class ChildFact:
     reason: Reason | None = None
     """Of one under way, only that it waits for a person."""
     message: str = ""
-    outputs: Mapping[str, Any] | None = None
+    outputs: dict[str, Any] | Packed | None = None
     """What it came to, where that is small."""
     outputs_ref: OutputRef | None = None
     """Where its outputs lie otherwise: in a ConfigMap of its own."""

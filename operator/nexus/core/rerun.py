@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 from nexus.api.fanout import ItemsStatus
+from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import RerunStatus, TaskStatus
 from nexus.api.workflow import WorkflowSpec
@@ -179,7 +180,7 @@ def _take_over(board: Board, earlier: Earlier, before: TaskStatus) -> None:
 def _value(board: Board, earlier: Earlier, before: TaskStatus) -> dict[str, Any] | None:
     """The output of a task of the earlier run, None where it has none or has to be read first."""
     if before.output_ref is None:
-        return dict(before.output) if before.output else None
+        return dict(unpacked(before.output)) or None
     if before.name not in board.facts.outputs:
         board.reads.append(LoadOutput(before.name, before.output_ref.config_map, before.output_ref.sha256))
         return None

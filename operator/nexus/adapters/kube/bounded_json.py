@@ -32,6 +32,7 @@ Raw: TypeAlias = bytes | bytearray | msgspec.Raw
 Fields = dict[str, msgspec.Raw]
 
 _FIELDS = msgspec.json.Decoder(Fields)
+_OBJECTS = msgspec.json.Decoder(list[Fields])
 _ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY = msgspec.json.Decoder()
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
@@ -94,6 +95,12 @@ def fields(text: Raw) -> Fields:
 def entries(text: Raw) -> list[msgspec.Raw]:
     """The entries of a list, each as its JSON text. Raises NotJson, TooDeep."""
     found: list[msgspec.Raw] = _decoded(_ENTRIES, text)
+    return found
+
+
+def objects(text: Raw) -> list[Fields]:
+    """The entries of a list of objects, each as its fields. Raises NotJson, TooDeep."""
+    found: list[Fields] = _decoded(_OBJECTS, text)
     return found
 
 

@@ -6,7 +6,7 @@ object may cost: a brief object has
 
 - its metadata, without managedFields and annotations that are long;
 - its spec without the fields of `_LEFT_OUT` and long params, of which a run's are text under HELD;
-- its status;
+- its status, of a run's long one the tasks and outputs as text under HELD: kopf copies each object as a tree;
 - under UNREADABLE why it cannot be read, where its spec or status nests too deep or its params are too large. Then
   spec and status have their short fields only: enough to tell which run it is, whether it has begun and whether it has
   ended.
@@ -37,6 +37,7 @@ from nexus.adapters.kube.bounded_json import (
     entries,
     fields,
     nests_deeper,
+    objects,
     pruned,
 )
 from nexus.core.params import TOTAL_LIMIT
@@ -44,10 +45,13 @@ from nexus.core.params import TOTAL_LIMIT
 UNREADABLE = "nexus.dev/unreadable"
 """Key of the reason why an object cannot be read, in words."""
 HELD = "nexus.dev/held"
-"""Key of what a brief object has as text or leaves out: of a run `params` (JSON text) and `definition` (bytes of its
-workflowSpec), of a Workflow `bytes` (of its JSON)."""
+"""Key of what a brief object has as text or leaves out: of a run `params` (JSON text), `definition` (bytes of its
+workflowSpec), of its long status `tasks` (JSON text, without long outputs), `taskOutputs` (JSON texts, by the index of
+the task as a string) and `outputs` (JSON text), of a Workflow `bytes` (of its JSON)."""
 TEXT_BYTES = 4 * 1024
 """Longer params stay text: a tree of them takes up to 26 times their bytes."""
+OUTPUT_BYTES = 64
+"""A longer output stays text in the caches."""
 DEFINITION_BYTES = 8 * 1024
 """A longer definition in a run is read from the API server when the run is worked on."""
 
@@ -187,6 +191,8 @@ def _shorten(kind: Kind, parts: Fields) -> tuple[str, dict[str, Any]]:
     for field, levels in (("spec", LEVELS), ("status", RECORD_LEVELS)):
         if field in parts and nests_deeper(parts[field], levels - 1):
             return too_deep(field), {}
+    if kind == WORKFLOW_RUNS and "status" in parts:
+        held |= _hold_tasks(parts)
     return "", held
 
 
@@ -210,6 +216,37 @@ def _hold(parts: Fields) -> dict[str, Any]:
     if held:
         parts["spec"] = msgspec.Raw(encode(spec))
     return held
+
+
+def _hold_tasks(parts: Fields) -> dict[str, Any]:
+    """Take the tasks and the outputs out of a long status, which is known not to be too deep."""
+    text = bytes(parts["status"])
+    # Most statuses are short, and cost less as they are.
+    if len(text) <= TEXT_BYTES:
+        return {}
+    status = fields(text)
+    try:
+        tasks = objects(status.get("tasks", b"[]"))
+    except NotJson:
+        return {}  # no list of objects, which whoever reads the run says of it
+    held: dict[str, Any] = {}
+    if _is_long(status.get("outputs")):
+        held["outputs"] = bytes(status.pop("outputs")).decode()
+    outputs = {
+        str(index): bytes(task.pop("output")).decode()
+        for index, task in enumerate(tasks)
+        if _is_long(task.get("output"))
+    }
+    if tasks:
+        del status["tasks"]
+        held |= {"tasks": encode(tasks).decode(), "taskOutputs": outputs}
+    parts["status"] = msgspec.Raw(encode(status))
+    return held
+
+
+def _is_long(output: Raw | None) -> bool:
+    # What is no object stays for the model to refuse.
+    return output is not None and len(memoryview(output)) > OUTPUT_BYTES and bytes(memoryview(output)[:1]) == b"{"
 
 
 def _policies(spec: Fields) -> msgspec.Raw:

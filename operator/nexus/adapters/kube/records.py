@@ -10,12 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from nexus.adapters.kube.api import WORKFLOW_RUNS
-from nexus.adapters.kube.bounded_json import decode
-from nexus.adapters.kube.brief import HELD, UNREADABLE, as_brief, unreadable
+from nexus.adapters.kube.bounded_json import decode, encode
+from nexus.adapters.kube.brief import HELD, OUTPUT_BYTES, UNREADABLE, as_brief, unreadable
 from nexus.adapters.kube.child_runs import depth
 from nexus.adapters.kube.observe import owner_uid
 from nexus.adapters.kube.other_version import known_part
 from nexus.api.base import parse_time
+from nexus.api.packed import Packed
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
 from nexus.core.begun import read_begun
 from nexus.core.facts import RunFact
@@ -103,7 +104,7 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
     status: WorkflowRunStatus | None = None
     invalid = ""
     try:
-        status = _status(body["status"]) if body.get("status") else None
+        status = _packed(_status(_with_tasks(body["status"], held)), held) if body.get("status") else None
         begun = status is not None and status.start_time is not None
         spec = spec or (read_begun if begun else read)(body.get("spec") or {}, WorkflowRunSpec)
     except ValueError as error:
@@ -137,6 +138,34 @@ def _objects(task: TaskStatus) -> int:
     attempts = (task.attempts or 0) + (task.replacements or 0) if task.job is not None else 0
     items = task.items.total if task.items is not None else 0
     return 2 * max(attempts, items) + (task.output_ref is not None)
+
+
+def _with_tasks(status: Object, held: Mapping[str, Any]) -> Object:
+    return {**status, "tasks": decode(held["tasks"].encode())} if "tasks" in held else status
+
+
+def _packed(status: WorkflowRunStatus, held: Mapping[str, Any]) -> WorkflowRunStatus:
+    """The status with its long outputs as text: those that are `held` so, and of a whole one all."""
+    texts = held.get("taskOutputs") or {}
+    packed = {
+        index: task.model_copy(update={"output": output})
+        for index, task in enumerate(status.tasks or ())
+        if (output := _pack(task.output, texts.get(str(index)))) is not task.output
+    }
+    outputs = _pack(status.outputs, held.get("outputs"))
+    if not packed and outputs is status.outputs:
+        return status
+    tasks = [packed.get(index, task) for index, task in enumerate(status.tasks or ())]
+    return status.model_copy(update={"outputs": outputs, "tasks": tasks or status.tasks})
+
+
+def _pack(output: dict[str, Any] | Packed | None, held: str | None) -> dict[str, Any] | Packed | None:
+    if held is not None:
+        return Packed(held.encode())
+    if not isinstance(output, dict):
+        return output
+    text = encode(output)
+    return Packed(text) if len(text) > OUTPUT_BYTES else output
 
 
 def _status(body: Object) -> WorkflowRunStatus:

@@ -15,6 +15,7 @@ from nexus.adapters.local.child_runs import Family, until_ended
 from nexus.adapters.local.place import LocalPlace, Observer, fork_server
 from nexus.adapters.local.pools import LocalPools, read_sizes
 from nexus.adapters.local.questions import Ask
+from nexus.api.packed import unpacked
 from nexus.api.run import Approval, Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
 from nexus.core.expressions import Evaluator
@@ -111,7 +112,9 @@ class _Interrupts:
 def _outputs(place: LocalPlace) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for task in place.recorded.tasks or () if place.recorded else ():
-        value = place.output(task.output_ref.config_map) if task.output_ref else task.output
+        value = place.output(task.output_ref.config_map) if task.output_ref else None
         if value is not None:
             found[task.name] = value
+        elif task.output is not None:
+            found[task.name] = unpacked(task.output)
     return found

@@ -15,6 +15,7 @@ from typing import Any
 
 from nexus.api.fanout import FAILURES_SHOWN, ItemFailure, ItemsStatus
 from nexus.api.numbers import as_stored
+from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus
 from nexus.core import outputs
@@ -109,7 +110,7 @@ def _on_record(items: ItemsStatus | None) -> dict[int, Failed]:
 def stored(board: Board, node: Node) -> Items | None:
     """The outputs that are stored, as far as they are known: in the ConfigMap, and in the status of a running task."""
     inline = board.tasks[node.name].output
-    items: Items = list(inline["items"]) if inline is not None else []
+    items: Items = list(unpacked(inline)["items"]) if inline is not None else []
     reused = board.facts.outputs.get(node.name) if _has_reused(board.tasks[node.name]) else None
     if reused is not None and not isinstance(reused, Changed):
         items = [one if one is not None else other for one, other in zip_longest(reused["items"], items)]
@@ -242,7 +243,7 @@ def gather(board: Board, node: Node, tally: Tally) -> Items | None:
 def _of_child(board: Board, child: ChildFact, reads: dict[Read, int]) -> outputs.Output | outputs.Rejected | None:
     """What a child run came to; `reads` takes the bytes that have to be read for it first."""
     if child.outputs_ref is None:
-        return outputs.Output(as_stored(child.outputs or {}))
+        return outputs.Output(as_stored(unpacked(child.outputs)))
     if child.name not in board.facts.outputs:
         reference = child.outputs_ref
         reads[LoadOutput(child.name, reference.config_map, reference.sha256)] = reference.size
@@ -273,7 +274,7 @@ def _placed(board: Board, node: Node, items: Items, text: str, size: int) -> dic
     """What the status says of where the outputs are; None where it must be read first what is there."""
     status = board.tasks[node.name]
     if status.output is not None:
-        board.inline_size -= len(outputs.dump(status.output).encode())
+        board.inline_size -= len(outputs.dump(unpacked(status.output)).encode())
     if status.output_ref is None and board.fits_inline(size):
         return {"output": {"items": items}}
     if node.name not in board.facts.checkpoints:
