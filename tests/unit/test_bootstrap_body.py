@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nexus.bootstrap.body import Fault, unpacked
+from nexus.bootstrap.body import Fault, read, unpacked
 
 ROWS = b"".join(b"%d,row %d\n" % (n, n * 7919) for n in range(2_000))
 
@@ -106,3 +106,10 @@ def test_what_unpacks_to_gigabytes_comes_in_small_pieces() -> None:
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("text", ['{"a":1,"a":2}', '[{"x":{"b":1,"c":2,"b":1}}]'])
+def test_a_duplicate_key_is_told_and_neither_value_lost(text: str) -> None:
+    with pytest.raises(Fault, match="duplicate key"):
+        read(text.encode(), "application/json", None, None)
+    assert read(text.encode(), "application/json", None, "text") == ({"text": text}, "http.responseType is text")

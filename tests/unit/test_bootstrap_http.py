@@ -736,3 +736,10 @@ def test_without_httpx_it_says_which_package_is_missing(bench: Bench, url: str) 
     ended = bench.ended(bench.start(command, bench.env({"url": url})))
     assert (ended.exit_code, ended.error["type"]) == (1, "ModuleNotFoundError")
     assert "httpx" in ended.error["message"]
+
+
+@pytest.mark.parametrize("name", ["Transfer-Encoding", "content-length"])
+def test_a_header_that_says_where_the_request_ends_is_not_the_authors(bench: Bench, url: str, name: str) -> None:
+    error = bench.run("http", {"url": url, "headers": [{"name": name, "value": "3"}], "body": "abc"}).error
+    assert error["type"] == "InvalidHeader"
+    assert "is set by the request itself" in error["message"]

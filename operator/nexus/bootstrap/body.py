@@ -142,7 +142,26 @@ def read(body: bytes, content_type: str, charset: str | None, wanted: str | None
 
 
 def parsed(text: str) -> Any:
-    return json.loads(text.removeprefix("\ufeff"), parse_constant=not_json, parse_int=whole, parse_float=fraction)
+    return json.loads(
+        text.removeprefix("\ufeff"),
+        parse_constant=not_json,
+        parse_int=whole,
+        parse_float=fraction,
+        object_pairs_hook=distinct,
+    )
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, unless it has two values for one key: either would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        from collections import Counter
+
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
+        text = f"the answer's JSON has the duplicate key {json.dumps(twice[:80], ensure_ascii=False)}"
+        raise Fault("InvalidBody", f"{text}; to take it as it is, set http.responseType: text")
+    return found
 
 
 def not_json(constant: str) -> None:

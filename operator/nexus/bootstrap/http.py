@@ -97,6 +97,9 @@ def request_headers(spec: dict[str, Any], expansion: Expansion) -> list[tuple[by
         if CONTROL.search(value):  # h11's own message would quote the value
             text = f"http.headers: the value of {name} holds a line break or another control character"
             raise Failure("InvalidHeader", f"{text}; a Secret made with echo ends in one: make it with printf %s")
+        if name.lower() in ("transfer-encoding", "content-length"):
+            # Beside the one that the client sets, servers and proxies would disagree about where the request ends.
+            raise Failure("InvalidHeader", f"http.headers: {name} is set by the request itself; remove it")
         headers.append((name.encode(), value.strip(" \t").encode()))
     return headers
 
@@ -442,7 +445,9 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         fault = fault_of(error, seconds, expansion, proxy)
         asked = f"{spec.get('method') or 'GET'} {shown(spec['url'])}"
-        failure = Failure(fault.kind, f"{asked}{' ' if fault.kind == 'UnexpectedStatus' else ': '}{fault}")
+        # Whatever words of the server's are in it: a content type may echo a secret as well as a body.
+        told = expansion.redacted(str(fault))
+        failure = Failure(fault.kind, f"{asked}{' ' if fault.kind == 'UnexpectedStatus' else ': '}{told}")
         failure.retry_after = fault.retry_after
     if retry_on and not is_listed_failure(fault.sign if fault else None, retry_on):
         failure.code = NOT_LISTED
