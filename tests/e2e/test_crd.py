@@ -138,6 +138,11 @@ CASES = {
         rules.NO_POD, one(approval={}, timeoutSeconds=60), one(approval={}, env=[{"name": "A"}])
     ),
     "a wait that is retried": Case(rules.NO_POD, one(wait={"seconds": 1}), one(wait={"seconds": 1}, retry={})),
+    "failures of requests that a shell makes": Case(
+        rules.RETRY_ON_IS_FOR_HTTP,
+        one(http={"url": "http://h"}, retry={"retryOn": ["5xx", 429, "network"]}),
+        one(bash={"command": "x"}, retry={"retryOn": ["5xx"]}),
+    ),
     "a wait with a limit": Case(
         rules.WAIT_WITHOUT_LIMITS, one(wait={"seconds": "${{ params.x }}"}), one(wait={"seconds": 1}, timeoutSeconds=5)
     ),
