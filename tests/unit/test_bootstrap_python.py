@@ -19,9 +19,8 @@ SCRIPTS: list[Literal["python", "http", "sql"]] = ["python", "http", "sql"]
 
 
 @pytest.fixture
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    # Not of the test's name: the socket of multiprocessing's server may have 107 bytes with all folders.
-    return Bench(tmp_path_factory.mktemp("b"))
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
 
 
 def refused(ended: Ended, reason: str = "InvalidOutput") -> str:

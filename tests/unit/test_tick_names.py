@@ -179,8 +179,9 @@ def test_a_run_that_the_operator_made_before_it_died_is_the_ticks(cel: Evaluator
         ({}, True),
         ({"trigger": Trigger.BACKFILL}, True),
         ({"created_at": TICK - timedelta(seconds=30)}, True),  # by a clock that is behind
-        ({"created_at": TICK - 2 * MINUTE}, False),
-        ({"trigger": Trigger.BACKFILL, "created_at": TICK - 2 * MINUTE}, False),
+        ({"created_at": TICK - 4 * MINUTE}, True),  # or ahead, as far as certificates still count
+        ({"created_at": TICK - 6 * MINUTE}, False),
+        ({"trigger": Trigger.BACKFILL, "created_at": TICK - 6 * MINUTE}, False),
         ({"trigger": Trigger.RERUN}, False),
         ({"trigger": Trigger.WORKFLOW}, False),
         ({"scheduled_time": None}, False),
