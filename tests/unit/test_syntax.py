@@ -158,7 +158,7 @@ def test_hostile_code_ends_no_check(kind: str, index: int) -> None:
 def test_code_over_which_the_compiler_ends_is_told_as_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     ending = syntax._COMPILE.replace("    found = None", "    code == 'crash' and exit()\n    found = None")
     monkeypatch.setattr(syntax, "_COMPILE", ending)
-    found = syntax._python(["1 2", "crash", "x = 1", *["crash"] * 9])
+    found = syntax._by_processes(["1 2", "crash", "x = 1", *["crash"] * 9])
     assert [entry.message[:30] if entry else None for entry in found[:4]] == [
         "Python syntax error: invalid s",
         "the syntax was not checked: Py",
