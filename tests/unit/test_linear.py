@@ -24,7 +24,7 @@ from nexus.api.tasks import Http, NameValue
 from nexus.api.workflow import Param
 from nexus.bootstrap.redaction import parts_of, redacted
 from nexus.cli.manifests import load
-from nexus.core import cel_tokens, forms, outputs, sql_text
+from nexus.core import cel_tokens, dollars, forms, outputs, sql_text
 from nexus.core.approval import question
 from nexus.core.expressions import Expression, Reference, Template, TemplateError, parse
 from nexus.core.functions import wrong_format
@@ -111,6 +111,7 @@ def _json(text: str) -> None:
 
 
 SCANNERS: dict[str, Callable[[str], object]] = {
+    "dollars": lambda text: list(dollars.dollars(text)),
     **{f"sql_{name}": lambda text, name=name: list(sql_text.pieces(text, name)) for name in sql_text.DIALECTS},  # type: ignore[misc]
     "cel_tokens": _tokens,
     "format": wrong_format,

@@ -10,45 +10,57 @@ the next `)` closes, any other `$` is text.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+
+class Kind(Enum):
+    """What a `$` is."""
+
+    PAIR = "$$"
+    REFERENCE = "$(NAME)"
+    OPEN = "$( without its ), or $ at the end"
+    TEXT = "any other"
+
+
+class Dollar(NamedTuple):
+    """A `$` with what belongs to it: offsets of its start and end."""
+
+    kind: Kind
+    start: int
+    end: int
+
+
+def dollars(text: str) -> Iterator[Dollar]:
+    """Yield each `$` of a text, from left to right."""
+    position, last_closing = 0, text.rfind(")")
+    while (start := text.find("$", position)) >= 0:
+        following = text[start + 1 : start + 2]
+        position = start + 2
+        if following == "$":
+            kind = Kind.PAIR
+        elif following == "(" and start < last_closing:
+            kind, position = Kind.REFERENCE, text.find(")", start) + 1
+        else:
+            kind = Kind.OPEN if following in ("(", "") else Kind.TEXT
+        yield Dollar(kind, start, min(position, len(text)))
 
 
 def first_open(literal: str) -> int | None:
     """Return the offset of the `$` that a value behind `literal` could make a reference of, None without one."""
-    position = 0
-    while (start := literal.find("$", position)) >= 0:
-        following = literal[start + 1 : start + 2]
-        if following == "(":
-            end = literal.find(")", start + 2)
-            if end < 0:
-                return start
-            position = end + 1
-        elif following:
-            position = start + 2
-        else:
-            return start
-    return None
+    return next((dollar.start for dollar in dollars(literal) if dollar.kind is Kind.OPEN), None)
 
 
 def names(text: str) -> Iterator[str]:
     """Yield the NAME of each `$(NAME)` in a text."""
-    position = 0
-    while (start := text.find("$", position)) >= 0:
-        end = text.find(")", start + 2) if text.startswith("(", start + 1) else -1
-        if end >= 0:
-            yield text[start + 2 : end]
-        position = end + 1 if end >= 0 else start + 2
+    return (text[dollar.start + 2 : dollar.end - 1] for dollar in dollars(text) if dollar.kind is Kind.REFERENCE)
 
 
 def closed(literal: str) -> str:
     """Return `literal` with every `$` doubled that a value behind it could make a reference of."""
-    start = first_open(literal)
-    if start is None:
-        return literal
-    # Nothing from here on closes a reference: each `$(` is one of those, and so is a last `$`.
-    parts, position = [literal[:start]], start
-    while (dollar := literal.find("$", position)) >= 0:
-        following = literal[dollar + 1 : dollar + 2]
-        opens = following in ("(", "")
-        parts += [literal[position:dollar], "$$" if opens else f"${following}"]
-        position = dollar + (1 if opens else 2)
+    parts, position = list[str](), 0
+    for dollar in dollars(literal):
+        if dollar.kind is Kind.OPEN:
+            parts += [literal[position : dollar.start], "$"]
+            position = dollar.start
     return "".join([*parts, literal[position:]])

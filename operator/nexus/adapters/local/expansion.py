@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nexus.core.dollars import Kind, dollars
+
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """The text with each `$(NAME)` replaced by its value; unknown names stay as written, `$$` is one dollar.
@@ -13,18 +15,13 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     """
     parts: list[str] = []
     position = 0
-    while (dollar := text.find("$", position)) >= 0:
-        parts.append(text[position:dollar])
-        following = text[dollar + 1 : dollar + 2]
-        if following == "$":
-            parts.append("$")
-            position = dollar + 2
-        elif following == "(" and (end := text.find(")", dollar)) > 0:
-            name = text[dollar + 2 : end]
-            parts.append(variables.get(name, text[dollar : end + 1]))
-            position = end + 1
+    for dollar in dollars(text):
+        parts.append(text[position : dollar.start])
+        position = dollar.end
+        written = text[dollar.start : dollar.end]
+        if dollar.kind is Kind.REFERENCE:
+            parts.append(variables.get(written[2:-1], written))
         else:
-            parts.append("$")
-            position = dollar + 1
+            parts.append("$" if dollar.kind is Kind.PAIR else written)
     parts.append(text[position:])
     return "".join(parts)
