@@ -527,6 +527,27 @@ def test_a_child_run_for_each_item_and_outputs_in_their_order(cel: Evaluator) ->
         ]  # fmt: skip
 
 
+def test_an_operator_that_starts_deletes_no_item_whose_parent_it_has_not_looked_at(cel: Evaluator) -> None:
+    items = fan([1, 2, 3, 4, 5], forEach={"parallelism": 1})
+    with story(items, cel, workflows={"price": price()}) as subject:
+        # Longer than history leaves a run that has ended, and more of them than it keeps.
+        subject.cluster.script("load", *[Outcome(seconds=150, message='{"output":{"total":12.5}}')] * 5)
+        operator = subject.operator()
+        for ended in range(1, 6):
+            subject.run(until=lambda count=ended: len(over(subject)) == count)
+            operator.die()
+            operator = subject.operator()
+        made = list(subject.witness.children)
+        assert subject.run().phase == "Succeeded"
+
+        assert subject.witness.children == made
+        assert len(over(subject)) == 5
+
+
+def over(subject: Story) -> list[str]:
+    return [name for name in subject.witness.children if subject.status_of(name).phase.ended]
+
+
 def test_no_items_succeed_at_once_and_items_that_are_no_list_fail(cel: Evaluator) -> None:
     with story(fan([]), cel, workflows={"price": price()}) as subject:
         subject.operator()

@@ -51,7 +51,9 @@ FILL = {"trigger": Trigger.BACKFILL, "backfill": "x", "backfill_ends": "f3"}
         # Each trigger for itself.
         ([over("a", 1), over("b", 2), over("t", 3, **TICK), over("u", 4, **TICK), over("v", 5, **TICK)], ["t"]),
         # Child runs are their parents' own.
-        ([over(name, 1, trigger=Trigger.WORKFLOW, child=True) for name in "abcd"], []),
+        ([over(name, 1, trigger=Trigger.WORKFLOW, parent="up", child=True) for name in "abcd"], []),
+        # So are those of which that is not known, or not yet: the garbage collector takes them when their owner goes.
+        ([over(name, 1, trigger=Trigger.WORKFLOW, parent="up", child=False) for name in "abcd"], []),
         # A backfill's stay until it ends: its last run is made and all have ended.
         ([over("f0", 1, **FILL), over("f1", 2, **FILL), over("f2", 3, **FILL)], []),
         ([over("f0", 1, **FILL), over("f1", 2, **FILL), over("f2", 3, **FILL), run("f3", **FILL)], []),

@@ -1,7 +1,7 @@
 """History: which ended runs go, and which versions of the definition.
 
 Of each trigger the newest `history.succeeded` runs that succeeded stay, and the newest `history.failed` of the others;
-`ttlSecondsAfterFinished` ends the stay of all. What a run made goes with it, by owner references.
+`ttlSecondsAfterFinished` ends the stay of all. What a run made, child runs too, goes with it, by owner references.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def prune(runs: Iterable[Sibling], policy: RunPolicy, now: datetime) -> Prune:
     unfinished = _unfinished_backfills(runs, now)
     kept: dict[tuple[Trigger, bool], int] = defaultdict(int)
     due: list[tuple[datetime, Sibling]] = []
-    for run in sorted((run for run in runs if run.ended and not run.child), key=_ended_at, reverse=True):
+    # A run that names another as its controller goes with that one. Whether it really is a part of it is not known
+    # before that one is looked at: at the start of an operator the items of a fan-out would be deleted, and run again.
+    for run in sorted((run for run in runs if run.ended and not run.parent), key=_ended_at, reverse=True):
         if run.backfill in unfinished:
             continue
         succeeded = run.phase is RunPhase.SUCCEEDED

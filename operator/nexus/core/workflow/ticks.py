@@ -95,7 +95,8 @@ def ticks(facts: WorkflowFacts, now: datetime) -> Ticks:
     """
     result = Ticks()
     known = {status.name: status for status in (facts.status.schedules or () if facts.status else ())}
-    others = [run for run in facts.runs if not (run.ended or run.child) and run.name not in facts.made]
+    # As long as its parent was not looked at, no child is known to be one, and a tick that it held back would be lost.
+    others = [run for run in facts.runs if not (run.ended or run.parent) and run.name not in facts.made]
     for schedule in facts.schedules:
         status = _begun(schedule, known.get(schedule.name), facts, now)
         result.schedules.append(_one(facts, schedule.timetable, status, others, now, result))
