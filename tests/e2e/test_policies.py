@@ -151,7 +151,7 @@ GOOD = {
     "with an account of its own": job({"serviceAccountName": "publisher", "automountServiceAccountToken": True}),
 }
 REFUSED = {
-    "of nobody": (job(metadata={"ownerReferences": []}), "belongs to one WorkflowRun"),
+    "of nobody": (job(metadata={"ownerReferences": []}), "belongs to a WorkflowRun"),
     "with another beside": (moves(name="other"), "one container"),
     "with a sidecar": (
         job({"initContainers": [{"name": "put", "image": "i", "restartPolicy": "Always"}]}),
