@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, PlainSerializer
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 GROUP = "nexus.dev"
 VERSION = "v1alpha1"
@@ -14,15 +16,30 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 
 class Model(BaseModel):
-    """A frozen object of the API: camelCase outside, snake_case inside, unknown fields refused."""
+    """A frozen object of the API: camelCase outside, snake_case inside, unknown fields refused.
+
+    Modules of models do without `from __future__ import annotations`: each annotation would be a text that pydantic
+    compiles at every start.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
+        defer_build=True,  # a model is built at its first use, since a process uses a few of those that it loads
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe each field by the string below it in the source."""
+        from nexus.api import docstrings
+
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        for name, description in docstrings.of_fields(cls).items():
+            properties[cls.model_fields[name].alias or name]["description"] = description
+        return schema
 
     def to_json(self) -> dict[str, Any]:
         """The object as the API server stores it: aliases, JSON types, no absent fields."""

@@ -1,7 +1,5 @@
 """A fan-out: one task for each of many items, and what a status says of them."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints

@@ -1,7 +1,5 @@
 """What a task may ask of its pod: an allow-list. What is not here cannot be written, so no task weakens its pod."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints

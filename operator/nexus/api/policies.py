@@ -1,7 +1,5 @@
 """What a Workflow says about its runs as a whole: how many at once, how long the ended ones are kept."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated
 

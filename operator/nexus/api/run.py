@@ -1,7 +1,5 @@
 """WorkflowRun: one execution of a definition."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """A schedule of a Workflow: when it runs by itself."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Any
 

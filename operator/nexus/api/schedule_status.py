@@ -1,7 +1,5 @@
 """Where the schedules of a Workflow stand."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field, StringConstraints

@@ -1,7 +1,5 @@
 """What travels beside the status: the output store, and artifacts (files and folders) from task to task."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field, StringConstraints

@@ -1,7 +1,5 @@
 """One task of a workflow: its type, its rules, its limits."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """Workflow: the definition of a DAG, kept in Git."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
