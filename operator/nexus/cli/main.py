@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -393,12 +395,26 @@ def version() -> None:
     say(f"nexus {__version__}")
 
 
+def _app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The program with nothing but the command that is named; with all of them where the first word names none. typer
+    reads the signature of each command that there is before it looks which one is meant: a fifth of `nexus get`."""
+    if not arguments:
+        return app
+    commands = [each for each in app.registered_commands if each.callback and each.callback.__name__ == arguments[0]]
+    groups = [each for each in app.registered_groups if each.name == arguments[0]]
+    if not commands and not groups:
+        return app
+    one = copy(app)
+    one.registered_commands, one.registered_groups = commands, groups
+    return one
+
+
 def main() -> None:
     """The program, under either of its names."""
     name = Path(sys.argv[0]).stem
     prepare()
     try:
-        app(prog_name="kubectl nexus" if name == "kubectl-nexus" else "nexus")
+        _app_for(sys.argv[1:])(prog_name="kubectl nexus" if name == "kubectl-nexus" else "nexus")
     except Exception as error:
         # The operator's end belongs into its log, whole.
         if os.environ.get("NEXUS_TRACEBACK") or sys.argv[1:2] == ["operator"]:
