@@ -19,13 +19,13 @@ demo: $(VENV)/.runtime ## run examples/sales.yaml on this machine: no cluster, n
 	@$(BIN)/python examples/orders/serve.py $(BIN)/nexus run -f examples/sales.yaml --local --param 'orders={url}'
 
 test: $(VENV)/.dev ## every test, the ones on a real cluster (it comes up and goes down by itself) too
-	@$(BIN)/python -m pytest -n 2 --max-worker-restart 0
+	@$(BIN)/python -m pytest -n auto --max-worker-restart 0
 
 test-long: $(VENV)/.dev ## the same with all that takes long: ten thousand runs of the state machine, larger searches
-	@NEXUS_LONG=1 HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -n 2 --max-worker-restart 0
+	@NEXUS_LONG=1 HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -n auto --max-worker-restart 0
 
 test-fast: $(VENV)/.dev ## the tests that need no cluster
-	@$(BIN)/python -m pytest -m 'not cluster'
+	@$(BIN)/python -m pytest -n auto -m 'not cluster'
 
 format: $(VENV)/.dev ## lay the Python out as `make lint` wants it
 	@$(BIN)/ruff check --quiet --fix-only operator tests examples charts

@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,12 @@ REPOSITORY = Path(__file__).parents[1]
 CRDS = ("workflows.nexus.dev", "workflowruns.nexus.dev")
 
 
+def _words(*command: str) -> list[str]:
+    return [sys.executable, str(REPOSITORY / "tests" / "cluster" / "cluster.py"), *command]
+
+
 def _cluster(command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, str(REPOSITORY / "tests" / "cluster" / "cluster.py"), command]
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(_words(command), stdout=subprocess.PIPE, text=True, check=False)
     if check and done.returncode:
         pytest.fail(f"tests/cluster/cluster.py {command} failed, see above", pytrace=False)
     return done
@@ -33,12 +38,63 @@ def _adopt_environment() -> None:
     os.environ |= {name: value for name, value in json.loads(done.stdout).items() if name in names}
 
 
+PROGRAMS = (("helm",), ("s3",), ("postgres",), ("prometheus",), ("load", "nexus/operator:dev=operator"))
+"""Commands of cluster.py for what single test modules need; each takes minutes without its cache."""
+
+
+class Start:
+    """The start of the cluster, in the background: on a cold cache it takes minutes, in which other tests can run."""
+
+    def __init__(self, *commands: tuple[str, ...]) -> None:
+        """`commands` of cluster.py are run one after the other."""
+        self._commands = commands
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        for words in self._commands:
+            with self._lock:
+                if self._stopped:
+                    return
+                self._process = subprocess.Popen(_words(*words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            # The fixture that needs it runs the command again, and fails with its message.
+            if self._process.wait():
+                return
+
+    def ended(self) -> bool:
+        """Return whether it is up, or failed to come up."""
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End the command that runs, and wait for it."""
+        with self._lock:
+            self._stopped = True
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
+        self._thread.join()
+
+
 class SessionCluster:
     """Ends the cluster that the session brought up; one that was up before stays up.
 
     This is for the process that outlives the others: those that pytest-xdist starts end without their fixtures where
     the session is interrupted.
     """
+
+    _start: Start | None = None
+
+    def bring_up(self, programs: bool) -> Callable[[], bool]:
+        """Start the cluster in the background, with all `programs` or without; return what tells whether that ended.
+
+        A cluster that $KUBECONFIG_E2E names is up.
+        """
+        if os.environ.get("KUBECONFIG_E2E"):
+            return lambda: True
+        self._start = Start(("up",), *(PROGRAMS if programs else ()))
+        return self._start.ended
 
     def pytest_sessionstart(self) -> None:
         """Note what is there, and let SIGTERM end the session as Ctrl-C does."""
@@ -49,6 +105,8 @@ class SessionCluster:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """After all processes of the session have ended."""
+        if self._start is not None:
+            self._start.stop()
         if not self.was_up and "not up" not in _cluster("status", check=False).stdout:
             _cluster("down", check=False)
 

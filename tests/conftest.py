@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from tests import scheduling
 from tests.cluster_session import SessionCluster, kubeconfig
-from xdist.scheduler import LoadScopeScheduling
 
 from nexus.adapters.cel.pool import CelEvaluator
 
@@ -37,14 +37,7 @@ def pytest_report_header() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     """The session's own process looks after the cluster."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        config.pluginmanager.register(SessionCluster())
-
-
-class TwoRooms(LoadScopeScheduling):  # type: ignore[misc]
-    """There is one cluster: what may need it stays, in its order, in one process, and the others share all else."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "cluster" if nodeid.startswith(("tests/e2e/", "tests/contract/")) else nodeid
+        config.pluginmanager.register(SessionCluster(), "session-cluster")
 
 
 # Of a session that something ends from outside nothing else would tell why its tests failed.
@@ -63,9 +56,19 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         print(f"\n{report.nodeid}, {report.when}:\n{text}{captured}", file=sys.__stdout__, flush=True)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoRooms:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return what `-n auto` stands for."""
+    return scheduling.workers(config)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> scheduling.Scheduling:
     """How pytest-xdist spreads the tests: its loadgroup cannot name groups to pytest 9.2."""
-    return TwoRooms(config, log)
+    return scheduling.Scheduling(config, log, config.pluginmanager.get_plugin("session-cluster").bring_up)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The workers that compute give way to the cluster."""
+    scheduling.lower_priority(session.items)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from tests.e2e.audit import AuditLog
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.rights import ACCOUNT, granted, granted_lease
 from tests.e2e.space import Space
+from tests.scheduling import assert_whole_cluster
 
 from nexus.adapters.kube.api import PODS, Kind
 
@@ -53,6 +54,8 @@ def operator_for(
 ) -> Iterator[OperatorProcess]:
     """An operator with the rights for these namespaces, or for all, and nothing more. Fails on a log of trouble, and
     where it asked for what it has no right to, unless it is to lose some."""
+    if everywhere:
+        assert_whole_cluster()
     # A cluster that somebody else has brought up may keep its log to itself.
     audit = AuditLog() if "NEXUS_AUDIT_LOG" in os.environ else None
     roles = granted(space.namespace, None) if everywhere else []

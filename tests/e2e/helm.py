@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.scheduling import assert_whole_cluster
 
 REPOSITORY = Path(__file__).parents[2]
 CHART = REPOSITORY / "charts" / "nexus"
@@ -50,6 +51,7 @@ class Release:
 
         The CRDs that the session has applied become the release's.
         """
+        assert_whole_cluster()
         # Without --reset-values an upgrade that gives no values has those of the one before.
         place = ["--namespace", self.namespace, "--wait", "--timeout", "120s", "--take-ownership", "--reset-values"]
         return self._helm("upgrade", "--install", self.name, str(CHART), *place, *words)

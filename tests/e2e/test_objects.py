@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from tests.e2e.audit import AuditLog
-from tests.e2e.conftest import operator_for
 from tests.e2e.operator_process import OperatorProcess
-from tests.e2e.space import Object, Space, bash, chain, phases, python
+from tests.e2e.space import Object, Space, chain, phases
 
-from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS
 
 pytestmark = pytest.mark.cluster
 
@@ -146,19 +143,6 @@ def test_the_operator_writes_little(ten: Counter[str]) -> None:
     # 3 a task, one of them its Event, and 4 a run: owner, revision, the last status, the run's Event.
     assert ten["create jobs"] == 10
     assert sum(ten.values()) <= 3 * 10 + 4, ten
-
-
-@pytest.mark.usefixtures("quiet")
-def test_an_operator_for_the_whole_cluster_works_in_every_namespace(
-    new_space: Callable[[str], Space], tmp_path: Path
-) -> None:
-    home, elsewhere = new_space("home"), new_space("elsewhere")
-    with operator_for(tmp_path, home, everywhere=True):
-        for space in (home, elsewhere):
-            space.run("r", python("big", "output['text'] = 'x' * 5000"), bash("b", "grep -q xxx $NEXUS_CONTEXT", "big"))
-        for space in (home, elsewhere):
-            assert phases(space.finished("r")) == {"big": "Succeeded", "b": "Succeeded"}
-            assert {len(space.list(kind, "nexus.dev/run=r")) for kind in (JOBS, PODS)} == {2}
 
 
 def test_the_operator_writes_nothing_when_idle(space: Space, quiet: tuple[AuditLog, float]) -> None:
