@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
 
 import pytest
 from tests.contract.servers import FakeServer, RealServer, Server
@@ -14,11 +12,8 @@ from nexus.adapters.kube.api import KubeApi
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])
 def server(request: pytest.FixtureRequest) -> Server:
-    """One of the two; the real one is that of $KUBECONFIG_E2E, or the one the session brought up."""
-    if request.param == "fake":
-        return FakeServer()
-    path = os.environ.get("KUBECONFIG_E2E")
-    return RealServer(Path(path or request.getfixturevalue("kubeconfig")))
+    """One of the two."""
+    return FakeServer() if request.param == "fake" else RealServer(request.getfixturevalue("kubeconfig"))
 
 
 @pytest.fixture

@@ -11,17 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.fake.outcome import Behaviour
 from nexus.adapters.kube.access import from_kubeconfig
-from nexus.adapters.kube.api import AlreadyExists, ApiError, Kind, KubeApi, NotFound, Object
+from nexus.adapters.kube.api import ApiError, Kind, KubeApi, NotFound, Object
 from nexus.adapters.kube.client import KubeClient
 
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
-CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
-DEFINITIONS = Path(__file__).parents[2] / "crds"
 
 Check = Callable[[], Awaitable[Any]]
 
@@ -103,20 +99,8 @@ class RealServer(Server):
         self.namespace = f"contract-{secrets.token_hex(4)}"
 
     async def open(self) -> None:
-        """A namespace of our own, and the CRDs where they are missing."""
-        for path in sorted(DEFINITIONS.glob("*.yaml")):
-            definition = yaml.safe_load(path.read_text(encoding="utf-8"))
-            try:
-                await self.api.create(CRDS, "", definition)
-            except AlreadyExists:
-                continue
-            name = definition["metadata"]["name"]
-            await self.eventually(lambda name=name: self._established(name))
+        """Make a namespace of our own."""
         await self.api.create(NAMESPACES, "", {"metadata": {"name": self.namespace}})
-
-    async def _established(self, name: str) -> bool:
-        conditions = (await self.api.get(CRDS, "", name))["status"]["conditions"]
-        return any(entry["type"] == "Established" and entry["status"] == "True" for entry in conditions)
 
     async def close(self) -> None:
         """Delete the namespace; it goes on by itself."""
