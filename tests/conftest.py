@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import engine
 from tests import scheduling
 from tests.cluster_session import SessionCluster, kubeconfig
 
@@ -24,6 +25,10 @@ settings.register_profile("default", deadline=None, print_blob=True)
 # CI searches longer and from a new seed each time; what it finds is printed, since its database is thrown away.
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=False, max_examples=300, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+# Seconds in which hypothesis makes a failing example smaller (its own limit: 300). A failing run has to end soon, too,
+# and a larger example is replayed as well.
+engine.MAX_SHRINKING_SECONDS = 60
 
 # The state machine's seed, of which there is one a session; set it to replay one.
 os.environ.setdefault("NEXUS_SEED", str(secrets.randbelow(2**32)))
