@@ -18,6 +18,8 @@ from nexus.core.names import LABEL_RUN, LABEL_TASK
 
 IMAGE = "nexus/task-bash:dev"
 """An image that is on the node."""
+BUSY = (429, 500, 503, 504)
+"""What an API server answers that has much to do: a watch is tried again, as every client does."""
 
 
 def bash(name: str, command: str, *after: str, **fields: Any) -> Object:
@@ -128,6 +130,10 @@ class Space(Cluster):
                 pytest.fail(f"the operator died\n{self.operator.tail(60)}")
             parameters["timeoutSeconds"] = str(max(int(min(left, 10)), 1))
             with self.http.stream("GET", kind.path(self.namespace), params=parameters, timeout=left + 10) as stream:
+                if stream.status_code in BUSY:
+                    time.sleep(0.2)
+                    continue
+                assert stream.is_success, stream.read()
                 for line in stream.iter_lines():
                     event = json.loads(line)
                     yield event["type"], event["object"]
