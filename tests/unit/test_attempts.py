@@ -17,7 +17,7 @@ from nexus.core import bounds
 from nexus.core.decide import decide
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import JobFact
-from nexus.core.outputs import dump
+from nexus.core.json_text import dump
 from nexus.core.plan import ReadLog
 
 RAISED = '{"error":{"type":"ValueError","message":"no such region: xx","line":3}}'

@@ -17,8 +17,8 @@ from nexus.adapters.kube.owners import owned_by
 from nexus.api.run import TaskStatus
 from nexus.core.content import sha256
 from nexus.core.expressions import Evaluator
+from nexus.core.json_text import dump
 from nexus.core.names import job_name, output_name
-from nexus.core.outputs import dump
 
 COUNT = 4
 PAD = "y" * 700

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from nexus.api.reasons import Reason
+from nexus.core.json_text import dump
 from nexus.core.outputs import (
     OUTPUT_LIMIT,
     Frame,
     Output,
     Rejected,
-    dump,
     error_of,
     find_frame,
     message_text,

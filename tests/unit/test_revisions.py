@@ -15,8 +15,8 @@ from nexus.cli import versions, why
 from nexus.cli.ending import Refused
 from nexus.core.content import sha256_of
 from nexus.core.expressions import Evaluator
+from nexus.core.json_text import dump
 from nexus.core.names import revision_name
-from nexus.core.outputs import dump
 
 GOOD = spec(task("first"), task("second", "first"))
 EVIL = spec(task("first"), task("second", "first", container={"image": "evil"})).to_json()

@@ -23,8 +23,8 @@ from nexus.adapters.kube import definitions
 from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.core.content import sha256
 from nexus.core.expressions import Evaluator
+from nexus.core.json_text import dump
 from nexus.core.names import LABEL_RUN, LABEL_TASK
-from nexus.core.outputs import dump
 from nexus.core.problem import Problem
 
 BEFORE = Path(__file__).parent / "upgrade" / "c26f654.jsonl"

@@ -20,9 +20,10 @@ from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import Changed, ChildFact, Facts, Forged, JobFact
 from nexus.core.fanout.tally import Tally
+from nexus.core.json_text import dump
 from nexus.core.names import output_name
 from nexus.core.outcome import STOP_REASONS, Stopped, outcome
-from nexus.core.outputs import INLINE_LIMIT, dump
+from nexus.core.outputs import INLINE_LIMIT
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start, Store, StoreOutput
 from nexus.core.refusal import REASONS, Code, Refusal, again_at

@@ -8,39 +8,29 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
-import math
 import re
 import zlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nexus.api.numbers import stored_number
 from nexus.api.reasons import Reason
 from nexus.core import output_lines
+from nexus.core.json_text import dump, load
 
 # Kubernetes keeps 4,096 bytes of a container's termination message (kubelet, MaxContainerTerminationMessageLength).
 MESSAGE_LIMIT = 4_096
 OUTPUT_LIMIT = 512 * 1024
 INLINE_LIMIT = 1_024
 FRAME_PREFIX = "NEXUS-OUTPUT "
-# The exit code of a bootstrap that refuses an output: the same code would write the same again, so no retry.
-OUTPUT_REFUSED = 240
-# That of an http task's bootstrap for a failure that its retry.retryOn does not list.
-NOT_LISTED = 241
 # A frame of lines is larger than the JSON made of it; the bash bootstrap refuses more than this.
 FRAME_LIMIT = 1024 * 1024
 FRAME_CANDIDATES = 20
-DEPTH_LIMIT = 100
 
-_INT_LIMIT = 2**63
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
 # Reasons that a bootstrap gives for an output, and those that a transfer gives.
 _REFUSALS = (Reason.INVALID_OUTPUT, Reason.OUTPUT_TOO_LARGE)
 _TOLD = (*_REFUSALS, Reason.STORE_FAILED, Reason.ARTIFACT_MISSING, Reason.CONTENT_CHANGED)
-_TOO_DEEP = f"it is nested more than {DEPTH_LIMIT} levels deep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,32 +233,6 @@ def _too_large(size: int) -> Rejected:
     )
 
 
-def load(text: str) -> Any:
-    """The value of a JSON text that task code wrote, its numbers as the API server gives them back.
-
-    Raises ValueError for what is no JSON, and for what the API server, CEL or the next reader would not take, or not
-    as it was written: NaN, infinities, whole numbers beyond 64 bits, half a surrogate pair, a key that an object has
-    twice, more than 100 levels.
-    """
-    try:
-        value = json.loads(
-            text,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            parse_int=_whole,
-            object_pairs_hook=_object,
-        )
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    _check(value, DEPTH_LIMIT)
-    return value
-
-
-def dump(value: object) -> str:
-    """Compact JSON, non-ASCII kept: the one form in which sizes are measured and outputs are stored."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
 def find_frame(log: bytes, size: int, sha256: str) -> str | None:
     """The text of the frame in a task's log, or None where it is not there whole; bytes that are not UTF-8 are
     decoded with "surrogateescape".
@@ -328,15 +292,6 @@ def error_of(message: str) -> tuple[str, Reason | None]:
     return "", None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = Counter(key for key, _ in pairs)
-        twice = keys.most_common(1)[0][0]
-        raise ValueError(f"duplicate key {json.dumps(twice[:40], ensure_ascii=False)}")
-    return found
-
-
 def retry_after_of(message: str) -> int | None:
     """Seconds that the server of an http task asked to wait before another request."""
     try:
@@ -347,32 +302,3 @@ def retry_after_of(message: str) -> int | None:
         case {"error": {"retryAfter": int(seconds)}} if not isinstance(seconds, bool) and seconds > 0:
             return seconds
     return None
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> int | float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text[:40]} is too large for a number")
-    return stored_number(number)
-
-
-def _whole(text: str) -> int:
-    # Counted before it is read: Python takes quadratic time for digits beyond all use.
-    if len(text) > 20 or not -_INT_LIMIT <= int(text) < _INT_LIMIT:
-        raise ValueError(f"{text[:40]} does not fit into 64 bits: write it as text")
-    return int(text)
-
-
-def _check(value: Any, levels: int) -> None:
-    if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError("it holds half a surrogate pair, which is no text")
-    elif isinstance(value, dict | list):
-        if levels == 0:
-            raise ValueError(_TOO_DEEP)
-        for item in value if isinstance(value, list) else (*value, *value.values()):
-            _check(item, levels - 1)

@@ -11,8 +11,8 @@ from nexus.api.numbers import as_stored
 from nexus.api.workflow import Param, ParamType
 from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
+from nexus.core.json_text import dump
 from nexus.core.likeness import closest, listed
-from nexus.core.outputs import dump
 from nexus.core.render import Renderer
 from nexus.core.scope import RUN_VARIABLES, run_values
 

@@ -12,7 +12,7 @@ from nexus.api.tasks import EnvVar, Http, NameValue, Python, Sql
 from nexus.core import pod_render
 from nexus.core.definition import Node
 from nexus.core.expressions import as_text, parse
-from nexus.core.outputs import dump
+from nexus.core.json_text import dump
 from nexus.core.plan import Payload, Transfer
 from nexus.core.render import Renderer
 from nexus.core.scope import Item

@@ -22,9 +22,9 @@ from nexus.core.canonical import canonical
 from nexus.core.content import reference
 from nexus.core.definition import Node
 from nexus.core.facts import Changed, Earlier, RunFact
+from nexus.core.json_text import dump
 from nexus.core.likeness import closest
 from nexus.core.names import job_name, output_name
-from nexus.core.outputs import dump
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.plan import LoadOutput, StoreOutput
 from nexus.core.scope import run_values

@@ -12,8 +12,9 @@ from nexus.core.board import Board, Unread
 from nexus.core.content import reference
 from nexus.core.definition import Definition
 from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.json_text import dump
 from nexus.core.names import outputs_name
-from nexus.core.outputs import INLINE_LIMIT, OUTPUT_LIMIT, dump
+from nexus.core.outputs import INLINE_LIMIT, OUTPUT_LIMIT
 from nexus.core.plan import StoreOutput
 from nexus.core.refusal import Refusal
 

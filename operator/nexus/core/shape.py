@@ -11,8 +11,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from nexus.core import forms
+from nexus.core.json_text import dump
 from nexus.core.likeness import closest
-from nexus.core.outputs import dump
 from nexus.core.problem import MOST_PROBLEMS, Path, Problem, first
 
 _MOST_NAMES = 12

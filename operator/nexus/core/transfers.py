@@ -15,7 +15,8 @@ from nexus.api.tasks import Task
 from nexus.core.board import Board
 from nexus.core.definition import Node
 from nexus.core.facts import RunFact, Terminated
-from nexus.core.outputs import Kept, dump, load
+from nexus.core.json_text import dump, load
+from nexus.core.outputs import Kept
 from nexus.core.payload import PayloadError
 from nexus.core.plan import Transfer
 

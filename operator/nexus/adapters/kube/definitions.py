@@ -35,10 +35,10 @@ from nexus.core.begun import read_begun
 from nexus.core.content import sha256_of
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
+from nexus.core.json_text import dump
 from nexus.core.likeness import closest
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
-from nexus.core.outputs import dump
 from nexus.core.shape import read
 from nexus.core.validate import problems
 from nexus.runtime.away import away

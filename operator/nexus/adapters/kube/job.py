@@ -16,6 +16,7 @@ from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.api.tasks import Disruptions
 from nexus.core.content import sha256, sha256_of
+from nexus.core.exit_codes import OUTPUT_REFUSED
 from nexus.core.facts import RunFact
 from nexus.core.names import (
     LABEL_INDEX,
@@ -27,7 +28,6 @@ from nexus.core.names import (
     LABEL_WORKFLOW,
     label_value,
 )
-from nexus.core.outputs import OUTPUT_REFUSED
 from nexus.core.payload import SPILL_LIMIT
 from nexus.core.plan import Payload, StartTask
 

@@ -10,7 +10,7 @@ from nexus.adapters.kube.api import CONFIG_MAPS, KubeApi, NotFound, Object
 from nexus.api.numbers import as_stored
 from nexus.core.content import sha256
 from nexus.core.facts import Changed
-from nexus.core.outputs import load
+from nexus.core.json_text import load
 from nexus.core.plan import LoadOutput
 
 KEY = "output.json"

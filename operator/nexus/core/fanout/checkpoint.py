@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from nexus.api.run import TaskStatus
-from nexus.core import outputs
+from nexus.core import json_text
 from nexus.core.board import Board
 from nexus.core.content import sha256
 from nexus.core.definition import Node
@@ -53,7 +53,7 @@ def _proven(kept: Checkpoint, status: TaskStatus, name: str) -> Items:
         return list(kept.items)
     stored = indexes.shown((status.items.stored_indexes if status.items else None) or "", total)
     items = [item if index in stored else None for index, item in enumerate(kept.items)]
-    return items if sha256(outputs.dump({"items": items})) == reference.sha256 else []
+    return items if sha256(json_text.dump({"items": items})) == reference.sha256 else []
 
 
 def stored_indexes(board: Board, items: Items) -> str | None:

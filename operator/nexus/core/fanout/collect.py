@@ -18,7 +18,7 @@ from nexus.api.numbers import as_stored
 from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus
-from nexus.core import outputs
+from nexus.core import json_text, outputs
 from nexus.core.board import Board, Unread
 from nexus.core.child_run import lost_outputs
 from nexus.core.content import reference, sha256
@@ -132,7 +132,7 @@ def checkpoint(board: Board, node: Node, tally: Tally) -> None:
     items = gather(board, node, tally)
     if items is None:
         return
-    text = outputs.dump({"items": items})
+    text = json_text.dump({"items": items})
     size = len(text.encode())
     if size > outputs.OUTPUT_LIMIT:
         refuse_size(board, node, tally, size)
@@ -170,7 +170,7 @@ def close(
     if items is None:
         return
     output = {"items": items}
-    text = outputs.dump(output)
+    text = json_text.dump(output)
     size = len(text.encode())
     if size > outputs.OUTPUT_LIMIT:
         refuse_size(board, node, tally, size)
@@ -274,7 +274,7 @@ def _placed(board: Board, node: Node, items: Items, text: str, size: int) -> dic
     """What the status says of where the outputs are; None where it must be read first what is there."""
     status = board.tasks[node.name]
     if status.output is not None:
-        board.inline_size -= len(outputs.dump(unpacked(status.output)).encode())
+        board.inline_size -= len(json_text.dump(unpacked(status.output)).encode())
     if status.output_ref is None and board.fits_inline(size):
         return {"output": {"items": items}}
     if node.name not in board.facts.checkpoints:

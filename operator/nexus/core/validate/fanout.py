@@ -10,7 +10,7 @@ from nexus.api.fanout import MAX_ITEMS, ForEach
 from nexus.api.tasks import Task
 from nexus.core.expressions import TemplateError, parse
 from nexus.core.fanout.items import ItemsInvalid, combine
-from nexus.core.outputs import dump
+from nexus.core.json_text import dump
 from nexus.core.problem import Path, Problem
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
