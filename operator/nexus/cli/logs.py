@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexus.adapters.kube.api import PODS, WORKFLOW_RUNS, ApiError, BadRequest, Expired, KubeApi, NotFound, Object
-from nexus.adapters.kube.observe import COMPLETION_INDEX, owner_uid, pod_fact
+from nexus.adapters.kube.observe import COMPLETION_INDEX, pod_fact
+from nexus.adapters.kube.owners import owner_uid
 from nexus.api.run import TaskStatus
 from nexus.cli import follow
 from nexus.cli.cluster import found

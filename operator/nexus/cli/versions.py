@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS, KubeApi, Object
-from nexus.adapters.kube.observe import owner_uid
+from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.cluster import found, readable

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nexus.adapters.kube.api import Object
-from nexus.adapters.kube.observe import CONTAINER, FETCH, PUT
+from nexus.adapters.kube.containers import CONTAINER, FETCH, PUT
 
 TAKES = 0.5
 """Seconds that a transfer takes."""

@@ -11,9 +11,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from nexus.adapters.kube.child_runs import child_fact
+from nexus.adapters.kube.child_facts import child_fact
 from nexus.adapters.kube.live_pods import LivePods
-from nexus.adapters.kube.observe import job_fact, owner_uid
+from nexus.adapters.kube.observe import job_fact
+from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.pods import Pods
 from nexus.adapters.kube.records import RunRecord, run_record, without_details
 from nexus.api.reasons import Reason
@@ -32,8 +33,8 @@ class Cache:
     def __init__(self) -> None:
         self.runs: dict[RunKey, RunRecord] = {}
         self._keys: dict[str, RunKey] = {}
-        # What says it is a run's, by the UID of the run; who counts of it, nexus.core.identity says at each look: a Job
-        # may be seen before its run, and what a run's tasks make is known last.
+        # What says it is a run's, by the UID of the run; who counts of it, nexus.core.identity says at each look: a
+        # Job may be seen before its run, and what a run's tasks make is known last.
         self._children: dict[str, dict[RunKey, ChildFact]] = {}
         self._jobs: dict[str, dict[RunKey, JobFact]] = {}
         self._expected: dict[str, Mapping[str, Makes]] = {}

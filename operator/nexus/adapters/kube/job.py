@@ -11,7 +11,7 @@ from typing import Any
 
 from nexus import bootstrap
 from nexus.adapters.kube import transfer
-from nexus.adapters.kube.observe import PUT
+from nexus.adapters.kube.containers import PUT
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.api.tasks import Disruptions

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from nexus.adapters.kube.containers import CONTAINER, FETCH, PUT
+from nexus.adapters.kube.owners import Owner, controller
 from nexus.api.base import parse_time
 from nexus.api.fanout import MAX_ITEMS
 from nexus.core.facts import JobFact, PodFact, Terminated
@@ -14,37 +15,9 @@ from nexus.core.fanout import indexes
 from nexus.core.identity import Slot, slot_of
 from nexus.core.names import LABEL_RUN, LABEL_TASK
 
-CONTAINER = "task"
-FETCH, PUT = "fetch", "put"
-"""The containers that move data, before and after it."""
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """The annotation of an Indexed Job's pods by which the Job controller knows them; also a label, which may change."""
 JOB_FINALIZER = "batch.kubernetes.io/job-tracking"
-
-
-def owner_uid(body: Mapping[str, Any], kind: str) -> str | None:
-    """The UID of the controller of this kind, None where the object has no such controller.
-
-    Labels only select: whose an object is, the UID of its controller says.
-    """
-    owner = controller(body, kind)
-    return owner.uid if owner is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The controller that an object names."""
-
-    name: str
-    uid: str
-
-
-def controller(body: Mapping[str, Any], kind: str) -> Owner | None:
-    """The controller of this kind, None where the object has no such controller."""
-    for owner in body["metadata"].get("ownerReferences") or ():
-        if owner.get("controller") and owner.get("kind") == kind:
-            return Owner(str(owner.get("name") or ""), str(owner["uid"]))
-    return None
 
 
 def labelled_slot(metadata: Mapping[str, Any], owner: Owner) -> Slot:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from nexus.api.base import API_VERSION
@@ -19,3 +21,28 @@ def owned_by(kind: str, name: str, uid: str) -> list[dict[str, Any]]:
             "blockOwnerDeletion": False,
         }
     ]
+
+
+def owner_uid(body: Mapping[str, Any], kind: str) -> str | None:
+    """The UID of the controller of this kind, None where the object has no such controller.
+
+    Labels only select: whose an object is, the UID of its controller says.
+    """
+    owner = controller(body, kind)
+    return owner.uid if owner is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The controller that an object names."""
+
+    name: str
+    uid: str
+
+
+def controller(body: Mapping[str, Any], kind: str) -> Owner | None:
+    """The controller of this kind, None where the object has no such controller."""
+    for owner in body["metadata"].get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") == kind:
+            return Owner(str(owner.get("name") or ""), str(owner["uid"]))
+    return None

@@ -31,7 +31,8 @@ from nexus.adapters.kube.api import (
     Object,
 )
 from nexus.adapters.kube.cache import Cache
-from nexus.adapters.kube.observe import job_fact, owner_uid, pod_fact
+from nexus.adapters.kube.observe import job_fact, pod_fact
+from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.pool_objects import entries_of, line_of, name_of, object_of
 from nexus.adapters.kube.records import RunRecord
 from nexus.api.base import format_time

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from nexus.adapters.kube.api import WORKFLOW_RUNS
 from nexus.adapters.kube.bounded_json import decode, encode
 from nexus.adapters.kube.brief import HELD, OUTPUT_BYTES, UNREADABLE, as_brief, unreadable
-from nexus.adapters.kube.child_runs import depth
-from nexus.adapters.kube.observe import owner_uid
+from nexus.adapters.kube.child_facts import depth
 from nexus.adapters.kube.other_version import known_part
+from nexus.adapters.kube.owners import owner_uid
 from nexus.api.base import parse_time
 from nexus.api.packed import Packed
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus

@@ -7,14 +7,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from nexus.adapters.kube.observe import controller, owner_uid
-from nexus.adapters.kube.owners import owned_by
-from nexus.api.base import API_VERSION, parse_time
+from nexus.adapters.kube.owners import controller, owner_uid
+from nexus.api.base import parse_time
 from nexus.api.reasons import RunPhase
-from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
+from nexus.api.run import Trigger
 from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL, LABEL_WORKFLOW, label_value
-from nexus.core.workflow.facts import Sibling, WorkflowFacts
-from nexus.core.workflow.ticks import CreateRun
+from nexus.core.workflow.facts import Sibling
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -51,22 +49,6 @@ def sibling(body: Mapping[str, Any]) -> Sibling:
         parent=owner_uid(body, "WorkflowRun") or "",
         labelled=labels.get(LABEL_WORKFLOW) == label_value(workflow_of(body)),
     )
-
-
-def scheduled_run(facts: WorkflowFacts, run: CreateRun, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The WorkflowRun of a tick. Deterministic: made twice, it is the same."""
-    spec = WorkflowRunSpec(workflow_ref=WorkflowRef(name=facts.name), triggered_by=Trigger.SCHEDULE)
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "WorkflowRun",
-        "metadata": {
-            "name": run.name,
-            "labels": {LABEL_WORKFLOW: label_value(facts.name)},
-            "ownerReferences": owned_by("Workflow", facts.name, facts.uid),
-        },
-        # Params may be null, and stay so.
-        "spec": {**run.as_of.spec(spec).to_json(), **({"params": dict(params)} if params else {})},
-    }
 
 
 def _time(text: object) -> datetime | None:

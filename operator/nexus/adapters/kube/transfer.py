@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from nexus import bootstrap
-from nexus.adapters.kube.observe import FETCH, PUT
+from nexus.adapters.kube.containers import FETCH, PUT
 from nexus.adapters.kube.pod import literal
 from nexus.core.plan import Payload, Transfer
 from nexus.core.transfers import SHARED, instructions, variable

@@ -24,9 +24,10 @@ from nexus.adapters.kube.definitions import checked
 from nexus.adapters.kube.ending import delete
 from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.keys import Keys
-from nexus.adapters.kube.observe import owner_uid
+from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.refusals import Refusals, refusing
-from nexus.adapters.kube.siblings import scheduled_run, sibling
+from nexus.adapters.kube.scheduled_runs import scheduled_run
+from nexus.adapters.kube.siblings import sibling
 from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
