@@ -17,8 +17,8 @@ from nexus.core import bounds
 from nexus.core.decide import decide
 from nexus.core.expressions import Evaluator
 from nexus.core.facts import JobFact
-from nexus.core.json_text import dump
 from nexus.core.plan import ReadLog
+from nexus.core.text.json_text import dump
 
 RAISED = '{"error":{"type":"ValueError","message":"no such region: xx","line":3}}'
 CODE = {"python": {"code": "1"}}

@@ -28,12 +28,12 @@ from nexus.core import cel_tokens, dollars, forms, outputs, sql_text
 from nexus.core.approval import question
 from nexus.core.expressions import Expression, Reference, Template, TemplateError, parse
 from nexus.core.functions import wrong_format
-from nexus.core.likeness import LONGEST, closest
 from nexus.core.params import unknown
-from nexus.core.plain import coloured, json_text, one_line, plain
 from nexus.core.quantity import amount
 from nexus.core.references import explain_hyphen
 from nexus.core.schedule import cron
+from nexus.core.text.plain import coloured, json_text, one_line, plain
+from nexus.core.text.similar_names import LONGEST, closest
 from nexus.core.url import rendered
 from nexus.core.validate.delimiters import fixed_delimiters
 from nexus.core.validate.foreign import foreign

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from nexus.api.reasons import Reason
-from nexus.core.json_text import dump
 from nexus.core.outputs import (
     OUTPUT_LIMIT,
     Frame,
@@ -29,6 +28,7 @@ from nexus.core.outputs import (
     of_lines,
     within_limit,
 )
+from nexus.core.text.json_text import dump
 
 
 def lines(text: str) -> str:

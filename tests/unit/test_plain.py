@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nexus.app.logs import JsonFormatter, TextFormatter
 from nexus.cli import terminal
-from nexus.core.plain import coloured, json_text, one_line, plain
+from nexus.core.text.plain import coloured, json_text, one_line, plain
 
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x1b]0;owned\x1b\\\x1b[2J\x1b[1;1Hall is well\r\x9b2J\u202e\x00\x7f"
 OBEYED = {*map(chr, range(0x09)), *map(chr, range(0x0B, 0x20)), *map(chr, range(0x7F, 0xA0))} | set(

@@ -13,10 +13,10 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.cli import versions, why
 from nexus.cli.ending import Refused
-from nexus.core.content import sha256_of
 from nexus.core.expressions import Evaluator
-from nexus.core.json_text import dump
 from nexus.core.names import revision_name
+from nexus.core.text.json_text import dump
+from nexus.core.text.sha256 import sha256_of
 
 GOOD = spec(task("first"), task("second", "first"))
 EVIL = spec(task("first"), task("second", "first", container={"image": "evil"})).to_json()

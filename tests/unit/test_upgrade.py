@@ -21,11 +21,11 @@ from nexus.adapters.fake import FakeCluster, Outcome
 from nexus.adapters.fake.clock import Clock
 from nexus.adapters.kube import definitions
 from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object
-from nexus.core.content import sha256
 from nexus.core.expressions import Evaluator
-from nexus.core.json_text import dump
 from nexus.core.names import LABEL_RUN, LABEL_TASK
 from nexus.core.problem import Problem
+from nexus.core.text.json_text import dump
+from nexus.core.text.sha256 import sha256
 
 BEFORE = Path(__file__).parent / "upgrade" / "c26f654.jsonl"
 KINDS = {kind.plural: kind for kind in (WORKFLOWS, CONTROLLER_REVISIONS, WORKFLOW_RUNS, CONFIG_MAPS, JOBS, PODS)}

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from nexus.core.plain import json_text, one_line
+from nexus.core.text.plain import json_text, one_line
 
 FIELDS = ("namespace", "workflow", "run", "task", "attempt", "job", "reason", "react_ms", "cause")
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nexus.core.likeness import closest
+from nexus.core.text.similar_names import closest
 
 PREFIX = "NEXUS_"
 # A Service named nexus-http gives every pod of its namespace NEXUS_HTTP_PORT=tcp://10.96.12.7:80, and more.

@@ -26,9 +26,9 @@ from nexus.app.setting import (
     variable,
 )
 from nexus.core.lease import Terms
-from nexus.core.likeness import closest
 from nexus.core.operator_defaults import HISTORY, MOST_PARALLEL_TASKS, OperatorDefaults
 from nexus.core.pool_size import CONFIG_MAP
+from nexus.core.text.similar_names import closest
 
 TEN_YEARS = 315_360_000
 

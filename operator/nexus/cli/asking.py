@@ -16,9 +16,9 @@ from nexus.cli.view import View
 from nexus.core.approval import question
 from nexus.core.child_run import MAX_DEPTH
 from nexus.core.definition import Definition
-from nexus.core.likeness import closest
-from nexus.core.plain import plain
 from nexus.core.problem import Problem
+from nexus.core.text.plain import plain
+from nexus.core.text.similar_names import closest
 from nexus.core.validate.calls import reachable
 
 _WORDS = {"y": Decision.APPROVED, "yes": Decision.APPROVED, "n": Decision.REJECTED, "no": Decision.REJECTED}

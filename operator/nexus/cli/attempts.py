@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from nexus.api.base import format_time
 from nexus.api.run import AttemptRecord, TaskStatus
 from nexus.cli.words import seconds_text
-from nexus.core.plain import plain
+from nexus.core.text.plain import plain
 
 
 def lines(tasks: Iterable[TaskStatus]) -> Iterator[str]:

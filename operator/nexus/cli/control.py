@@ -21,7 +21,7 @@ from nexus.cli.follow import has_ended, status_of
 from nexus.cli.terminal import say
 from nexus.cli.words import why
 from nexus.core.approval import asks, command
-from nexus.core.likeness import closest
+from nexus.core.text.similar_names import closest
 
 # The operator writes the status of a run that is under way again and again, and each write is a conflict.
 _TRIES = 20

@@ -14,7 +14,7 @@ from nexus.cli.summary import compact
 from nexus.cli.words import seconds_of, seconds_text, why
 from nexus.core.finish import duration
 from nexus.core.names import LABEL_INDEX, LABEL_TASK
-from nexus.core.plain import one_line, plain
+from nexus.core.text.plain import one_line, plain
 
 _COLUMNS = ("NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE")
 

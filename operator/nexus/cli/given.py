@@ -10,8 +10,8 @@ from typing import Any
 
 from nexus.api.workflow import Param, ParamType
 from nexus.cli.ending import Refused
-from nexus.core.json_text import load
 from nexus.core.output_lines import quoted
+from nexus.core.text.json_text import load
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say
 from nexus.cli.words import why
 from nexus.core.identity import Slot, slot_of
-from nexus.core.likeness import closest
 from nexus.core.log_lines import LogLines
 from nexus.core.names import LABEL_INDEX, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
+from nexus.core.text.similar_names import closest
 
 # Once the run has ended, its containers have too: what their logs still hold comes at once.
 _LAST_LINES_SECONDS = 10.0

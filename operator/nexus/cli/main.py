@@ -33,7 +33,7 @@ from nexus.cli.options import (
     refuse,
 )
 from nexus.cli.terminal import prepare, say, unwritten
-from nexus.core.plain import one_line
+from nexus.core.text.plain import one_line
 
 if TYPE_CHECKING:
     from nexus.adapters.kube.api import KubeApi

@@ -10,7 +10,7 @@ from typing import Any
 from nexus.api.packed import unpacked
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.words import seconds_of, seconds_text
-from nexus.core.plain import plain
+from nexus.core.text.plain import plain
 
 _WIDEST = 160
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, Any
 
-from nexus.core.plain import json_text, plain
+from nexus.core.text.plain import json_text, plain
 
 # For terminals that are no UTF-8: what the CLI itself writes beyond ASCII. The rest becomes an escape such as \u4e2d.
 _INSTEAD = {"→": "->", "–": "-", "…": "...", "·": ".", "▶": ">", "✓": "+", "✗": "x", "○": "o", "⊘": "/"}

@@ -19,9 +19,9 @@ from nexus.cli.cluster import found, readable
 from nexus.cli.detail import age, table
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say, say_json
-from nexus.core.json_text import dump
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.shape import read
+from nexus.core.text.json_text import dump
 from nexus.core.workflow.changes import changes
 
 RUNS_SHOWN = 2

@@ -19,7 +19,7 @@ from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.terminal import Lasting, say
 from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, seconds_of, seconds_text, why
 from nexus.core.approval import question
-from nexus.core.plain import coloured, plain
+from nexus.core.text.plain import coloured, plain
 
 WIDEST = 40
 """Characters of the longest name that columns are made for."""

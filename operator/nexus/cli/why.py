@@ -32,8 +32,8 @@ from nexus.core.begun import read_begun
 from nexus.core.bounds import listed
 from nexus.core.definition import waits_for
 from nexus.core.names import LABEL_RUN, LABEL_TASK, label_value
-from nexus.core.plain import plain
 from nexus.core.shape import read
+from nexus.core.text.plain import plain
 from nexus.core.validate.dependencies import no_task
 
 EVENTS_SHOWN = 3

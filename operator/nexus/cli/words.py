@@ -8,7 +8,7 @@ from datetime import datetime
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus
-from nexus.core.plain import plain
+from nexus.core.text.plain import plain
 
 SYMBOLS = {
     TaskPhase.PENDING: "·",

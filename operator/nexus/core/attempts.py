@@ -16,9 +16,9 @@ from nexus.core.bounds import RECORD_TEXT_LIMIT, cut, records_limit
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed, end_of, of_pod
 from nexus.core.facts import JobFact, PodFact
-from nexus.core.json_text import dump
 from nexus.core.outputs import exception_of
 from nexus.core.plan import ReadLog
+from nexus.core.text.json_text import dump
 
 KEPT = 5
 

@@ -15,12 +15,10 @@ from nexus.api.run import RerunStatus, TaskStatus
 from nexus.core import scope
 from nexus.core.allow_failure import counted
 from nexus.core.bounds import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
-from nexus.core.content import reference, sha256
 from nexus.core.definition import Definition, Node
 from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import Changed, ChildFact, Facts, Forged, JobFact
 from nexus.core.fanout.tally import Tally
-from nexus.core.json_text import dump
 from nexus.core.names import output_name
 from nexus.core.outcome import STOP_REASONS, Stopped, outcome
 from nexus.core.outputs import INLINE_LIMIT
@@ -29,6 +27,8 @@ from nexus.core.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start,
 from nexus.core.refusal import REASONS, Code, Refusal, again_at
 from nexus.core.render import Renderer
 from nexus.core.scope import Item
+from nexus.core.text.json_text import dump
+from nexus.core.text.sha256 import reference, sha256
 
 
 class Unread(Exception):

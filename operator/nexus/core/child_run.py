@@ -24,7 +24,6 @@ from nexus.core.evidence import Failed
 from nexus.core.expressions import ExpressionError, TemplateError
 from nexus.core.facts import Changed, ChildFact, Facts
 from nexus.core.identity import child_content
-from nexus.core.json_text import dump
 from nexus.core.launch import refused
 from nexus.core.names import child_name
 from nexus.core.observe import next_attempt, ordinal, task_deadline
@@ -32,6 +31,7 @@ from nexus.core.params import TOTAL_LIMIT
 from nexus.core.plan import CancelRun, LoadOutput, StartChild
 from nexus.core.scope import Item
 from nexus.core.slots import Slots
+from nexus.core.text.json_text import dump
 
 # How deep child runs may be nested: workflows that call each other in a circle end here.
 MAX_DEPTH = 5

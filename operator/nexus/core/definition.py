@@ -50,7 +50,7 @@ class Definition:
     """Whether decisions about it need the evaluator: for an expression, or for the pattern of a param."""
     operator: OperatorDefaults = NO_DEFAULTS
     sha256: str | None = None
-    """SHA-256 of the spec, of one that was just pinned (see nexus.core.content)."""
+    """SHA-256 of the spec, of one that was just pinned (see nexus.core.text.sha256)."""
 
     @property
     def max_parallel_tasks(self) -> int:

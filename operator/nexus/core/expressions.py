@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from nexus.core import references
 from nexus.core.cel_tokens import Kind, Token, UnclosedString, next_token
 from nexus.core.dollars import closed
-from nexus.core.likeness import closest
 from nexus.core.references import Reference, ReferenceInvalid, task_identifier
+from nexus.core.text.similar_names import closest
 
 __all__ = [
     "MAX_EXPRESSION",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from nexus.core.json_text import dump
+from nexus.core.text.json_text import dump
 
 # The field that the value of an object was meant for, where only that value was written.
 _MEANT = {

@@ -27,12 +27,12 @@ from typing import TypeVar
 
 from nexus.api.fanout import MAX_ITEMS
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunStatus
-from nexus.core.canonical import canonical
-from nexus.core.content import sha256
 from nexus.core.definition import Definition, Node
 from nexus.core.facts import ChildFact, Forged, JobFact, PodFact, RunFact
 from nexus.core.fanout.mechanism import is_indexed
 from nexus.core.names import item_job_name, item_stem, job_name, job_stem
+from nexus.core.text.canonical_json import canonical
+from nexus.core.text.sha256 import sha256
 
 Claim = TypeVar("Claim", JobFact, ChildFact)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from nexus.api.reasons import Reason
 from nexus.core import output_lines
-from nexus.core.json_text import dump, load
+from nexus.core.text.json_text import dump, load
 
 # Kubernetes keeps 4,096 bytes of a container's termination message (kubelet, MaxContainerTerminationMessageLength).
 MESSAGE_LIMIT = 4_096

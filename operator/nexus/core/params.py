@@ -11,10 +11,10 @@ from nexus.api.numbers import as_stored
 from nexus.api.workflow import Param, ParamType
 from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
-from nexus.core.json_text import dump
-from nexus.core.likeness import closest, listed
 from nexus.core.render import Renderer
 from nexus.core.scope import RUN_VARIABLES, run_values
+from nexus.core.text.json_text import dump
+from nexus.core.text.similar_names import closest, listed
 
 # Params travel in the environment of every pod of a run.
 TOTAL_LIMIT = 64 * 1024

@@ -12,10 +12,10 @@ from nexus.api.tasks import EnvVar, Http, NameValue, Python, Sql
 from nexus.core import pod_render
 from nexus.core.definition import Node
 from nexus.core.expressions import as_text, parse
-from nexus.core.json_text import dump
 from nexus.core.plan import Payload, Transfer
 from nexus.core.render import Renderer
 from nexus.core.scope import Item
+from nexus.core.text.json_text import dump
 
 # Linux takes at most 131,072 bytes for one argument or environment string, its NUL included (MAX_ARG_STRLEN).
 STRING_LIMIT = 131_071

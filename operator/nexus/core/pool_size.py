@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nexus.core.likeness import closest
+from nexus.core.text.similar_names import closest
 
 CONFIG_MAP = "nexus-pools"
 """Its name, where the operator's settings name no other."""

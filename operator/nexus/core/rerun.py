@@ -18,16 +18,16 @@ from nexus.api.run import RerunStatus, TaskStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.board import Board
 from nexus.core.bounds import listed
-from nexus.core.canonical import canonical
-from nexus.core.content import reference
 from nexus.core.definition import Node
 from nexus.core.facts import Changed, Earlier, RunFact
-from nexus.core.json_text import dump
-from nexus.core.likeness import closest
 from nexus.core.names import job_name, output_name
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.plan import LoadOutput, StoreOutput
 from nexus.core.scope import run_values
+from nexus.core.text.canonical_json import canonical
+from nexus.core.text.json_text import dump
+from nexus.core.text.sha256 import reference
+from nexus.core.text.similar_names import closest
 
 _KEPT = (TaskPhase.SUCCEEDED, TaskPhase.SKIPPED)
 

@@ -9,14 +9,14 @@ from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
 from nexus.core import scope
 from nexus.core.board import Board, Unread
-from nexus.core.content import reference
 from nexus.core.definition import Definition
 from nexus.core.expressions import ExpressionError, TemplateError
-from nexus.core.json_text import dump
 from nexus.core.names import outputs_name
 from nexus.core.outputs import INLINE_LIMIT, OUTPUT_LIMIT
 from nexus.core.plan import StoreOutput
 from nexus.core.refusal import Refusal
+from nexus.core.text.json_text import dump
+from nexus.core.text.sha256 import reference
 
 
 class NotStored(Exception):

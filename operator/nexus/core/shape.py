@@ -11,9 +11,9 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from nexus.core import forms
-from nexus.core.json_text import dump
-from nexus.core.likeness import closest
 from nexus.core.problem import MOST_PROBLEMS, Path, Problem, first
+from nexus.core.text.json_text import dump
+from nexus.core.text.similar_names import closest
 
 _MOST_NAMES = 12
 MOST_ERRORS = 10 * MOST_PROBLEMS

@@ -15,10 +15,10 @@ from nexus.api.tasks import Task
 from nexus.core.board import Board
 from nexus.core.definition import Node
 from nexus.core.facts import RunFact, Terminated
-from nexus.core.json_text import dump, load
 from nexus.core.outputs import Kept
 from nexus.core.payload import PayloadError
 from nexus.core.plan import Transfer
+from nexus.core.text.json_text import dump, load
 
 KEEPERS = ("python", "http", "sql")
 """Types of tasks whose output may go to the store. That of bash is lines, which only the operator makes JSON of."""

@@ -32,14 +32,14 @@ from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.begun import read_begun
-from nexus.core.content import sha256_of
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions import Evaluator
-from nexus.core.json_text import dump
-from nexus.core.likeness import closest
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.shape import read
+from nexus.core.text.json_text import dump
+from nexus.core.text.sha256 import sha256_of
+from nexus.core.text.similar_names import closest
 from nexus.core.validate import problems
 from nexus.runtime.away import away
 from nexus.runtime.ports import RunKey, Stale, Unstartable

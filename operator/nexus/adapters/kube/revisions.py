@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nexus.core.content import sha256_of
+from nexus.core.text.sha256 import sha256_of
 
 
 class ContentChanged(Exception):

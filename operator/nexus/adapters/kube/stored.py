@@ -8,10 +8,10 @@ from typing import Any
 
 from nexus.adapters.kube.api import CONFIG_MAPS, KubeApi, NotFound, Object
 from nexus.api.numbers import as_stored
-from nexus.core.content import sha256
 from nexus.core.facts import Changed
-from nexus.core.json_text import load
 from nexus.core.plan import LoadOutput
+from nexus.core.text.json_text import load
+from nexus.core.text.sha256 import sha256
 
 KEY = "output.json"
 # Characters of JSON that take a millisecond or so.

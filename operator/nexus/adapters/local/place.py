@@ -23,7 +23,6 @@ from nexus.adapters.local.fork_server import ForkServer
 from nexus.adapters.local.transfer import LOCAL_STORE, mounted, task_variables, wrapped
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
-from nexus.core.content import sha256
 from nexus.core.definition import Definition
 from nexus.core.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, RunFact, Turn
 from nexus.core.log_lines import TAIL_READ, tail
@@ -49,6 +48,7 @@ from nexus.core.plan import (
 )
 from nexus.core.pod_policy import PodPolicy
 from nexus.core.refusal import Refusal
+from nexus.core.text.sha256 import sha256
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View
 
 # As in a pod, a task sees nothing of the environment it is started from, but what a program needs to work here.

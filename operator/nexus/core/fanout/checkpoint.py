@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from nexus.api.run import TaskStatus
-from nexus.core import json_text
 from nexus.core.board import Board
-from nexus.core.content import sha256
 from nexus.core.definition import Node
 from nexus.core.facts import Checkpoint
 from nexus.core.fanout import indexes
 from nexus.core.names import job_name, output_name
+from nexus.core.text import json_text
+from nexus.core.text.sha256 import sha256
 
 # Characters for the indexes of stored items in the status, of all fan-outs of a run together. One of 1,000 items, of
 # which every other one is stored, takes 2,000.

@@ -18,10 +18,9 @@ from nexus.api.numbers import as_stored
 from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus
-from nexus.core import json_text, outputs
+from nexus.core import outputs
 from nexus.core.board import Board, Unread
 from nexus.core.child_run import lost_outputs
-from nexus.core.content import reference, sha256
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed
 from nexus.core.facts import Changed, ChildFact, PodFact
@@ -30,6 +29,8 @@ from nexus.core.fanout.checkpoint import Items, config_map, is_spoiled, proven, 
 from nexus.core.fanout.children import take as take_children
 from nexus.core.fanout.tally import Evidence, Tally, take
 from nexus.core.plan import ListPods, LoadItems, LoadOutput, Read, ReadFrame, RunEvent, StoreItems
+from nexus.core.text import json_text
+from nexus.core.text.sha256 import reference, sha256
 
 CHECKPOINT_EVERY = timedelta(seconds=10)
 

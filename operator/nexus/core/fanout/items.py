@@ -10,9 +10,9 @@ from typing import Any
 
 from nexus.api.fanout import MAX_ITEMS, ForEach
 from nexus.api.reasons import Reason
-from nexus.core.json_text import dump
 from nexus.core.outputs import OUTPUT_LIMIT
 from nexus.core.render import Renderer
+from nexus.core.text.json_text import dump
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
-from nexus.core.likeness import closest
+from nexus.core.text.similar_names import closest
 
 HORIZON_YEARS = 28
 """How far ticks are searched for: after 28 years the calendar repeats itself. The longest wait without exclusions, for

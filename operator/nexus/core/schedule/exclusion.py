@@ -7,8 +7,8 @@ from datetime import date
 from functools import lru_cache
 
 from nexus.api.schedule import Exclude, PublicHolidays
-from nexus.core.likeness import closest
 from nexus.core.problem import Path, Problem
+from nexus.core.text.similar_names import closest
 
 Reason = Callable[[date], str | None]
 """Why a day is excluded, None where it is not."""

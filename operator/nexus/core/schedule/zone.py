@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from nexus.core.likeness import closest
+from nexus.core.text.similar_names import closest
 
 _SECOND = timedelta(seconds=1)
 # Of the machine, not of the world: each may mean another zone elsewhere.

@@ -8,8 +8,8 @@ from graphlib import CycleError
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.definition import ordered
-from nexus.core.likeness import closest
 from nexus.core.problem import Path, Problem
+from nexus.core.text.similar_names import closest
 
 
 def dependencies(spec: WorkflowSpec) -> Iterator[Problem]:

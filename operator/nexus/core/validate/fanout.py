@@ -10,8 +10,8 @@ from nexus.api.fanout import MAX_ITEMS, ForEach
 from nexus.api.tasks import Task
 from nexus.core.expressions import TemplateError, parse
 from nexus.core.fanout.items import ItemsInvalid, combine
-from nexus.core.json_text import dump
 from nexus.core.problem import Path, Problem
+from nexus.core.text.json_text import dump
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 

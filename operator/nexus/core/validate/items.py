@@ -9,8 +9,8 @@ from typing import Any
 from nexus.api.fanout import ForEach
 from nexus.core.cel_tokens import Kind, tokens_of
 from nexus.core.expressions import Expression
-from nexus.core.likeness import closest, listed
 from nexus.core.scope import ITEM_VARIABLES
+from nexus.core.text.similar_names import closest, listed
 
 
 @dataclass(frozen=True, slots=True)

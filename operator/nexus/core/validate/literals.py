@@ -12,7 +12,7 @@ from nexus.api.run import Trigger
 from nexus.api.workflow import Param
 from nexus.core.cel_tokens import Kind, Token, tokens_of
 from nexus.core.expressions import Expression, Reference
-from nexus.core.likeness import closest, listed
+from nexus.core.text.similar_names import closest, listed
 
 Allowed = Mapping[str, Sequence[str]]
 """The values that a variable may have, by its name."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from nexus.api.base import GROUP
 from nexus.api.pod import VOLUME_SOURCES, Pod, Resources, Volume, VolumeMount
 from nexus.core import pod_render
-from nexus.core.likeness import closest
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.quantity import amount
+from nexus.core.text.similar_names import closest
 
 # Labels that the Job controller and the operator go by; everybody else's, Kueue's above all, are for the author.
 _TAKEN_DOMAINS = (GROUP, "batch.kubernetes.io", "kubernetes.io", "k8s.io")
