@@ -25,7 +25,7 @@ from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_RUN, LABEL_TASK
 from nexus.core.refusal import with_conditions
 from nexus.runtime.ports import Refused, RunKey, Stale

@@ -25,7 +25,7 @@ from nexus.adapters.kube.api import (
     error_from,
 )
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 SECONDS = 600.0
 """How long each refusal lasts."""

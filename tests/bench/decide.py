@@ -18,7 +18,7 @@ from nexus.api.run import WorkflowRunStatus
 from nexus.api.tasks import Task
 from nexus.core.decide import decide
 from nexus.core.definition import Definition, prepare
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Facts, JobFact, PodFact
 from nexus.core.plan import Plan
 

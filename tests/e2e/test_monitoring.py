@@ -33,7 +33,7 @@ from nexus.adapters.prometheus import PrometheusStats
 from nexus.app.gauges import readings
 from nexus.app.watch_ages import WatchAges
 from nexus.app.web import WebServer
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.runtime.label_limit import LabelLimit
 from nexus.runtime.queue import WorkQueue
 

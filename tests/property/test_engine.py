@@ -17,7 +17,7 @@ from tests.property.workflows import CHILD, Case, assert_idle, cases, holds
 
 from nexus.adapters.kube.api import JOBS, PODS
 from nexus.api.run import TaskStatus
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 ENGINE = settings(
     max_examples=(settings.default or settings()).max_examples // 2,  # each is a whole run, or two

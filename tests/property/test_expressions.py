@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.core.cel_tokens import Kind, UnclosedString, next_token
-from nexus.core.expressions import ExpressionError, Template, TemplateError, as_text, parse, variables_of
+from nexus.core.expressions.templates import ExpressionError, Template, TemplateError, as_text, parse, variables_of
+from nexus.core.expressions.tokens import Kind, UnclosedString, next_token
 
 # Texts rich in what could be taken for something else.
 PIECES = st.sampled_from(

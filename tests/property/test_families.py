@@ -17,7 +17,7 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS
 from nexus.api.tasks import ChildWorkflow, Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.runtime.ports import RunKey
 
 # No two tasks of a family have the same name: scripts are by name.

@@ -18,7 +18,7 @@ from tests.property.workflows import CHILD, Case, cases, holds
 
 from nexus.adapters.fake import Clock
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, Kind, Object
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import item_job_name, job_name
 
 # Ten thousand runs where there is time (make test-long); in CI a tenth of them; at a desk as many as one waits for.

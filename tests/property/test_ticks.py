@@ -15,7 +15,7 @@ from tests.operators import KEY, Operator, Story, story
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import WORKFLOW_RUNS, Object
 from nexus.api.run import WorkflowRunStatus
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 TICKS = settings(
     max_examples=max((settings.default or settings()).max_examples // 3, 10),  # each is half an hour of a cluster

@@ -15,7 +15,7 @@ from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.api.policies import ConcurrencyPolicy
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Trigger, WorkflowRunStatus
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.workflow.admission import Admit, Wait, admit
 from nexus.core.workflow.facts import RunPolicy, Sibling
 

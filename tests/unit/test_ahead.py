@@ -12,7 +12,7 @@ from tests.builders import spec, task
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.api.manifest import read
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.expressions import Evaluator, ExpressionError
+from nexus.core.expressions.templates import Evaluator, ExpressionError
 from nexus.core.validate import problems
 from nexus.core.validate.ahead import Answered, Noting
 

@@ -8,7 +8,7 @@ from tests.builders import START, definition, facts, failed, job, pod, states, t
 from nexus.api.reasons import TaskPhase
 from nexus.core.allow_failure import counted
 from nexus.core.decide import decide
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 
 @pytest.mark.parametrize("phase", list(TaskPhase))

@@ -15,7 +15,7 @@ from nexus.api.reasons import Reason
 from nexus.api.run import Cancel
 from nexus.core.decide import decide
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import RunFact
 
 TEN = "2026-11-23T10:00:00.000Z"

@@ -15,7 +15,7 @@ from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import AttemptRecord, TaskStatus, WorkflowRunStatus
 from nexus.core import bounds
 from nexus.core.decide import decide
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import JobFact
 from nexus.core.plan import ReadLog
 from nexus.core.text.json_text import dump

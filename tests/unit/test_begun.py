@@ -15,7 +15,7 @@ from nexus.adapters.kube.definitions import prepared
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.begun import read_begun
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.problem import Problem
 from nexus.runtime.ports import Unstartable
 

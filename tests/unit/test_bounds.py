@@ -9,7 +9,7 @@ from tests.builders import RUN, at, definition, failed, task
 
 from nexus.core import bounds
 from nexus.core.decide import decide
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Facts
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.builders import spec, task
 
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.validate import problems
 from nexus.core.validate.calls import callees, circle, missing, reachable, unfit
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.core.expressions import EvaluationLost, ExpressionError
+from nexus.core.expressions.templates import EvaluationLost, ExpressionError
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from nexus.adapters.cel.cost import LIMIT, TooCostly, check, is_plain
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.cel.programs import Programs
 from nexus.adapters.cel.tree import Call, Comprehension, Constant, Literal, Select, Variable, read
-from nexus.core.expressions import ExpressionError
+from nexus.core.expressions.templates import ExpressionError
 
 TEXT = "ab" * 30_000
 ROWS = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.core.expressions import ExpressionError, parse, variables_of
+from nexus.core.expressions.templates import ExpressionError, parse, variables_of
 
 NIGHT = "2026-11-23T23:30:00Z"
 

@@ -15,7 +15,7 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import CONFIG_MAPS, EVENTS, PODS, WORKFLOW_RUNS, Object
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.run import TaskStatus
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import job_name, output_name
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import sha256

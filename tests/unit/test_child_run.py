@@ -12,7 +12,7 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, OutputRef, RunRef, TaskStatus, WorkflowRunStatus
 from nexus.core.child_run import stray_children
 from nexus.core.decide import after, decide
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import ChildFact, Refusal
 from nexus.core.finish import refuse
 from nexus.core.identity import child_content

@@ -13,7 +13,7 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.api.run import TaskStatus
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 CALL = {"name": "price", "params": {"n": "${{ 1 + 1 }}"}}
 

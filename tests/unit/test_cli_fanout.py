@@ -15,7 +15,7 @@ from nexus.adapters.kube.api import Object
 from nexus.cli import cluster as commands
 from nexus.cli.ending import Refused
 from nexus.cli.logs import print_logs
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 
 def index_of(pod: Object) -> int:

@@ -14,7 +14,7 @@ from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLO
 from nexus.adapters.kube.owners import owned_by
 from nexus.cli import versions
 from nexus.cli.ending import Exit, Refused
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.workflow.changes import changes
 
 A, B = {"name": "a", "bash": {"command": "x"}}, {"name": "b", "dependsOn": ["a"], "bash": {"command": "y"}}

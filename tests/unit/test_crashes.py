@@ -16,7 +16,7 @@ from nexus.adapters.fake import FakeApi, Outcome
 from nexus.adapters.kube.api import CONFIG_MAPS, EVENTS, JOBS, PODS, WORKFLOW_RUNS, Unreachable, error_from
 from nexus.api.run import TaskStatus
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 ROWS = json.dumps({"rows": list(range(2_000))}).encode()
 FRAME = json.dumps({"frame": {"size": len(ROWS), "sha256": hashlib.sha256(ROWS).hexdigest(), "format": "json"}})

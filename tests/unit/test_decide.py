@@ -33,7 +33,7 @@ from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.decide import after, decide
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Facts, JobFact, PodFact, Terminated
 from nexus.core.finish import refuse
 from nexus.core.outputs import find_frame

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tests.builders import spec, task
 
 from nexus.adapters.local.expansion import expand
-from nexus.core.dollars import closed, first_open
-from nexus.core.expressions import Evaluator, parse
+from nexus.core.expressions.kubelet_variables import closed, first_open
+from nexus.core.expressions.templates import Evaluator, parse
 from nexus.core.validate import problems
 
 SECRET = {"TOKEN": "s3cr3t"}

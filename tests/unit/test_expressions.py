@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nexus.core.expressions import (
+from nexus.core.expressions.templates import (
     MAX_EXPRESSION,
     Expression,
     Reference,

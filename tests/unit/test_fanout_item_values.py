@@ -11,7 +11,7 @@ from tests.operators import story
 
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import JOBS, Object
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 # A value of each item's own: in its pod; in its line of what one Job runs.
 OWN_VALUES = {

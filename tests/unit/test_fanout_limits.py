@@ -13,7 +13,7 @@ from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import TaskPhase
 from nexus.api.run import JobRef, TaskStatus, WorkflowRunStatus
 from nexus.core.decide import decide
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import JobFact, PodFact
 from nexus.core.fanout import indexes
 from nexus.core.plan import LoadItems, Plan, StoreItems

@@ -11,7 +11,7 @@ from tests.builders import START, definition, facts, run_with, task
 from tests.unit.bootstrap_harness import Bench
 
 from nexus.core.board import Board
-from nexus.core.expressions import Evaluator, as_text
+from nexus.core.expressions.templates import Evaluator, as_text
 from nexus.core.fanout.payload import ItemUnrendered, for_all, for_item
 from nexus.core.payload import PayloadError
 from nexus.core.plan import Payload

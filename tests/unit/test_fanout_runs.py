@@ -15,7 +15,7 @@ from tests.operators import story
 
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, PODS, Object
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 # One Indexed Job; a Job for each item, for its delays; the same, for its pods.
 MECHANISMS = {

@@ -16,7 +16,7 @@ from nexus.api.reasons import Reason
 from nexus.api.run import Cancel
 from nexus.core.decide import decide
 from nexus.core.definition import Definition, waits_for
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Facts, JobFact, RunFact
 from nexus.core.plan import Plan
 

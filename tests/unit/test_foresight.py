@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.builders import RUN, START, definition, run_with, task
 
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.foresight import Foreseen, Verdict, foresee
 
 

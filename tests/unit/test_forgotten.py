@@ -12,7 +12,7 @@ from tests.operators import KEY, Operator, story
 
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import PODS, WORKFLOW_RUNS
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 
 def held(operator: Operator, uid: str) -> list[str]:

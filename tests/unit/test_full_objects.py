@@ -13,7 +13,7 @@ from nexus.adapters.fake import FakeCluster
 from nexus.adapters.fake.admission import ETCD_LIMIT
 from nexus.adapters.kube.api import EVENTS, JOBS, WORKFLOW_RUNS, Kind, Object, Unreachable
 from nexus.adapters.kube.attributed import AttributedApi
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 
 def full(room: int) -> Object:

@@ -11,7 +11,7 @@ from tests.unit.test_ticks import HOUR, HOURLY, MINUTE, START, away, scheduled, 
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import WORKFLOW_RUNS
 from nexus.app.gauges import readings
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.runtime.queue import WorkQueue
 
 

@@ -12,7 +12,7 @@ from tests.operators import KEY, Story, story
 from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.workflow.facts import RunPolicy, Sibling
 from nexus.core.workflow.history import BACKFILL_PATIENCE, LOCK_TIME, SEEN_TIME, Prune, Revision, outdated, prune
 

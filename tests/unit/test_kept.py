@@ -13,7 +13,7 @@ from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.records import run_record
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 
 def test_what_was_not_used_for_longest_goes_when_the_bytes_are_used_up() -> None:

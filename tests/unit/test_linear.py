@@ -24,17 +24,18 @@ from nexus.api.tasks import Http, NameValue
 from nexus.api.workflow import Param
 from nexus.bootstrap.redaction import parts_of, redacted
 from nexus.cli.manifests import load
-from nexus.core import cel_tokens, dollars, forms, outputs, sql_text
+from nexus.core import forms, outputs, sql_text
 from nexus.core.approval import question
-from nexus.core.expressions import Expression, Reference, Template, TemplateError, parse
-from nexus.core.functions import wrong_format
+from nexus.core.expressions import kubelet_variables, tokens
+from nexus.core.expressions.functions import wrong_format
+from nexus.core.expressions.references import explain_hyphen
+from nexus.core.expressions.templates import Expression, Reference, Template, TemplateError, parse
+from nexus.core.expressions.urls import rendered
 from nexus.core.params import unknown
 from nexus.core.quantity import amount
-from nexus.core.references import explain_hyphen
 from nexus.core.schedule import cron
 from nexus.core.text.plain import coloured, json_text, one_line, plain
 from nexus.core.text.similar_names import LONGEST, closest
-from nexus.core.url import rendered
 from nexus.core.validate.delimiters import fixed_delimiters
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.http import hosts
@@ -62,7 +63,7 @@ SHAPES = [
 
 
 def _tokens(text: str) -> None:
-    cel_tokens.tokens_of(text)
+    tokens.tokens_of(text)
 
 
 def _template(text: str) -> None:
@@ -111,7 +112,7 @@ def _json(text: str) -> None:
 
 
 SCANNERS: dict[str, Callable[[str], object]] = {
-    "dollars": lambda text: list(dollars.dollars(text)),
+    "dollars": lambda text: list(kubelet_variables.dollars(text)),
     **{f"sql_{name}": lambda text, name=name: list(sql_text.pieces(text, name)) for name in sql_text.DIALECTS},  # type: ignore[misc]
     "cel_tokens": _tokens,
     "format": wrong_format,

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import RUN
 
 from nexus.api.workflow import Param
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.params import ParamsInvalid, resolve
 
 

@@ -12,10 +12,10 @@ from tests.builders import definition, task
 from nexus.api.reasons import Reason
 from nexus.api.tasks import Task
 from nexus.core import scope
-from nexus.core.expressions import Evaluator, ExpressionError
+from nexus.core.expressions.render import Renderer
+from nexus.core.expressions.templates import Evaluator, ExpressionError
 from nexus.core.payload import STRING_LIMIT, TOTAL_LIMIT, Context, PayloadError, build
 from nexus.core.plan import Payload
-from nexus.core.render import Renderer
 
 NASTY = "'; rm -rf / # $(TOKEN) $$ `id` \" ${{ params.a }} \n \\ $HOME Zoë \N{SNOWMAN}"
 PARAMS = ("a", "n", "flag", "items", "big")

@@ -10,7 +10,7 @@ from tests.operators import KEY, story
 
 from nexus.adapters.kube.paced import ASK_AGAIN_AFTER
 from nexus.adapters.kube.podless import PODLESS_AFTER, PodlessJobs
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 
 def test_thirty_podless_jobs_cost_one_list_in_ten_seconds(cel: Evaluator) -> None:

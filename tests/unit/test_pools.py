@@ -17,7 +17,7 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, Object
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import LABEL_POOL, LABEL_RUN
 
 POOL = "warehouse"

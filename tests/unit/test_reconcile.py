@@ -23,7 +23,7 @@ from nexus.adapters.kube.api import (
 )
 from nexus.adapters.kube.job import Images
 from nexus.adapters.kube.place import KubePlace
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import job_name
 from nexus.runtime.ports import Stale
 from nexus.runtime.reconcile import MAX_ROUNDS, Reconciler

@@ -27,7 +27,7 @@ from nexus.adapters.kube.api import (
     WORKFLOWS,
     Kind,
 )
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 # Writes that have tests of their own: an Event is never waited for, the Lease is the election's (test_election.py), and
 # the status of a run that cannot be read is left alone but for two fields that say so.

@@ -15,7 +15,7 @@ from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, WOR
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
 from nexus.core.decide import decide
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Earlier
 from nexus.core.names import LABEL_INDEX, LABEL_RUN, LABEL_TASK
 from nexus.core.plan import LoadOutput, Plan

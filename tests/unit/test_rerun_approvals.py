@@ -15,7 +15,7 @@ from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.decide import decide
 from nexus.core.definition import prepare
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Earlier, RunFact
 
 RELEASE = spec(

@@ -13,7 +13,7 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.cli import versions, why
 from nexus.cli.ending import Refused
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import revision_name
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import sha256_of

@@ -28,7 +28,7 @@ from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.decide import decide
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Facts, JobFact, Refusal
 from nexus.core.operator_defaults import OperatorDefaults
 from nexus.core.plan import LoadOutput, Plan

@@ -10,7 +10,7 @@ from tests.builders import RUN, START, at, definition, ended, entry_of, facts, f
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import Cancel, JobRef, TaskStatus, WorkflowRunStatus
 from nexus.core.decide import decide
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import JobFact
 from nexus.core.stop import stray_jobs
 

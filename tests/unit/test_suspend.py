@@ -14,7 +14,7 @@ from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.api.workflow import Condition
 from nexus.core.decide import decide
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import RunFact
 from nexus.core.suspend import conditions
 

@@ -17,7 +17,7 @@ from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import format_time
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowStatus
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import scheduled_run_name
 from nexus.core.workflow.facts import Sibling
 from nexus.core.workflow.ticks import is_run_of

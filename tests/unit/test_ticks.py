@@ -25,7 +25,7 @@ from nexus.adapters.kube.api import (
 )
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.workflow import WorkflowStatus
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import scheduled_run_name
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -19,7 +19,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.core.decide import decide
 from nexus.core.definition import prepare
 from nexus.core.evidence import Active, Failed, Succeeded, Waiting, judge
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Earlier
 from nexus.core.plan import StartTask
 from nexus.core.pod_policy import PodPolicy

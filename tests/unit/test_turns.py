@@ -23,7 +23,7 @@ from nexus.adapters.kube.api import WORKFLOW_RUNS
 from nexus.api.reasons import Reason
 from nexus.core.decide import decide
 from nexus.core.definition import Definition
-from nexus.core.expressions import EvaluationLost, Evaluator
+from nexus.core.expressions.templates import EvaluationLost, Evaluator
 from nexus.runtime.away import away, share_of
 from nexus.runtime.lines import Lines
 from nexus.runtime.ports import Refused

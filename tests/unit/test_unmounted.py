@@ -12,7 +12,7 @@ from tests.operators import KEY, story
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.paced import ASK_AGAIN_AFTER
 from nexus.adapters.kube.unmounted import UNMOUNTED_AFTER, UnmountedPods
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 
 MISSING = 'MountVolume.SetUp failed for volume "d" : configmap "nope" not found'
 NO_KEY = 'MountVolume.SetUp failed for volume "d" : references non-existent secret key: token'

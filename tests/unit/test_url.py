@@ -12,8 +12,8 @@ from tests.builders import spec, task
 
 from nexus.adapters.local.expansion import expand
 from nexus.bootstrap.http import is_listed
-from nexus.core.expressions import Evaluator, ExpressionError, parse
-from nexus.core.url import reaches_host, rendered
+from nexus.core.expressions.templates import Evaluator, ExpressionError, parse
+from nexus.core.expressions.urls import reaches_host, rendered
 from nexus.core.validate import problems
 
 SECRET = {"TOKEN": "s3cr3t", "BASE": "https://base.example"}

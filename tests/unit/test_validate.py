@@ -10,7 +10,7 @@ from tests.builders import spec, task
 
 from nexus.api.tasks import TASK_TYPES
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.validate import problems
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import spec, task
 
 from nexus.api.store import OutputStore
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.validate import problems
 from nexus.core.validate.artifacts import store_problem
 

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import spec, task
 
 from nexus.api.tasks import Task
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.shape import misfits
 from nexus.core.validate import problems
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.builders import spec, task
 
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.validate import problems
 
 PARAMS = [{"name": "day"}, {"name": "count", "type": "integer", "default": 1}]

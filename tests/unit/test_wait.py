@@ -14,7 +14,7 @@ from nexus.api.base import format_time
 from nexus.api.reasons import Reason
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.decide import decide
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.validate import problems
 from nexus.core.wait import LONGEST, WaitInvalid, instant
 

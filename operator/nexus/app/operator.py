@@ -30,7 +30,7 @@ from nexus.app.sweep import sweep
 from nexus.app.takeover import News
 from nexus.app.watch_ages import WatchAges
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.plan import Start, StartTask
 from nexus.core.pod_policy import PodPolicy
 from nexus.runtime.away import share_of

@@ -22,7 +22,7 @@ Documented = TypeVar("Documented", ast.FunctionDef, ast.ClassDef, ast.Module)
 PLAIN_LIMIT = 16 * 1024
 
 # `result` of an http task speaks the language that lint checked it in: the modules that define it travel along.
-_CARRIED = (("nexus.core", "functions"), ("nexus.adapters.cel", "programs"))
+_CARRIED = (("nexus.core.expressions", "functions"), ("nexus.adapters.cel", "programs"))
 
 # What stands before common.py: all agree about what becomes of a number.
 _NUMBERS = ("nexus.api", "numbers")

@@ -26,7 +26,7 @@ from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.schedule import Source, time_of, told
 from nexus.cli.terminal import say, say_json
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import RunFact
 from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL, LABEL_WORKFLOW, digest, label_value, scheduled_run_name
 from nexus.core.params import ParamsInvalid, resolve

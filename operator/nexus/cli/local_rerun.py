@@ -15,7 +15,7 @@ from nexus.api.run import RerunOf, TaskStatus, Trigger, WorkflowRunSpec, Workflo
 from nexus.cli.ending import Refused
 from nexus.core.decide import decide
 from nexus.core.definition import Definition, Node
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Earlier, Facts
 from nexus.core.plan import LoadOutput
 from nexus.core.rerun import unknown_task

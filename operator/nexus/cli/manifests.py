@@ -23,7 +23,7 @@ from nexus.cli.located import Located, locate, no_string, odd_keys, unquoted
 from nexus.cli.pools import PoolSizes, of_namespace, unknown
 from nexus.cli.syntax import NO_BASH, check_code
 from nexus.cli.terminal import say
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.pool_size import CONFIG_MAP
 from nexus.core.problem import Path as FieldPath
 from nexus.core.problem import Problem

@@ -12,7 +12,7 @@ import typer
 
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say
-from nexus.core.expressions import EvaluationLost
+from nexus.core.expressions.templates import EvaluationLost
 
 if TYPE_CHECKING:
     from nexus.adapters.kube.api import KubeApi

@@ -20,7 +20,7 @@ from nexus.cli.summary import compact, param
 from nexus.cli.terminal import say, say_json
 from nexus.cli.view import levels
 from nexus.core.definition import Definition, prepare, waits_for
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import RunFact
 from nexus.core.foresight import Fails, Foreseen, Verdict, foresee
 from nexus.core.params import resolve

@@ -20,7 +20,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.manifests import load_sound
 from nexus.cli.terminal import say, say_json
-from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
+from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
 from nexus.core.schedule.as_of import AsOf
 from nexus.core.schedule.timetable import Skipped, Tick, Timetable

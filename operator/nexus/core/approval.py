@@ -14,7 +14,7 @@ from nexus.api.base import format_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.board import Board, Unread
 from nexus.core.definition import Node
-from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.names import job_name
 from nexus.core.plan import RunEvent
 from nexus.core.slots import Slots

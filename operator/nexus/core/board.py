@@ -16,7 +16,8 @@ from nexus.core import scope
 from nexus.core.allow_failure import counted
 from nexus.core.bounds import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
 from nexus.core.definition import Definition, Node
-from nexus.core.expressions import Evaluator, ExpressionError, task_identifier
+from nexus.core.expressions.render import Renderer
+from nexus.core.expressions.templates import Evaluator, ExpressionError, task_identifier
 from nexus.core.facts import Changed, ChildFact, Facts, Forged, JobFact
 from nexus.core.fanout.tally import Tally
 from nexus.core.names import output_name
@@ -25,7 +26,6 @@ from nexus.core.outputs import INLINE_LIMIT
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start, Store, StoreOutput
 from nexus.core.refusal import REASONS, Code, Refusal, again_at
-from nexus.core.render import Renderer
 from nexus.core.scope import Item
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference, sha256

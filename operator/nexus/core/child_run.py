@@ -21,7 +21,7 @@ from nexus.core.board import Board, Unread
 from nexus.core.bounds import cut
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed
-from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.facts import Changed, ChildFact, Facts
 from nexus.core.identity import child_content
 from nexus.core.launch import refused

@@ -10,7 +10,7 @@ from nexus.core import kinds
 from nexus.core.board import Board
 from nexus.core.child_run import stray_children
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Facts
 from nexus.core.finish import blocked, refuse, status_of
 from nexus.core.params import ParamsInvalid

@@ -10,7 +10,7 @@ from nexus.core import pod_render
 from nexus.core.problem import Path
 
 URL: Path = ("http", "url")
-"""The field that is rendered as a URL, see nexus.core.url."""
+"""The field that is rendered as a URL, see nexus.core.expressions.urls."""
 
 
 def templated(task: Task) -> Iterator[tuple[Path, str]]:

@@ -22,7 +22,7 @@ from nexus.core import fields
 from nexus.core.board import Board
 from nexus.core.decide import decide
 from nexus.core.definition import Definition, Node
-from nexus.core.expressions import Evaluator, ExpressionError, TemplateError, parse
+from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError, parse
 from nexus.core.facts import Facts, RunFact, Turn
 from nexus.core.fanout.items import ItemsInvalid, resolve
 from nexus.core.fanout.observe import max_failed

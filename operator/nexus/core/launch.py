@@ -10,7 +10,7 @@ from nexus.api.run import JobRef, OutputRef
 from nexus.core import scope, transfers
 from nexus.core.board import Board, Unread
 from nexus.core.definition import Node
-from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.names import job_name
 from nexus.core.observe import ordinal, take_over
 from nexus.core.payload import Context, PayloadError, build

@@ -11,9 +11,9 @@ from nexus.api.run import OutputRef
 from nexus.api.tasks import EnvVar, Http, NameValue, Python, Sql
 from nexus.core import pod_render
 from nexus.core.definition import Node
-from nexus.core.expressions import as_text, parse
+from nexus.core.expressions.render import Renderer
+from nexus.core.expressions.templates import as_text, parse
 from nexus.core.plan import Payload, Transfer
-from nexus.core.render import Renderer
 from nexus.core.scope import Item
 from nexus.core.text.json_text import dump
 

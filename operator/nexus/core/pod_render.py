@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from nexus.api.pod import Pod, Resources
-from nexus.core.expressions import ExpressionError
+from nexus.core.expressions.render import Renderer
+from nexus.core.expressions.templates import ExpressionError
 from nexus.core.problem import Path
 from nexus.core.quantity import amount
-from nexus.core.render import Renderer
 
 MAPS = {"labels": "labels", "annotations": "annotations", "node_selector": "nodeSelector"}
 

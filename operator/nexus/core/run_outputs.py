@@ -10,7 +10,7 @@ from nexus.api.run import Trigger
 from nexus.core import scope
 from nexus.core.board import Board, Unread
 from nexus.core.definition import Definition
-from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.names import outputs_name
 from nexus.core.outputs import INLINE_LIMIT, OUTPUT_LIMIT
 from nexus.core.plan import StoreOutput

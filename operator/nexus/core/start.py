@@ -7,7 +7,7 @@ from nexus.core import kinds, pod_policy, trigger_rule
 from nexus.core.board import Board, Unread
 from nexus.core.bounds import listed
 from nexus.core.definition import Node
-from nexus.core.expressions import ExpressionError, TemplateError, parse
+from nexus.core.expressions.templates import ExpressionError, TemplateError, parse
 from nexus.core.slots import Slots, has_slot
 from nexus.core.stop import fail_fast
 from nexus.core.suspend import held_back

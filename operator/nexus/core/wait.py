@@ -12,8 +12,8 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.tasks import MOST_SECONDS, Wait
 from nexus.core.board import Board, Unread
 from nexus.core.definition import Node
-from nexus.core.expressions import ExpressionError, TemplateError
-from nexus.core.render import Renderer
+from nexus.core.expressions.render import Renderer
+from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.slots import Slots
 
 LONGEST = timedelta(seconds=MOST_SECONDS)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from nexus.api.reasons import Reason
-from nexus.core.expressions import EvaluationLost
+from nexus.core.expressions.templates import EvaluationLost
 from nexus.core.refusal import Code, Refusal
 from nexus.runtime.ports import Refused
 from nexus.runtime.turns import Turns

@@ -19,7 +19,7 @@ from nexus.api.run import WorkflowRunStatus
 from nexus.core.bounds import squeezed
 from nexus.core.decide import after, decide
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import ChildFact, Facts, JobFact, SlotAsked, Turn
 from nexus.core.finish import blocked, duration, refuse, waits
 from nexus.core.plan import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from nexus.adapters.cel.child import MEMORY_MIB, Death, Died
 from nexus.adapters.cel.cost import LIMIT
-from nexus.core.expressions import EvaluationLost, ExpressionError, UnknownName
+from nexus.core.expressions.templates import EvaluationLost, ExpressionError, UnknownName
 from nexus.core.text.similar_names import closest
 
 # What is told of a cost: a step is 100 ns of it.

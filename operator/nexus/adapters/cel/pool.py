@@ -15,7 +15,7 @@ from typing import Any, Self
 from nexus.adapters.cel import messages
 from nexus.adapters.cel.child import Child, Death, Died
 from nexus.adapters.cel.seats import Seat, Seats
-from nexus.core.expressions import ExpressionError
+from nexus.core.expressions.templates import ExpressionError
 from nexus.runtime.turns import Overtaken
 
 # Sources of one request: their answer, and with it the time that it may take, stays small.
@@ -83,19 +83,19 @@ class CelEvaluator:
             turn.end()
 
     def check(self, source: str, variables: Mapping[str, str]) -> str:
-        """See nexus.core.expressions.Evaluator."""
+        """See nexus.core.expressions.templates.Evaluator."""
         answer = self._ask({"source": source, "variables": dict(variables)}, source, variables)
         return str(answer["type"])
 
     def evaluate(
         self, source: str, variables: Mapping[str, str], values: Mapping[str, Any], *, zone: str = "UTC"
     ) -> Any:
-        """See nexus.core.expressions.Evaluator."""
+        """See nexus.core.expressions.templates.Evaluator."""
         request = {"source": source, "variables": dict(variables), "values": dict(values), "zone": zone}
         return self._ask(request, source, variables)["value"]
 
     def check_all(self, sources: Sequence[str], variables: Mapping[str, str]) -> list[str | ExpressionError]:
-        """See nexus.core.expressions.Evaluator."""
+        """See nexus.core.expressions.templates.Evaluator."""
         found: list[str | ExpressionError] = []
         for start in range(0, len(sources), _BATCH):
             batch = sources[start : start + _BATCH]

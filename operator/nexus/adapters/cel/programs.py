@@ -16,7 +16,7 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_math, ext_strings
 
-from nexus.core import functions
+from nexus.core.expressions import functions
 
 _TYPES: Mapping[str, cel.Type] = {
     "bool": cel.Type.BOOL,

@@ -33,7 +33,7 @@ from nexus.api.run import WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.begun import read_begun
 from nexus.core.definition import Definition, prepare
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.shape import read

@@ -13,7 +13,7 @@ from nexus.adapters.kube.records import run_record
 from nexus.adapters.kube.siblings import sibling
 from nexus.adapters.kube.workflow_cache import WorkflowRecord
 from nexus.api.run import Trigger
-from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
+from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
 from nexus.core.params import ParamsInvalid
 from nexus.core.schedule.as_of import AsOf

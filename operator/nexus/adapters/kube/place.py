@@ -48,7 +48,7 @@ from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
 from nexus.core.identity import expected
 from nexus.core.names import LABEL_WORKFLOW, label_value

@@ -32,7 +32,7 @@ from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec, WorkflowStatus
-from nexus.core.expressions import Evaluator, ExpressionError, TemplateError
+from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
 from nexus.core.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.shape import read

@@ -17,7 +17,7 @@ from nexus.adapters.local.questions import Ask, Questions
 from nexus.api.reasons import Reason
 from nexus.api.run import Approval, Cancel, TaskStatus, Trigger, WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import ChildFact, RunFact
 from nexus.core.plan import CancelRun, StartChild
 from nexus.runtime.ports import Unstartable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nexus.core.dollars import Kind, dollars
+from nexus.core.expressions.kubelet_variables import Kind, dollars
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

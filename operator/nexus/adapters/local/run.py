@@ -18,7 +18,7 @@ from nexus.adapters.local.questions import Ask
 from nexus.api.packed import unpacked
 from nexus.api.run import Approval, Cancel, WorkflowRunStatus
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Earlier, RunFact
 
 # Ctrl-C, kill, and the end of the terminal.

@@ -14,7 +14,7 @@ from nexus.core.board import Board, Unread
 from nexus.core.child_run import failure_of, is_same, params_of, stands, timeout_of
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed, Waiting
-from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.facts import ChildFact
 from nexus.core.fanout.checkpoint import proven
 from nexus.core.fanout.items import ItemsInvalid, resolve

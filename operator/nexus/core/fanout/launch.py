@@ -13,7 +13,7 @@ from nexus.core.board import Board, Unread
 from nexus.core.child_run import too_deep
 from nexus.core.definition import Node
 from nexus.core.evidence import Failed
-from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.fanout import payload
 from nexus.core.fanout.children import start_of
 from nexus.core.fanout.collect import close, must_know_stored, note_failed, stored

@@ -11,7 +11,7 @@ from __future__ import annotations
 from nexus.api.tasks import Task
 from nexus.core import fields
 from nexus.core.definition import Node
-from nexus.core.expressions import TemplateError, parse
+from nexus.core.expressions.templates import TemplateError, parse
 
 # Read by the kubelet, or by the API server when the pod is made.
 _OF_THE_POD = ("container", "env", "pod")

@@ -17,7 +17,7 @@ from nexus.core.board import Board
 from nexus.core.child_run import is_same
 from nexus.core.definition import Node
 from nexus.core.evidence import Waiting
-from nexus.core.expressions import ExpressionError, TemplateError
+from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.facts import ChildFact, JobFact
 from nexus.core.fanout import indexes
 from nexus.core.fanout.collect import checkpoint, close, first_failure, gather, tally_of

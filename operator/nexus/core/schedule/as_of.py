@@ -9,9 +9,9 @@ from typing import Any
 
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.schedule import Schedule
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.render import Renderer
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import RunFact
-from nexus.core.render import Renderer
 from nexus.core.schedule.timetable import Tick, Timetable
 from nexus.core.scope import RUN_VARIABLES, run_values
 

@@ -16,7 +16,7 @@ from nexus.api.tasks import EnvVar, Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core import pod_render
 from nexus.core.definition import Definition, prepare
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.pod_merge import merged
 from nexus.core.problem import Path, Problem, duplicates, first
 from nexus.core.validate.ahead import Answered, Noting

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nexus.core.expressions import Evaluator, ExpressionError
+from nexus.core.expressions.templates import Evaluator, ExpressionError
 
 _Asked = tuple[str, frozenset[tuple[str, str]]]
 

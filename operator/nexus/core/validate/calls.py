@@ -13,7 +13,7 @@ from nexus.api.tasks import Task
 from nexus.api.workflow import Param, WorkflowSpec
 from nexus.core import fields
 from nexus.core.definition import Definition, ordered, prepare
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.params import mismatch, unknown
 from nexus.core.problem import Path, Problem
 from nexus.core.text.similar_names import closest, listed

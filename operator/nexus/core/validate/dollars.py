@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from nexus.core.dollars import first_open
-from nexus.core.expressions import Expression, TemplateError, parse
+from nexus.core.expressions.kubelet_variables import first_open
+from nexus.core.expressions.templates import Expression, TemplateError, parse
 from nexus.core.problem import Path, Problem
 
 

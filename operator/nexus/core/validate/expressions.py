@@ -10,7 +10,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.core import fields, scope
 from nexus.core.board import node_variables
 from nexus.core.definition import Definition
-from nexus.core.expressions import (
+from nexus.core.expressions.templates import (
     Evaluator,
     Expression,
     ExpressionError,

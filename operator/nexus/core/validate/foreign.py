@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nexus.core.expressions import TemplateError, parse
+from nexus.core.expressions.templates import TemplateError, parse
 
 _NAME = r"[A-Za-z_][\w-]*"
 _FOREIGN = re.compile(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from nexus.core.cel_tokens import Token, tokens_of
-from nexus.core.expressions import Expression
-from nexus.core.functions import wrong_format
+from nexus.core.expressions.functions import wrong_format
+from nexus.core.expressions.templates import Expression
+from nexus.core.expressions.tokens import Token, tokens_of
 
 
 def formats(expression: Expression) -> Iterator[tuple[str, int]]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 from nexus.api.tasks import Http
-from nexus.core import dollars, fields
-from nexus.core.expressions import TemplateError, parse
+from nexus.core import fields
+from nexus.core.expressions import kubelet_variables
+from nexus.core.expressions.templates import TemplateError, parse
+from nexus.core.expressions.urls import reaches_host
 from nexus.core.problem import Path, Problem
-from nexus.core.url import reaches_host
 
 # A token (RFC 9110, section 5.6.2).
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -63,4 +64,4 @@ def _names(http: Http) -> Iterator[str]:
     for _, text in fields.of_http(http):
         for part in parse(text).parts:
             if isinstance(part, str):
-                yield from dollars.names(part)
+                yield from kubelet_variables.names(part)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexus.api.fanout import ForEach
-from nexus.core.cel_tokens import Kind, tokens_of
-from nexus.core.expressions import Expression
+from nexus.core.expressions.templates import Expression
+from nexus.core.expressions.tokens import Kind, tokens_of
 from nexus.core.scope import ITEM_VARIABLES
 from nexus.core.text.similar_names import closest, listed
 

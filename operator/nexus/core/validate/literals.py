@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from nexus.api.reasons import RunPhase, TaskPhase
 from nexus.api.run import Trigger
 from nexus.api.workflow import Param
-from nexus.core.cel_tokens import Kind, Token, tokens_of
-from nexus.core.expressions import Expression, Reference
+from nexus.core.expressions.templates import Expression, Reference
+from nexus.core.expressions.tokens import Kind, Token, tokens_of
 from nexus.core.text.similar_names import closest, listed
 
 Allowed = Mapping[str, Sequence[str]]

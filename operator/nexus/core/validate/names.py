@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from nexus.core.expressions import task_identifier, unknown_name
-from nexus.core.references import ROOTS
+from nexus.core.expressions.references import ROOTS
+from nexus.core.expressions.templates import task_identifier, unknown_name
 from nexus.core.text.similar_names import closest
 from nexus.core.validate.dependencies import no_task
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from nexus.api.fanout import ForEach
 from nexus.api.workflow import Param, ParamType
-from nexus.core.cel_tokens import Kind, Token, tokens_of
-from nexus.core.expressions import Expression, TemplateError, parse
+from nexus.core.expressions.templates import Expression, TemplateError, parse
+from nexus.core.expressions.tokens import Kind, Token, tokens_of
 
 # How tightly CEL's operators bind; the ternary binds least.
 _BINDING = {

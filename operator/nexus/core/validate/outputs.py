@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from nexus.api.rules import OUTPUT_NAMES
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.definition import Definition
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.problem import Problem
 from nexus.core.run_outputs import variables
 from nexus.core.validate.expressions import Sight, template

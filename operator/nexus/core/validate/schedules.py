@@ -9,7 +9,7 @@ from datetime import datetime
 from nexus.api.schedule import CatchUp, Schedule
 from nexus.api.workflow import WorkflowSpec
 from nexus.core import fields, scope
-from nexus.core.expressions import Evaluator
+from nexus.core.expressions.templates import Evaluator
 from nexus.core.params import mismatch, unknown
 from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.schedule import exclusion, zone

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-from nexus.core import references
-from nexus.core.cel_tokens import Kind, Token, UnclosedString, next_token
-from nexus.core.dollars import closed
-from nexus.core.references import Reference, ReferenceInvalid, task_identifier
+from nexus.core.expressions import references
+from nexus.core.expressions.kubelet_variables import closed
+from nexus.core.expressions.references import Reference, ReferenceInvalid, task_identifier
+from nexus.core.expressions.tokens import Kind, Token, UnclosedString, next_token
 from nexus.core.text.similar_names import closest
 
 __all__ = [

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from nexus.core.dollars import closed
-from nexus.core.expressions import Expression, ExpressionError, Template, as_text
+from nexus.core.expressions.kubelet_variables import closed
+from nexus.core.expressions.templates import Expression, ExpressionError, Template, as_text
 
 # scheme://authority, or $(BASE), up to what follows it (RFC 3986, appendix B).
 _ORIGIN = re.compile(r"(?:(?:[^/?#]*:)?//[^/?#]*|\$\([^()]*\)[^/?#:]*(?::[0-9]+)?)(?=[/?#])")

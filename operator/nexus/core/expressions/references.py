@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nexus.core.cel_tokens import KEYWORDS, Kind, Token, is_identifier
+from nexus.core.expressions.tokens import KEYWORDS, Kind, Token, is_identifier
 
 ROOTS = frozenset({"params", "tasks", "run", "item", "index", "response"})
 TASK_ATTRIBUTES = ("output", "phase")

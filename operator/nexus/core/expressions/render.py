@@ -7,8 +7,16 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from nexus.api.numbers import as_stored
-from nexus.core import url
-from nexus.core.expressions import Evaluator, Expression, ExpressionError, Template, as_text, parse, variables_of
+from nexus.core.expressions import urls
+from nexus.core.expressions.templates import (
+    Evaluator,
+    Expression,
+    ExpressionError,
+    Template,
+    as_text,
+    parse,
+    variables_of,
+)
 
 
 class Renderer:
@@ -61,10 +69,10 @@ class Renderer:
         return as_text(self.field(text, where, kubernetes=kubernetes))
 
     def url(self, text: str, where: str) -> str:
-        """The URL of an http task: values are encoded behind its origin, see nexus.core.url."""
+        """The URL of an http task: values are encoded behind its origin, see nexus.core.expressions.urls."""
         template = parse(text)
         with _named(where):
-            return url.rendered(template, self._values(template))
+            return urls.rendered(template, self._values(template))
 
     def deep(self, value: Any, where: str, *, kubernetes: bool = False) -> Any:
         """A JSON value with every string in it rendered; keys stay as they are written."""

@@ -1,0 +1,1 @@
+"""Templates and the CEL expressions in them: read once, rendered once, never read again."""
