@@ -14,9 +14,9 @@ from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, W
 from nexus.adapters.kube.definitions import prepared
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.begun import read_begun
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.problem import Problem
+from nexus.core.manifest.begun import read_begun
+from nexus.core.manifest.problem import Problem
 from nexus.runtime.ports import Unstartable
 
 

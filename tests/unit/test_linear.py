@@ -24,13 +24,14 @@ from nexus.api.tasks import Http, NameValue
 from nexus.api.workflow import Param
 from nexus.bootstrap.redaction import parts_of, redacted
 from nexus.cli.manifests import load
-from nexus.core import forms, outputs, sql_text
+from nexus.core import outputs, sql_text
 from nexus.core.approval import question
 from nexus.core.expressions import kubelet_variables, tokens
 from nexus.core.expressions.functions import wrong_format
 from nexus.core.expressions.references import explain_hyphen
 from nexus.core.expressions.templates import Expression, Reference, Template, TemplateError, parse
 from nexus.core.expressions.urls import rendered
+from nexus.core.manifest import suggestions
 from nexus.core.params import unknown
 from nexus.core.quantity import amount
 from nexus.core.schedule import cron
@@ -122,10 +123,10 @@ SCANNERS: dict[str, Callable[[str], object]] = {
     "hyphen": lambda text: explain_hyphen(text, {"a"}),
     "cron": _cron,
     "quantity": amount,
-    "number": lambda text: forms.of_number("timeoutSeconds", text),
-    "text_forms": lambda text: [forms.of_text(field, text) for field in ("url", "from", "name")],
-    "object_forms": lambda text: forms.of_object("bash", text),
-    "day": forms.of_day,
+    "number": lambda text: suggestions.of_number("timeoutSeconds", text),
+    "text_forms": lambda text: [suggestions.of_text(field, text) for field in ("url", "from", "name")],
+    "object_forms": lambda text: suggestions.of_object("bash", text),
+    "day": suggestions.of_day,
     "yaml": _yaml,
     "likeness": lambda text: closest(text, [text[:index] for index in range(0, 100, 3)]),
     "redaction": lambda text: redacted(text, {"s3cr3t'ä", "a", "word"}),

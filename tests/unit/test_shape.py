@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.shape import fields_at, misfits
+from nexus.core.manifest.schema_errors import fields_at, misfits
 
 
 def told(**body: Any) -> list[str]:

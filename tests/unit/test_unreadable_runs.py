@@ -16,7 +16,7 @@ from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.definitions import checked
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.shape import read
+from nexus.core.manifest.schema_errors import read
 from nexus.runtime.ports import Unstartable
 
 

@@ -22,8 +22,8 @@ from nexus.adapters.fake.clock import Clock
 from nexus.adapters.kube import definitions
 from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.core.expressions.templates import Evaluator
+from nexus.core.manifest.problem import Problem
 from nexus.core.names import LABEL_RUN, LABEL_TASK
-from nexus.core.problem import Problem
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import sha256
 

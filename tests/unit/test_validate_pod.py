@@ -9,7 +9,7 @@ from tests.builders import spec, task
 
 from nexus.api.tasks import Task
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.shape import misfits
+from nexus.core.manifest.schema_errors import misfits
 from nexus.core.validate import problems
 
 FULL: dict[str, Any] = {

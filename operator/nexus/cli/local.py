@@ -31,10 +31,10 @@ from nexus.cli.terminal import say, say_json
 from nexus.core.definition import Definition, prepare, waits_for
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import RunFact
+from nexus.core.manifest.problem import Problem
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.pool_size import CONFIG_MAP
-from nexus.core.problem import Problem
 from nexus.core.schedule.as_of import of_time
 from nexus.core.validate.calls import callees, missing, reachable
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nexus.api.manifest import JSON, Document
-from nexus.core.problem import Path, Problem
+from nexus.core.manifest.problem import Path, Problem
 from nexus.core.text.plain import one_line
 
 _KEY = re.compile(r"(y|n|yes|no|on|off)(?=\s*:)", re.IGNORECASE)

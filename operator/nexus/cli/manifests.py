@@ -24,10 +24,10 @@ from nexus.cli.pools import PoolSizes, of_namespace, unknown
 from nexus.cli.syntax import NO_BASH, check_code
 from nexus.cli.terminal import say
 from nexus.core.expressions.templates import Evaluator
+from nexus.core.manifest.problem import Path as FieldPath
+from nexus.core.manifest.problem import Problem
+from nexus.core.manifest.schema_errors import misfits
 from nexus.core.pool_size import CONFIG_MAP
-from nexus.core.problem import Path as FieldPath
-from nexus.core.problem import Problem
-from nexus.core.shape import misfits
 from nexus.core.text.similar_names import closest
 from nexus.core.validate import problems
 from nexus.core.validate.calls import circle, unfit

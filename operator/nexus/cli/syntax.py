@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nexus.api.tasks import Task
-from nexus.core.problem import Problem, first
+from nexus.core.manifest.problem import Problem, first
 
 if TYPE_CHECKING:
     from nexus.cli.manifests import Manifest

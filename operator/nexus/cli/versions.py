@@ -19,8 +19,8 @@ from nexus.cli.cluster import found, readable
 from nexus.cli.detail import age, table
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say, say_json
+from nexus.core.manifest.schema_errors import read
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
-from nexus.core.shape import read
 from nexus.core.text.json_text import dump
 from nexus.core.workflow.changes import changes
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from nexus.api.tasks import PODLESS, Container, Http, Task
 from nexus.core import pod_render
-from nexus.core.problem import Path
+from nexus.core.manifest.problem import Path
 
 URL: Path = ("http", "url")
 """The field that is rendered as a URL, see nexus.core.expressions.urls."""

@@ -26,9 +26,9 @@ from nexus.core.expressions.templates import Evaluator, ExpressionError, Templat
 from nexus.core.facts import Facts, RunFact, Turn
 from nexus.core.fanout.items import ItemsInvalid, resolve
 from nexus.core.fanout.observe import max_failed
+from nexus.core.manifest.problem import Path, field_name
 from nexus.core.plan import AskSlot
 from nexus.core.pod_policy import RESTRICTED, PodPolicy
-from nexus.core.problem import Path, field_name
 from nexus.core.scope import Item
 
 ITEMS_SHOWN = 20

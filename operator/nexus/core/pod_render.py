@@ -10,7 +10,7 @@ from typing import Any
 from nexus.api.pod import Pod, Resources
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import ExpressionError
-from nexus.core.problem import Path
+from nexus.core.manifest.problem import Path
 from nexus.core.quantity import amount
 
 MAPS = {"labels": "labels", "annotations": "annotations", "node_selector": "nodeSelector"}

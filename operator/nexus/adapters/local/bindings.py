@@ -11,7 +11,7 @@ from typing import Any
 
 from nexus.api.tasks import EnvFrom, EnvVar, KeyRef, ObjectRef
 from nexus.core.definition import Definition, Node
-from nexus.core.problem import Problem
+from nexus.core.manifest.problem import Problem
 
 Entries = Mapping[str, Mapping[str, str]]
 

@@ -7,7 +7,7 @@ from datetime import date
 from functools import lru_cache
 
 from nexus.api.schedule import Exclude, PublicHolidays
-from nexus.core.problem import Path, Problem
+from nexus.core.manifest.problem import Path, Problem
 from nexus.core.text.similar_names import closest
 
 Reason = Callable[[date], str | None]

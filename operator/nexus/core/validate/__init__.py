@@ -17,8 +17,8 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.core import pod_render
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions.templates import Evaluator
+from nexus.core.manifest.problem import Path, Problem, duplicates, first
 from nexus.core.pod_merge import merged
-from nexus.core.problem import Path, Problem, duplicates, first
 from nexus.core.validate.ahead import Answered, Noting
 from nexus.core.validate.artifacts import artifacts, output_store
 from nexus.core.validate.calls import calls_itself

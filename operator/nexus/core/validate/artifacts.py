@@ -8,7 +8,7 @@ from nexus.api import rules
 from nexus.api.store import OutputStore
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.text.similar_names import closest, listed
 from nexus.core.validate.dependencies import no_task
 

@@ -14,8 +14,8 @@ from nexus.api.workflow import Param, WorkflowSpec
 from nexus.core import fields
 from nexus.core.definition import Definition, ordered, prepare
 from nexus.core.expressions.templates import Evaluator
+from nexus.core.manifest.problem import Path, Problem
 from nexus.core.params import mismatch, unknown
-from nexus.core.problem import Path, Problem
 from nexus.core.text.similar_names import closest, listed
 from nexus.core.validate.expressions import sight_of
 from nexus.core.validate.params import rendered

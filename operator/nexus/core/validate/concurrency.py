@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.problem import Path, Problem
+from nexus.core.manifest.problem import Path, Problem
 from nexus.core.validate.expressions import sight_of_run, template
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from nexus.core.expressions.kubelet_variables import first_open
 from nexus.core.expressions.templates import Expression, TemplateError, parse
-from nexus.core.problem import Path, Problem
+from nexus.core.manifest.problem import Path, Problem
 
 
 def open_dollars(path: Path, text: str, task: str | None) -> Iterator[Problem]:

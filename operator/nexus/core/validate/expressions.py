@@ -20,7 +20,7 @@ from nexus.core.expressions.templates import (
     parse,
     variables_of,
 )
-from nexus.core.problem import Path, Problem, first
+from nexus.core.manifest.problem import Path, Problem, first
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.formats import formats

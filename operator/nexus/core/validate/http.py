@@ -10,7 +10,7 @@ from nexus.core import fields
 from nexus.core.expressions import kubelet_variables
 from nexus.core.expressions.templates import TemplateError, parse
 from nexus.core.expressions.urls import reaches_host
-from nexus.core.problem import Path, Problem
+from nexus.core.manifest.problem import Path, Problem
 
 # A token (RFC 9110, section 5.6.2).
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

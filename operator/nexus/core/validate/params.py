@@ -9,8 +9,8 @@ from typing import Any
 from nexus.api.workflow import Param, ParamType, WorkflowSpec
 from nexus.core import fields, scope
 from nexus.core.expressions.templates import Evaluator, ExpressionError, parse
+from nexus.core.manifest.problem import Path, Problem, duplicates, first
 from nexus.core.params import mismatch, mistyped, number_text
-from nexus.core.problem import Path, Problem, duplicates, first
 from nexus.core.validate.expressions import Sight, template
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from nexus.api.base import GROUP
 from nexus.api.pod import VOLUME_SOURCES, Pod, Resources, Volume, VolumeMount
 from nexus.core import pod_render
-from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.quantity import amount
 from nexus.core.text.similar_names import closest
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from nexus.api.tasks import FIELDS_OF_PODS, PODLESS, Task
-from nexus.core.problem import Path, Problem
+from nexus.core.manifest.problem import Path, Problem
 from nexus.core.wait import WaitInvalid, instant
 
 

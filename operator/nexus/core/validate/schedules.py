@@ -10,8 +10,8 @@ from nexus.api.schedule import CatchUp, Schedule
 from nexus.api.workflow import WorkflowSpec
 from nexus.core import fields, scope
 from nexus.core.expressions.templates import Evaluator
+from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.params import mismatch, unknown
-from nexus.core.problem import Path, Problem, duplicates
 from nexus.core.schedule import exclusion, zone
 from nexus.core.schedule.cron import Cron, CronInvalid, parse
 from nexus.core.validate.expressions import Sight

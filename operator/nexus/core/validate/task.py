@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
 from nexus.core import fields, sql_text
-from nexus.core.problem import Path, Problem, duplicates
+from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.validate.pod import pod_problems
 
 

@@ -8,7 +8,7 @@ from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core import fields, pod_render
 from nexus.core.expressions.templates import TemplateError, parse
-from nexus.core.problem import Path, Problem, first
+from nexus.core.manifest.problem import Path, Problem, first
 from nexus.core.schedule.cron import Cron, CronInvalid
 from nexus.core.schedule.cron import parse as parse_cron
 from nexus.core.validate.delimiters import fixed_delimiters

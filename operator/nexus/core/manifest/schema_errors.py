@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from nexus.core import forms
-from nexus.core.problem import MOST_PROBLEMS, Path, Problem, first
+from nexus.core.manifest import suggestions
+from nexus.core.manifest.problem import MOST_PROBLEMS, Path, Problem, first
 from nexus.core.text.json_text import dump
 from nexus.core.text.similar_names import closest
 
@@ -124,7 +124,7 @@ def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel], besid
         bound = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits['le']}"
         return f"{shown} is out of range: {bound}"
     if kind == "string_too_long" and field == "country":
-        return f"{shown} is no country: {forms.of_country(str(given))}"
+        return f"{shown} is no country: {suggestions.of_country(str(given))}"
     if kind in ("too_long", "string_too_long"):
         what = "characters" if kind == "string_too_long" else "entries"
         return f"has {len(given or ()):,} {what}, at most {limits['max_length']:,} are allowed"
@@ -150,27 +150,27 @@ def _form(field: str, kind: str, given: Any) -> str:
     """How it is written instead, where that is clear."""
     match kind:
         case "object":
-            return forms.of_object(field, given)
+            return suggestions.of_object(field, given)
         case "list":
-            return forms.of_list(field, given)
+            return suggestions.of_list(field, given)
         case "true or false":
-            return forms.of_boolean(given)
-    return forms.of_number(field, given)
+            return suggestions.of_boolean(given)
+    return suggestions.of_number(field, given)
 
 
 def _no_match(path: Path, given: Any, shown: str, pattern: str) -> str:
     if pattern.startswith(r"^\$\{\{"):  # a number, or one whole expression for it
-        form = forms.of_number(_field(path), given)
+        form = suggestions.of_number(_field(path), given)
         return f"{shown} is no whole number{form or ', and no whole ${{ }} that gives one'}"
     if "${{" in str(given):
         return f"{shown} is not rendered: ${{{{ }}}} is not allowed here, write it out"
     if _field(path) == "call":
         return f"{shown} names no function: write it as package.module:function"
     if _field(path) == "dates":
-        return f"{shown} is no date: {forms.of_day(str(given))}"
+        return f"{shown} is no date: {suggestions.of_day(str(given))}"
     if path[-1] == "country":
-        return f"{shown} is no country: {forms.of_country(str(given))}"
-    form = forms.of_text(_field(path), str(given))
+        return f"{shown} is no country: {suggestions.of_country(str(given))}"
+    form = suggestions.of_text(_field(path), str(given))
     if form:
         return f"{shown} does not fit: {form}"
     characters = next((words for part, words in _CHARACTERS.items() if part in pattern), None)
@@ -218,7 +218,7 @@ def _no_field(path: Path, given: Any, model: type[BaseModel], written: Collectio
     """Why there is no such field; `written` are the fields beside it."""
     name, known = str(path[-1]), fields_at(model, path[:-1])
     if name == "securityContext":
-        return f"there is no field {name} here: {forms.of_security_context(given)}"
+        return f"there is no field {name} here: {suggestions.of_security_context(given)}"
     by_plain = {_plain(other): other for other in known}
     close = closest(_plain(name), list(by_plain))
     if close and _plain(name) == close[0]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator
 
-from nexus.core.shape import read
+from nexus.core.manifest.schema_errors import read
 
 Spec = TypeVar("Spec", bound=BaseModel)
 

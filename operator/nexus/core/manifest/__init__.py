@@ -1,0 +1,1 @@
+"""What is wrong with a manifest: problems, errors of its schema, suggestions."""
