@@ -11,7 +11,7 @@ from nexus.adapters.kube.job import Images, task_objects
 from nexus.api.reasons import Reason
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.pod_policy import PodPolicy
+from nexus.core.pods.policy import PodPolicy
 
 PARAMS = [{"name": "team", "default": "a"}, {"name": "memory", "default": "64Mi"}, {"name": "cpu", "type": "number"}]
 

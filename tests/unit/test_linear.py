@@ -33,7 +33,7 @@ from nexus.core.expressions.templates import Expression, Reference, Template, Te
 from nexus.core.expressions.urls import rendered
 from nexus.core.manifest import suggestions
 from nexus.core.params import unknown
-from nexus.core.quantity import amount
+from nexus.core.pods.quantity import amount
 from nexus.core.schedule import cron
 from nexus.core.text.plain import coloured, json_text, one_line, plain
 from nexus.core.text.similar_names import LONGEST, closest

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nexus.api.pod import Pod
-from nexus.core.pod_merge import merged
+from nexus.core.pods.merge import merged
 
 
 def pod(value: dict[str, Any] | None) -> Pod | None:

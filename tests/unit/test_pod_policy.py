@@ -11,7 +11,7 @@ from nexus.api.pod import Pod
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.pod_policy import PodPolicy, judge
+from nexus.core.pods.policy import PodPolicy, judge
 
 MEMORY = {"resources": {"limits": {"memory": "64Mi"}}}
 SECRET = {"volumes": [{"name": "s", "secret": {"secretName": "s"}}]}

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from nexus.core.quantity import amount
+from nexus.core.pods.quantity import amount
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from nexus.core.evidence import Active, Failed, Succeeded, Waiting, judge
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.facts import Earlier
 from nexus.core.plan import StartTask
-from nexus.core.pod_policy import PodPolicy
+from nexus.core.pods.policy import PodPolicy
 
 STORE = {"url": "s3://bucket/prefix", "endpoint": "http://store:9000", "credentialsSecret": "store"}
 LARGE = 600 * 1024

@@ -32,7 +32,7 @@ from nexus.app.watch_ages import WatchAges
 from nexus.core.definition import Definition
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.plan import Start, StartTask
-from nexus.core.pod_policy import PodPolicy
+from nexus.core.pods.policy import PodPolicy
 from nexus.runtime.away import share_of
 from nexus.runtime.ports import Refused, RunKey, Stale, View
 from nexus.runtime.queue import WorkQueue, seconds_until

@@ -8,8 +8,8 @@ from graphlib import TopologicalSorter
 
 from nexus.api.tasks import PODLESS, TASK_TYPES, EnvVar, Retry, Task, TriggerRule
 from nexus.api.workflow import Defaults, FailurePolicy, WorkflowSpec
-from nexus.core import pod_merge
 from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
+from nexus.core.pods import merge
 from nexus.core.retry import FINAL_EXIT_CODES, RetryPolicy
 
 DEFAULT_MAX_PARALLEL_TASKS = 10
@@ -116,7 +116,7 @@ def with_defaults(task: Task, defaults: Defaults | None) -> Task:
             "retry": _merged_retry(_defaults_of(task, defaults.retry), task.retry),
             "timeout_seconds": task.timeout_seconds or defaults.timeout_seconds,
             "record_log_lines": task.record_log_lines or defaults.record_log_lines,
-            "pod": pod_merge.merged(defaults.pod, task.pod),
+            "pod": merge.merged(defaults.pod, task.pod),
             "env": _merged_env(defaults.env or [], task.env or []) or None,
             "env_from": [*(defaults.env_from or []), *(task.env_from or [])] or None,
         }

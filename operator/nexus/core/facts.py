@@ -15,7 +15,7 @@ from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Approval, Cancel, OutputRef, RerunOf, Trigger, WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.pod_policy import RESTRICTED, PodPolicy
+from nexus.core.pods.policy import RESTRICTED, PodPolicy
 from nexus.core.refusal import Refusal
 
 

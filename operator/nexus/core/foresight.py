@@ -18,7 +18,6 @@ from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.tasks import Task, TriggerRule
-from nexus.core import fields
 from nexus.core.board import Board
 from nexus.core.decide import decide
 from nexus.core.definition import Definition, Node
@@ -28,7 +27,8 @@ from nexus.core.fanout.items import ItemsInvalid, resolve
 from nexus.core.fanout.observe import max_failed
 from nexus.core.manifest.problem import Path, field_name
 from nexus.core.plan import AskSlot
-from nexus.core.pod_policy import RESTRICTED, PodPolicy
+from nexus.core.pods import templated_fields
+from nexus.core.pods.policy import RESTRICTED, PodPolicy
 from nexus.core.scope import Item
 
 ITEMS_SHOWN = 20
@@ -97,7 +97,7 @@ class Foreseeing:
 
     def _is_unknown(self, variable: str, value: Any) -> bool:
         if variable == "item":
-            return any(text in self._items for _, text in fields.deep((), value))
+            return any(text in self._items for _, text in templated_fields.deep((), value))
         return variable.startswith("tasks.") and variable.endswith(".output") and value is not None
 
 
@@ -113,7 +113,7 @@ def _instead(definition: Definition, now: datetime) -> Iterator[tuple[str, Any]]
         if task.wait is not None:
             yield from _whole(task.wait.seconds, 1)
             yield from _whole(task.wait.until, format_time(now))
-        for path, text in fields.templated(task):
+        for path, text in templated_fields.templated(task):
             if path[:2] == ("pod", "resources"):
                 yield from ((expression.source, "1") for expression in parse(text).expressions)
 
@@ -238,7 +238,7 @@ def _fan_out(board: Board, seeing: Foreseeing, node: Node, found: Foreseen, stat
     except (ExpressionError, TemplateError, ItemsInvalid) as error:
         return Foreseen(node.name, Verdict.FAILS, str(error))
     if seeing.unknown:
-        texts = [text for _, text in fields.sources(node.task) if "${{" in text]
+        texts = [text for _, text in templated_fields.sources(node.task) if "${{" in text]
         return replace(found, items=texts, fields=_rendered(board, node, Item(0, texts[0])))
     total = status.total if status is not None else len(items)
     each = [_rendered(board, node, Item(index, item)) for index, item in enumerate(items[:ITEMS_SHOWN])]
@@ -258,7 +258,7 @@ def _rendered(board: Board, node: Node, item: Item | None) -> dict[str, Any]:
     """The fields that have expressions, each with the engine's own renderer."""
     renderer = board.renderer(node, item)
     found: dict[str, Any] = {}
-    for path, text in fields.templated(node.task):
+    for path, text in templated_fields.templated(node.task):
         if "${{" not in text:
             continue
         where = _field(path, node.task)
@@ -266,7 +266,7 @@ def _rendered(board: Board, node: Node, item: Item | None) -> dict[str, Any]:
             value = renderer.field(text, where)
             # What is not known yet stands there as it was written, not encoded.
             known = "${{" not in str(value)
-            found[where] = renderer.url(text, where) if path == fields.URL and known else value
+            found[where] = renderer.url(text, where) if path == templated_fields.URL and known else value
         except (ExpressionError, TemplateError) as error:
             found[where] = Fails(f"fails: {error}")
     return found

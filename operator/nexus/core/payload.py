@@ -9,11 +9,11 @@ from typing import Any
 from nexus.api.reasons import Reason
 from nexus.api.run import OutputRef
 from nexus.api.tasks import EnvVar, Http, NameValue, Python, Sql
-from nexus.core import pod_render
 from nexus.core.definition import Node
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import as_text, parse
 from nexus.core.plan import Payload, Transfer
+from nexus.core.pods import render
 from nexus.core.scope import Item
 from nexus.core.text.json_text import dump
 
@@ -110,7 +110,7 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
         env=env,
         env_from=tuple(task.env_from or ()),
         inputs={} if node.type == "container" else context.stored,
-        pod=pod_render.rendered(task.pod, renderer) if task.pod is not None else None,
+        pod=render.rendered(task.pod, renderer) if task.pod is not None else None,
         transfer=context.transfer,
     )
     _check_total(payload)

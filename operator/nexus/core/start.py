@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core import kinds, pod_policy, trigger_rule
+from nexus.core import kinds, trigger_rule
 from nexus.core.board import Board, Unread
 from nexus.core.bounds import listed
 from nexus.core.definition import Node
 from nexus.core.expressions.templates import ExpressionError, TemplateError, parse
+from nexus.core.pods import policy
 from nexus.core.slots import Slots, has_slot
 from nexus.core.stop import fail_fast
 from nexus.core.suspend import held_back
@@ -128,7 +129,7 @@ def _retry(board: Board, node: Node, slots: Slots) -> None:
 def _launch(board: Board, node: Node, slots: Slots) -> None:
     kind = kinds.of(node)
     # Of a task without pods, `pod` is the defaults' and asks for nothing.
-    refused = pod_policy.judge(node.task.pod, board.facts.pod_policy) if kind.takes_slot else None
+    refused = policy.judge(node.task.pod, board.facts.pod_policy) if kind.takes_slot else None
     if refused is not None:
         board.end(node.name, TaskPhase.FAILED, refused.reason, refused.message)
     else:

@@ -70,7 +70,7 @@ from nexus.core.plan import (
     StoreItems,
     StoreOutput,
 )
-from nexus.core.pod_policy import RESTRICTED, PodPolicy
+from nexus.core.pods.policy import RESTRICTED, PodPolicy
 from nexus.core.pool_size import CONFIG_MAP
 from nexus.core.refusal import Refusal
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting

@@ -46,7 +46,7 @@ from nexus.core.plan import (
     StoreItems,
     StoreOutput,
 )
-from nexus.core.pod_policy import PodPolicy
+from nexus.core.pods.policy import PodPolicy
 from nexus.core.refusal import Refusal
 from nexus.core.text.sha256 import sha256
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View

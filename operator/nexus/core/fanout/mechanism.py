@@ -9,9 +9,9 @@ the delays are other ones, or where each has to wait for a slot of a pool.
 from __future__ import annotations
 
 from nexus.api.tasks import Task
-from nexus.core import fields
 from nexus.core.definition import Node
 from nexus.core.expressions.templates import TemplateError, parse
+from nexus.core.pods import templated_fields
 
 # Read by the kubelet, or by the API server when the pod is made.
 _OF_THE_POD = ("container", "env", "pod")
@@ -37,4 +37,4 @@ def is_indexed(node: Node, native_backoff: bool) -> bool:
 
 def pods_differ(task: Task) -> bool:
     """Whether the pods of its items cannot come from one template."""
-    return any(path[0] in _OF_THE_POD and uses_item(text) for path, text in fields.templated(task))
+    return any(path[0] in _OF_THE_POD and uses_item(text) for path, text in templated_fields.templated(task))

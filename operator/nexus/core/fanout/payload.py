@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from nexus.core import fields
 from nexus.core.board import Board
 from nexus.core.definition import Node
 from nexus.core.expressions.render import Renderer
@@ -24,6 +23,7 @@ from nexus.core.launch import context_of
 from nexus.core.manifest.problem import Path
 from nexus.core.payload import build, check_item_text, check_total, task_values
 from nexus.core.plan import Payload
+from nexus.core.pods import templated_fields
 from nexus.core.scope import Item
 from nexus.core.text.json_text import dump
 
@@ -100,10 +100,10 @@ def for_item(board: Board, node: Node, item: Item) -> Payload:
 def shared_fault(board: Board, node: Node) -> ExpressionError | TemplateError | None:
     """Why no item can be rendered: an expression that does not name it fails for all of them. Raises Unread."""
     renderer = board.renderer(node)
-    for path, text in fields.templated(node.task):
+    for path, text in templated_fields.templated(node.task):
         if not uses_item(text):
             try:
-                render = renderer.url if path == fields.URL else renderer.text
+                render = renderer.url if path == templated_fields.URL else renderer.text
                 render(text, _where(node, path))
             except (ExpressionError, TemplateError) as error:
                 return error

@@ -14,11 +14,11 @@ from nexus.api.base import GROUP
 from nexus.api.pod import Pod
 from nexus.api.tasks import EnvVar, Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import pod_render
 from nexus.core.definition import Definition, prepare
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path, Problem, duplicates, first
-from nexus.core.pod_merge import merged
+from nexus.core.pods import render
+from nexus.core.pods.merge import merged
 from nexus.core.validate.ahead import Answered, Noting
 from nexus.core.validate.artifacts import artifacts, output_store
 from nexus.core.validate.calls import calls_itself
@@ -160,5 +160,5 @@ def _default_pod(spec: WorkflowSpec, pod: Pod | None, evaluator: Evaluator) -> I
     path: Path = ("defaults", "pod")
     yield from pod_problems(path, pod, None)
     yield from mounts(path, pod, pod, None)
-    for field, text in pod_render.templated(pod):
+    for field, text in render.templated(pod):
         yield from template((*path, *field), text, sight_of_run(spec), evaluator)

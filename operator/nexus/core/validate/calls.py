@@ -11,11 +11,11 @@ from graphlib import CycleError
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import Param, WorkflowSpec
-from nexus.core import fields
 from nexus.core.definition import Definition, ordered, prepare
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path, Problem
 from nexus.core.params import mismatch, unknown
+from nexus.core.pods import templated_fields
 from nexus.core.text.similar_names import closest, listed
 from nexus.core.validate.expressions import sight_of
 from nexus.core.validate.params import rendered
@@ -106,7 +106,7 @@ def _wrong(
 ) -> Iterator[Problem]:
     if name not in declared:
         yield Problem(path, unknown(name, list(declared.values())), task.name)
-    elif any("${{" in text for _, text in fields.deep((), value)):
+    elif any("${{" in text for _, text in templated_fields.deep((), value)):
         yield from rendered(path, declared[name], value, sight_of(task, definition), evaluator)
     elif wrong := mismatch(declared[name], value, evaluator):
         yield Problem(path, wrong, task.name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import fields, scope
+from nexus.core import scope
 from nexus.core.board import node_variables
 from nexus.core.definition import Definition
 from nexus.core.expressions.templates import (
@@ -21,6 +21,7 @@ from nexus.core.expressions.templates import (
     variables_of,
 )
 from nexus.core.manifest.problem import Path, Problem, first
+from nexus.core.pods import templated_fields
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.formats import formats
@@ -67,9 +68,9 @@ def expressions(
     path: Path, task: Task, definition: Definition, evaluator: Evaluator, names: Collection[str]
 ) -> Iterator[Problem]:
     """What is wrong with the expressions of one task; `names` are those of all tasks."""
-    every = list(fields.templated(task))
+    every = list(templated_fields.templated(task))
     texts = [(at, text) for at, text in every if "${{" in text]
-    sources = [(at, text) for at, text in fields.sources(task) if "${{" in text]
+    sources = [(at, text) for at, text in templated_fields.sources(task) if "${{" in text]
     if task.when is not None or texts or sources:
         # Up to a thousand names: not collected for the many tasks without any expression.
         of_fields = sight_of(task, definition, names)
@@ -86,7 +87,7 @@ def expressions(
             yield from typed((*path, *at), text, wanted if is_list else None, sight, evaluator)
         for at, text in texts:
             yield from typed((*path, *at), text, _wanted(at), of_fields, evaluator)
-            if fields.expands(at):
+            if templated_fields.expands(at):
                 yield from open_dollars((*path, *at), text, task.name)
     for at, text in every:
         if (told := foreign(text)) is not None:

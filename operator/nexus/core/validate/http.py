@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from nexus.api.tasks import Http
-from nexus.core import fields
 from nexus.core.expressions import kubelet_variables
 from nexus.core.expressions.templates import TemplateError, parse
 from nexus.core.expressions.urls import reaches_host
 from nexus.core.manifest.problem import Path, Problem
+from nexus.core.pods import templated_fields
 
 # A token (RFC 9110, section 5.6.2).
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -61,7 +61,7 @@ def hosts(path: Path, http: Http, task: str) -> Iterator[Problem]:
 
 def _names(http: Http) -> Iterator[str]:
     """The names of the environment variables that the author's own words refer to."""
-    for _, text in fields.of_http(http):
+    for _, text in templated_fields.of_http(http):
         for part in parse(text).parts:
             if isinstance(part, str):
                 yield from kubelet_variables.names(part)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from nexus.api.workflow import Param, ParamType, WorkflowSpec
-from nexus.core import fields, scope
+from nexus.core import scope
 from nexus.core.expressions.templates import Evaluator, ExpressionError, parse
 from nexus.core.manifest.problem import Path, Problem, duplicates, first
 from nexus.core.params import mismatch, mistyped, number_text
+from nexus.core.pods import templated_fields
 from nexus.core.validate.expressions import Sight, template
 
 
@@ -49,7 +50,7 @@ def _of_param(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Proble
 def rendered(path: Path, param: Param, value: Any, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
     """What is wrong with a value for a param that has expressions in it: they are checked for what they name, and,
     where the value is one text, for its type."""
-    texts = [(at, text) for at, text in fields.deep(path, value) if "${{" in text]
+    texts = [(at, text) for at, text in templated_fields.deep(path, value) if "${{" in text]
     found = first(problem for at, text in texts for problem in template(at, text, sight, evaluator))
     yield from found
     if not found and isinstance(value, str) and "${{" in value:
@@ -73,7 +74,7 @@ def _bounds(path: Path, param: Param) -> Iterator[Problem]:
 
 def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
     """A default that is rendered is only known at run time; its expressions are checked for what they name."""
-    texts = [(at, text) for at, text in fields.deep((*path, "default"), param.default) if "${{" in text]
+    texts = [(at, text) for at, text in templated_fields.deep((*path, "default"), param.default) if "${{" in text]
     yield from rendered((*path, "default"), param, param.default, Sight(scope.RUN_VARIABLES), evaluator)
     if not texts:
         wrong = mismatch(param, param.default, evaluator)

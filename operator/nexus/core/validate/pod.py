@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from nexus.api.base import GROUP
 from nexus.api.pod import VOLUME_SOURCES, Pod, Resources, Volume, VolumeMount
-from nexus.core import pod_render
 from nexus.core.manifest.problem import Path, Problem, duplicates
-from nexus.core.quantity import amount
+from nexus.core.pods import render
+from nexus.core.pods.quantity import amount
 from nexus.core.text.similar_names import closest
 
 # Labels that the Job controller and the operator go by; everybody else's, Kueue's above all, are for the author.
@@ -37,11 +37,11 @@ def pod_problems(path: Path, pod: Pod | None, task: str | None) -> Iterator[Prob
 
 
 def _of(path: Path, pod: Pod) -> Iterator[Problem]:
-    for field, text in pod_render.literal(pod):
+    for field, text in render.literal(pod):
         if "${{" in text:
             what = "which account, images, volumes and nodes a task gets is the author's word: write it out"
             yield Problem((*path, *field), f"no ${{{{ }}}} here: {what}", offset=text.index("${{"))
-    for attribute, name in pod_render.MAPS.items():
+    for attribute, name in render.MAPS.items():
         for key, value in (getattr(pod, attribute) or {}).items():
             yield from _entry((*path, name), name, key, value)
     yield from _resources((*path, "resources"), pod.resources)

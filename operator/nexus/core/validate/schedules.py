@@ -8,10 +8,11 @@ from datetime import datetime
 
 from nexus.api.schedule import CatchUp, Schedule
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import fields, scope
+from nexus.core import scope
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.params import mismatch, unknown
+from nexus.core.pods import templated_fields
 from nexus.core.schedule import exclusion, zone
 from nexus.core.schedule.cron import Cron, CronInvalid, parse
 from nexus.core.validate.expressions import Sight
@@ -60,7 +61,7 @@ def _params(path: Path, schedule: Schedule, spec: WorkflowSpec, evaluator: Evalu
         if name not in declared:
             yield Problem((*path, name), unknown(name, spec.params or ()))
             continue
-        texts = any("${{" in text for _, text in fields.deep((*path, name), value))
+        texts = any("${{" in text for _, text in templated_fields.deep((*path, name), value))
         yield from rendered((*path, name), declared[name], value, Sight(scope.RUN_VARIABLES), evaluator)
         wrong = None if texts else mismatch(declared[name], value, evaluator)
         if wrong:

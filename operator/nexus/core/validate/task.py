@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
-from nexus.core import fields, sql_text
+from nexus.core import sql_text
 from nexus.core.manifest.problem import Path, Problem, duplicates
+from nexus.core.pods import templated_fields
 from nexus.core.validate.pod import pod_problems
 
 
@@ -45,7 +46,7 @@ def shape(path: Path, task: Task) -> Iterator[Problem]:
     if task.retry is not None and task.retry.retry_on is not None and task.http is None:
         message = "retryOn lists failures of http requests; remove it, or use failOnExitCodes"
         yield wrong(("retry", "retryOn"), message)
-    for field, text in fields.code(task):
+    for field, text in templated_fields.code(task):
         if "${{" in text:
             advice = _INSTEAD.get((str(field[0]), str(field[1])), "write the name itself")
             message = f"${{{{ }}}} is refused here, since a value would become code: {advice}"

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import fields, pod_render
 from nexus.core.expressions.templates import TemplateError, parse
 from nexus.core.manifest.problem import Path, Problem, first
+from nexus.core.pods import render, templated_fields
 from nexus.core.schedule.cron import Cron, CronInvalid
 from nexus.core.schedule.cron import parse as parse_cron
 from nexus.core.validate.delimiters import fixed_delimiters
@@ -27,7 +27,7 @@ def _all(spec: WorkflowSpec) -> Iterator[Problem]:
         env = spec.defaults.env or ()
         texts: list[tuple[Path, str]] = [(("env", at, "value"), entry.value or "") for at, entry in enumerate(env)]
         if spec.defaults.pod is not None:
-            texts += [(("pod", *path), text) for path, text in pod_render.templated(spec.defaults.pod)]
+            texts += [(("pod", *path), text) for path, text in render.templated(spec.defaults.pod)]
         yield from _numbers(("defaults",), texts, numbers, None)
     for place, task in spec.every_task():
         yield from _of_task(place, task, spec, numbers)
@@ -35,10 +35,10 @@ def _all(spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def _of_task(place: Path, task: Task, spec: WorkflowSpec, numbers: Collection[str]) -> Iterator[Problem]:
-    before = [(("when",), task.when or ""), *fields.sources(task)]
+    before = [(("when",), task.when or ""), *templated_fields.sources(task)]
     yield from _numbers(place, before, numbers, task.name)
     every = {*numbers, *number_items(task.for_each, spec.params or ())}
-    yield from _numbers(place, fields.templated(task), every, task.name)
+    yield from _numbers(place, templated_fields.templated(task), every, task.name)
     if task.bash is not None:
         for message, offset in fixed_delimiters(task.bash.command):
             yield Problem((*place, "bash", "command"), message, task.name, offset)

@@ -11,7 +11,7 @@ from nexus.api.pod import Pod, Resources
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import ExpressionError
 from nexus.core.manifest.problem import Path
-from nexus.core.quantity import amount
+from nexus.core.pods.quantity import amount
 
 MAPS = {"labels": "labels", "annotations": "annotations", "node_selector": "nodeSelector"}
 

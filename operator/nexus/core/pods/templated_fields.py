@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from nexus.api.tasks import PODLESS, Container, Http, Task
-from nexus.core import pod_render
 from nexus.core.manifest.problem import Path
+from nexus.core.pods import render
 
 URL: Path = ("http", "url")
 """The field that is rendered as a URL, see nexus.core.expressions.urls."""
@@ -19,7 +19,7 @@ def templated(task: Task) -> Iterator[tuple[Path, str]]:
         if variable.value is not None:
             yield ("env", position, "value"), variable.value
     if task.pod is not None:
-        yield from ((("pod", *field), text) for field, text in pod_render.templated(task.pod))
+        yield from ((("pod", *field), text) for field, text in render.templated(task.pod))
     if task.python is not None and task.python.with_ is not None:
         yield from deep(("python", "with"), task.python.with_)
     if task.http is not None:
