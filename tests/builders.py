@@ -10,9 +10,9 @@ from typing import Any
 from nexus.api.run import Approval, TaskStatus, WorkflowRunStatus
 from nexus.api.tasks import TASK_TYPES, Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.definition import Definition, prepare
-from nexus.core.facts import ChildFact, Facts, JobFact, PodFact, RunFact, Terminated
 from nexus.core.identity import child_content
+from nexus.core.model.definition import Definition, prepare
+from nexus.core.model.facts import ChildFact, Facts, JobFact, PodFact, RunFact, Terminated
 from nexus.core.names import child_name, job_name
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

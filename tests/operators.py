@@ -26,8 +26,8 @@ from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
+from nexus.core.model.refusal import with_conditions
 from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_RUN, LABEL_TASK
-from nexus.core.refusal import with_conditions
 from nexus.runtime.ports import Refused, RunKey, Stale
 from nexus.runtime.queue import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS
 from nexus.runtime.reconcile import Reconciler

@@ -17,10 +17,10 @@ from nexus.adapters.cel.pool import CelEvaluator
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.tasks import Task
 from nexus.core.decide import decide
-from nexus.core.definition import Definition, prepare
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Facts, JobFact, PodFact
-from nexus.core.plan import Plan
+from nexus.core.model.definition import Definition, prepare
+from nexus.core.model.facts import Facts, JobFact, PodFact
+from nexus.core.model.plan import Plan
 
 LAYERS = 10
 WIDTH = 50

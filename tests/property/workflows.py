@@ -15,8 +15,8 @@ from nexus.api.reasons import TaskPhase
 from nexus.api.tasks import Task, TriggerRule
 from nexus.api.workflow import WorkflowSpec
 from nexus.core import trigger_rule
-from nexus.core.allow_failure import counted
-from nexus.core.definition import with_defaults
+from nexus.core.model.allow_failure import counted
+from nexus.core.model.definition import with_defaults
 
 NAMES = ("a", "b-b", "1st", "in", "e", "f", "g", "h")
 

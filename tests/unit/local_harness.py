@@ -19,8 +19,8 @@ from nexus.adapters.local.questions import Ask
 from nexus.adapters.local.run import run
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
-from nexus.core.definition import Definition
-from nexus.core.facts import RunFact
+from nexus.core.model.definition import Definition
+from nexus.core.model.facts import RunFact
 
 
 @dataclass

@@ -6,9 +6,9 @@ import pytest
 from tests.builders import START, definition, facts, failed, job, pod, states, task
 
 from nexus.api.reasons import TaskPhase
-from nexus.core.allow_failure import counted
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
+from nexus.core.model.allow_failure import counted
 
 
 @pytest.mark.parametrize("phase", list(TaskPhase))

@@ -14,9 +14,9 @@ from nexus.adapters.fake import Outcome
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel
 from nexus.core.decide import decide
-from nexus.core.definition import Definition
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import RunFact
+from nexus.core.model.definition import Definition
+from nexus.core.model.facts import RunFact
 
 TEN = "2026-11-23T10:00:00.000Z"
 

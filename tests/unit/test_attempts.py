@@ -13,11 +13,11 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import PODS, error_from
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import AttemptRecord, TaskStatus, WorkflowRunStatus
-from nexus.core import bounds
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import JobFact
-from nexus.core.plan import ReadLog
+from nexus.core.model import status_limits
+from nexus.core.model.facts import JobFact
+from nexus.core.model.plan import ReadLog
 from nexus.core.text.json_text import dump
 
 RAISED = '{"error":{"type":"ValueError","message":"no such region: xx","line":3}}'
@@ -189,7 +189,12 @@ def size(status: WorkflowRunStatus) -> int:
 def test_the_records_of_five_hundred_tasks_fit_into_their_share(cel: Evaluator) -> None:
     status = failing(500, cel, "ü" * 512)
 
-    assert bounds.RECORDS_LIMIT * 0.9 < size(status) <= bounds.RECORDS_LIMIT == bounds.records_limit(500)
+    assert (
+        status_limits.RECORDS_LIMIT * 0.9
+        < size(status)
+        <= status_limits.RECORDS_LIMIT
+        == status_limits.records_limit(500)
+    )
 
 
 def test_a_few_tasks_have_all_that_there_is_to_tell(cel: Evaluator) -> None:
@@ -199,7 +204,7 @@ def test_a_few_tasks_have_all_that_there_is_to_tell(cel: Evaluator) -> None:
         (record,) = entry.attempt_records or ()
         assert record.log_tail == "x" * 1_024
         assert record.message is not None
-        assert len(record.message.encode()) == bounds.RECORD_TEXT_LIMIT
+        assert len(record.message.encode()) == status_limits.RECORD_TEXT_LIMIT
 
 
 def test_where_room_ends_the_log_goes_first_and_the_reason_stays_longest(cel: Evaluator) -> None:

@@ -7,22 +7,22 @@ import json
 import pytest
 from tests.builders import RUN, at, definition, failed, task
 
-from nexus.core import bounds
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Facts
+from nexus.core.model import status_limits
+from nexus.core.model.facts import Facts
 
 
 @pytest.mark.parametrize(("tasks", "limit"), [(1, 1_000), (65, 1_000), (66, 992), (100, 655), (500, 131), (1_000, 128)])
 def test_the_more_tasks_a_run_has_the_shorter_are_their_messages(tasks: int, limit: int) -> None:
-    assert bounds.message_limit(tasks) == limit
+    assert status_limits.message_limit(tasks) == limit
 
 
 @pytest.mark.parametrize(
     ("tasks", "limit"), [(1, 65_536), (100, 65_536), (101, 65_440), (500, 27_136), (1_000, 17_536)]
 )
 def test_the_more_tasks_a_run_has_the_fewer_outputs_stand_in_its_status(tasks: int, limit: int) -> None:
-    assert bounds.inline_outputs_limit(tasks) == limit
+    assert status_limits.inline_outputs_limit(tasks) == limit
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_the_more_tasks_a_run_has_the_fewer_outputs_stand_in_its_status(tasks: i
     [("short", 10, "short"), ("exactly ten", 11, "exactly ten"), ("abcdefghij", 9, "abcdef…"), ("ääääää", 10, "äää…")],
 )
 def test_a_cut_is_in_bytes_and_shows(text: str, limit: int, kept: str) -> None:
-    assert bounds.cut(text, limit) == kept
-    assert len(bounds.cut(text, limit).encode()) <= limit
+    assert status_limits.cut(text, limit) == kept
+    assert len(status_limits.cut(text, limit).encode()) <= limit
 
 
 def test_five_hundred_failures_with_all_there_is_to_say_fit_a_status(cel: Evaluator) -> None:
@@ -41,4 +41,4 @@ def test_five_hundred_failures_with_all_there_is_to_say_fit_a_status(cel: Evalua
     }
     plan = decide(definition(*tasks), Facts(run=RUN, jobs=jobs), at(10), cel)
     assert plan.status.phase == "Failed"
-    assert sum(len((entry.message or "").encode()) for entry in plan.status.tasks or ()) <= bounds.MESSAGES_LIMIT
+    assert sum(len((entry.message or "").encode()) for entry in plan.status.tasks or ()) <= status_limits.MESSAGES_LIMIT

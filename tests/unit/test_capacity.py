@@ -15,8 +15,8 @@ from nexus.api.reasons import Reason
 from nexus.core.capacity import held
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Capacity, JobFact
-from nexus.core.plan import Indexed, StartTask
+from nexus.core.model.facts import Capacity, JobFact
+from nexus.core.model.plan import Indexed, StartTask
 from nexus.runtime.ports import RunKey, Stale
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from tests.builders import chain, definition, fan, task
 
 from nexus.api.tasks import EnvVar, TriggerRule
-from nexus.core.definition import Node
-from nexus.core.retry import RetryPolicy
+from nexus.core.model.definition import Node
+from nexus.core.model.retry import RetryPolicy
 
 
 def node(defaults: dict[str, Any] | None = None, **fields: Any) -> Node:

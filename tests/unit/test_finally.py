@@ -15,10 +15,10 @@ from nexus.adapters.fake import Outcome
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel
 from nexus.core.decide import decide
-from nexus.core.definition import Definition, waits_for
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Facts, JobFact, RunFact
-from nexus.core.plan import Plan
+from nexus.core.model.definition import Definition, waits_for
+from nexus.core.model.facts import Facts, JobFact, RunFact
+from nexus.core.model.plan import Plan
 
 GRACEFUL, IMMEDIATE = (replace(RUN, cancel=cancel, generation=2) for cancel in Cancel)
 REPORT = task("report", bash={"command": "true"})

@@ -8,8 +8,8 @@ from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.families import depth
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core.facts import PodFact
 from nexus.core.identity import Makes
+from nexus.core.model.facts import PodFact
 from nexus.core.names import child_name, job_name
 from nexus.runtime.ports import RunKey
 

@@ -13,7 +13,7 @@ from tests.unit.local_harness import Watcher, run_here
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import WorkflowRunStatus
-from nexus.core.definition import Definition
+from nexus.core.model.definition import Definition
 
 
 def bash(name: str, command: str, *depends_on: str, **fields: Any) -> Any:

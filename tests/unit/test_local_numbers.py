@@ -8,7 +8,7 @@ import pytest
 from tests.builders import definition, task
 from tests.unit.local_harness import run_here
 
-from nexus.core.definition import Definition
+from nexus.core.model.definition import Definition
 
 NUMBERS = "[3.0, -0.0, 1e16, 1e19, 1.5, 0.1, 1e-7, 12345678901234567, float(2**62)]"
 STORED = [3, 0, 10**16, 1e19, 1.5, 0.1, 1e-7, 12345678901234567, 4611686018427388000]

@@ -11,7 +11,7 @@ from tests.unit.local_harness import run_here
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.pools import read_sizes
 from nexus.api.reasons import Reason, RunPhase
-from nexus.core.definition import Definition
+from nexus.core.model.definition import Definition
 
 
 def sizes(**given: str) -> Bindings:

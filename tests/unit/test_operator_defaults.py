@@ -8,8 +8,8 @@ import pytest
 
 from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.definition import Definition, prepare
-from nexus.core.operator_defaults import OperatorDefaults
+from nexus.core.model.definition import Definition, prepare
+from nexus.core.model.operator_defaults import OperatorDefaults
 from nexus.runtime.ports import RunKey
 
 BASH = {"bash": {"command": "true"}}

@@ -13,7 +13,7 @@ from nexus.adapters.kube.api import WORKFLOW_RUNS, Unreachable
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Facts, RunFact
+from nexus.core.model.facts import Facts, RunFact
 from nexus.runtime.outcomes import count_write
 from nexus.runtime.ports import View
 from nexus.runtime.stats import Counters

@@ -10,9 +10,9 @@ from tests.builders import at, definition, entry_of, facts, failed, job, pod, ru
 from nexus.api.reasons import Reason
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Facts, Refusal, SlotAsked, Turn
+from nexus.core.model.facts import Facts, Refusal, SlotAsked, Turn
+from nexus.core.model.plan import AskSlot, Plan, ReturnSlot
 from nexus.core.names import job_name
-from nexus.core.plan import AskSlot, Plan, ReturnSlot
 from nexus.core.pool import why
 from nexus.core.pool_line import LONGEST, Entry, Line, bound, settle, told
 

@@ -14,7 +14,7 @@ from nexus.adapters.kube.api import JOBS, PODS
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import JobFact
+from nexus.core.model.facts import JobFact
 
 TAKEN_BACK = pod(ended(143), deleted=3, withdrawn=True, uid="old")
 

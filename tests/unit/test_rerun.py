@@ -16,9 +16,9 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Earlier
+from nexus.core.model.facts import Earlier
+from nexus.core.model.plan import LoadOutput, Plan
 from nexus.core.names import LABEL_INDEX, LABEL_RUN, LABEL_TASK
-from nexus.core.plan import LoadOutput, Plan
 
 DIAMOND = (task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c", triggerRule="AllDone"), task("other"))
 

@@ -14,9 +14,9 @@ from nexus.api.reasons import RunPhase, TaskPhase
 from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.decide import decide
-from nexus.core.definition import prepare
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Earlier, RunFact
+from nexus.core.model.definition import prepare
+from nexus.core.model.facts import Earlier, RunFact
 
 RELEASE = spec(
     task("build"),

@@ -9,8 +9,8 @@ from tests.builders import RUN, at, definition, task
 
 from nexus.adapters.kube.job import Images, task_objects
 from nexus.api.tasks import Disruptions, Retry
-from nexus.core.plan import Payload, StartTask
-from nexus.core.retry import RetryPolicy
+from nexus.core.model.plan import Payload, StartTask
+from nexus.core.model.retry import RetryPolicy
 
 TYPES: dict[str, Any] = {
     "python": {"python": {"code": "pass"}},

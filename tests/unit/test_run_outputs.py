@@ -11,8 +11,8 @@ from tests.builders import START, at, definition, entry_of, facts, failed, job, 
 from nexus.api.reasons import Reason, RunPhase
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import JobFact
-from nexus.core.plan import LoadOutput, Plan
+from nexus.core.model.facts import JobFact
+from nexus.core.model.plan import LoadOutput, Plan
 from nexus.core.validate import problems
 
 BIG = {"rows": ["x" * 40] * 100}

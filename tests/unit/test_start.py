@@ -27,11 +27,11 @@ from tests.builders import (
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.decide import decide
-from nexus.core.definition import Definition
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Facts, JobFact, Refusal
-from nexus.core.operator_defaults import OperatorDefaults
-from nexus.core.plan import LoadOutput, Plan
+from nexus.core.model.definition import Definition
+from nexus.core.model.facts import Facts, JobFact, Refusal
+from nexus.core.model.operator_defaults import OperatorDefaults
+from nexus.core.model.plan import LoadOutput, Plan
 
 
 def started(plan: Plan) -> list[str]:

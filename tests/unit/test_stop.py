@@ -11,7 +11,7 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import Cancel, JobRef, TaskStatus, WorkflowRunStatus
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import JobFact
+from nexus.core.model.facts import JobFact
 from nexus.core.stop import stray_jobs
 
 

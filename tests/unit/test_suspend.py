@@ -15,7 +15,7 @@ from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.api.workflow import Condition
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import RunFact
+from nexus.core.model.facts import RunFact
 from nexus.core.suspend import conditions
 
 SUSPENDED = replace(RUN, suspend=True, generation=2)

@@ -12,7 +12,7 @@ from tests.builders import sequence, task
 
 from nexus.api.reasons import TaskPhase
 from nexus.api.tasks import TriggerRule
-from nexus.core.allow_failure import counted
+from nexus.core.model.allow_failure import counted
 from nexus.core.trigger_rule import judge
 
 ENDED = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.SKIPPED, TaskPhase.OMITTED, TaskPhase.CANCELLED)

@@ -22,8 +22,8 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import WORKFLOW_RUNS
 from nexus.api.reasons import Reason
 from nexus.core.decide import decide
-from nexus.core.definition import Definition
 from nexus.core.expressions.templates import EvaluationLost, Evaluator
+from nexus.core.model.definition import Definition
 from nexus.runtime.away import away, share_of
 from nexus.runtime.lines import Lines
 from nexus.runtime.ports import Refused

@@ -29,9 +29,9 @@ from nexus.app.settings import Settings
 from nexus.app.sweep import sweep
 from nexus.app.takeover import News
 from nexus.app.watch_ages import WatchAges
-from nexus.core.definition import Definition
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.plan import Start, StartTask
+from nexus.core.model.definition import Definition
+from nexus.core.model.plan import Start, StartTask
 from nexus.core.pods.policy import PodPolicy
 from nexus.runtime.away import share_of
 from nexus.runtime.ports import Refused, RunKey, Stale, View

@@ -26,7 +26,7 @@ from nexus.app.setting import (
     variable,
 )
 from nexus.core.lease import Terms
-from nexus.core.operator_defaults import HISTORY, MOST_PARALLEL_TASKS, OperatorDefaults
+from nexus.core.model.operator_defaults import HISTORY, MOST_PARALLEL_TASKS, OperatorDefaults
 from nexus.core.pool_size import CONFIG_MAP
 from nexus.core.text.similar_names import closest
 

@@ -15,8 +15,8 @@ from nexus.cli.ending import Refused
 from nexus.cli.view import View
 from nexus.core.approval import question
 from nexus.core.child_run import MAX_DEPTH
-from nexus.core.definition import Definition
 from nexus.core.manifest.problem import Problem
+from nexus.core.model.definition import Definition
 from nexus.core.text.plain import plain
 from nexus.core.text.similar_names import closest
 from nexus.core.validate.calls import reachable

@@ -27,7 +27,7 @@ from nexus.cli.ending import Exit, Refused
 from nexus.cli.schedule import Source, time_of, told
 from nexus.cli.terminal import say, say_json
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import RunFact
+from nexus.core.model.facts import RunFact
 from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL, LABEL_WORKFLOW, digest, label_value, scheduled_run_name
 from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.schedule.as_of import of_tick

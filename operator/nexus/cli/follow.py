@@ -16,7 +16,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import summary, view
 from nexus.cli.ending import Exit, Refused, of_phase
 from nexus.cli.terminal import say, say_json
-from nexus.core.definition import ordered, waits_for
+from nexus.core.model.definition import ordered, waits_for
 from nexus.core.names import LABEL_WORKFLOW
 
 # Between two tries where the API server is away for a moment.

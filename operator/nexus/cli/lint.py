@@ -13,7 +13,7 @@ from nexus.cli.manifests import Manifest, load, of_params, read_text
 from nexus.cli.syntax import NO_BASH, check_code
 from nexus.cli.terminal import say, say_json
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import RunFact
+from nexus.core.model.facts import RunFact
 from nexus.core.params import ParamsInvalid, resolve
 
 SUFFIXES = (".yaml", ".yml")

@@ -21,7 +21,7 @@ from nexus.cli.ending import Exit, Refused
 from nexus.cli.manifests import load_sound
 from nexus.cli.terminal import say, say_json
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
-from nexus.core.facts import RunFact
+from nexus.core.model.facts import RunFact
 from nexus.core.schedule.as_of import AsOf
 from nexus.core.schedule.timetable import Skipped, Tick, Timetable
 from nexus.core.schedule.zone import wall

@@ -28,10 +28,10 @@ from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say
 from nexus.cli.words import seconds_of, seconds_text
-from nexus.core.bounds import listed
-from nexus.core.definition import waits_for
 from nexus.core.manifest.begun import read_begun
 from nexus.core.manifest.schema_errors import read
+from nexus.core.model.definition import waits_for
+from nexus.core.model.status_limits import listed
 from nexus.core.names import LABEL_RUN, LABEL_TASK, label_value
 from nexus.core.text.plain import plain
 from nexus.core.validate.dependencies import no_task

@@ -13,10 +13,10 @@ from nexus.api import run
 from nexus.api.base import format_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.board import Board, Unread
-from nexus.core.definition import Node
 from nexus.core.expressions.templates import ExpressionError, TemplateError
+from nexus.core.model.definition import Node
+from nexus.core.model.plan import RunEvent
 from nexus.core.names import job_name
-from nexus.core.plan import RunEvent
 from nexus.core.slots import Slots
 
 _ASKS = " [--reject]: "

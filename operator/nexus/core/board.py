@@ -13,19 +13,19 @@ from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import RerunStatus, TaskStatus
 from nexus.core import scope
-from nexus.core.allow_failure import counted
-from nexus.core.bounds import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
-from nexus.core.definition import Definition, Node
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, ExpressionError, task_identifier
-from nexus.core.facts import Changed, ChildFact, Facts, Forged, JobFact
 from nexus.core.fanout.tally import Tally
+from nexus.core.model.allow_failure import counted
+from nexus.core.model.definition import Definition, Node
+from nexus.core.model.facts import Changed, ChildFact, Facts, Forged, JobFact
+from nexus.core.model.outcome import STOP_REASONS, Stopped, outcome
+from nexus.core.model.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start, Store, StoreOutput
+from nexus.core.model.refusal import REASONS, Code, Refusal, again_at
+from nexus.core.model.status_limits import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
 from nexus.core.names import output_name
-from nexus.core.outcome import STOP_REASONS, Stopped, outcome
 from nexus.core.outputs import INLINE_LIMIT
 from nexus.core.params import ParamsInvalid, resolve
-from nexus.core.plan import LoadOutput, RaiseParallelism, Read, RunEvent, Start, Store, StoreOutput
-from nexus.core.refusal import REASONS, Code, Refusal, again_at
 from nexus.core.scope import Item
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference, sha256

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nexus.core.evidence import Succeeded, judge
-from nexus.core.facts import Capacity, JobFact
 from nexus.core.fanout import indexes
+from nexus.core.model.facts import Capacity, JobFact
 
 
 def held(job: JobFact) -> int:

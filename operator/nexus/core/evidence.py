@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason
-from nexus.core.exit_codes import OUTPUT_REFUSED
-from nexus.core.facts import JobFact, PodFact, Terminated
+from nexus.core.model.exit_codes import OUTPUT_REFUSED
+from nexus.core.model.facts import JobFact, PodFact, Terminated
 from nexus.core.outputs import error_of, is_kept, retry_after_of
 
 

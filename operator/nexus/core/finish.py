@@ -10,15 +10,15 @@ from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import Condition
 from nexus.core import suspend
 from nexus.core.board import Board, Unread
-from nexus.core.bounds import cut, message_limit
-from nexus.core.facts import Facts, RunFact
 from nexus.core.forged import TYPE as FORGED
 from nexus.core.forged import conditions as forged
 from nexus.core.forged import found_by, report
-from nexus.core.outcome import outcome
-from nexus.core.plan import Plan, RunEvent
+from nexus.core.model.facts import Facts, RunFact
+from nexus.core.model.outcome import outcome
+from nexus.core.model.plan import Plan, RunEvent
+from nexus.core.model.refusal import REASONS, Refusal, again_at
+from nexus.core.model.status_limits import cut, message_limit
 from nexus.core.pool import unused
-from nexus.core.refusal import REASONS, Refusal, again_at
 from nexus.core.run_outputs import NoOutputs, NotStored, outputs
 from nexus.core.stop import left_over
 

@@ -20,13 +20,13 @@ from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.tasks import Task, TriggerRule
 from nexus.core.board import Board
 from nexus.core.decide import decide
-from nexus.core.definition import Definition, Node
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError, parse
-from nexus.core.facts import Facts, RunFact, Turn
 from nexus.core.fanout.items import ItemsInvalid, resolve
 from nexus.core.fanout.observe import max_failed
 from nexus.core.manifest.problem import Path, field_name
-from nexus.core.plan import AskSlot
+from nexus.core.model.definition import Definition, Node
+from nexus.core.model.facts import Facts, RunFact, Turn
+from nexus.core.model.plan import AskSlot
 from nexus.core.pods import templated_fields
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
 from nexus.core.scope import Item

@@ -13,8 +13,8 @@ from nexus.api.reasons import Reason
 from nexus.api.run import MOST_FORGED, WorkflowRunStatus
 from nexus.api.workflow import Condition
 from nexus.core.board import Board
-from nexus.core.facts import Forged, RunFact
-from nexus.core.plan import RunEvent
+from nexus.core.model.facts import Forged, RunFact
+from nexus.core.model.plan import RunEvent
 
 # The last of the UIDs on record stands for the Event that says that there are more.
 MOST_EVENTS = MOST_FORGED - 1

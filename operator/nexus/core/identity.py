@@ -27,9 +27,9 @@ from typing import TypeVar
 
 from nexus.api.fanout import MAX_ITEMS
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunStatus
-from nexus.core.definition import Definition, Node
-from nexus.core.facts import ChildFact, Forged, JobFact, PodFact, RunFact
 from nexus.core.fanout.mechanism import is_indexed
+from nexus.core.model.definition import Definition, Node
+from nexus.core.model.facts import ChildFact, Forged, JobFact, PodFact, RunFact
 from nexus.core.names import item_job_name, item_stem, job_name, job_stem
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.sha256 import sha256

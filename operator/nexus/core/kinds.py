@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from nexus.core import approval, child_run, wait
 from nexus.core.board import Board
-from nexus.core.definition import Node
 from nexus.core.fanout.launch import launch as fanout_launch
 from nexus.core.fanout.launch import proceed as fanout_proceed
 from nexus.core.fanout.observe import observe as fanout_observe
 from nexus.core.launch import launch
+from nexus.core.model.definition import Node
 from nexus.core.observe import observe
 from nexus.core.slots import Slots
 

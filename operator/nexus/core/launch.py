@@ -9,14 +9,14 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef, OutputRef
 from nexus.core import scope, transfers
 from nexus.core.board import Board, Unread
-from nexus.core.definition import Node
 from nexus.core.expressions.templates import ExpressionError, TemplateError
+from nexus.core.model.definition import Node
+from nexus.core.model.plan import Payload, StartTask
+from nexus.core.model.refusal import limit_words, over_since
 from nexus.core.names import job_name
 from nexus.core.observe import ordinal, take_over
 from nexus.core.payload import Context, PayloadError, build
-from nexus.core.plan import Payload, StartTask
 from nexus.core.pool import has_turn
-from nexus.core.refusal import limit_words, over_since
 from nexus.core.slots import Slots
 
 

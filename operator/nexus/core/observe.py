@@ -12,11 +12,11 @@ from nexus.api.tasks import Disruptions
 from nexus.core import attempts as records
 from nexus.core import outputs, transfers
 from nexus.core.board import Board
-from nexus.core.definition import Node
 from nexus.core.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, with_number
-from nexus.core.facts import JobFact, PodFact
-from nexus.core.plan import ReadFrame, RunEvent
-from nexus.core.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
+from nexus.core.model.definition import Node
+from nexus.core.model.facts import JobFact, PodFact
+from nexus.core.model.plan import ReadFrame, RunEvent
+from nexus.core.model.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
 
 
 def ordinal(status: TaskStatus) -> int:

@@ -9,10 +9,10 @@ from typing import Any
 from nexus.api.reasons import Reason
 from nexus.api.run import OutputRef
 from nexus.api.tasks import EnvVar, Http, NameValue, Python, Sql
-from nexus.core.definition import Node
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import as_text, parse
-from nexus.core.plan import Payload, Transfer
+from nexus.core.model.definition import Node
+from nexus.core.model.plan import Payload, Transfer
 from nexus.core.pods import render
 from nexus.core.scope import Item
 from nexus.core.text.json_text import dump

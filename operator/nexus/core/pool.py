@@ -11,9 +11,9 @@ from datetime import timedelta
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.board import Board
-from nexus.core.definition import Node
-from nexus.core.facts import Facts, SlotAsked, Turn
-from nexus.core.plan import AskSlot, ReturnSlot
+from nexus.core.model.definition import Node
+from nexus.core.model.facts import Facts, SlotAsked, Turn
+from nexus.core.model.plan import AskSlot, ReturnSlot
 from nexus.core.pool_line import FRONT, bound
 
 # Who waits is told when its turn comes. Should whoever tells it die before that, it looks itself: those in front soon.

@@ -9,7 +9,7 @@ from typing import Any
 from nexus.api.base import format_time
 from nexus.api.workflow import Param, ParamType
 from nexus.core.expressions.templates import task_identifier
-from nexus.core.facts import RunFact
+from nexus.core.model.facts import RunFact
 
 # A number param is `dyn`: its JSON may hold a whole number, which is an int in CEL, or any other.
 _PARAM_TYPES = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core import kinds, trigger_rule
 from nexus.core.board import Board, Unread
-from nexus.core.bounds import listed
-from nexus.core.definition import Node
 from nexus.core.expressions.templates import ExpressionError, TemplateError, parse
+from nexus.core.model.definition import Node
+from nexus.core.model.status_limits import listed
 from nexus.core.pods import policy
 from nexus.core.slots import Slots, has_slot
 from nexus.core.stop import fail_fast

@@ -13,10 +13,10 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import Cancel, TaskStatus
 from nexus.core.board import Board
 from nexus.core.child_run import stray_children
-from nexus.core.facts import Facts, JobFact
 from nexus.core.fanout.collect import close
 from nexus.core.fanout.tally import is_idle
-from nexus.core.plan import CancelRun, StopJob
+from nexus.core.model.facts import Facts, JobFact
+from nexus.core.model.plan import CancelRun, StopJob
 
 
 def stop(board: Board, started_at: datetime) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.tasks import TriggerRule
-from nexus.core.bounds import listed
+from nexus.core.model.status_limits import listed
 
 SUCCEEDED = frozenset({TaskPhase.SUCCEEDED})
 SKIPPED = frozenset({TaskPhase.SKIPPED})

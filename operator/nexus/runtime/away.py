@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from nexus.api.reasons import Reason
 from nexus.core.expressions.templates import EvaluationLost
-from nexus.core.refusal import Code, Refusal
+from nexus.core.model.refusal import Code, Refusal
 from nexus.runtime.ports import Refused
 from nexus.runtime.turns import Turns
 

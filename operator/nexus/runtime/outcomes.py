@@ -12,7 +12,7 @@ from datetime import datetime
 
 from nexus.api.reasons import RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
-from nexus.core.definition import Definition
+from nexus.core.model.definition import Definition
 from nexus.runtime.ports import RunKey, View
 from nexus.runtime.stats import Stats
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
-from nexus.core.definition import Definition
-from nexus.core.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
-from nexus.core.plan import (
+from nexus.core.model.definition import Definition
+from nexus.core.model.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
+from nexus.core.model.plan import (
     AskSlot,
     CancelRun,
     ListPods,
@@ -28,7 +28,7 @@ from nexus.core.plan import (
     StoreItems,
     StoreOutput,
 )
-from nexus.core.refusal import Refusal
+from nexus.core.model.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,12 @@ from typing import TypeVar
 
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
-from nexus.core.bounds import squeezed
 from nexus.core.decide import after, decide
-from nexus.core.definition import Definition
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import ChildFact, Facts, JobFact, SlotAsked, Turn
 from nexus.core.finish import blocked, duration, refuse, waits
-from nexus.core.plan import (
+from nexus.core.model.definition import Definition
+from nexus.core.model.facts import ChildFact, Facts, JobFact, SlotAsked, Turn
+from nexus.core.model.plan import (
     AskSlot,
     ListPods,
     LoadItems,
@@ -37,7 +36,7 @@ from nexus.core.plan import (
     Store,
     StoreOutput,
 )
-from nexus.core.refusal import (
+from nexus.core.model.refusal import (
     CONDITION,
     Code,
     Refusal,
@@ -47,6 +46,7 @@ from nexus.core.refusal import (
     refusal_condition,
     with_conditions,
 )
+from nexus.core.model.status_limits import squeezed
 from nexus.runtime.away import away
 from nexus.runtime.outcomes import Unanswered, count_write
 from nexus.runtime.ports import Place, Refused, RunKey, Stale, Unstartable, View, Waiting

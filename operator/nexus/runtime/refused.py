@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from nexus.api.reasons import Reason
-from nexus.core.refusal import Code, Refusal
+from nexus.core.model.refusal import Code, Refusal
 from nexus.runtime.ports import Refused, Stale
 from nexus.runtime.stats import Stats
 

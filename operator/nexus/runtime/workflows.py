@@ -14,7 +14,7 @@ from typing import Protocol
 
 from nexus.api.reasons import Reason
 from nexus.api.workflow import WorkflowStatus
-from nexus.core.refusal import CONDITION, Refusal, is_refused, refusal_condition, with_conditions
+from nexus.core.model.refusal import CONDITION, Refusal, is_refused, refusal_condition, with_conditions
 from nexus.core.workflow.decide import Verdict, WorkflowPlan, decide_workflow
 from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
 from nexus.core.workflow.ticks import CreateRun, WorkflowEvent

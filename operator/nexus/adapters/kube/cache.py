@@ -19,8 +19,8 @@ from nexus.adapters.kube.pods import Pods
 from nexus.adapters.kube.records import RunRecord, run_record, without_details
 from nexus.api.reasons import Reason
 from nexus.core import evidence, identity
-from nexus.core.facts import ChildFact, JobFact
 from nexus.core.identity import Makes, Sorted
+from nexus.core.model.facts import ChildFact, JobFact
 from nexus.runtime.ports import RunKey
 
 Object = Mapping[str, Any]

@@ -12,8 +12,8 @@ from nexus.adapters.kube.observe import labelled_slot, number
 from nexus.adapters.kube.owners import controller
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
-from nexus.core.facts import ChildFact
 from nexus.core.identity import content_of
+from nexus.core.model.facts import ChildFact
 from nexus.core.names import (
     LABEL_DEPTH,
 )

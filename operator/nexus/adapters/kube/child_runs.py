@@ -7,7 +7,8 @@ from typing import Any
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION
 from nexus.api.run import Trigger
-from nexus.core.facts import RunFact
+from nexus.core.model.facts import RunFact
+from nexus.core.model.plan import StartChild
 from nexus.core.names import (
     LABEL_DEPTH,
     LABEL_INDEX,
@@ -18,7 +19,6 @@ from nexus.core.names import (
     LABEL_WORKFLOW,
     label_value,
 )
-from nexus.core.plan import StartChild
 
 
 def child_run(start: StartChild, parent: RunFact) -> dict[str, Any]:

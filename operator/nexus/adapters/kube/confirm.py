@@ -9,7 +9,7 @@ from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, Kind, KubeApi, No
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.records import RunRecord
 from nexus.api.run import TaskStatus
-from nexus.core.facts import JobFact
+from nexus.core.model.facts import JobFact
 from nexus.core.names import LABEL_RUN
 
 # No watch tells of a Job that lost our label: how soon it is asked about again.

@@ -31,12 +31,12 @@ from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.definition import Definition, prepare
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.begun import read_begun
 from nexus.core.manifest.schema_errors import read
+from nexus.core.model.definition import Definition, prepare
+from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
-from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import sha256_of
 from nexus.core.text.similar_names import closest

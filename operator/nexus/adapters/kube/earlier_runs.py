@@ -10,8 +10,8 @@ from nexus.adapters.kube.records import RunRecord, run_record
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.run import RerunOf, WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.facts import Earlier
 from nexus.core.manifest.begun import read_begun
+from nexus.core.model.facts import Earlier
 
 
 class EarlierRuns:

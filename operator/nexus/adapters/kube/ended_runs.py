@@ -7,8 +7,8 @@ from datetime import datetime
 
 from nexus.adapters.kube.api import WORKFLOW_RUNS, Conflict, KubeApi, NotFound
 from nexus.api.workflow import Condition
-from nexus.core.facts import RunFact
-from nexus.core.refusal import CONDITION, Refusal, refusal_condition
+from nexus.core.model.facts import RunFact
+from nexus.core.model.refusal import CONDITION, Refusal, refusal_condition
 from nexus.runtime.ports import Stale
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from nexus.adapters.kube.records import RunRecord
-from nexus.core.plan import RunEvent
+from nexus.core.model.plan import RunEvent
 from nexus.runtime.ports import RunKey
 
 log = logging.getLogger("nexus")

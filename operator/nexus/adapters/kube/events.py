@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from nexus.adapters.kube.api import EVENTS, ApiError, KubeApi, Object
 from nexus.api.base import API_VERSION, format_time
+from nexus.core.model.plan import RunEvent
 from nexus.core.names import digest
-from nexus.core.plan import RunEvent
 from nexus.core.workflow.ticks import WorkflowEvent
 
 COMPONENT = "nexus-operator"

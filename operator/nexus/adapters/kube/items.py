@@ -11,8 +11,8 @@ from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.refusals import name_taken
 from nexus.adapters.kube.stored import LARGE, text_of, value_of
-from nexus.core.facts import Checkpoint, RunFact
-from nexus.core.plan import LoadItems, StoreItems
+from nexus.core.model.facts import Checkpoint, RunFact
+from nexus.core.model.plan import LoadItems, StoreItems
 from nexus.core.text.sha256 import sha256
 from nexus.runtime.ports import Refused, Stale
 

@@ -15,8 +15,9 @@ from nexus.adapters.kube.containers import PUT
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.api.tasks import Disruptions
-from nexus.core.exit_codes import OUTPUT_REFUSED
-from nexus.core.facts import RunFact
+from nexus.core.model.exit_codes import OUTPUT_REFUSED
+from nexus.core.model.facts import RunFact
+from nexus.core.model.plan import Payload, StartTask
 from nexus.core.names import (
     LABEL_INDEX,
     LABEL_ITEMS,
@@ -28,7 +29,6 @@ from nexus.core.names import (
     label_value,
 )
 from nexus.core.payload import SPILL_LIMIT
-from nexus.core.plan import Payload, StartTask
 from nexus.core.text.sha256 import sha256, sha256_of
 
 MOUNT = "/nexus"

@@ -14,7 +14,7 @@ from nexus.adapters.kube.siblings import sibling
 from nexus.adapters.kube.workflow_cache import WorkflowRecord
 from nexus.api.run import Trigger
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
-from nexus.core.facts import RunFact
+from nexus.core.model.facts import RunFact
 from nexus.core.params import ParamsInvalid
 from nexus.core.schedule.as_of import AsOf
 from nexus.core.workflow.concurrency_key import concurrency_key

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from nexus.core.capacity import held
-from nexus.core.facts import Capacity, JobFact
+from nexus.core.model.facts import Capacity, JobFact
 from nexus.runtime.ports import RunKey, Stale
 
 

@@ -11,9 +11,9 @@ from nexus.adapters.kube.job import Images, task_objects
 from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.refusals import name_taken
 from nexus.adapters.kube.stored import holds
-from nexus.core.facts import RunFact
-from nexus.core.plan import StartTask
-from nexus.core.refusal import Code
+from nexus.core.model.facts import RunFact
+from nexus.core.model.plan import StartTask
+from nexus.core.model.refusal import Code
 from nexus.runtime.ports import Refused, Stale
 
 log = logging.getLogger("nexus")

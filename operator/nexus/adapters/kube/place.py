@@ -47,13 +47,12 @@ from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.store import OutputStore
-from nexus.core.definition import Definition
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
 from nexus.core.identity import expected
-from nexus.core.names import LABEL_WORKFLOW, label_value
-from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
-from nexus.core.plan import (
+from nexus.core.model.definition import Definition
+from nexus.core.model.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
+from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
+from nexus.core.model.plan import (
     AskSlot,
     CancelRun,
     ListPods,
@@ -70,9 +69,10 @@ from nexus.core.plan import (
     StoreItems,
     StoreOutput,
 )
+from nexus.core.model.refusal import Refusal
+from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
 from nexus.core.pool_size import CONFIG_MAP
-from nexus.core.refusal import Refusal
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting
 
 log = logging.getLogger("nexus")

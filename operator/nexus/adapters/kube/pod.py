@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nexus.api.pod import Pod
-from nexus.core.plan import Transfer
+from nexus.core.model.plan import Transfer
 
 USER = 65532
 

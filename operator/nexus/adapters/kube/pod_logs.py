@@ -6,8 +6,8 @@ import asyncio
 
 from nexus.adapters.kube.api import ApiError, BadRequest, KubeApi, NotFound
 from nexus.core.log_lines import tail
+from nexus.core.model.plan import ReadFrame, ReadLog
 from nexus.core.outputs import find_frame
-from nexus.core.plan import ReadFrame, ReadLog
 
 # A frame is the last thing in a log, and at most 1 MiB before compression and base64; lines of user code that were
 # still under way may follow it.

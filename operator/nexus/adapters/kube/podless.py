@@ -10,7 +10,7 @@ from nexus.adapters.kube.api import KubeApi, Object
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace, Told
 from nexus.adapters.kube.records import RunRecord
-from nexus.core.facts import JobFact
+from nexus.core.model.facts import JobFact
 
 # The Job controller makes about ten pods a second on its default rates, so that on a busy cluster a Job is without
 # one for seconds with nothing wrong.

@@ -37,7 +37,7 @@ from nexus.adapters.kube.pool_objects import entries_of, line_of, name_of, objec
 from nexus.adapters.kube.records import RunRecord
 from nexus.api.base import format_time
 from nexus.core.evidence import Succeeded, judge
-from nexus.core.facts import JobFact, RunFact, SlotAsked, Turn
+from nexus.core.model.facts import JobFact, RunFact, SlotAsked, Turn
 from nexus.core.names import LABEL_POOL
 from nexus.core.pool_line import Entry, Line, settle, told
 from nexus.core.pool_size import size_of

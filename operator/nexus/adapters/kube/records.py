@@ -18,9 +18,9 @@ from nexus.adapters.kube.owners import owner_uid
 from nexus.api.base import parse_time
 from nexus.api.packed import Packed
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
-from nexus.core.facts import RunFact
 from nexus.core.manifest.begun import read_begun
 from nexus.core.manifest.schema_errors import read
+from nexus.core.model.facts import RunFact
 from nexus.runtime.ports import RunKey
 
 Object = Mapping[str, Any]

@@ -32,8 +32,8 @@ from nexus.adapters.kube.api import (
     Unreachable,
 )
 from nexus.api.reasons import Reason
-from nexus.core.bounds import cut
-from nexus.core.refusal import Code, Refusal
+from nexus.core.model.refusal import Code, Refusal
+from nexus.core.model.status_limits import cut
 from nexus.runtime.ports import Refused
 
 KEPT = timedelta(seconds=10)

@@ -8,8 +8,8 @@ from typing import Any
 
 from nexus.adapters.kube.api import CONFIG_MAPS, KubeApi, NotFound, Object
 from nexus.api.numbers import as_stored
-from nexus.core.facts import Changed
-from nexus.core.plan import LoadOutput
+from nexus.core.model.facts import Changed
+from nexus.core.model.plan import LoadOutput
 from nexus.core.text.json_text import load
 from nexus.core.text.sha256 import sha256
 

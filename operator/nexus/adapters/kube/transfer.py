@@ -13,7 +13,7 @@ from typing import Any
 from nexus import bootstrap
 from nexus.adapters.kube.containers import FETCH, PUT
 from nexus.adapters.kube.pod import literal
-from nexus.core.plan import Payload, Transfer
+from nexus.core.model.plan import Payload, Transfer
 from nexus.core.transfers import SHARED, instructions, variable
 
 VOLUME = "artifacts"

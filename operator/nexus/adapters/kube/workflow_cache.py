@@ -21,7 +21,7 @@ from nexus.api.base import parse_time
 from nexus.api.policies import Concurrency, History
 from nexus.api.schedule import Schedule
 from nexus.api.workflow import Param, WorkflowStatus
-from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
+from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.workflow.facts import RunPolicy, ScheduleFact, Sibling, WorkflowFacts, run_policy, schedule_fact
 from nexus.runtime.ports import RunKey
 

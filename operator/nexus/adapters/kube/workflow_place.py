@@ -33,8 +33,8 @@ from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec, WorkflowStatus
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
-from nexus.core.facts import RunFact
 from nexus.core.manifest.schema_errors import read
+from nexus.core.model.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.text.json_text import dump
 from nexus.core.workflow.decide import Verdict

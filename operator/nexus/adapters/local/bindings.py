@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexus.api.tasks import EnvFrom, EnvVar, KeyRef, ObjectRef
-from nexus.core.definition import Definition, Node
 from nexus.core.manifest.problem import Problem
+from nexus.core.model.definition import Definition, Node
 
 Entries = Mapping[str, Mapping[str, str]]
 

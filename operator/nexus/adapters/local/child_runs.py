@@ -16,10 +16,10 @@ from nexus.adapters.local.pools import LocalPools
 from nexus.adapters.local.questions import Ask, Questions
 from nexus.api.reasons import Reason
 from nexus.api.run import Approval, Cancel, TaskStatus, Trigger, WorkflowRunStatus
-from nexus.core.definition import Definition
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import ChildFact, RunFact
-from nexus.core.plan import CancelRun, StartChild
+from nexus.core.model.definition import Definition
+from nexus.core.model.facts import ChildFact, RunFact
+from nexus.core.model.plan import CancelRun, StartChild
 from nexus.runtime.ports import Unstartable
 from nexus.runtime.queue import seconds_until
 from nexus.runtime.reconcile import Reconciler

@@ -23,12 +23,10 @@ from nexus.adapters.local.fork_server import ForkServer
 from nexus.adapters.local.transfer import LOCAL_STORE, mounted, task_variables, wrapped
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
-from nexus.core.definition import Definition
-from nexus.core.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, RunFact, Turn
 from nexus.core.log_lines import TAIL_READ, tail
-from nexus.core.outputs import find_frame
-from nexus.core.payload import SPILL_LIMIT
-from nexus.core.plan import (
+from nexus.core.model.definition import Definition
+from nexus.core.model.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, RunFact, Turn
+from nexus.core.model.plan import (
     AskSlot,
     CancelRun,
     ListPods,
@@ -46,8 +44,10 @@ from nexus.core.plan import (
     StoreItems,
     StoreOutput,
 )
+from nexus.core.model.refusal import Refusal
+from nexus.core.outputs import find_frame
+from nexus.core.payload import SPILL_LIMIT
 from nexus.core.pods.policy import PodPolicy
-from nexus.core.refusal import Refusal
 from nexus.core.text.sha256 import sha256
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.facts import SlotAsked, Turn
+from nexus.core.model.facts import SlotAsked, Turn
 from nexus.core.pool_line import Entry, Line, settle
 from nexus.core.pool_size import CONFIG_MAP, size_of
 

@@ -17,9 +17,9 @@ from nexus.adapters.local.pools import LocalPools, read_sizes
 from nexus.adapters.local.questions import Ask
 from nexus.api.packed import unpacked
 from nexus.api.run import Approval, Cancel, WorkflowRunStatus
-from nexus.core.definition import Definition
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import Earlier, RunFact
+from nexus.core.model.definition import Definition
+from nexus.core.model.facts import Earlier, RunFact
 
 # Ctrl-C, kill, and the end of the terminal.
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -10,7 +10,7 @@ from pathlib import Path
 from nexus import bootstrap
 from nexus.adapters.local.attempt import TRANSFER_LOG, Command
 from nexus.api.store import OutputStore
-from nexus.core.plan import Payload, Transfer
+from nexus.core.model.plan import Payload, Transfer
 from nexus.core.transfers import SHARED, instructions, variable
 
 LOCAL_STORE = OutputStore(url="file:///", volume_claim="local")

@@ -11,9 +11,9 @@ from typing import Any
 
 from nexus.api.run import TaskStatus
 from nexus.core.board import Board
-from nexus.core.definition import Node
-from nexus.core.facts import Checkpoint
 from nexus.core.fanout import indexes
+from nexus.core.model.definition import Node
+from nexus.core.model.facts import Checkpoint
 from nexus.core.names import job_name, output_name
 from nexus.core.text import json_text
 from nexus.core.text.sha256 import sha256

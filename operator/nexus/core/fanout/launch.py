@@ -11,7 +11,6 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
 from nexus.core.board import Board, Unread
 from nexus.core.child_run import too_deep
-from nexus.core.definition import Node
 from nexus.core.evidence import Failed
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.fanout import payload
@@ -22,11 +21,12 @@ from nexus.core.fanout.mechanism import is_indexed
 from nexus.core.fanout.observe import conclude, max_failed, stops_early, take_over
 from nexus.core.fanout.tally import Due, Tally
 from nexus.core.launch import refused, remaining
+from nexus.core.model.definition import Node
+from nexus.core.model.plan import Indexed, Payload, RaiseParallelism, Start, StartTask
+from nexus.core.model.refusal import again_at, limit_words, over_since, parallelism_of
 from nexus.core.names import item_child_name, item_job_name, job_name
 from nexus.core.payload import PayloadError
-from nexus.core.plan import Indexed, Payload, RaiseParallelism, Start, StartTask
 from nexus.core.pool import has_turn
-from nexus.core.refusal import again_at, limit_words, over_since, parallelism_of
 from nexus.core.scope import Item
 from nexus.core.slots import Slots
 from nexus.core.suspend import held_back

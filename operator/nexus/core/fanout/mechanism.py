@@ -9,8 +9,8 @@ the delays are other ones, or where each has to wait for a slot of a pool.
 from __future__ import annotations
 
 from nexus.api.tasks import Task
-from nexus.core.definition import Node
 from nexus.core.expressions.templates import TemplateError, parse
+from nexus.core.model.definition import Node
 from nexus.core.pods import templated_fields
 
 # Read by the kubelet, or by the API server when the pod is made.

@@ -15,13 +15,13 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
 from nexus.core.board import Board
 from nexus.core.child_run import is_same
-from nexus.core.definition import Node
 from nexus.core.evidence import Waiting
 from nexus.core.expressions.templates import ExpressionError, TemplateError
-from nexus.core.facts import ChildFact, JobFact
 from nexus.core.fanout import indexes
 from nexus.core.fanout.collect import checkpoint, close, first_failure, gather, tally_of
 from nexus.core.fanout.tally import Tally
+from nexus.core.model.definition import Node
+from nexus.core.model.facts import ChildFact, JobFact
 from nexus.core.observe import delay_words
 from nexus.core.scope import Item
 

@@ -11,7 +11,7 @@ from nexus.api.run import WorkflowRunSpec
 from nexus.api.schedule import Schedule
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.facts import RunFact
+from nexus.core.model.facts import RunFact
 from nexus.core.schedule.timetable import Tick, Timetable
 from nexus.core.scope import RUN_VARIABLES, run_values
 

@@ -14,9 +14,9 @@ from nexus.api.base import GROUP
 from nexus.api.pod import Pod
 from nexus.api.tasks import EnvVar, Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.definition import Definition, prepare
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path, Problem, duplicates, first
+from nexus.core.model.definition import Definition, prepare
 from nexus.core.pods import render
 from nexus.core.pods.merge import merged
 from nexus.core.validate.ahead import Answered, Noting

@@ -11,9 +11,9 @@ from graphlib import CycleError
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import Param, WorkflowSpec
-from nexus.core.definition import Definition, ordered, prepare
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path, Problem
+from nexus.core.model.definition import Definition, ordered, prepare
 from nexus.core.params import mismatch, unknown
 from nexus.core.pods import templated_fields
 from nexus.core.text.similar_names import closest, listed

@@ -7,8 +7,8 @@ from graphlib import CycleError
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.definition import ordered
 from nexus.core.manifest.problem import Path, Problem
+from nexus.core.model.definition import ordered
 from nexus.core.text.similar_names import closest
 
 

@@ -9,7 +9,6 @@ from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core import scope
 from nexus.core.board import node_variables
-from nexus.core.definition import Definition
 from nexus.core.expressions.templates import (
     Evaluator,
     Expression,
@@ -21,6 +20,7 @@ from nexus.core.expressions.templates import (
     variables_of,
 )
 from nexus.core.manifest.problem import Path, Problem, first
+from nexus.core.model.definition import Definition
 from nexus.core.pods import templated_fields
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, as_text
-from nexus.core.facts import RunFact
+from nexus.core.model.facts import RunFact
 from nexus.core.names import digest
 from nexus.core.params import resolve
 from nexus.core.scope import RUN_VARIABLES, param_variables, run_values

@@ -11,8 +11,8 @@ from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Trigger
 from nexus.api.schedule import Schedule
 from nexus.api.workflow import Param, WorkflowStatus
+from nexus.core.model.operator_defaults import HISTORY, NO_DEFAULTS, OperatorDefaults
 from nexus.core.names import digest
-from nexus.core.operator_defaults import HISTORY, NO_DEFAULTS, OperatorDefaults
 from nexus.core.schedule.as_of import AsOf
 from nexus.core.schedule.timetable import Timetable
 from nexus.core.text.json_text import dump

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nexus.api.tasks import Disruptions, Retry
-from nexus.core.exit_codes import NOT_LISTED, OUTPUT_REFUSED
+from nexus.core.model.exit_codes import NOT_LISTED, OUTPUT_REFUSED
 
 # The Job controller's delays: 10 s, doubled for each failure, at most 600 s (Kubernetes 1.34, job_controller.go).
 NATIVE_DELAY_SECONDS = 10

@@ -15,8 +15,8 @@ from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Approval, Cancel, OutputRef, RerunOf, Trigger, WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.api.workflow import WorkflowSpec
+from nexus.core.model.refusal import Refusal
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
-from nexus.core.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)

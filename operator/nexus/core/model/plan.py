@@ -11,8 +11,8 @@ from nexus.api.pod import Pod
 from nexus.api.run import Cancel, OutputRef, WorkflowRunStatus
 from nexus.api.store import OutputStore, StoredArtifact, StoredObject
 from nexus.api.tasks import EnvFrom, EnvVar
-from nexus.core.facts import SlotAsked
-from nexus.core.retry import RetryPolicy
+from nexus.core.model.facts import SlotAsked
+from nexus.core.model.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus
-from nexus.core.allow_failure import counted
-from nexus.core.definition import Definition
+from nexus.core.model.allow_failure import counted
+from nexus.core.model.definition import Definition
 
 Stopped = tuple[Reason, str]
 """Why everything that had not ended was ended, and the same in words."""

@@ -8,9 +8,9 @@ from graphlib import TopologicalSorter
 
 from nexus.api.tasks import PODLESS, TASK_TYPES, EnvVar, Retry, Task, TriggerRule
 from nexus.api.workflow import Defaults, FailurePolicy, WorkflowSpec
-from nexus.core.operator_defaults import NO_DEFAULTS, OperatorDefaults
+from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
+from nexus.core.model.retry import FINAL_EXIT_CODES, RetryPolicy
 from nexus.core.pods import merge
-from nexus.core.retry import FINAL_EXIT_CODES, RetryPolicy
 
 DEFAULT_MAX_PARALLEL_TASKS = 10
 DEFAULT_START_TIMEOUT_SECONDS = 300

@@ -1,0 +1,1 @@
+"""The records that decisions take and return: definitions, facts, plans, retries, refusals."""
