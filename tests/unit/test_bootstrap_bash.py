@@ -13,7 +13,7 @@ import pytest
 from tests.unit.bootstrap_harness import REFUSED, Bench, compact, skip_without_pid_namespaces
 
 from nexus.bootstrap import text
-from nexus.core.outputs import Output, of_lines
+from nexus.core.data.outputs import Output, of_lines
 
 NASTY = "'; \"\n$(TOKEN) $$ ${{ x }} $(id) `id` \\ é 漢 🙂 }}"
 

@@ -11,11 +11,11 @@ from tests.builders import START, definition, facts, run_with, task
 from tests.unit.bootstrap_harness import Bench
 
 from nexus.core.board import Board
+from nexus.core.data.scope import Item
 from nexus.core.expressions.templates import Evaluator, as_text
 from nexus.core.fanout.payload import ItemUnrendered, for_all, for_item
 from nexus.core.model.plan import Payload
 from nexus.core.payload import PayloadError
-from nexus.core.scope import Item
 
 ITEMS = ["plain", "two\nlines\ttab", 'back\\slash \\n "q" $(id) $$ é 漢', "", None, 7, [1, {"a": None}], {"b": "\t"}]
 

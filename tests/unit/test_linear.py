@@ -24,15 +24,15 @@ from nexus.api.tasks import Http, NameValue
 from nexus.api.workflow import Param
 from nexus.bootstrap.redaction import parts_of, redacted
 from nexus.cli.manifests import load
-from nexus.core import outputs, sql_text
 from nexus.core.approval import question
+from nexus.core.data import outputs, sql_text
+from nexus.core.data.params import unknown
 from nexus.core.expressions import kubelet_variables, tokens
 from nexus.core.expressions.functions import wrong_format
 from nexus.core.expressions.references import explain_hyphen
 from nexus.core.expressions.templates import Expression, Reference, Template, TemplateError, parse
 from nexus.core.expressions.urls import rendered
 from nexus.core.manifest import suggestions
-from nexus.core.params import unknown
 from nexus.core.pods.quantity import amount
 from nexus.core.schedule import cron
 from nexus.core.text.plain import coloured, json_text, one_line, plain

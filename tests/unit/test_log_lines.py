@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.core.log_lines import LONGEST, TAIL_LIMIT, LogLines, tail
-from nexus.core.outputs import FRAME_PREFIX
+from nexus.core.data.log_lines import LONGEST, TAIL_LIMIT, LogLines, tail
+from nexus.core.data.outputs import FRAME_PREFIX
 
 FRAME = f"\n{FRAME_PREFIX}eJyrVkrLz1eyUkpKLFKqBQAd9QQr\n"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.api.reasons import Reason
-from nexus.core.outputs import Frame, Output, Rejected, message_text, of_bootstrap, of_frame, of_lines
+from nexus.core.data.outputs import Frame, Output, Rejected, message_text, of_bootstrap, of_frame, of_lines
 
 
 def refusal(answer: object) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from nexus.api.reasons import Reason
-from nexus.core.outputs import (
+from nexus.core.data.outputs import (
     OUTPUT_LIMIT,
     Frame,
     Output,

@@ -8,8 +8,8 @@ import pytest
 from tests.builders import RUN
 
 from nexus.api.workflow import Param
+from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.params import ParamsInvalid, resolve
 
 
 def param(name: str, **fields: Any) -> Param:

@@ -11,7 +11,7 @@ from tests.builders import definition, task
 
 from nexus.api.reasons import Reason
 from nexus.api.tasks import Task
-from nexus.core import scope
+from nexus.core.data import scope
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, ExpressionError
 from nexus.core.model.plan import Payload

@@ -30,7 +30,7 @@ _NUMBERS = ("nexus.api", "numbers")
 _REDACTION = ("nexus.bootstrap", "redaction")
 _JOINED = {
     "http": (_REDACTION, ("nexus.bootstrap", "body"), ("nexus.bootstrap", "proxy")),
-    "sql": (_REDACTION, ("nexus.core", "sql_text")),
+    "sql": (_REDACTION, ("nexus.core.data", "sql_text")),
     "transfer": (("nexus.bootstrap", "tree"),),
 }
 

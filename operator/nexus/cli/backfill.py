@@ -26,10 +26,10 @@ from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.schedule import Source, time_of, told
 from nexus.cli.terminal import say, say_json
+from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import RunFact
 from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL, LABEL_WORKFLOW, digest, label_value, scheduled_run_name
-from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.schedule.as_of import of_tick
 from nexus.core.schedule.timetable import Tick, Timetable
 from nexus.core.workflow.facts import Sibling

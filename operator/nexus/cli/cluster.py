@@ -22,10 +22,10 @@ from nexus.cli import detail, follow, given
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.schedule import Source, time_of, told
 from nexus.cli.terminal import say, say_json
+from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.manifest.schema_errors import read
 from nexus.core.model.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
-from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.schedule.as_of import AsOf, of_time
 from nexus.core.text.similar_names import closest
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nexus.api.workflow import Param, ParamType
 from nexus.cli.ending import Refused
-from nexus.core.output_lines import quoted
+from nexus.core.data.output_lines import quoted
 from nexus.core.text.json_text import load
 
 

@@ -12,9 +12,9 @@ from nexus.cli.located import Located
 from nexus.cli.manifests import Manifest, load, of_params, read_text
 from nexus.cli.syntax import NO_BASH, check_code
 from nexus.cli.terminal import say, say_json
+from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import RunFact
-from nexus.core.params import ParamsInvalid, resolve
 
 SUFFIXES = (".yaml", ".yml")
 

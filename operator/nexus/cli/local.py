@@ -28,12 +28,12 @@ from nexus.cli.manifests import Manifest, RunDocument, load_sound, of_params
 from nexus.cli.pools import of_namespace
 from nexus.cli.schedule import remark, time_of, told
 from nexus.cli.terminal import say, say_json
+from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition, prepare, waits_for
 from nexus.core.model.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
-from nexus.core.params import ParamsInvalid, resolve
 from nexus.core.pool_size import CONFIG_MAP
 from nexus.core.schedule.as_of import of_time
 from nexus.core.validate.calls import callees, missing, reachable

@@ -16,8 +16,8 @@ from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say
 from nexus.cli.words import why
+from nexus.core.data.log_lines import LogLines
 from nexus.core.identity import Slot, slot_of
-from nexus.core.log_lines import LogLines
 from nexus.core.names import LABEL_INDEX, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
 from nexus.core.text.similar_names import closest
 

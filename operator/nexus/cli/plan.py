@@ -19,11 +19,11 @@ from nexus.cli.schedule import time_of, told
 from nexus.cli.summary import compact, param
 from nexus.cli.terminal import say, say_json
 from nexus.cli.view import levels
+from nexus.core.data.params import resolve
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.foresight import Fails, Foreseen, Verdict, foresee
 from nexus.core.model.definition import Definition, prepare, waits_for
 from nexus.core.model.facts import RunFact
-from nexus.core.params import resolve
 from nexus.core.schedule.as_of import of_time
 from nexus.core.schedule.timetable import Timetable
 

@@ -12,7 +12,10 @@ from nexus.api.numbers import as_stored
 from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import RerunStatus, TaskStatus
-from nexus.core import scope
+from nexus.core.data import scope
+from nexus.core.data.outputs import INLINE_LIMIT
+from nexus.core.data.params import ParamsInvalid, resolve
+from nexus.core.data.scope import Item
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, ExpressionError, task_identifier
 from nexus.core.fanout.tally import Tally
@@ -24,9 +27,6 @@ from nexus.core.model.plan import LoadOutput, RaiseParallelism, Read, RunEvent, 
 from nexus.core.model.refusal import REASONS, Code, Refusal, again_at
 from nexus.core.model.status_limits import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
 from nexus.core.names import output_name
-from nexus.core.outputs import INLINE_LIMIT
-from nexus.core.params import ParamsInvalid, resolve
-from nexus.core.scope import Item
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference, sha256
 

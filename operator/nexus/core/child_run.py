@@ -18,6 +18,8 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, RunRef, TaskStatus
 from nexus.core import attempts as records
 from nexus.core.board import Board, Unread
+from nexus.core.data.params import TOTAL_LIMIT
+from nexus.core.data.scope import Item
 from nexus.core.evidence import Failed
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.identity import child_content
@@ -28,8 +30,6 @@ from nexus.core.model.plan import CancelRun, LoadOutput, StartChild
 from nexus.core.model.status_limits import cut
 from nexus.core.names import child_name
 from nexus.core.observe import next_attempt, ordinal, task_deadline
-from nexus.core.params import TOTAL_LIMIT
-from nexus.core.scope import Item
 from nexus.core.slots import Slots
 from nexus.core.text.json_text import dump
 

@@ -9,12 +9,12 @@ from nexus.api.run import WorkflowRunStatus
 from nexus.core import kinds
 from nexus.core.board import Board
 from nexus.core.child_run import stray_children
+from nexus.core.data.params import ParamsInvalid
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.finish import blocked, refuse, status_of
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import Facts
 from nexus.core.model.plan import Plan
-from nexus.core.params import ParamsInvalid
 from nexus.core.pool import returns, unused
 from nexus.core.rerun import RerunRefused, reuse
 from nexus.core.start import recover, start

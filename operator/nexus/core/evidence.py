@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason
+from nexus.core.data.outputs import error_of, is_kept, retry_after_of
 from nexus.core.model.exit_codes import OUTPUT_REFUSED
 from nexus.core.model.facts import JobFact, PodFact, Terminated
-from nexus.core.outputs import error_of, is_kept, retry_after_of
 
 
 @dataclass(frozen=True, slots=True)

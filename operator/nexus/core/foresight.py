@@ -19,6 +19,7 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.tasks import Task, TriggerRule
 from nexus.core.board import Board
+from nexus.core.data.scope import Item
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError, parse
 from nexus.core.fanout.items import ItemsInvalid, resolve
@@ -29,7 +30,6 @@ from nexus.core.model.facts import Facts, RunFact, Turn
 from nexus.core.model.plan import AskSlot
 from nexus.core.pods import templated_fields
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
-from nexus.core.scope import Item
 
 ITEMS_SHOWN = 20
 """Items of a fan-out that are told and whose fields are rendered."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef, OutputRef
-from nexus.core import scope, transfers
+from nexus.core import transfers
 from nexus.core.board import Board, Unread
+from nexus.core.data import scope
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import Payload, StartTask

@@ -10,8 +10,9 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef, TaskStatus
 from nexus.api.tasks import Disruptions
 from nexus.core import attempts as records
-from nexus.core import outputs, transfers
+from nexus.core import transfers
 from nexus.core.board import Board
+from nexus.core.data import outputs
 from nexus.core.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, with_number
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import JobFact, PodFact

@@ -9,12 +9,12 @@ from typing import Any
 from nexus.api.reasons import Reason
 from nexus.api.run import OutputRef
 from nexus.api.tasks import EnvVar, Http, NameValue, Python, Sql
+from nexus.core.data.scope import Item
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import as_text, parse
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import Payload, Transfer
 from nexus.core.pods import render
-from nexus.core.scope import Item
 from nexus.core.text.json_text import dump
 
 # Linux takes at most 131,072 bytes for one argument or environment string, its NUL included (MAX_ARG_STRLEN).

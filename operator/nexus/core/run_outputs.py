@@ -7,14 +7,14 @@ from typing import Any
 
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
-from nexus.core import scope
 from nexus.core.board import Board, Unread
+from nexus.core.data import scope
+from nexus.core.data.outputs import INLINE_LIMIT, OUTPUT_LIMIT
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Definition
 from nexus.core.model.plan import StoreOutput
 from nexus.core.model.refusal import Refusal
 from nexus.core.names import outputs_name
-from nexus.core.outputs import INLINE_LIMIT, OUTPUT_LIMIT
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference
 

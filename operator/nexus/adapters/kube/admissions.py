@@ -17,9 +17,9 @@ from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord, wo
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, Trigger
 from nexus.api.workflow import BeginningRun
+from nexus.core.data.params import ParamsInvalid
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
 from nexus.core.names import LABEL_WORKFLOW, label_value
-from nexus.core.params import ParamsInvalid
 from nexus.core.workflow.admission import Admit, Wait, admit
 from nexus.core.workflow.facts import Sibling
 from nexus.runtime.ports import RunKey, Stale, Unstartable, Waiting

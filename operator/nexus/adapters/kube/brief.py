@@ -40,7 +40,7 @@ from nexus.adapters.kube.bounded_json import (
     objects,
     pruned,
 )
-from nexus.core.params import TOTAL_LIMIT
+from nexus.core.data.params import TOTAL_LIMIT
 
 UNREADABLE = "nexus.dev/unreadable"
 """Key of the reason why an object cannot be read, in words."""

@@ -13,9 +13,9 @@ from nexus.adapters.kube.records import run_record
 from nexus.adapters.kube.siblings import sibling
 from nexus.adapters.kube.workflow_cache import WorkflowRecord
 from nexus.api.run import Trigger
+from nexus.core.data.params import ParamsInvalid
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
 from nexus.core.model.facts import RunFact
-from nexus.core.params import ParamsInvalid
 from nexus.core.schedule.as_of import AsOf
 from nexus.core.workflow.concurrency_key import concurrency_key
 from nexus.core.workflow.facts import Sibling

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from nexus.adapters.kube.api import ApiError, BadRequest, KubeApi, NotFound
-from nexus.core.log_lines import tail
+from nexus.core.data.log_lines import tail
+from nexus.core.data.outputs import find_frame
 from nexus.core.model.plan import ReadFrame, ReadLog
-from nexus.core.outputs import find_frame
 
 # A frame is the last thing in a log, and at most 1 MiB before compression and base64; lines of user code that were
 # still under way may follow it.

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nexus.adapters.local.child import Child, Written
-from nexus.core.log_lines import LogLines
+from nexus.core.data.log_lines import LogLines
+from nexus.core.data.outputs import FRAME_LIMIT, MESSAGE_LIMIT, message_text
 from nexus.core.model.facts import JobFact, PodFact, Terminated
-from nexus.core.outputs import FRAME_LIMIT, MESSAGE_LIMIT, message_text
 
 # What Kubernetes gives a pod between SIGTERM and SIGKILL is 30 s; somebody waits at a terminal here.
 GRACE_SECONDS = 5.0

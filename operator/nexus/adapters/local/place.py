@@ -23,7 +23,8 @@ from nexus.adapters.local.fork_server import ForkServer
 from nexus.adapters.local.transfer import LOCAL_STORE, mounted, task_variables, wrapped
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
-from nexus.core.log_lines import TAIL_READ, tail
+from nexus.core.data.log_lines import TAIL_READ, tail
+from nexus.core.data.outputs import find_frame
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, RunFact, Turn
 from nexus.core.model.plan import (
@@ -45,7 +46,6 @@ from nexus.core.model.plan import (
     StoreOutput,
 )
 from nexus.core.model.refusal import Refusal
-from nexus.core.outputs import find_frame
 from nexus.core.payload import SPILL_LIMIT
 from nexus.core.pods.policy import PodPolicy
 from nexus.core.text.sha256 import sha256

@@ -12,6 +12,7 @@ from typing import Any
 from nexus.api.reasons import Reason, RunPhase
 from nexus.core.board import Board, Unread
 from nexus.core.child_run import failure_of, is_same, params_of, stands, timeout_of
+from nexus.core.data.scope import Item
 from nexus.core.evidence import Failed, Waiting
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.fanout.checkpoint import proven
@@ -21,7 +22,6 @@ from nexus.core.model.definition import Node
 from nexus.core.model.facts import ChildFact
 from nexus.core.model.plan import StartChild
 from nexus.core.names import item_child_name
-from nexus.core.scope import Item
 
 
 def take(board: Board, node: Node, total: int, refused: Mapping[int, Failed]) -> Tally:

@@ -18,9 +18,9 @@ from nexus.api.numbers import as_stored
 from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus
-from nexus.core import outputs
 from nexus.core.board import Board, Unread
 from nexus.core.child_run import lost_outputs
+from nexus.core.data import outputs
 from nexus.core.evidence import Failed
 from nexus.core.fanout import indexes
 from nexus.core.fanout.checkpoint import Items, config_map, is_spoiled, proven, stored_indexes

@@ -11,6 +11,7 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
 from nexus.core.board import Board, Unread
 from nexus.core.child_run import too_deep
+from nexus.core.data.scope import Item
 from nexus.core.evidence import Failed
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.fanout import payload
@@ -27,7 +28,6 @@ from nexus.core.model.refusal import again_at, limit_words, over_since, parallel
 from nexus.core.names import item_child_name, item_job_name, job_name
 from nexus.core.payload import PayloadError
 from nexus.core.pool import has_turn
-from nexus.core.scope import Item
 from nexus.core.slots import Slots
 from nexus.core.suspend import held_back
 

@@ -15,6 +15,7 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
 from nexus.core.board import Board
 from nexus.core.child_run import is_same
+from nexus.core.data.scope import Item
 from nexus.core.evidence import Waiting
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.fanout import indexes
@@ -23,7 +24,6 @@ from nexus.core.fanout.tally import Tally
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import ChildFact, JobFact
 from nexus.core.observe import delay_words
-from nexus.core.scope import Item
 
 
 def observe(board: Board, node: Node) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from nexus.core.board import Board
+from nexus.core.data.scope import Item
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Expression, ExpressionError, TemplateError, as_text
 from nexus.core.fanout.mechanism import uses_item
@@ -24,7 +25,6 @@ from nexus.core.model.definition import Node
 from nexus.core.model.plan import Payload
 from nexus.core.payload import build, check_item_text, check_total, task_values
 from nexus.core.pods import templated_fields
-from nexus.core.scope import Item
 from nexus.core.text.json_text import dump
 
 Place = tuple[str | int, ...]

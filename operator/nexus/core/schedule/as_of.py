@@ -9,11 +9,11 @@ from typing import Any
 
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.schedule import Schedule
+from nexus.core.data.scope import RUN_VARIABLES, run_values
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import RunFact
 from nexus.core.schedule.timetable import Tick, Timetable
-from nexus.core.scope import RUN_VARIABLES, run_values
 
 
 @dataclass(frozen=True, slots=True)

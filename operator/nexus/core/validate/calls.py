@@ -11,10 +11,10 @@ from graphlib import CycleError
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import Param, WorkflowSpec
+from nexus.core.data.params import mismatch, unknown
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path, Problem
 from nexus.core.model.definition import Definition, ordered, prepare
-from nexus.core.params import mismatch, unknown
 from nexus.core.pods import templated_fields
 from nexus.core.text.similar_names import closest, listed
 from nexus.core.validate.expressions import sight_of

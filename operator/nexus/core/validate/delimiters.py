@@ -1,4 +1,4 @@
-"""Delimiters: of the blocks that a bash task writes to $NEXUS_OUTPUT (see nexus.core.output_lines)."""
+"""Delimiters: of the blocks that a bash task writes to $NEXUS_OUTPUT (see nexus.core.data.output_lines)."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import scope
 from nexus.core.board import node_variables
+from nexus.core.data import scope
 from nexus.core.expressions.templates import (
     Evaluator,
     Expression,

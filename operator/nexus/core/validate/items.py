@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexus.api.fanout import ForEach
+from nexus.core.data.scope import ITEM_VARIABLES
 from nexus.core.expressions.templates import Expression
 from nexus.core.expressions.tokens import Kind, tokens_of
-from nexus.core.scope import ITEM_VARIABLES
 from nexus.core.text.similar_names import closest, listed
 
 

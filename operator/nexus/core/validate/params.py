@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from nexus.api.workflow import Param, ParamType, WorkflowSpec
-from nexus.core import scope
+from nexus.core.data import scope
+from nexus.core.data.params import mismatch, mistyped, number_text
 from nexus.core.expressions.templates import Evaluator, ExpressionError, parse
 from nexus.core.manifest.problem import Path, Problem, duplicates, first
-from nexus.core.params import mismatch, mistyped, number_text
 from nexus.core.pods import templated_fields
 from nexus.core.validate.expressions import Sight, template
 

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from nexus.api.schedule import CatchUp, Schedule
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import scope
+from nexus.core.data import scope
+from nexus.core.data.params import mismatch, unknown
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path, Problem, duplicates
-from nexus.core.params import mismatch, unknown
 from nexus.core.pods import templated_fields
 from nexus.core.schedule import exclusion, zone
 from nexus.core.schedule.cron import Cron, CronInvalid, parse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
-from nexus.core import sql_text
+from nexus.core.data import sql_text
 from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.pods import templated_fields
 from nexus.core.validate.pod import pod_problems

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from nexus.core.data.params import resolve
+from nexus.core.data.scope import RUN_VARIABLES, param_variables, run_values
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, as_text
 from nexus.core.model.facts import RunFact
 from nexus.core.names import digest
-from nexus.core.params import resolve
-from nexus.core.scope import RUN_VARIABLES, param_variables, run_values
 from nexus.core.workflow.facts import RunPolicy
 
 LONGEST = 200

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nexus.api.reasons import Reason
-from nexus.core import output_lines
+from nexus.core.data import output_lines
 from nexus.core.text.json_text import dump, load
 
 # Kubernetes keeps 4,096 bytes of a container's termination message (kubelet, MaxContainerTerminationMessageLength).
@@ -162,7 +162,7 @@ def of_frame(frame: Frame, text: str) -> Output | Rejected:
 
 
 def of_lines(text: str) -> Output | Rejected:
-    """The output that bash wrote (see nexus.core.output_lines).
+    """The output that bash wrote (see nexus.core.data.output_lines).
 
     `text` may hold bytes that are not UTF-8, decoded with "surrogateescape".
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexus.core.outputs import FRAME_PREFIX
+from nexus.core.data.outputs import FRAME_PREFIX
 
 _FRAME = FRAME_PREFIX.encode()
 # A line that never ends is passed on in pieces; a frame, always shorter than this, stays whole.

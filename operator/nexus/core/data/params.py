@@ -9,10 +9,10 @@ from typing import Any
 
 from nexus.api.numbers import as_stored
 from nexus.api.workflow import Param, ParamType
+from nexus.core.data.scope import RUN_VARIABLES, run_values
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
 from nexus.core.model.facts import RunFact
-from nexus.core.scope import RUN_VARIABLES, run_values
 from nexus.core.text.json_text import dump
 from nexus.core.text.similar_names import closest, listed
 
