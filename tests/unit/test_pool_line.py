@@ -14,7 +14,7 @@ from nexus.core.model.facts import Facts, Refusal, SlotAsked, Turn
 from nexus.core.model.plan import AskSlot, Plan, ReturnSlot
 from nexus.core.names import job_name
 from nexus.core.pool import why
-from nexus.core.pool_line import LONGEST, Entry, Line, bound, settle, told
+from nexus.core.pools.queue import LONGEST, Entry, Line, bound, settle, told
 
 
 def entry(name: str, by: str = "") -> Entry:

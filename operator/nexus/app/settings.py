@@ -27,7 +27,7 @@ from nexus.app.setting import (
 )
 from nexus.core.lease import Terms
 from nexus.core.model.operator_defaults import HISTORY, MOST_PARALLEL_TASKS, OperatorDefaults
-from nexus.core.pool_size import CONFIG_MAP
+from nexus.core.pools.size import CONFIG_MAP
 from nexus.core.text.similar_names import closest
 
 TEN_YEARS = 315_360_000

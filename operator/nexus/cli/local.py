@@ -34,7 +34,7 @@ from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition, prepare, waits_for
 from nexus.core.model.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
-from nexus.core.pool_size import CONFIG_MAP
+from nexus.core.pools.size import CONFIG_MAP
 from nexus.core.schedule.as_of import of_time
 from nexus.core.validate.calls import callees, missing, reachable
 

@@ -27,7 +27,7 @@ from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path as FieldPath
 from nexus.core.manifest.problem import Problem
 from nexus.core.manifest.schema_errors import misfits
-from nexus.core.pool_size import CONFIG_MAP
+from nexus.core.pools.size import CONFIG_MAP
 from nexus.core.text.similar_names import closest
 from nexus.core.validate import problems
 from nexus.core.validate.calls import circle, unfit

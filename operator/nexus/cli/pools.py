@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nexus.api.manifest import Document
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.problem import Problem
-from nexus.core.pool_size import CONFIG_MAP, size_of
+from nexus.core.pools.size import CONFIG_MAP, size_of
 
 
 @dataclass(frozen=True)

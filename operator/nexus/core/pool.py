@@ -2,7 +2,7 @@
 
 A slot is asked for last, when nothing else keeps the task from starting, and for one Job: an attempt, or an item of a
 fan-out, so that a long fan-out and many short runs take turns. A slot that was granted and is not used at once is given
-back. Whose turn it is, is decided elsewhere (see nexus.core.pool_line): here it is a fact.
+back. Whose turn it is, is decided elsewhere (see nexus.core.pools.queue): here it is a fact.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nexus.core.board import Board
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Facts, SlotAsked, Turn
 from nexus.core.model.plan import AskSlot, ReturnSlot
-from nexus.core.pool_line import FRONT, bound
+from nexus.core.pools.queue import FRONT, bound
 
 # Who waits is told when its turn comes. Should whoever tells it die before that, it looks itself: those in front soon.
 LOOK_IN_FRONT = timedelta(seconds=5)

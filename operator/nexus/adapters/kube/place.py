@@ -72,7 +72,7 @@ from nexus.core.model.plan import (
 from nexus.core.model.refusal import Refusal
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
-from nexus.core.pool_size import CONFIG_MAP
+from nexus.core.pools.size import CONFIG_MAP
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting
 
 log = logging.getLogger("nexus")

@@ -13,7 +13,7 @@ from nexus.adapters.kube.api import Object
 from nexus.adapters.kube.observe import job_fact, pod_fact
 from nexus.adapters.kube.owners import owner_uid
 from nexus.core.names import LABEL_POOL, LABEL_RUN, LABEL_TASK
-from nexus.core.pool_line import Entry, Line
+from nexus.core.pools.queue import Entry, Line
 
 HOLDERS, WAITING = "holders", "waiting"
 

@@ -39,8 +39,8 @@ from nexus.api.base import format_time
 from nexus.core.evidence import Succeeded, judge
 from nexus.core.model.facts import JobFact, RunFact, SlotAsked, Turn
 from nexus.core.names import LABEL_POOL
-from nexus.core.pool_line import Entry, Line, settle, told
-from nexus.core.pool_size import size_of
+from nexus.core.pools.queue import Entry, Line, settle, told
+from nexus.core.pools.size import size_of
 from nexus.runtime.ports import RunKey, Stale
 
 START_WITHIN = timedelta(seconds=10)

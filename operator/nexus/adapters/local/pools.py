@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.model.facts import SlotAsked, Turn
-from nexus.core.pool_line import Entry, Line, settle
-from nexus.core.pool_size import CONFIG_MAP, size_of
+from nexus.core.pools.queue import Entry, Line, settle
+from nexus.core.pools.size import CONFIG_MAP, size_of
 
 
 @dataclass
