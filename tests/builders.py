@@ -10,10 +10,10 @@ from typing import Any
 from nexus.api.run import Approval, TaskStatus, WorkflowRunStatus
 from nexus.api.tasks import TASK_TYPES, Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.identity import child_content
 from nexus.core.model.definition import Definition, prepare
 from nexus.core.model.facts import ChildFact, Facts, JobFact, PodFact, RunFact, Terminated
 from nexus.core.names import child_name, job_name
+from nexus.core.tasks.identity import child_content
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 RUN = RunFact("default", "sales-x7k2p", "run-uid", START, workflow="sales")

@@ -12,11 +12,11 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, Object
 from nexus.adapters.kube.live_pods import LivePods
 from nexus.api.reasons import Reason
-from nexus.core.capacity import held
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import Capacity, JobFact
 from nexus.core.model.plan import Indexed, StartTask
+from nexus.core.tasks.capacity import held
 from nexus.runtime.ports import RunKey, Stale
 
 

@@ -10,13 +10,13 @@ from tests.builders import RUN, START, at, child, definition, entry_of, facts, f
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, OutputRef, RunRef, TaskStatus, WorkflowRunStatus
-from nexus.core.child_run import stray_children
 from nexus.core.decide import after, decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.finish import refuse
-from nexus.core.identity import child_content
 from nexus.core.model.facts import ChildFact, Refusal
 from nexus.core.model.plan import CancelRun, LoadOutput, Plan, StartChild
+from nexus.core.tasks.child_run import stray_children
+from nexus.core.tasks.identity import child_content
 
 CALL = task("call", workflow={"name": "price", "params": {"n": "${{ 1 + 1 }}", "list": ["${{ run.name }}", True]}})
 

@@ -6,8 +6,8 @@ import pytest
 from tests.builders import START, at, ended, failed, job, pod, waiting
 
 from nexus.api.reasons import Reason
-from nexus.core.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge
 from nexus.core.model.facts import JobFact, PodFact
+from nexus.core.tasks.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge
 
 
 def failure_of(fact: JobFact) -> Failed:

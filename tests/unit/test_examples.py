@@ -26,12 +26,12 @@ from nexus.adapters.local.run import Finished, run
 from nexus.api.manifest import read
 from nexus.api.run import Approval, TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import Workflow
-from nexus.core.approval import question
 from nexus.core.data.params import resolve
 from nexus.core.model.definition import Definition, prepare
 from nexus.core.model.facts import RunFact
 from nexus.core.schedule.as_of import of_time
 from nexus.core.schedule.timetable import Timetable
+from nexus.core.tasks.approval import question
 from nexus.core.validate import problems
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

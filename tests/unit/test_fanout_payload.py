@@ -10,12 +10,12 @@ import pytest
 from tests.builders import START, definition, facts, run_with, task
 from tests.unit.bootstrap_harness import Bench
 
-from nexus.core.board import Board
 from nexus.core.data.scope import Item
 from nexus.core.expressions.templates import Evaluator, as_text
-from nexus.core.fanout.payload import ItemUnrendered, for_all, for_item
 from nexus.core.model.plan import Payload
-from nexus.core.payload import PayloadError
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.fanout.payload import ItemUnrendered, for_all, for_item
+from nexus.core.tasks.payload import PayloadError
 
 ITEMS = ["plain", "two\nlines\ttab", 'back\\slash \\n "q" $(id) $$ é 漢', "", None, 7, [1, {"a": None}], {"b": "\t"}]
 

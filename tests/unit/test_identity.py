@@ -12,9 +12,9 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import EVENTS, JOBS, PODS, WORKFLOW_RUNS, Kind
 from nexus.api.workflow import Condition, WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.forged import MOST_EVENTS
-from nexus.core.identity import Slot, content_of, slot_of
 from nexus.core.names import child_name, item_child_name, item_job_name, job_name
+from nexus.core.tasks.forged import MOST_EVENTS
+from nexus.core.tasks.identity import Slot, content_of, slot_of
 from nexus.core.text.canonical_json import canonical
 
 ECHO = WorkflowSpec.model_validate(

@@ -8,9 +8,9 @@ from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.families import depth
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core.identity import Makes
 from nexus.core.model.facts import PodFact
 from nexus.core.names import child_name, job_name
+from nexus.core.tasks.identity import Makes
 from nexus.runtime.ports import RunKey
 
 KEY = RunKey("default", "sales")

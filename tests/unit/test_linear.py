@@ -24,7 +24,6 @@ from nexus.api.tasks import Http, NameValue
 from nexus.api.workflow import Param
 from nexus.bootstrap.redaction import parts_of, redacted
 from nexus.cli.manifests import load
-from nexus.core.approval import question
 from nexus.core.data import outputs, sql_text
 from nexus.core.data.params import unknown
 from nexus.core.expressions import kubelet_variables, tokens
@@ -35,6 +34,7 @@ from nexus.core.expressions.urls import rendered
 from nexus.core.manifest import suggestions
 from nexus.core.pods.quantity import amount
 from nexus.core.schedule import cron
+from nexus.core.tasks.approval import question
 from nexus.core.text.plain import coloured, json_text, one_line, plain
 from nexus.core.text.similar_names import LONGEST, closest
 from nexus.core.validate.delimiters import fixed_delimiters

@@ -13,8 +13,8 @@ from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import Facts, Refusal, SlotAsked, Turn
 from nexus.core.model.plan import AskSlot, Plan, ReturnSlot
 from nexus.core.names import job_name
-from nexus.core.pool import why
 from nexus.core.pools.queue import LONGEST, Entry, Line, bound, settle, told
+from nexus.core.tasks.pool_slots import why
 
 
 def entry(name: str, by: str = "") -> Entry:

@@ -12,9 +12,9 @@ from tests.operators import Story, story
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import JOBS, PODS
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import JobFact
+from nexus.core.tasks.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge
 
 TAKEN_BACK = pod(ended(143), deleted=3, withdrawn=True, uid="old")
 

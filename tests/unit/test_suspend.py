@@ -16,7 +16,7 @@ from nexus.api.workflow import Condition
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import RunFact
-from nexus.core.suspend import conditions
+from nexus.core.tasks.suspend import conditions
 
 SUSPENDED = replace(RUN, suspend=True, generation=2)
 RESUMED = replace(RUN, suspend=False, generation=3)

@@ -17,12 +17,12 @@ from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.decide import decide
-from nexus.core.evidence import Active, Failed, Succeeded, Waiting, judge
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import prepare
 from nexus.core.model.facts import Earlier
 from nexus.core.model.plan import StartTask
 from nexus.core.pods.policy import PodPolicy
+from nexus.core.tasks.evidence import Active, Failed, Succeeded, Waiting, judge
 
 STORE = {"url": "s3://bucket/prefix", "endpoint": "http://store:9000", "credentialsSecret": "store"}
 LARGE = 600 * 1024

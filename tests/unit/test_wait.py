@@ -15,8 +15,8 @@ from nexus.api.reasons import Reason
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator
+from nexus.core.tasks.wait import LONGEST, WaitInvalid, instant
 from nexus.core.validate import problems
-from nexus.core.wait import LONGEST, WaitInvalid, instant
 
 YEAR = 31_536_000
 

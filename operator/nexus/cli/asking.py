@@ -13,10 +13,10 @@ from itertools import islice
 from nexus.api.run import Approval, Decision, TaskStatus
 from nexus.cli.ending import Refused
 from nexus.cli.view import View
-from nexus.core.approval import question
-from nexus.core.child_run import MAX_DEPTH
 from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition
+from nexus.core.tasks.approval import question
+from nexus.core.tasks.child_run import MAX_DEPTH
 from nexus.core.text.plain import plain
 from nexus.core.text.similar_names import closest
 from nexus.core.validate.calls import reachable

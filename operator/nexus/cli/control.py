@@ -20,7 +20,7 @@ from nexus.cli.ending import Exit, Refused
 from nexus.cli.follow import has_ended, status_of
 from nexus.cli.terminal import say
 from nexus.cli.words import why
-from nexus.core.approval import asks, command
+from nexus.core.tasks.approval import asks, command
 from nexus.core.text.similar_names import closest
 
 # The operator writes the status of a run that is under way again and again, and each write is a conflict.

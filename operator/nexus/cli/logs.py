@@ -17,8 +17,8 @@ from nexus.cli.ending import Exit, Refused
 from nexus.cli.terminal import say
 from nexus.cli.words import why
 from nexus.core.data.log_lines import LogLines
-from nexus.core.identity import Slot, slot_of
 from nexus.core.names import LABEL_INDEX, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
+from nexus.core.tasks.identity import Slot, slot_of
 from nexus.core.text.similar_names import closest
 
 # Once the run has ended, its containers have too: what their logs still hold comes at once.

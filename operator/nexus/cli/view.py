@@ -18,7 +18,7 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.terminal import Lasting, say
 from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, seconds_of, seconds_text, why
-from nexus.core.approval import question
+from nexus.core.tasks.approval import question
 from nexus.core.text.plain import coloured, plain
 
 WIDEST = 40

@@ -6,19 +6,19 @@ from datetime import datetime
 
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
-from nexus.core import kinds
-from nexus.core.board import Board
-from nexus.core.child_run import stray_children
 from nexus.core.data.params import ParamsInvalid
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.finish import blocked, refuse, status_of
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import Facts
 from nexus.core.model.plan import Plan
-from nexus.core.pool import returns, unused
 from nexus.core.rerun import RerunRefused, reuse
 from nexus.core.start import recover, start
 from nexus.core.stop import left_over, stop, stray_jobs
+from nexus.core.tasks import registry
+from nexus.core.tasks.child_run import stray_children
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.pool_slots import returns, unused
 
 
 def decide(
@@ -48,7 +48,7 @@ def decide(
             return blocked(facts, facts.refusals[refused], now)
     started_at = recorded.start_time if recorded and recorded.start_time else now
     for node in definition.nodes.values() if not board.reads else ():
-        kinds.of(node).observe(board, node)
+        registry.of(node).observe(board, node)
     if not board.reads:
         recover(board)
     if not board.reads:

@@ -18,18 +18,18 @@ from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.tasks import Task, TriggerRule
-from nexus.core.board import Board
 from nexus.core.data.scope import Item
 from nexus.core.decide import decide
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError, parse
-from nexus.core.fanout.items import ItemsInvalid, resolve
-from nexus.core.fanout.observe import max_failed
 from nexus.core.manifest.problem import Path, field_name
 from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import Facts, RunFact, Turn
 from nexus.core.model.plan import AskSlot
 from nexus.core.pods import templated_fields
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.fanout.items import ItemsInvalid, resolve
+from nexus.core.tasks.fanout.observe import max_failed
 
 ITEMS_SHOWN = 20
 """Items of a fan-out that are told and whose fields are rendered."""

@@ -16,7 +16,6 @@ from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import RerunStatus, TaskStatus
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.board import Board
 from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.data.scope import run_values
 from nexus.core.model.definition import Node
@@ -24,6 +23,7 @@ from nexus.core.model.facts import Changed, Earlier, RunFact
 from nexus.core.model.plan import LoadOutput, StoreOutput
 from nexus.core.model.status_limits import listed
 from nexus.core.names import job_name, output_name
+from nexus.core.tasks.decision import Board
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference

@@ -7,7 +7,6 @@ from typing import Any
 
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
-from nexus.core.board import Board, Unread
 from nexus.core.data import scope
 from nexus.core.data.outputs import INLINE_LIMIT, OUTPUT_LIMIT
 from nexus.core.expressions.templates import ExpressionError, TemplateError
@@ -15,6 +14,7 @@ from nexus.core.model.definition import Definition
 from nexus.core.model.plan import StoreOutput
 from nexus.core.model.refusal import Refusal
 from nexus.core.names import outputs_name
+from nexus.core.tasks.decision import Board, Unread
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core import kinds, trigger_rule
-from nexus.core.board import Board, Unread
+from nexus.core import trigger_rule
 from nexus.core.expressions.templates import ExpressionError, TemplateError, parse
 from nexus.core.model.definition import Node
 from nexus.core.model.status_limits import listed
 from nexus.core.pods import policy
-from nexus.core.slots import Slots, has_slot
 from nexus.core.stop import fail_fast
-from nexus.core.suspend import held_back
+from nexus.core.tasks import registry
+from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.slots import Slots, has_slot
+from nexus.core.tasks.suspend import held_back
 
 
 def start(board: Board) -> None:
@@ -29,7 +30,7 @@ def start(board: Board) -> None:
         elif status.start_time is None:
             _first(board, node, slots)
         else:
-            kinds.of(node).proceed(board, node, slots)
+            registry.of(node).proceed(board, node, slots)
         if board.tasks[node.name].phase is TaskPhase.FAILED and fail_fast(board):
             slots = Slots.of(board)
 
@@ -127,7 +128,7 @@ def _retry(board: Board, node: Node, slots: Slots) -> None:
 
 
 def _launch(board: Board, node: Node, slots: Slots) -> None:
-    kind = kinds.of(node)
+    kind = registry.of(node)
     # Of a task without pods, `pod` is the defaults' and asks for nothing.
     refused = policy.judge(node.task.pod, board.facts.pod_policy) if kind.takes_slot else None
     if refused is not None:
@@ -138,4 +139,4 @@ def _launch(board: Board, node: Node, slots: Slots) -> None:
 
 def _may_start(board: Board, node: Node, slots: Slots) -> bool:
     """Whether anything keeps a task from starting that is not its own; where so, its status says what."""
-    return not held_back(board, node) and (not kinds.of(node).takes_slot or has_slot(board, node, slots))
+    return not held_back(board, node) and (not registry.of(node).takes_slot or has_slot(board, node, slots))

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import Cancel, TaskStatus
-from nexus.core.board import Board
-from nexus.core.child_run import stray_children
-from nexus.core.fanout.collect import close
-from nexus.core.fanout.tally import is_idle
 from nexus.core.model.facts import Facts, JobFact
 from nexus.core.model.plan import CancelRun, StopJob
+from nexus.core.tasks.child_run import stray_children
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.fanout.collect import close
+from nexus.core.tasks.fanout.tally import is_idle
 
 
 def stop(board: Board, started_at: datetime) -> None:

@@ -18,9 +18,9 @@ from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.pods import Pods
 from nexus.adapters.kube.records import RunRecord, run_record, without_details
 from nexus.api.reasons import Reason
-from nexus.core import evidence, identity
-from nexus.core.identity import Makes, Sorted
 from nexus.core.model.facts import ChildFact, JobFact
+from nexus.core.tasks import evidence, identity
+from nexus.core.tasks.identity import Makes, Sorted
 from nexus.runtime.ports import RunKey
 
 Object = Mapping[str, Any]
@@ -33,8 +33,8 @@ class Cache:
     def __init__(self) -> None:
         self.runs: dict[RunKey, RunRecord] = {}
         self._keys: dict[str, RunKey] = {}
-        # What says it is a run's, by the UID of the run; who counts of it, nexus.core.identity says at each look: a
-        # Job may be seen before its run, and what a run's tasks make is known last.
+        # What says it is a run's, by the UID of the run. Who counts, nexus.core.tasks.identity says at each look: a Job
+        # may be seen before its run, and what a run's tasks make is known last.
         self._children: dict[str, dict[RunKey, ChildFact]] = {}
         self._jobs: dict[str, dict[RunKey, JobFact]] = {}
         self._expected: dict[str, Mapping[str, Makes]] = {}

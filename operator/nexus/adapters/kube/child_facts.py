@@ -12,11 +12,11 @@ from nexus.adapters.kube.observe import labelled_slot, number
 from nexus.adapters.kube.owners import controller
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
-from nexus.core.identity import content_of
 from nexus.core.model.facts import ChildFact
 from nexus.core.names import (
     LABEL_DEPTH,
 )
+from nexus.core.tasks.identity import content_of
 
 
 def depth(metadata: Mapping[str, Any]) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.records import RunRecord
-from nexus.core.child_run import MAX_DEPTH
-from nexus.core.identity import is_recorded
+from nexus.core.tasks.child_run import MAX_DEPTH
+from nexus.core.tasks.identity import is_recorded
 
 
 def is_child(cache: Cache, namespace: str, parent: str, uid: str) -> bool:

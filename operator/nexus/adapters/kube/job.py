@@ -28,7 +28,7 @@ from nexus.core.names import (
     LABEL_WORKFLOW,
     label_value,
 )
-from nexus.core.payload import SPILL_LIMIT
+from nexus.core.tasks.payload import SPILL_LIMIT
 from nexus.core.text.sha256 import sha256, sha256_of
 
 MOUNT = "/nexus"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from nexus.core.capacity import held
 from nexus.core.model.facts import Capacity, JobFact
+from nexus.core.tasks.capacity import held
 from nexus.runtime.ports import RunKey, Stale
 
 

@@ -10,10 +10,10 @@ from nexus.adapters.kube.containers import CONTAINER, FETCH, PUT
 from nexus.adapters.kube.owners import Owner, controller
 from nexus.api.base import parse_time
 from nexus.api.fanout import MAX_ITEMS
-from nexus.core.fanout import indexes
-from nexus.core.identity import Slot, slot_of
 from nexus.core.model.facts import JobFact, PodFact, Terminated
 from nexus.core.names import LABEL_RUN, LABEL_TASK
+from nexus.core.tasks.fanout import indexes
+from nexus.core.tasks.identity import Slot, slot_of
 
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """The annotation of an Indexed Job's pods by which the Job controller knows them; also a label, which may change."""

@@ -48,7 +48,6 @@ from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.identity import expected
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
 from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
@@ -73,6 +72,7 @@ from nexus.core.model.refusal import Refusal
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
 from nexus.core.pools.size import CONFIG_MAP
+from nexus.core.tasks.identity import expected
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting
 
 log = logging.getLogger("nexus")

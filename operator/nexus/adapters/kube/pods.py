@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from nexus.adapters.kube.observe import pod_fact
-from nexus.core.identity import forged_pod
 from nexus.core.model.facts import Forged, JobFact, PodFact
+from nexus.core.tasks.identity import forged_pod
 
 
 class Pods:

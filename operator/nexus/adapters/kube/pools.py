@@ -36,11 +36,11 @@ from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.pool_objects import entries_of, line_of, name_of, object_of
 from nexus.adapters.kube.records import RunRecord
 from nexus.api.base import format_time
-from nexus.core.evidence import Succeeded, judge
 from nexus.core.model.facts import JobFact, RunFact, SlotAsked, Turn
 from nexus.core.names import LABEL_POOL
 from nexus.core.pools.queue import Entry, Line, settle, told
 from nexus.core.pools.size import size_of
+from nexus.core.tasks.evidence import Succeeded, judge
 from nexus.runtime.ports import RunKey, Stale
 
 START_WITHIN = timedelta(seconds=10)

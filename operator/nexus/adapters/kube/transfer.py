@@ -14,7 +14,7 @@ from nexus import bootstrap
 from nexus.adapters.kube.containers import FETCH, PUT
 from nexus.adapters.kube.pod import literal
 from nexus.core.model.plan import Payload, Transfer
-from nexus.core.transfers import SHARED, instructions, variable
+from nexus.core.tasks.transfers import SHARED, instructions, variable
 
 VOLUME = "artifacts"
 CLAIM = "store"

@@ -11,8 +11,8 @@ from nexus.adapters.kube.api import KubeApi, Object
 from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace, Told
 from nexus.adapters.kube.records import RunRecord
-from nexus.core.evidence import NO_CONFIG
 from nexus.core.model.facts import PodFact
+from nexus.core.tasks.evidence import NO_CONFIG
 
 # Most containers run a second or two after their pod has a node; a volume that is not there is told in the first.
 UNMOUNTED_AFTER = timedelta(seconds=5)

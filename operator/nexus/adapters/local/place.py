@@ -46,8 +46,8 @@ from nexus.core.model.plan import (
     StoreOutput,
 )
 from nexus.core.model.refusal import Refusal
-from nexus.core.payload import SPILL_LIMIT
 from nexus.core.pods.policy import PodPolicy
+from nexus.core.tasks.payload import SPILL_LIMIT
 from nexus.core.text.sha256 import sha256
 from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View
 

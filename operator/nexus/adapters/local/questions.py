@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nexus.api.run import Approval, TaskStatus
-from nexus.core.approval import asks
+from nexus.core.tasks.approval import asks
 
 if TYPE_CHECKING:
     from nexus.adapters.local.place import LocalPlace

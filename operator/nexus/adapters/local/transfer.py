@@ -11,7 +11,7 @@ from nexus import bootstrap
 from nexus.adapters.local.attempt import TRANSFER_LOG, Command
 from nexus.api.store import OutputStore
 from nexus.core.model.plan import Payload, Transfer
-from nexus.core.transfers import SHARED, instructions, variable
+from nexus.core.tasks.transfers import SHARED, instructions, variable
 
 LOCAL_STORE = OutputStore(url="file:///", volume_claim="local")
 """Stands for the folder that every local run has for its store, whatever the workflow names."""

@@ -127,7 +127,7 @@ class ChildFact:
     owner: str = ""
     """Name of the run that it says it is of."""
     content: str = ""
-    """What it executes, as `nexus.core.identity` compares it."""
+    """What it executes, as `nexus.core.tasks.identity` compares it."""
     started_at: datetime | None = None
     """When an operator first saw it."""
     phase: RunPhase = RunPhase.PENDING
@@ -274,7 +274,7 @@ class Facts:
     is gone, Changed where it is not what was stored; `frames` (pod UID to text) what was read for
     `ReadFrame`, None where the log did not hold it any more; `logs` (pod UID to text) what was read for `ReadLog`;
     `refusals` is by the name of the object that was to be written, of whatever kind. Who counts among Jobs and child
-    runs, `nexus.core.identity` says.
+    runs, `nexus.core.tasks.identity` says.
     """
 
     run: RunFact

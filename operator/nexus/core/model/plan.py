@@ -58,7 +58,7 @@ class Payload:
     env: tuple[EnvVar, ...] = ()
     env_from: tuple[EnvFrom, ...] = ()
     items: str | None = None
-    """The items of an Indexed Job, a line each; see nexus.core.fanout.payload."""
+    """The items of an Indexed Job, a line each; see nexus.core.tasks.fanout.payload."""
     item_fields: str | None = None
     """Where in `task_json` each item has values of its own: a JSON list of paths."""
     inputs: Mapping[str, OutputRef] = field(default_factory=dict)

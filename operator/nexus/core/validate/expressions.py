@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.board import node_variables
 from nexus.core.data import scope
 from nexus.core.expressions.templates import (
     Evaluator,
@@ -22,6 +21,7 @@ from nexus.core.expressions.templates import (
 from nexus.core.manifest.problem import Path, Problem, first
 from nexus.core.model.definition import Definition
 from nexus.core.pods import templated_fields
+from nexus.core.tasks.decision import node_variables
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.formats import formats

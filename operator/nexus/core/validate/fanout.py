@@ -9,8 +9,8 @@ from typing import Any
 from nexus.api.fanout import MAX_ITEMS, ForEach
 from nexus.api.tasks import Task
 from nexus.core.expressions.templates import TemplateError, parse
-from nexus.core.fanout.items import ItemsInvalid, combine
 from nexus.core.manifest.problem import Path, Problem
+from nexus.core.tasks.fanout.items import ItemsInvalid, combine
 from nexus.core.text.json_text import dump
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"

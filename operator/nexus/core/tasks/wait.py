@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from nexus.api.base import format_time, parse_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.tasks import MOST_SECONDS, Wait
-from nexus.core.board import Board, Unread
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
-from nexus.core.slots import Slots
+from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.slots import Slots
 
 LONGEST = timedelta(seconds=MOST_SECONDS)
 

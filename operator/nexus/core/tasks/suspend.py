@@ -12,9 +12,9 @@ from typing import Literal
 
 from nexus.api.reasons import Reason
 from nexus.api.workflow import Condition
-from nexus.core.board import Board
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import RunFact
+from nexus.core.tasks.decision import Board
 
 WORDS = "the run is suspended: nothing new is started until spec.suspend is false"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nexus.core import approval, child_run, wait
-from nexus.core.board import Board
-from nexus.core.fanout.launch import launch as fanout_launch
-from nexus.core.fanout.launch import proceed as fanout_proceed
-from nexus.core.fanout.observe import observe as fanout_observe
-from nexus.core.launch import launch
 from nexus.core.model.definition import Node
-from nexus.core.observe import observe
-from nexus.core.slots import Slots
+from nexus.core.tasks import approval, child_run, wait
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.fanout.launch import launch as fanout_launch
+from nexus.core.tasks.fanout.launch import proceed as fanout_proceed
+from nexus.core.tasks.fanout.observe import observe as fanout_observe
+from nexus.core.tasks.launch import launch
+from nexus.core.tasks.observe import observe
+from nexus.core.tasks.slots import Slots
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from datetime import timedelta
 from nexus.api import run
 from nexus.api.base import format_time
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core.board import Board, Unread
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import RunEvent
 from nexus.core.names import job_name
-from nexus.core.slots import Slots
+from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.slots import Slots
 
 _ASKS = " [--reject]: "
 _COMMAND = re.compile(r"nexus approve \S+ [^\s:]+")

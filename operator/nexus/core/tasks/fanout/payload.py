@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from nexus.core.board import Board
 from nexus.core.data.scope import Item
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Expression, ExpressionError, TemplateError, as_text
-from nexus.core.fanout.mechanism import uses_item
-from nexus.core.launch import context_of
 from nexus.core.manifest.problem import Path
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import Payload
-from nexus.core.payload import build, check_item_text, check_total, task_values
 from nexus.core.pods import templated_fields
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.fanout.mechanism import uses_item
+from nexus.core.tasks.launch import context_of
+from nexus.core.tasks.payload import build, check_item_text, check_total, task_values
 from nexus.core.text.json_text import dump
 
 Place = tuple[str | int, ...]

@@ -18,7 +18,6 @@ from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.data.scope import Item
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, ExpressionError, task_identifier
-from nexus.core.fanout.tally import Tally
 from nexus.core.model.allow_failure import counted
 from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import Changed, ChildFact, Facts, Forged, JobFact
@@ -27,6 +26,7 @@ from nexus.core.model.plan import LoadOutput, RaiseParallelism, Read, RunEvent, 
 from nexus.core.model.refusal import REASONS, Code, Refusal, again_at
 from nexus.core.model.status_limits import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
 from nexus.core.names import output_name
+from nexus.core.tasks.fanout.tally import Tally
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference, sha256
 

@@ -18,17 +18,17 @@ from nexus.api.numbers import as_stored
 from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus
-from nexus.core.board import Board, Unread
-from nexus.core.child_run import lost_outputs
 from nexus.core.data import outputs
-from nexus.core.evidence import Failed
-from nexus.core.fanout import indexes
-from nexus.core.fanout.checkpoint import Items, config_map, is_spoiled, proven, stored_indexes
-from nexus.core.fanout.children import take as take_children
-from nexus.core.fanout.tally import Evidence, Tally, take
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Changed, ChildFact, PodFact
 from nexus.core.model.plan import ListPods, LoadItems, LoadOutput, Read, ReadFrame, RunEvent, StoreItems
+from nexus.core.tasks.child_run import lost_outputs
+from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.evidence import Failed
+from nexus.core.tasks.fanout import indexes
+from nexus.core.tasks.fanout.checkpoint import Items, config_map, is_spoiled, proven, stored_indexes
+from nexus.core.tasks.fanout.children import take as take_children
+from nexus.core.tasks.fanout.tally import Evidence, Tally, take
 from nexus.core.text import json_text
 from nexus.core.text.sha256 import reference, sha256
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core.board import Board
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Facts, SlotAsked, Turn
 from nexus.core.model.plan import AskSlot, ReturnSlot
 from nexus.core.pools.queue import FRONT, bound
+from nexus.core.tasks.decision import Board
 
 # Who waits is told when its turn comes. Should whoever tells it die before that, it looks itself: those in front soon.
 LOOK_IN_FRONT = timedelta(seconds=5)

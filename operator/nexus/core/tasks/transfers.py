@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from nexus.api.reasons import Reason
 from nexus.api.store import OutputStore, StoredArtifact, StoredObject
 from nexus.api.tasks import Task
-from nexus.core.board import Board
 from nexus.core.data.outputs import Kept
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import RunFact, Terminated
 from nexus.core.model.plan import Transfer
-from nexus.core.payload import PayloadError
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.payload import PayloadError
 from nexus.core.text.json_text import dump, load
 
 KEEPERS = ("python", "http", "sql")

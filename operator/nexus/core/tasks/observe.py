@@ -9,15 +9,15 @@ from nexus.api.base import format_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef, TaskStatus
 from nexus.api.tasks import Disruptions
-from nexus.core import attempts as records
-from nexus.core import transfers
-from nexus.core.board import Board
 from nexus.core.data import outputs
-from nexus.core.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, with_number
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import JobFact, PodFact
 from nexus.core.model.plan import ReadFrame, RunEvent
 from nexus.core.model.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
+from nexus.core.tasks import attempt_records as records
+from nexus.core.tasks import transfers
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, with_number
 
 
 def ordinal(status: TaskStatus) -> int:

@@ -14,7 +14,7 @@ So a Job, or a child run, counts only
   (`nexus.core.start`, `observe`, `fanout`), for until then it is not wrong: the watches are not in step.
 
 A pod counts by the UID of its Job, in the Job's namespace. What fails any but the last of these can never be right: it
-is Forged, which is told (`nexus.core.forged`), and changes nothing else.
+is Forged, which is told (`nexus.core.tasks.forged`), and changes nothing else.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from typing import TypeVar
 
 from nexus.api.fanout import MAX_ITEMS
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunStatus
-from nexus.core.fanout.mechanism import is_indexed
 from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import ChildFact, Forged, JobFact, PodFact, RunFact
 from nexus.core.names import item_job_name, item_stem, job_name, job_stem
+from nexus.core.tasks.fanout.mechanism import is_indexed
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.sha256 import sha256
 

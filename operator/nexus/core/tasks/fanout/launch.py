@@ -9,27 +9,27 @@ from typing import Any
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
-from nexus.core.board import Board, Unread
-from nexus.core.child_run import too_deep
 from nexus.core.data.scope import Item
-from nexus.core.evidence import Failed
 from nexus.core.expressions.templates import ExpressionError, TemplateError
-from nexus.core.fanout import payload
-from nexus.core.fanout.children import start_of
-from nexus.core.fanout.collect import close, must_know_stored, note_failed, stored
-from nexus.core.fanout.items import ItemsInvalid, resolve
-from nexus.core.fanout.mechanism import is_indexed
-from nexus.core.fanout.observe import conclude, max_failed, stops_early, take_over
-from nexus.core.fanout.tally import Due, Tally
-from nexus.core.launch import refused, remaining
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import Indexed, Payload, RaiseParallelism, Start, StartTask
 from nexus.core.model.refusal import again_at, limit_words, over_since, parallelism_of
 from nexus.core.names import item_child_name, item_job_name, job_name
-from nexus.core.payload import PayloadError
-from nexus.core.pool import has_turn
-from nexus.core.slots import Slots
-from nexus.core.suspend import held_back
+from nexus.core.tasks.child_run import too_deep
+from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.evidence import Failed
+from nexus.core.tasks.fanout import payload
+from nexus.core.tasks.fanout.children import start_of
+from nexus.core.tasks.fanout.collect import close, must_know_stored, note_failed, stored
+from nexus.core.tasks.fanout.items import ItemsInvalid, resolve
+from nexus.core.tasks.fanout.mechanism import is_indexed
+from nexus.core.tasks.fanout.observe import conclude, max_failed, stops_early, take_over
+from nexus.core.tasks.fanout.tally import Due, Tally
+from nexus.core.tasks.launch import refused, remaining
+from nexus.core.tasks.payload import PayloadError
+from nexus.core.tasks.pool_slots import has_turn
+from nexus.core.tasks.slots import Slots
+from nexus.core.tasks.suspend import held_back
 
 # Items whose starts are refused do not keep the others back. Of so many it is no matter of the items any more (a quota,
 # a missing right), and the rest is not tried.

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus
-from nexus.core.board import Board
-from nexus.core.capacity import Room, room
 from nexus.core.model.definition import DEFAULT_MAX_PARALLEL_TASKS, Node
+from nexus.core.tasks.capacity import Room, room
+from nexus.core.tasks.decision import Board
 
 # Who waits for the operator's own limit is woken when there is room; this is for where that was missed.
 LOOK_AGAIN = timedelta(seconds=60)

@@ -7,18 +7,18 @@ from typing import Any
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef, OutputRef
-from nexus.core import transfers
-from nexus.core.board import Board, Unread
 from nexus.core.data import scope
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import Payload, StartTask
 from nexus.core.model.refusal import limit_words, over_since
 from nexus.core.names import job_name
-from nexus.core.observe import ordinal, take_over
-from nexus.core.payload import Context, PayloadError, build
-from nexus.core.pool import has_turn
-from nexus.core.slots import Slots
+from nexus.core.tasks import transfers
+from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.observe import ordinal, take_over
+from nexus.core.tasks.payload import Context, PayloadError, build
+from nexus.core.tasks.pool_slots import has_turn
+from nexus.core.tasks.slots import Slots
 
 
 def launch(board: Board, node: Node, slots: Slots) -> None:

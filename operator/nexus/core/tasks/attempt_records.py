@@ -11,13 +11,13 @@ from datetime import datetime
 
 from nexus.api.run import AttemptError, AttemptRecord
 from nexus.api.tasks import Disruptions
-from nexus.core.board import Board
 from nexus.core.data.outputs import exception_of
-from nexus.core.evidence import Failed, end_of, of_pod
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import JobFact, PodFact
 from nexus.core.model.plan import ReadLog
 from nexus.core.model.status_limits import RECORD_TEXT_LIMIT, cut, records_limit
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.evidence import Failed, end_of, of_pod
 from nexus.core.text.json_text import dump
 
 KEPT = 5

@@ -16,21 +16,21 @@ from nexus.api.numbers import as_stored
 from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, RunRef, TaskStatus
-from nexus.core import attempts as records
-from nexus.core.board import Board, Unread
 from nexus.core.data.params import TOTAL_LIMIT
 from nexus.core.data.scope import Item
-from nexus.core.evidence import Failed
 from nexus.core.expressions.templates import ExpressionError, TemplateError
-from nexus.core.identity import child_content
-from nexus.core.launch import refused
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Changed, ChildFact, Facts
 from nexus.core.model.plan import CancelRun, LoadOutput, StartChild
 from nexus.core.model.status_limits import cut
 from nexus.core.names import child_name
-from nexus.core.observe import next_attempt, ordinal, task_deadline
-from nexus.core.slots import Slots
+from nexus.core.tasks import attempt_records as records
+from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.evidence import Failed
+from nexus.core.tasks.identity import child_content
+from nexus.core.tasks.launch import refused
+from nexus.core.tasks.observe import next_attempt, ordinal, task_deadline
+from nexus.core.tasks.slots import Slots
 from nexus.core.text.json_text import dump
 
 # How deep child runs may be nested: workflows that call each other in a circle end here.

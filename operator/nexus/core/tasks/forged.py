@@ -1,4 +1,4 @@
-"""Forged: what a run says of objects that claim to be its own and can never be (see nexus.core.identity).
+"""Forged: what a run says of objects that claim to be its own and can never be (see nexus.core.tasks.identity).
 
 They change nothing else, and nothing is done to them: whoever may create objects may create any number of these. So the
 condition names a few, and a run tells of at most MOST_EVENTS by an Event in all its time.
@@ -12,9 +12,9 @@ from datetime import datetime
 from nexus.api.reasons import Reason
 from nexus.api.run import MOST_FORGED, WorkflowRunStatus
 from nexus.api.workflow import Condition
-from nexus.core.board import Board
 from nexus.core.model.facts import Forged, RunFact
 from nexus.core.model.plan import RunEvent
+from nexus.core.tasks.decision import Board
 
 # The last of the UIDs on record stands for the Event that says that there are more.
 MOST_EVENTS = MOST_FORGED - 1

@@ -10,18 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexus.api.reasons import Reason, RunPhase
-from nexus.core.board import Board, Unread
-from nexus.core.child_run import failure_of, is_same, params_of, stands, timeout_of
 from nexus.core.data.scope import Item
-from nexus.core.evidence import Failed, Waiting
 from nexus.core.expressions.templates import ExpressionError, TemplateError
-from nexus.core.fanout.checkpoint import proven
-from nexus.core.fanout.items import ItemsInvalid, resolve
-from nexus.core.fanout.tally import Due, Tally
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import ChildFact
 from nexus.core.model.plan import StartChild
 from nexus.core.names import item_child_name
+from nexus.core.tasks.child_run import failure_of, is_same, params_of, stands, timeout_of
+from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.evidence import Failed, Waiting
+from nexus.core.tasks.fanout.checkpoint import proven
+from nexus.core.tasks.fanout.items import ItemsInvalid, resolve
+from nexus.core.tasks.fanout.tally import Due, Tally
 
 
 def take(board: Board, node: Node, total: int, refused: Mapping[int, Failed]) -> Tally:

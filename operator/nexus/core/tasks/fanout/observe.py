@@ -13,17 +13,17 @@ from typing import Any
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
-from nexus.core.board import Board
-from nexus.core.child_run import is_same
 from nexus.core.data.scope import Item
-from nexus.core.evidence import Waiting
 from nexus.core.expressions.templates import ExpressionError, TemplateError
-from nexus.core.fanout import indexes
-from nexus.core.fanout.collect import checkpoint, close, first_failure, gather, tally_of
-from nexus.core.fanout.tally import Tally
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import ChildFact, JobFact
-from nexus.core.observe import delay_words
+from nexus.core.tasks.child_run import is_same
+from nexus.core.tasks.decision import Board
+from nexus.core.tasks.evidence import Waiting
+from nexus.core.tasks.fanout import indexes
+from nexus.core.tasks.fanout.collect import checkpoint, close, first_failure, gather, tally_of
+from nexus.core.tasks.fanout.tally import Tally
+from nexus.core.tasks.observe import delay_words
 
 
 def observe(board: Board, node: Node) -> None:
