@@ -16,7 +16,7 @@ from tests.builders import RUN, START, ended, pod, spec, task
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.tasks import Task
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition, prepare
 from nexus.core.model.facts import Facts, JobFact, PodFact

@@ -14,7 +14,7 @@ from nexus.adapters.kube.api import PODS
 from nexus.api.reasons import TaskPhase
 from nexus.api.tasks import Task, TriggerRule
 from nexus.api.workflow import WorkflowSpec
-from nexus.core import trigger_rule
+from nexus.core.engine import trigger_rule
 from nexus.core.model.allow_failure import counted
 from nexus.core.model.definition import with_defaults
 

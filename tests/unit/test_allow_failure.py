@@ -6,7 +6,7 @@ import pytest
 from tests.builders import START, definition, facts, failed, job, pod, states, task
 
 from nexus.api.reasons import TaskPhase
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.allow_failure import counted
 

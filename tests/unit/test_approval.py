@@ -13,7 +13,7 @@ from tests.unit.test_validate import found, one
 from nexus.adapters.fake import Outcome
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import RunFact

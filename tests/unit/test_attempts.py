@@ -13,7 +13,7 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import PODS, error_from
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import AttemptRecord, TaskStatus, WorkflowRunStatus
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model import status_limits
 from nexus.core.model.facts import JobFact

@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.builders import RUN, at, definition, failed, task
 
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model import status_limits
 from nexus.core.model.facts import Facts

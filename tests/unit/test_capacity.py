@@ -12,7 +12,7 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, Object
 from nexus.adapters.kube.live_pods import LivePods
 from nexus.api.reasons import Reason
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import Capacity, JobFact
 from nexus.core.model.plan import Indexed, StartTask

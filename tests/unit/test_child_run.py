@@ -10,9 +10,9 @@ from tests.builders import RUN, START, at, child, definition, entry_of, facts, f
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, OutputRef, RunRef, TaskStatus, WorkflowRunStatus
-from nexus.core.decide import after, decide
+from nexus.core.engine.decide import after, decide
+from nexus.core.engine.finish import refuse
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.finish import refuse
 from nexus.core.model.facts import ChildFact, Refusal
 from nexus.core.model.plan import CancelRun, LoadOutput, Plan, StartChild
 from nexus.core.tasks.child_run import stray_children

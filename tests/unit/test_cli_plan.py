@@ -9,7 +9,7 @@ from tests.unit.cli_harness import bash, nexus, workflow, workflow_run, write
 
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.cli.plan import planned_run
-from nexus.core.foresight import Verdict
+from nexus.core.engine.preview import Verdict
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GIVEN = {"params.yaml": ["customer=acme"]}

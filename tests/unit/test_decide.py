@@ -32,9 +32,9 @@ from tests.builders import (
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.data.outputs import find_frame
-from nexus.core.decide import after, decide
+from nexus.core.engine.decide import after, decide
+from nexus.core.engine.finish import refuse
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.finish import refuse
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import Facts, JobFact, PodFact, Terminated
 from nexus.core.model.plan import Plan, ReadFrame, RunEvent, StartTask

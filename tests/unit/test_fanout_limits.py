@@ -12,7 +12,7 @@ from tests.builders import at, definition, ended, entry_of, facts, job, pod, tas
 from nexus.api.fanout import ItemsStatus
 from nexus.api.reasons import TaskPhase
 from nexus.api.run import JobRef, TaskStatus, WorkflowRunStatus
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import JobFact, PodFact
 from nexus.core.model.plan import LoadItems, Plan, StoreItems

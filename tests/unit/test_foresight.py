@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.builders import RUN, START, definition, run_with, task
 
+from nexus.core.engine.preview import Foreseen, Verdict, foresee
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.foresight import Foreseen, Verdict, foresee
 
 
 def foreseen(cel: Evaluator, *tasks: Any, params: dict[str, Any] | None = None, **fields: Any) -> dict[str, Foreseen]:

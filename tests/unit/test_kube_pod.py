@@ -9,7 +9,7 @@ from tests.builders import RUN, at, definition, entry_of, facts, run_with, task
 
 from nexus.adapters.kube.job import Images, task_objects
 from nexus.api.reasons import Reason
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.pods.policy import PodPolicy
 

@@ -9,7 +9,7 @@ from tests.builders import at, definition, entry_of, facts, failed, task
 
 from nexus.api.pod import Pod
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.pods.policy import PodPolicy, judge
 

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import at, definition, entry_of, facts, failed, job, pod, run_with, task
 
 from nexus.api.reasons import Reason
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import Facts, Refusal, SlotAsked, Turn
 from nexus.core.model.plan import AskSlot, Plan, ReturnSlot

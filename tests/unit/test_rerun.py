@@ -14,7 +14,7 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import Earlier
 from nexus.core.model.plan import LoadOutput, Plan

@@ -13,7 +13,7 @@ from nexus.adapters.kube.api import JOBS, WORKFLOW_RUNS
 from nexus.api.reasons import RunPhase, TaskPhase
 from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import prepare
 from nexus.core.model.facts import Earlier, RunFact

@@ -9,7 +9,7 @@ import pytest
 from tests.builders import START, at, definition, entry_of, facts, failed, job, pod, spec, succeeded, task
 
 from nexus.api.reasons import Reason, RunPhase
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import JobFact
 from nexus.core.model.plan import LoadOutput, Plan

@@ -26,7 +26,7 @@ from tests.builders import (
 
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import Facts, JobFact, Refusal

@@ -9,10 +9,10 @@ from tests.builders import RUN, START, at, definition, ended, entry_of, facts, f
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import Cancel, JobRef, TaskStatus, WorkflowRunStatus
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
+from nexus.core.engine.stop import stray_jobs
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import JobFact
-from nexus.core.stop import stray_jobs
 
 
 def entry(name: str, phase: TaskPhase, fact: JobFact | None = None) -> TaskStatus:

@@ -13,7 +13,7 @@ from nexus.adapters.fake import Outcome
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.api.workflow import Condition
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import RunFact
 from nexus.core.tasks.suspend import conditions

@@ -12,8 +12,8 @@ from tests.builders import sequence, task
 
 from nexus.api.reasons import TaskPhase
 from nexus.api.tasks import TriggerRule
+from nexus.core.engine.trigger_rule import judge
 from nexus.core.model.allow_failure import counted
-from nexus.core.trigger_rule import judge
 
 ENDED = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.SKIPPED, TaskPhase.OMITTED, TaskPhase.CANCELLED)
 COMBINATIONS = [phases for length in (1, 2, 3) for phases in product(ENDED, repeat=length)]

@@ -21,7 +21,7 @@ from nexus.adapters.cel.seats import LIGHT_SECONDS, Seat, Seats
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.api import WORKFLOW_RUNS
 from nexus.api.reasons import Reason
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import EvaluationLost, Evaluator
 from nexus.core.model.definition import Definition
 from nexus.runtime.away import away, share_of

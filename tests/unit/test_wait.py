@@ -13,7 +13,7 @@ from tests.unit.test_validate import found, one
 from nexus.api.base import format_time
 from nexus.api.reasons import Reason
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.tasks.wait import LONGEST, WaitInvalid, instant
 from nexus.core.validate import problems

@@ -13,12 +13,12 @@ from nexus.api.base import parse_time
 from nexus.api.reasons import Reason
 from nexus.api.run import RerunOf, TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
 from nexus.cli.ending import Refused
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
+from nexus.core.engine.rerun import unknown_task
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import Earlier, Facts
 from nexus.core.model.plan import LoadOutput
-from nexus.core.rerun import unknown_task
 
 if TYPE_CHECKING:
     from nexus.cli.local import Prepared

@@ -20,8 +20,8 @@ from nexus.cli.summary import compact, param
 from nexus.cli.terminal import say, say_json
 from nexus.cli.view import levels
 from nexus.core.data.params import resolve
+from nexus.core.engine.preview import Fails, Foreseen, Verdict, foresee
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.foresight import Fails, Foreseen, Verdict, foresee
 from nexus.core.model.definition import Definition, prepare, waits_for
 from nexus.core.model.facts import RunFact
 from nexus.core.schedule.as_of import of_time

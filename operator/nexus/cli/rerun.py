@@ -17,9 +17,9 @@ from nexus.cli.cluster import found, metadata_under, readable, sound, tell
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.follow import status_of
 from nexus.core.data.params import ParamsInvalid, resolve
+from nexus.core.engine.rerun import unknown_task
 from nexus.core.manifest.begun import read_begun
 from nexus.core.model.facts import RunFact
-from nexus.core.rerun import unknown_task
 
 
 @dataclass(frozen=True)

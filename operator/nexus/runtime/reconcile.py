@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
-from nexus.core.decide import after, decide
+from nexus.core.engine.decide import after, decide
+from nexus.core.engine.finish import blocked, duration, refuse, waits
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.finish import blocked, duration, refuse, waits
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import ChildFact, Facts, JobFact, SlotAsked, Turn
 from nexus.core.model.plan import (

@@ -11,7 +11,7 @@ So a Job, or a child run, counts only
 - a child run that no status records, with the workflowRef, triggeredBy and params that the task would give it. Not so
   a Job: what the API server, its webhooks and another version of the operator make of one differs;
 - when it is due: the attempt before it has ended, on record or as the facts prove. That is decided with the tasks
-  (`nexus.core.start`, `observe`, `fanout`), for until then it is not wrong: the watches are not in step.
+  (`nexus.core.engine.start`, `observe`, `fanout`), for until then it is not wrong: the watches are not in step.
 
 A pod counts by the UID of its Job, in the Job's namespace. What fails any but the last of these can never be right: it
 is Forged, which is told (`nexus.core.tasks.forged`), and changes nothing else.

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator
 
 from nexus.api.rules import OUTPUT_NAMES
 from nexus.api.workflow import WorkflowSpec
+from nexus.core.engine.run_outputs import variables
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition
-from nexus.core.run_outputs import variables
 from nexus.core.validate.expressions import Sight, template
 from nexus.core.validate.literals import of_params
 

@@ -7,14 +7,14 @@ from datetime import datetime
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.data.params import ParamsInvalid
+from nexus.core.engine.finish import blocked, refuse, status_of
+from nexus.core.engine.rerun import RerunRefused, reuse
+from nexus.core.engine.start import recover, start
+from nexus.core.engine.stop import left_over, stop, stray_jobs
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.finish import blocked, refuse, status_of
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import Facts
 from nexus.core.model.plan import Plan
-from nexus.core.rerun import RerunRefused, reuse
-from nexus.core.start import recover, start
-from nexus.core.stop import left_over, stop, stray_jobs
 from nexus.core.tasks import registry
 from nexus.core.tasks.child_run import stray_children
 from nexus.core.tasks.decision import Board

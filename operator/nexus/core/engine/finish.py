@@ -8,13 +8,13 @@ from datetime import datetime
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import Condition
+from nexus.core.engine.run_outputs import NoOutputs, NotStored, outputs
+from nexus.core.engine.stop import left_over
 from nexus.core.model.facts import Facts, RunFact
 from nexus.core.model.outcome import outcome
 from nexus.core.model.plan import Plan, RunEvent
 from nexus.core.model.refusal import REASONS, Refusal, again_at
 from nexus.core.model.status_limits import cut, message_limit
-from nexus.core.run_outputs import NoOutputs, NotStored, outputs
-from nexus.core.stop import left_over
 from nexus.core.tasks import suspend
 from nexus.core.tasks.decision import Board, Unread
 from nexus.core.tasks.forged import TYPE as FORGED

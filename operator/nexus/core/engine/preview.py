@@ -19,7 +19,7 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.tasks import Task, TriggerRule
 from nexus.core.data.scope import Item
-from nexus.core.decide import decide
+from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError, parse
 from nexus.core.manifest.problem import Path, field_name
 from nexus.core.model.definition import Definition, Node

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from nexus.api.reasons import Reason, TaskPhase
-from nexus.core import trigger_rule
+from nexus.core.engine import trigger_rule
+from nexus.core.engine.stop import fail_fast
 from nexus.core.expressions.templates import ExpressionError, TemplateError, parse
 from nexus.core.model.definition import Node
 from nexus.core.model.status_limits import listed
 from nexus.core.pods import policy
-from nexus.core.stop import fail_fast
 from nexus.core.tasks import registry
 from nexus.core.tasks.decision import Board, Unread
 from nexus.core.tasks.slots import Slots, has_slot
