@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from nexus.adapters.kube.api import JOBS, LEASES, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
+from nexus.adapters.kube.client.api import JOBS, LEASES, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 
 AMOUNT = 100
 BYTES = 1_400_000

@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nexus.adapters.fake import Died, FakeApi, FakeCluster, Subscription
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Object
-from nexus.adapters.kube.brief import as_brief
 from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Object
+from nexus.adapters.kube.client.brief import as_brief
 from nexus.adapters.kube.job import Images
 from nexus.adapters.kube.live_pods import LivePods
 from nexus.adapters.kube.place import KubePlace

@@ -11,7 +11,7 @@ from tests.builders import spec, task
 from tests.operators import KEY, Story
 
 from nexus.adapters.fake import FakeApi, Outcome
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     JOBS,

@@ -19,9 +19,9 @@ from typing import Any
 from tests.bench import floor
 from tests.bench.results import Row
 
-from nexus.adapters.kube.access import find_access
-from nexus.adapters.kube.api import JOBS, WORKFLOW_RUNS, Kind, KubeApi, NotFound
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.access import find_access
+from nexus.adapters.kube.client.api import JOBS, WORKFLOW_RUNS, Kind, KubeApi, NotFound
+from nexus.adapters.kube.client.http import KubeClient
 
 NAMESPACE = "bench"
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace", namespaced=False)

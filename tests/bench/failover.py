@@ -15,9 +15,9 @@ from typing import Any
 from tests.bench.cluster import IMAGE, NAMESPACE, NAMESPACES, OperatorProcess, fresh_namespace, run_of
 from tests.bench.results import Row
 
-from nexus.adapters.kube.access import find_access
-from nexus.adapters.kube.api import JOBS, LEASES, WORKFLOW_RUNS, KubeApi
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.access import find_access
+from nexus.adapters.kube.client.api import JOBS, LEASES, WORKFLOW_RUNS, KubeApi
+from nexus.adapters.kube.client.http import KubeClient
 from nexus.core.names import LABEL_RUN, LABEL_TASK
 
 RUNS = 1_000

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nexus.adapters.kube.api import JOBS, PODS, KubeApi
+from nexus.adapters.kube.client.api import JOBS, PODS, KubeApi
 
 LABEL = "bench.nexus.dev/floor"
 

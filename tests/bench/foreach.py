@@ -27,9 +27,9 @@ from tests.bench.cluster import (
 )
 from tests.bench.results import Row
 
-from nexus.adapters.kube.access import find_access
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, KubeApi
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.access import find_access
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, KubeApi
+from nexus.adapters.kube.client.http import KubeClient
 
 ITEMS = 100
 MANY = 1_000

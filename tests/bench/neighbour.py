@@ -19,9 +19,9 @@ from tests.bench.cluster import IMAGE, NAMESPACES, OperatorProcess, fresh_namesp
 from tests.bench.results import Row
 from tests.bench.schedules import p99
 
-from nexus.adapters.kube.access import find_access
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, KubeApi
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.access import find_access
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, KubeApi
+from nexus.adapters.kube.client.http import KubeClient
 from nexus.api.base import API_VERSION
 from nexus.core.names import LABEL_RUN, LABEL_TASK
 

@@ -17,9 +17,9 @@ from typing import Any
 from tests.bench.cluster import IMAGE, NAMESPACE, NAMESPACES, OperatorProcess, fresh_namespace
 from tests.bench.results import Row
 
-from nexus.adapters.kube.access import find_access
-from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, KubeApi, NotFound
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.access import find_access
+from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, KubeApi, NotFound
+from nexus.adapters.kube.client.http import KubeClient
 from nexus.api.base import API_VERSION
 from nexus.core.names import LABEL_POOL
 

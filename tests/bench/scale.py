@@ -20,9 +20,9 @@ from tests.bench.cluster import IMAGE, NAMESPACE, NAMESPACES, OperatorProcess, f
 from tests.bench.results import Row
 from tests.bench.schedules import p99
 
-from nexus.adapters.kube.access import find_access
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, ApiError, Kind, KubeApi
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.access import find_access
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, ApiError, Kind, KubeApi
+from nexus.adapters.kube.client.http import KubeClient
 
 TUNED = "--kube-api-qps=500 --kube-api-burst=500 --concurrent-job-syncs=20"
 PODS_PER_NODE = "1000"

@@ -17,9 +17,9 @@ from typing import Any
 from tests.bench.cluster import NAMESPACES, OperatorProcess, fresh_namespace
 from tests.bench.results import Row
 
-from nexus.adapters.kube.access import find_access
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, KubeApi
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.access import find_access
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, KubeApi
+from nexus.adapters.kube.client.http import KubeClient
 from nexus.api.schedule import Schedule
 from nexus.core.schedule.timetable import Timetable
 

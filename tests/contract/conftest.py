@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.contract.servers import FakeServer, RealServer, Server
 
-from nexus.adapters.kube.api import KubeApi
+from nexus.adapters.kube.client.api import KubeApi
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])

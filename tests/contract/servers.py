@@ -13,9 +13,9 @@ from typing import Any
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.fake.outcome import Behaviour
-from nexus.adapters.kube.access import from_kubeconfig
-from nexus.adapters.kube.api import ApiError, Kind, KubeApi, NotFound, Object
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.access import from_kubeconfig
+from nexus.adapters.kube.client.api import ApiError, Kind, KubeApi, NotFound, Object
+from nexus.adapters.kube.client.http import KubeClient
 
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
 

@@ -13,7 +13,7 @@ from tests.contract.test_jobs import DISRUPTION_IGNORED, Cluster, conditions, jo
 
 from nexus.adapters.fake import Outcome
 from nexus.adapters.fake.outcome import Behaviour
-from nexus.adapters.kube.api import JOBS, KubeApi, Object
+from nexus.adapters.kube.client.api import JOBS, KubeApi, Object
 
 LABEL = "batch.kubernetes.io/job-completion-index"
 

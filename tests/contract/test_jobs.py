@@ -13,7 +13,7 @@ import pytest
 from tests.contract.servers import Server
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import JOBS, PODS, BadRequest, KubeApi, NotFound, Object
+from nexus.adapters.kube.client.api import JOBS, PODS, BadRequest, KubeApi, NotFound, Object
 
 OBEYS = 'trap "exit 0" TERM; sleep 60 & wait'
 """A process that ends with 0 when it is asked to stop, as graceful servers do."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.contract.servers import Server
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     EVENTS,

@@ -10,7 +10,7 @@ from tests.contract.servers import Server
 from tests.contract.test_jobs import Cluster, conditions
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import JOBS, KubeApi, Object
+from nexus.adapters.kube.client.api import JOBS, KubeApi, Object
 from nexus.adapters.kube.containers import FETCH, PUT
 from nexus.adapters.kube.observe import pod_fact
 

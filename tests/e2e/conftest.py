@@ -18,7 +18,7 @@ from tests.e2e.rights import ACCOUNT, granted, granted_lease
 from tests.e2e.space import Space
 from tests.scheduling import assert_whole_cluster
 
-from nexus.adapters.kube.api import PODS, Kind
+from nexus.adapters.kube.client.api import PODS, Kind
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = Kind("", "v1", "services", "Service")

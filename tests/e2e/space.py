@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.api_server import Cluster, Object
 from tests.e2e.operator_process import OperatorProcess
 
-from nexus.adapters.kube.api import CONFIG_MAPS, EVENTS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
+from nexus.adapters.kube.client.api import CONFIG_MAPS, EVENTS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 from nexus.api.base import API_VERSION
 from nexus.core.names import LABEL_RUN, LABEL_TASK
 

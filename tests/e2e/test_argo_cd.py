@@ -13,7 +13,7 @@ from tests.e2e.helm import Helm, cluster
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, phases
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS
 
 pytestmark = pytest.mark.cluster
 

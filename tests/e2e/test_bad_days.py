@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, bash, container, phases, python, reasons, task
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     JOBS,

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, bash, chain, container, phases, reasons, task
 
-from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, WORKFLOWS
+from nexus.adapters.kube.client.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, WORKFLOWS
 
 pytestmark = pytest.mark.cluster
 

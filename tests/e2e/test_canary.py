@@ -15,7 +15,7 @@ from tests.e2e.conftest import operator_for
 from tests.e2e.prometheus import free_port
 from tests.e2e.space import Object, Space, bash, container, phases, python
 
-from nexus.adapters.kube.api import Kind
+from nexus.adapters.kube.client.api import Kind
 
 pytestmark = pytest.mark.cluster
 

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import operator_for
 from tests.e2e.space import Object, Space, container, phases, reasons, task
 
-from nexus.adapters.kube.api import Kind
+from nexus.adapters.kube.client.api import Kind
 
 pytestmark = pytest.mark.cluster
 

@@ -15,7 +15,7 @@ from tests.e2e.audit import AuditLog
 from tests.e2e.helm import CHART, CLUSTER, Helm, Release, cluster
 from tests.e2e.space import Object, Space, bash, phases, python, task
 
-from nexus.adapters.kube.api import PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
+from nexus.adapters.kube.client.api import PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 
 pytestmark = pytest.mark.cluster
 

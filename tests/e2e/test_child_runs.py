@@ -6,7 +6,7 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, bash, container, is_finished, phases, python, reasons, task
 
-from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, WORKFLOW_RUNS, WORKFLOWS
 
 pytestmark = pytest.mark.cluster
 

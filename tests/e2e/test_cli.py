@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Space, bash, container, phases, python, task
 
-from nexus.adapters.kube.api import WORKFLOWS
+from nexus.adapters.kube.client.api import WORKFLOWS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 

@@ -16,7 +16,7 @@ import yaml
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, phases
 
-from nexus.adapters.kube.api import Kind
+from nexus.adapters.kube.client.api import Kind
 
 pytestmark = pytest.mark.cluster
 

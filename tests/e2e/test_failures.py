@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import IMAGE, Object, Space, bash, container, phases, python, reasons, task
 
-from nexus.adapters.kube.api import PODS
+from nexus.adapters.kube.client.api import PODS
 from nexus.core.names import LABEL_RUN
 
 pytestmark = pytest.mark.cluster

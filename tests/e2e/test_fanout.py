@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.e2e.space import Object, Space, bash, container, phases, python, task
 
-from nexus.adapters.kube.api import JOBS, PODS
+from nexus.adapters.kube.client.api import JOBS, PODS
 from nexus.core.expressions.templates import as_text
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]

@@ -18,7 +18,7 @@ from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.rights import RULES
 from tests.e2e.space import IMAGE, Object, Space, bash, container, phases, task
 
-from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, JOBS, WORKFLOW_RUNS, Kind
+from nexus.adapters.kube.client.api import CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, JOBS, WORKFLOW_RUNS, Kind
 from nexus.api.base import API_VERSION
 from nexus.core.names import child_name, job_name
 

@@ -16,7 +16,7 @@ from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Space, container
 from tests.e2e.test_kills import each_job_once
 
-from nexus.adapters.kube.api import LEASES
+from nexus.adapters.kube.client.api import LEASES
 
 pytestmark = pytest.mark.cluster
 

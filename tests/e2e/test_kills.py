@@ -13,7 +13,7 @@ from tests.e2e.conftest import operator_for
 from tests.e2e.operator_process import OperatorProcess, survivors
 from tests.e2e.space import Object, Space, bash, container, is_finished, phases, python, task
 
-from nexus.adapters.kube.api import JOBS, WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import JOBS, WORKFLOW_RUNS
 from nexus.core.names import LABEL_TASK
 
 pytestmark = pytest.mark.cluster

@@ -10,7 +10,7 @@ from tests.e2e.audit import AuditLog
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, chain, phases
 
-from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import CONFIG_MAPS, CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS
 
 pytestmark = pytest.mark.cluster
 

@@ -18,7 +18,7 @@ from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.s3_server import BUCKET, SECRET, S3Server, running_s3_server
 from tests.e2e.space import IMAGE, Space, bash, python, reasons, task
 
-from nexus.adapters.kube.api import CONFIG_MAPS, EVENTS, JOBS, PODS, WORKFLOW_RUNS, Kind
+from nexus.adapters.kube.client.api import CONFIG_MAPS, EVENTS, JOBS, PODS, WORKFLOW_RUNS, Kind
 from nexus.bootstrap import text
 
 pytestmark = pytest.mark.cluster

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, bash, container, phases, python, reasons, task
 
-from nexus.adapters.kube.api import CONFIG_MAPS
+from nexus.adapters.kube.client.api import CONFIG_MAPS
 from nexus.adapters.kube.owners import owned_by
 from nexus.core.names import job_name
 

@@ -10,7 +10,7 @@ from tests.e2e.conftest import operator_for
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, bash, container, phases, python, reasons, task
 
-from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, WORKFLOW_RUNS
 
 pytestmark = pytest.mark.cluster
 

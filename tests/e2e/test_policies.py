@@ -13,7 +13,7 @@ import yaml
 from tests.e2e.helm import Helm, cluster
 from tests.e2e.space import Object, Space, bash
 
-from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, Kind
+from nexus.adapters.kube.client.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, Kind
 
 pytestmark = pytest.mark.cluster
 

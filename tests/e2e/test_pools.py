@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import operator_for
 from tests.e2e.space import Object, Space, container, task
 
-from nexus.adapters.kube.api import CONFIG_MAPS, PODS, WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import CONFIG_MAPS, PODS, WORKFLOW_RUNS
 from nexus.core.names import LABEL_POOL
 
 pytestmark = pytest.mark.cluster

@@ -12,7 +12,7 @@ from tests.e2e.conftest import operator_for
 from tests.e2e.rights import ACCOUNT
 from tests.e2e.space import Object, Space, container, is_finished, phases, python, reasons, task
 
-from nexus.adapters.kube.api import Kind
+from nexus.adapters.kube.client.api import Kind
 
 pytestmark = pytest.mark.cluster
 

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Space, bash, phases, python, reasons, task
 
-from nexus.adapters.kube.api import CONFIG_MAPS, WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import CONFIG_MAPS, WORKFLOW_RUNS
 
 pytestmark = pytest.mark.cluster
 

@@ -13,7 +13,7 @@ from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.rights import RULES
 from tests.e2e.space import Space, bash, container, is_finished, python, reasons, task
 
-from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS, Kind
+from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS, Kind
 
 pytestmark = pytest.mark.cluster
 

@@ -15,7 +15,7 @@ from tests.e2e.conftest import REPOSITORY, operator_for
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import Object, Space, bash, container
 
-from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.api.base import parse_time
 
 pytestmark = pytest.mark.cluster

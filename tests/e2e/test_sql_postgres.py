@@ -19,7 +19,7 @@ from tests.e2e.postgres import LOOPBACK, PASSWORD, Postgres, running_postgres
 from tests.e2e.space import Object, Space, phases, reasons, task
 from tests.unit.bootstrap_harness import REFUSED, Bench, Ended
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     EVENTS,

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.operator_process import OperatorProcess
 from tests.e2e.space import IMAGE, Object, Space, bash, phases, python, task
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     EVENTS,

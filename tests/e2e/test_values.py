@@ -12,7 +12,7 @@ from tests.e2e.space import Object, Space, bash, container, phases, python, reas
 from tests.unit.local_harness import run_here
 from tests.unit.test_numbers import TABLE, same
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS
 from nexus.api.numbers import as_stored
 from nexus.api.tasks import Task
 

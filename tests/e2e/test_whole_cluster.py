@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import operator_for
 from tests.e2e.space import Space, bash, phases, python
 
-from nexus.adapters.kube.api import JOBS, PODS
+from nexus.adapters.kube.client.api import JOBS, PODS
 
 pytestmark = pytest.mark.cluster
 

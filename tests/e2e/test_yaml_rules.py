@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.space import Space
 from tests.unit.test_manifest import exactly, kubectl, number
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS
 from nexus.api.manifest import ManifestError, read
 
 pytestmark = pytest.mark.cluster

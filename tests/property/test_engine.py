@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.operators import Story, story
 from tests.property.workflows import CHILD, Case, assert_idle, cases, holds
 
-from nexus.adapters.kube.api import JOBS, PODS
+from nexus.adapters.kube.client.api import JOBS, PODS
 from nexus.api.run import TaskStatus
 from nexus.core.expressions.templates import Evaluator
 

@@ -14,7 +14,7 @@ from tests.property.test_engine import ENGINE, mortal
 from tests.property.workflows import dags, exits, troubles
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS
 from nexus.api.tasks import ChildWorkflow, Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator

@@ -17,7 +17,7 @@ from tests.operators import KEY, Story
 from tests.property.workflows import CHILD, Case, cases, holds
 
 from nexus.adapters.fake import Clock
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, Kind, Object
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, Kind, Object
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import item_job_name, job_name
 

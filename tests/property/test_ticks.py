@@ -13,7 +13,7 @@ from tests.builders import START, spec, task
 from tests.operators import KEY, Operator, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import WORKFLOW_RUNS, Object
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Object
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.expressions.templates import Evaluator
 

@@ -10,7 +10,7 @@ from tests.builders import spec, task
 from tests.operators import KEY, Story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import PODS
+from nexus.adapters.kube.client.api import PODS
 from nexus.api.reasons import TaskPhase
 from nexus.api.tasks import Task, TriggerRule
 from nexus.api.workflow import WorkflowSpec

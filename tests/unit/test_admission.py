@@ -11,7 +11,7 @@ from tests.builders import at, spec, task
 from tests.operators import KEY, Operator, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Object
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.api.policies import ConcurrencyPolicy
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Trigger, WorkflowRunStatus

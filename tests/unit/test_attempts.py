@@ -10,7 +10,7 @@ from tests.builders import at, definition, ended, facts, failed, job, pod, spec,
 from tests.operators import Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import PODS, error_from
+from nexus.adapters.kube.client.api import PODS, error_from
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import AttemptRecord, TaskStatus, WorkflowRunStatus
 from nexus.core.engine.decide import decide

@@ -10,7 +10,7 @@ from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube import definitions
-from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.definitions import prepared
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
-from nexus.adapters.kube.bounded_json import (
+from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.bounded_json import (
     MAX_BYTES,
     NotJson,
     TooDeep,
@@ -23,8 +23,17 @@ from nexus.adapters.kube.bounded_json import (
     nests_deeper,
     pruned,
 )
-from nexus.adapters.kube.brief import HELD, UNREADABLE, Long, as_brief, brief, brief_object, read_object, unreadable
-from nexus.adapters.kube.list_reader import ListReader, read_bounded, read_event, read_list
+from nexus.adapters.kube.client.brief import (
+    HELD,
+    UNREADABLE,
+    Long,
+    as_brief,
+    brief,
+    brief_object,
+    read_object,
+    unreadable,
+)
+from nexus.adapters.kube.client.list_reader import ListReader, read_bounded, read_event, read_list
 from nexus.adapters.kube.records import run_record
 from nexus.api.packed import Packed, unpacked
 from nexus.api.run import WorkflowRunStatus

@@ -12,7 +12,7 @@ from tests.builders import entry_of, spec, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import CONFIG_MAPS, EVENTS, PODS, WORKFLOW_RUNS, Object
+from nexus.adapters.kube.client.api import CONFIG_MAPS, EVENTS, PODS, WORKFLOW_RUNS, Object
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.run import TaskStatus
 from nexus.core.expressions.templates import Evaluator
@@ -99,7 +99,7 @@ def pods_gone(subject: Story) -> None:
 
 def seen(subject: Story) -> str:
     """What the task after it was told."""
-    from nexus.adapters.kube.api import JOBS
+    from nexus.adapters.kube.client.api import JOBS
 
     (job,) = (job for job in subject.cluster.objects(JOBS) if "-after-" in job["metadata"]["name"])
     env = job["spec"]["template"]["spec"]["containers"][0]["env"]

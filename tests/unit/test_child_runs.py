@@ -10,7 +10,7 @@ from tests.builders import spec, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object
+from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.api.run import TaskStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.cli_harness import bash, workflow
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Object
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.cli import backfill as filling
 from nexus.cli import cluster as commands
 from nexus.cli.ending import Exit, Refused

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.cli_harness import bash, workflow
 
 from nexus.adapters.fake import FakeCluster, Outcome
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object, Unreachable
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object, Unreachable
 from nexus.api.base import parse_time
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import cluster as commands

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import WORKFLOW_RUNS, Object, error_from
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Object, error_from
 from nexus.api.base import parse_time
 from nexus.api.run import WorkflowRunSpec
 from nexus.cli import cluster as commands

@@ -11,7 +11,7 @@ from tests.builders import spec, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import Object
+from nexus.adapters.kube.client.api import Object
 from nexus.cli import cluster as commands
 from nexus.cli.ending import Refused
 from nexus.cli.logs import print_logs

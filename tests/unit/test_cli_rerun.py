@@ -9,7 +9,7 @@ import pytest
 from tests.unit.cli_harness import bash, workflow
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Object
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.api.run import WorkflowRunSpec
 from nexus.cli import rerun as again
 from nexus.cli.ending import Exit, Refused

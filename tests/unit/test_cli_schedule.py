@@ -12,7 +12,7 @@ import pytest
 from tests.unit.cli_harness import bash, nexus, workflow, workflow_run, write
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Object
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.cli import cluster as commands
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.schedule import is_file, print_next

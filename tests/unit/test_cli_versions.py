@@ -10,7 +10,7 @@ from tests.builders import spec, task
 from tests.operators import KEY, story
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.owners import owned_by
 from nexus.cli import versions
 from nexus.cli.ending import Exit, Refused

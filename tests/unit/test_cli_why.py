@@ -9,7 +9,7 @@ import pytest
 from tests.unit.cli_harness import bash, workflow, workflow_run
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import EVENTS, PODS, WORKFLOW_RUNS, Forbidden
+from nexus.adapters.kube.client.api import EVENTS, PODS, WORKFLOW_RUNS, Forbidden
 from nexus.cli.ending import Exit, Refused
 from nexus.cli.why import print_why
 

@@ -13,7 +13,7 @@ from tests.builders import spec, task
 from tests.operators import KEY, Operator, Story, story
 
 from nexus.adapters.fake import FakeApi, Outcome
-from nexus.adapters.kube.api import CONFIG_MAPS, EVENTS, JOBS, PODS, WORKFLOW_RUNS, Unreachable, error_from
+from nexus.adapters.kube.client.api import CONFIG_MAPS, EVENTS, JOBS, PODS, WORKFLOW_RUNS, Unreachable, error_from
 from nexus.api.run import TaskStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator

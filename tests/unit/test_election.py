@@ -12,7 +12,7 @@ import pytest
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.fake.clock import LoopClock
-from nexus.adapters.kube.api import LEASES, Forbidden, Unreachable
+from nexus.adapters.kube.client.api import LEASES, Forbidden, Unreachable
 from nexus.adapters.kube.lease import KubeLease
 from nexus.core.lease import Terms
 from nexus.runtime.election import Election, Held, LeaseLost, LeaseStore, LeaseUnavailable

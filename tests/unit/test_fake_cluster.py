@@ -9,7 +9,7 @@ import looptime
 import pytest
 
 from nexus.adapters.fake import Died, FakeCluster, LoopClock, Outcome, Write
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     EVENTS,
     JOBS,

@@ -13,7 +13,7 @@ import pytest
 
 from nexus.adapters.fake import FakeCluster, Outcome
 from nexus.adapters.fake.objects import parsed
-from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, PODS, BadRequest, NotFound, Object
+from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, PODS, BadRequest, NotFound, Object
 
 IGNORE_DISRUPTION = {
     "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]

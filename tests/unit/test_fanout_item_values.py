@@ -10,7 +10,7 @@ from tests.builders import entry_of, spec, task
 from tests.operators import story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import JOBS, Object
+from nexus.adapters.kube.client.api import JOBS, Object
 from nexus.core.expressions.templates import Evaluator
 
 # A value of each item's own: in its pod; in its line of what one Job runs.

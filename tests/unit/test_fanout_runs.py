@@ -14,7 +14,7 @@ from tests.builders import entry_of, spec, task
 from tests.operators import story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, PODS, Object
+from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, PODS, Object
 from nexus.core.expressions.templates import Evaluator
 
 # One Indexed Job; a Job for each item, for its delays; the same, for its pods.

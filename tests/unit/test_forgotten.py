@@ -11,7 +11,7 @@ from tests.builders import spec, task
 from tests.operators import KEY, Operator, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import PODS, WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import PODS, WORKFLOW_RUNS
 from nexus.core.expressions.templates import Evaluator
 
 

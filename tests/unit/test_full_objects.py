@@ -11,8 +11,8 @@ from tests.operators import story
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.fake.admission import ETCD_LIMIT
-from nexus.adapters.kube.api import EVENTS, JOBS, WORKFLOW_RUNS, Kind, Object, Unreachable
-from nexus.adapters.kube.attributed import AttributedApi
+from nexus.adapters.kube.client.api import EVENTS, JOBS, WORKFLOW_RUNS, Kind, Object, Unreachable
+from nexus.adapters.kube.client.attributed import AttributedApi
 from nexus.core.expressions.templates import Evaluator
 
 

@@ -9,7 +9,7 @@ from tests.operators import Story, story
 from tests.unit.test_ticks import HOUR, HOURLY, MINUTE, START, away, scheduled, until
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS
 from nexus.app.gauges import readings
 from nexus.core.expressions.templates import Evaluator
 from nexus.runtime.queue import WorkQueue

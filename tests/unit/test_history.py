@@ -9,7 +9,7 @@ import pytest
 from tests.builders import START, at, spec, task
 from tests.operators import KEY, Story, story
 
-from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger
 from nexus.core.expressions.templates import Evaluator

@@ -9,7 +9,7 @@ from tests.builders import spec, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import EVENTS, JOBS, PODS, WORKFLOW_RUNS, Kind
+from nexus.adapters.kube.client.api import EVENTS, JOBS, PODS, WORKFLOW_RUNS, Kind
 from nexus.api.workflow import Condition, WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import child_name, item_child_name, item_job_name, job_name

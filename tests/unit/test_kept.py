@@ -9,7 +9,7 @@ from tests.builders import spec, task
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube import definitions
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.records import run_record

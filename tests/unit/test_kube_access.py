@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nexus.adapters.kube.access import Access, AccessError, TokenFile, find_access, from_kubeconfig
+from nexus.adapters.kube.client.access import Access, AccessError, TokenFile, find_access, from_kubeconfig
 
 
 def kubeconfig(folder: Path, name: str = "config", **parts: Any) -> Path:
@@ -310,7 +310,7 @@ def test_an_oidc_provider_gives_its_token_while_that_is_valid(tmp_path: Path) ->
 def test_a_kubeconfig_without_a_plugin_does_not_load_the_kubernetes_package(tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, user={"token": "secret"})
     code = (
-        "import sys; from pathlib import Path; from nexus.adapters.kube.access import from_kubeconfig; "
+        "import sys; from pathlib import Path; from nexus.adapters.kube.client.access import from_kubeconfig; "
         f"from_kubeconfig([Path({str(path)!r})], environ={{}}); print('kubernetes' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

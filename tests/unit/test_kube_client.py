@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from nexus.adapters.kube.access import Access, FixedCredentials
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.access import Access, FixedCredentials
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     JOBS,
     LOG_READ,
@@ -29,7 +29,7 @@ from nexus.adapters.kube.api import (
     Unauthorized,
     Unreachable,
 )
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.http import KubeClient
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Answer = int | dict[str, Any] | web.Response | Handler

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import EVENTS, ServerError
+from nexus.adapters.kube.client.api import EVENTS, ServerError
 from nexus.adapters.kube.events import WAITING, BackgroundRecorder, Recorder
 
 

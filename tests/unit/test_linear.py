@@ -18,7 +18,7 @@ import pytest
 
 from nexus.adapters.cel import messages, regex
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.adapters.kube.bounded_json import NotJson, TooDeep, decode
+from nexus.adapters.kube.client.bounded_json import NotJson, TooDeep, decode
 from nexus.api.manifest import ManifestError, read
 from nexus.api.tasks import Http, NameValue
 from nexus.api.workflow import Param

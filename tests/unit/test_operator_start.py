@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import LEASES, WORKFLOW_RUNS, Forbidden, NotFound, Unreachable
+from nexus.adapters.kube.client.api import LEASES, WORKFLOW_RUNS, Forbidden, NotFound, Unreachable
 from nexus.app.serve import StartRefused, check_lease, check_start
 from nexus.app.settings import Settings
 

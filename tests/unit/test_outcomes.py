@@ -9,7 +9,7 @@ from tests.builders import START, at, spec, task
 from tests.operators import KEY, Story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import WORKFLOW_RUNS, Unreachable
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Unreachable
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.core.expressions.templates import Evaluator

@@ -7,7 +7,7 @@ import asyncio
 import looptime
 import pytest
 
-from nexus.adapters.kube.pace import Pace
+from nexus.adapters.kube.client.rate_limit import Pace
 
 
 def ends(qps: float, burst: int, *pauses: float) -> list[float]:

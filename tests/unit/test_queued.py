@@ -10,7 +10,7 @@ from tests.builders import ended, entry_of, job, pod, spec, states, task
 from tests.operators import Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import JOBS, PODS
+from nexus.adapters.kube.client.api import JOBS, PODS
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.facts import JobFact

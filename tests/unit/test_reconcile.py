@@ -11,7 +11,7 @@ from tests.builders import entry_of, spec, states, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONTROLLER_REVISIONS,
     JOBS,
     PODS,

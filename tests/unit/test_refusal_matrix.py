@@ -16,7 +16,8 @@ from tests.operators import KEY, Story
 from tests.refusals import REFUSALS, WRITES, Refused, Write, conditions
 
 import nexus.adapters.kube as kube
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client import api
+from nexus.adapters.kube.client.api import (
     CONTROLLER_REVISIONS,
     EVENTS,
     JOBS,
@@ -44,11 +45,11 @@ CELLS = {(write.verb, write.kind) for write in WRITES}
 
 def find_writes() -> set[tuple[str, Kind]]:
     """The writes in the source of everything that talks to the API server as the operator does."""
-    kinds = {name: kind for name, kind in vars(kube.api).items() if isinstance(kind, Kind)}
+    kinds = {name: kind for name, kind in vars(api).items() if isinstance(kind, Kind)}
     verbs = "create|patch|patch_status|replace_status|delete"
     call = re.compile(rf"\b_?({verbs})\(\s*(?:self\._api, |api, )?([A-Z][A-Z_]+),")
     found = set()
-    for path in Path(kube.__file__).parent.glob("*.py"):
+    for path in Path(kube.__file__).parent.rglob("*.py"):
         for verb, name in call.findall(path.read_text("utf-8")):
             found.add((verb, kinds[name]))
     return found

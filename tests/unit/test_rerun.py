@@ -11,7 +11,7 @@ from tests.operators import KEY, Story, story
 from tests.unit.test_crashes import FRAME, LINE, ROWS
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
 from nexus.core.engine.decide import decide

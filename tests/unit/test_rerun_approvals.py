@@ -9,7 +9,7 @@ import pytest
 from tests.builders import RUN, at, facts, spec, states, task
 from tests.operators import KEY, Story, story
 
-from nexus.adapters.kube.api import JOBS, WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import JOBS, WORKFLOW_RUNS
 from nexus.api.reasons import RunPhase, TaskPhase
 from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec

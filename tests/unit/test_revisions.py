@@ -10,7 +10,7 @@ from tests.builders import spec, states, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.cli import versions, why
 from nexus.cli.ending import Refused
 from nexus.core.expressions.templates import Evaluator

@@ -17,7 +17,7 @@ from aiohttp import web
 from tests.e2e.operator_process import OperatorProcess
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.api import JOBS, LEASES, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind
+from nexus.adapters.kube.client.api import JOBS, LEASES, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind
 
 SECONDS = 40
 """For what takes two on a machine with nothing else to do."""

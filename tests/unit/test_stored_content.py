@@ -12,7 +12,7 @@ from tests.builders import entry_of, spec, states, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import CONFIG_MAPS, EVENTS, JOBS, WORKFLOW_RUNS, Object
+from nexus.adapters.kube.client.api import CONFIG_MAPS, EVENTS, JOBS, WORKFLOW_RUNS, Object
 from nexus.adapters.kube.owners import owned_by
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import job_name, output_name, outputs_name

@@ -12,7 +12,7 @@ from tests.builders import START, spec, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import EVENTS, WORKFLOW_RUNS, WORKFLOWS, Object
+from nexus.adapters.kube.client.api import EVENTS, WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import format_time
 from nexus.api.run import Trigger

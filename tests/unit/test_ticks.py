@@ -12,7 +12,7 @@ from tests.builders import START, spec, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     EVENTS,

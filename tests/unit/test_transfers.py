@@ -11,7 +11,7 @@ from tests.builders import at, ended, entry_of, facts, job, pod, spec, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, Object
+from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, Object
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import RerunOf, TaskStatus, WorkflowRunStatus
 from nexus.api.store import OutputStore

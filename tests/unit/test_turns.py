@@ -19,7 +19,7 @@ from tests.operators import KEY, story
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.cel.seats import LIGHT_SECONDS, Seat, Seats
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.api import WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS
 from nexus.api.reasons import Reason
 from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import EvaluationLost, Evaluator

@@ -8,7 +8,7 @@ import looptime
 import pytest
 from yarl import URL
 
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.app.watch_ages import KINDS, SETTLED_SECONDS, STALE_SECONDS, WatchAges
 
 

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS
-from nexus.adapters.kube.brief import UNREADABLE
-from nexus.adapters.kube.watch_response import BoundedResponse
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS
+from nexus.adapters.kube.client.brief import UNREADABLE
+from nexus.adapters.kube.client.watch_response import BoundedResponse
 
 
 class Impatient(BoundedResponse):

@@ -7,8 +7,8 @@ from typing import Any
 
 import kopf
 
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.app.storages import NoDiffBase, NoProgress
 from nexus.app.turns import Turns

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import kopf
 
-from nexus.adapters.kube.api import KubeApi, NotLeading
 from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.client.api import KubeApi, NotLeading
 from nexus.adapters.kube.events import BackgroundRecorder
 from nexus.adapters.kube.job import Images
 from nexus.adapters.kube.live_pods import LivePods

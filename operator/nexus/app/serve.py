@@ -25,8 +25,8 @@ from itertools import product
 from typing import Any
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.adapters.kube.access import Access
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.access import Access
+from nexus.adapters.kube.client.api import (
     LEASES,
     WORKFLOW_RUNS,
     WORKFLOWS,
@@ -37,9 +37,9 @@ from nexus.adapters.kube.api import (
     NotFound,
     NotLeading,
 )
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.http import KubeClient
+from nexus.adapters.kube.client.rate_limit import Pace
 from nexus.adapters.kube.lease import KubeLease
-from nexus.adapters.kube.pace import Pace
 from nexus.adapters.kube.place import wall_clock
 from nexus.adapters.prometheus import PrometheusStats
 from nexus.app import logs, loop_lag

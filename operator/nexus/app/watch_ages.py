@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import aiohttp
 from yarl import URL
 
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
 
 KINDS = (WORKFLOWS, WORKFLOW_RUNS, JOBS, PODS)
 WATCH_SECONDS = 60

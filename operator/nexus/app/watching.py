@@ -10,8 +10,8 @@ import aiohttp
 import kopf
 
 from nexus import __version__
-from nexus.adapters.kube.access import Access
-from nexus.adapters.kube.watch_response import BoundedResponse
+from nexus.adapters.kube.client.access import Access
+from nexus.adapters.kube.client.watch_response import BoundedResponse
 from nexus.app.handlers import configure
 from nexus.app.watch_ages import WatchAges
 

@@ -17,7 +17,15 @@ from typing import IO, Any
 import typer
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.adapters.kube.api import WORKFLOW_RUNS, AlreadyExists, Expired, KubeApi, Object, ServerError, Unreachable
+from nexus.adapters.kube.client.api import (
+    WORKFLOW_RUNS,
+    AlreadyExists,
+    Expired,
+    KubeApi,
+    Object,
+    ServerError,
+    Unreachable,
+)
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.siblings import sibling
 from nexus.api.base import API_VERSION, format_time, parse_time

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.adapters.kube.access import AccessError, find_access
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, KubeApi, NotFound, Object
-from nexus.adapters.kube.brief import unreadable
-from nexus.adapters.kube.client import KubeClient
+from nexus.adapters.kube.client.access import AccessError, find_access
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, KubeApi, NotFound, Object
+from nexus.adapters.kube.client.brief import unreadable
+from nexus.adapters.kube.client.http import KubeClient
 from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION, parse_time
 from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     SELF_SUBJECT_REVIEWS,
     WORKFLOW_RUNS,
     Conflict,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from graphlib import CycleError
 from typing import IO
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS, Expired, KubeApi, NotFound, Object, ServerError, Unreachable
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Expired, KubeApi, NotFound, Object, ServerError, Unreachable
 from nexus.api.packed import unpacked
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec

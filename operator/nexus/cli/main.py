@@ -36,7 +36,7 @@ from nexus.cli.terminal import prepare, say, unwritten
 from nexus.core.text.plain import one_line
 
 if TYPE_CHECKING:
-    from nexus.adapters.kube.api import KubeApi
+    from nexus.adapters.kube.client.api import KubeApi
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -11,7 +11,7 @@ from nexus.cli.ending import Exit
 from nexus.cli.options import AsJson, Context, Kubeconfig, Output, Params, end, end_in_cluster, refuse
 
 if TYPE_CHECKING:
-    from nexus.adapters.kube.api import KubeApi
+    from nexus.adapters.kube.client.api import KubeApi
 
 _MOST_TICKS = 1_000
 

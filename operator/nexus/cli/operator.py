@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from nexus.adapters.kube.access import AccessError, find_access
+from nexus.adapters.kube.client.access import AccessError, find_access
 from nexus.app.logs import configure
 from nexus.app.serve import StartRefused, main
 from nexus.app.setting import SettingsError

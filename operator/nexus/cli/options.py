@@ -15,7 +15,7 @@ from nexus.cli.terminal import say
 from nexus.core.expressions.templates import EvaluationLost
 
 if TYPE_CHECKING:
-    from nexus.adapters.kube.api import KubeApi
+    from nexus.adapters.kube.client.api import KubeApi
 
 
 class Output(StrEnum):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, KubeApi, Object
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, KubeApi, Object
 from nexus.api.base import API_VERSION, parse_time
 from nexus.api.run import RerunOf, Trigger, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from nexus.adapters.kube.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS, KubeApi, Object
+from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS, KubeApi, Object
 from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.workflow import WorkflowSpec

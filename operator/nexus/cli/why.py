@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONTROLLER_REVISIONS,
     EVENTS,
     PODS,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from nexus.adapters.fake.objects import copied
-from nexus.adapters.kube.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, Object, error_from
+from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, Object, error_from
 
 REQUEST_LIMIT = 3 * 1024 * 1024
 """Bytes of a request body the API server reads (apiserver MaxRequestBodyBytes)."""

@@ -24,7 +24,7 @@ from nexus.adapters.fake.jobs import JobController
 from nexus.adapters.fake.kubelet import Kubelet
 from nexus.adapters.fake.outcome import Behaviour
 from nexus.adapters.fake.store import HISTORY, Callback, Store, Subscription
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     JOBS,
     LOG_BYTES,
     PODS,
@@ -37,8 +37,8 @@ from nexus.adapters.kube.api import (
     WatchEvent,
     error_from,
 )
-from nexus.adapters.kube.bounded_json import encode
-from nexus.adapters.kube.brief import brief_object, read_object
+from nexus.adapters.kube.client.bounded_json import encode
+from nexus.adapters.kube.client.brief import brief_object, read_object
 
 USER = "ann@example.com"
 """Who every caller is."""

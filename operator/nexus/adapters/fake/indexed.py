@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from nexus.adapters.fake.objects import copied
 from nexus.adapters.fake.pod_failure_policy import verdict
-from nexus.adapters.kube.api import Object
+from nexus.adapters.kube.client.api import Object
 from nexus.api.fanout import MAX_ITEMS
 from nexus.core.tasks.fanout import indexes
 

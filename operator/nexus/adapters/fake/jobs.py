@@ -18,7 +18,7 @@ from nexus.adapters.fake.clock import Clock, Timer
 from nexus.adapters.fake.objects import condition, controlled_by, copied, duplicate, owners, parsed, timestamp
 from nexus.adapters.fake.pod_failure_policy import verdict
 from nexus.adapters.fake.store import Store
-from nexus.adapters.kube.api import EVENTS, JOBS, PODS, Object
+from nexus.adapters.kube.client.api import EVENTS, JOBS, PODS, Object
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
 POD_BATCH = 1.0

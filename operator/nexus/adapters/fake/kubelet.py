@@ -19,7 +19,7 @@ from nexus.adapters.fake.jobs import TERMINAL, going, phase
 from nexus.adapters.fake.objects import owners, timestamp
 from nexus.adapters.fake.outcome import Behaviour, Outcome
 from nexus.adapters.fake.store import Store
-from nexus.adapters.kube.api import EVENTS, JOBS, PODS, Object, error_from
+from nexus.adapters.kube.client.api import EVENTS, JOBS, PODS, Object, error_from
 
 SCHEDULE = 0.02
 """Seconds from a pod's creation to its node."""

@@ -6,7 +6,7 @@ import marshal
 from datetime import UTC, datetime
 from typing import Any
 
-from nexus.adapters.kube.api import Object
+from nexus.adapters.kube.client.api import Object
 
 
 def copied(value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nexus.adapters.kube.api import Object
+from nexus.adapters.kube.client.api import Object
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nexus.adapters.fake import turns
-from nexus.adapters.kube.api import Object
+from nexus.adapters.kube.client.api import Object
 
 
 @dataclass(frozen=True, slots=True)

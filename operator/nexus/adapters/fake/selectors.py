@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nexus.adapters.kube.api import EVENTS, PODS, Kind, Object
+from nexus.adapters.kube.client.api import EVENTS, PODS, Kind, Object
 
 Matcher = Callable[[Mapping[str, str]], bool]
 

@@ -17,7 +17,7 @@ from nexus.adapters.fake import admission
 from nexus.adapters.fake.clock import Clock
 from nexus.adapters.fake.objects import copied, duplicate, merged, owners, timestamp
 from nexus.adapters.fake.selectors import fields, selector
-from nexus.adapters.kube.api import PODS, Kind, Object, WatchEvent, error_from
+from nexus.adapters.kube.client.api import PODS, Kind, Object, WatchEvent, error_from
 
 GARBAGE_DELAY = 0.1
 """Seconds from an owner's end to that of what it owned; settle() does not wait for it."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from nexus.adapters.kube.api import Object
+from nexus.adapters.kube.client.api import Object
 from nexus.adapters.kube.containers import CONTAINER, FETCH, PUT
 
 TAKES = 0.5

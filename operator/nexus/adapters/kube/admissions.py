@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS, WORKFLOWS, Conflict, KubeApi, NotFound, Object
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Conflict, KubeApi, NotFound, Object
 from nexus.adapters.kube.ending import cancel
 from nexus.adapters.kube.keys import Keys
 from nexus.adapters.kube.records import RunRecord

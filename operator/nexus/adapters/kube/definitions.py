@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from graphlib import CycleError
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONTROLLER_REVISIONS,
     WORKFLOW_RUNS,
     WORKFLOWS,
@@ -21,8 +21,8 @@ from nexus.adapters.kube.api import (
     NotFound,
     Object,
 )
-from nexus.adapters.kube.bounded_json import LEVELS, nests_deeper
-from nexus.adapters.kube.brief import too_deep, unreadable, whole
+from nexus.adapters.kube.client.bounded_json import LEVELS, nests_deeper
+from nexus.adapters.kube.client.brief import too_deep, unreadable, whole
 from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.records import RunRecord

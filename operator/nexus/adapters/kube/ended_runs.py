@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS, Conflict, KubeApi, NotFound
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Conflict, KubeApi, NotFound
 from nexus.api.workflow import Condition
 from nexus.core.model.facts import RunFact
 from nexus.core.model.refusal import CONDITION, Refusal, refusal_condition

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexus.adapters.kube.api import WORKFLOW_RUNS, Conflict, Invalid, Kind, KubeApi, NotFound, Object
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Conflict, Invalid, Kind, KubeApi, NotFound, Object
 from nexus.api.run import Cancel
 
 

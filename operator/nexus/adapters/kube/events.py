@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from nexus.adapters.kube.api import EVENTS, ApiError, KubeApi, Object
+from nexus.adapters.kube.client.api import EVENTS, ApiError, KubeApi, Object
 from nexus.api.base import API_VERSION, format_time
 from nexus.core.model.plan import RunEvent
 from nexus.core.names import digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from nexus.adapters.kube.api import CONFIG_MAPS, AlreadyExists, Conflict, KubeApi, NotFound, Object
+from nexus.adapters.kube.client.api import CONFIG_MAPS, AlreadyExists, Conflict, KubeApi, NotFound, Object
 from nexus.adapters.kube.job import config_map, run_labels
 from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owner_uid

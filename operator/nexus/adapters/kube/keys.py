@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from nexus.adapters.kube.api import Object
+from nexus.adapters.kube.client.api import Object
 from nexus.adapters.kube.records import run_record
 from nexus.adapters.kube.siblings import sibling
 from nexus.adapters.kube.workflow_cache import WorkflowRecord

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from nexus.adapters.kube.api import LEASES, ApiError, Conflict, KubeApi, NotFound, Object
-from nexus.adapters.kube.attributed import AttributedApi
+from nexus.adapters.kube.client.api import LEASES, ApiError, Conflict, KubeApi, NotFound, Object
+from nexus.adapters.kube.client.attributed import AttributedApi
 from nexus.core.lease import LeaseRecord
 from nexus.runtime.election import Held, LeaseStore, LeaseUnavailable, Taken
 

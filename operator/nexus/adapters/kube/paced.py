@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from nexus.adapters.kube.api import EVENTS, KubeApi, Object
+from nexus.adapters.kube.client.api import EVENTS, KubeApi, Object
 
 ASK_AGAIN_AFTER = timedelta(seconds=10)
 FRESH = timedelta(seconds=3)

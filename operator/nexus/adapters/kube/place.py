@@ -11,7 +11,9 @@ from typing import Any
 
 from nexus.adapters.kube import ended_runs, ending
 from nexus.adapters.kube.admissions import Admissions
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.child_runs import child_run
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     JOBS,
     WORKFLOW_RUNS,
@@ -20,10 +22,8 @@ from nexus.adapters.kube.api import (
     NotFound,
     Object,
 )
-from nexus.adapters.kube.attributed import AttributedApi
-from nexus.adapters.kube.brief import Unreadable
-from nexus.adapters.kube.cache import Cache
-from nexus.adapters.kube.child_runs import child_run
+from nexus.adapters.kube.client.attributed import AttributedApi
+from nexus.adapters.kube.client.brief import Unreadable
 from nexus.adapters.kube.confirm import Confirmations
 from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.earlier_runs import EarlierRuns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from nexus.adapters.kube.api import ApiError, BadRequest, KubeApi, NotFound
+from nexus.adapters.kube.client.api import ApiError, BadRequest, KubeApi, NotFound
 from nexus.core.data.log_lines import tail
 from nexus.core.data.outputs import find_frame
 from nexus.core.model.plan import ReadFrame, ReadLog

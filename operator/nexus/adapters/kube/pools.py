@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     JOBS,
     PODS,
@@ -30,7 +31,6 @@ from nexus.adapters.kube.api import (
     NotFound,
     Object,
 )
-from nexus.adapters.kube.cache import Cache
 from nexus.adapters.kube.observe import job_fact, pod_fact
 from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.pool_objects import entries_of, line_of, name_of, object_of

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     SELF_SUBJECT_ACCESS_REVIEWS,
     WORKFLOW_RUNS,
     ApiError,

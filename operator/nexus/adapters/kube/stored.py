@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from nexus.adapters.kube.api import CONFIG_MAPS, KubeApi, NotFound, Object
+from nexus.adapters.kube.client.api import CONFIG_MAPS, KubeApi, NotFound, Object
 from nexus.api.numbers import as_stored
 from nexus.core.model.facts import Changed
 from nexus.core.model.plan import LoadOutput

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nexus.adapters.kube.api import WORKFLOWS
-from nexus.adapters.kube.brief import HELD, as_brief
-from nexus.adapters.kube.large_reads import LargeReads
+from nexus.adapters.kube.client.api import WORKFLOWS
+from nexus.adapters.kube.client.brief import HELD, as_brief
+from nexus.adapters.kube.client.large_reads import LargeReads
 from nexus.adapters.kube.other_version import known_part
 from nexus.adapters.kube.siblings import sibling, workflow_of
 from nexus.api.base import parse_time

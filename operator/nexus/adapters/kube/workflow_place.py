@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     CONTROLLER_REVISIONS,
     WORKFLOW_RUNS,
     WORKFLOWS,
@@ -18,8 +18,8 @@ from nexus.adapters.kube.api import (
     Listing,
     NotFound,
 )
-from nexus.adapters.kube.attributed import AttributedApi
-from nexus.adapters.kube.brief import unreadable
+from nexus.adapters.kube.client.attributed import AttributedApi
+from nexus.adapters.kube.client.brief import unreadable
 from nexus.adapters.kube.definitions import checked
 from nexus.adapters.kube.ending import delete
 from nexus.adapters.kube.events import Recorder, event

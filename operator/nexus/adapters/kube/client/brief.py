@@ -22,8 +22,8 @@ from typing import Any
 
 import msgspec
 
-from nexus.adapters.kube.api import CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, Object
-from nexus.adapters.kube.bounded_json import (
+from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, Object
+from nexus.adapters.kube.client.bounded_json import (
     LEVELS,
     RECORD_LEVELS,
     Fields,

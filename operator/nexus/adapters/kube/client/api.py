@@ -37,7 +37,7 @@ from typing import Any, Protocol
 
 Object = dict[str, Any]
 """One Kubernetes object as JSON gives it. One that nests deeper than is read is a stub with its reason
-(nexus.adapters.kube.brief.unreadable)."""
+(nexus.adapters.kube.client.brief.unreadable)."""
 
 LOG_BYTES = 2 * 1024 * 1024
 """How much of the end of a log is kept. A framed output is at most 1 MiB before base64, and near the end."""
@@ -241,7 +241,7 @@ class WatchEvent:
 class KubeApi(Protocol):
     """The API server. Every method raises `ApiError` and its kin; objects handed in are never changed.
 
-    The answer to a write of a large run or Workflow may be in brief form (nexus.adapters.kube.brief).
+    The answer to a write of a large run or Workflow may be in brief form (nexus.adapters.kube.client.brief).
     """
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
@@ -258,7 +258,7 @@ class KubeApi(Protocol):
         in_brief: bool = False,
     ) -> Listing:
         """Read all objects of a kind in a namespace (None: in all), in pages; `in_brief` without what is large in them
-        (nexus.adapters.kube.brief): for whoever does not need it, and for many objects that may each be 1.5 MiB.
+        (nexus.adapters.kube.client.brief): for whoever does not need it, and for many objects that may each be 1.5 MiB.
 
         The selectors are kubectl's `-l` and `--field-selector`. By field, a kind can be selected only by the few the
         server has chosen: any by metadata.name, Events by their involvedObject, too.

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from nexus.adapters.kube.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
-from nexus.adapters.kube.bounded_json import MAX_BYTES, STEP, NotJson, TooDeep, decode, encode
-from nexus.adapters.kube.brief import Long, brief
-from nexus.adapters.kube.list_reader import Content, read_bounded, read_event, read_list
+from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
+from nexus.adapters.kube.client.bounded_json import MAX_BYTES, STEP, NotJson, TooDeep, decode, encode
+from nexus.adapters.kube.client.brief import Long, brief
+from nexus.adapters.kube.client.list_reader import Content, read_bounded, read_event, read_list
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.api import (
     LOG_BYTES,
     PODS,
     ApiError,

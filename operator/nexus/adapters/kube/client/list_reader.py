@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
-from nexus.adapters.kube.bounded_json import MAX_BYTES, NotJson, TooDeep, decode, encode, entries, fields
+from nexus.adapters.kube.client.bounded_json import MAX_BYTES, NotJson, TooDeep, decode, encode, entries, fields
 
 _WHOLE = 4 * 1024 * 1024
 """A shorter list is taken apart at once, by a parser in C; the way item by item takes five times as long."""

@@ -23,8 +23,8 @@ from typing import Any, Self
 import aiohttp
 
 from nexus import __version__
-from nexus.adapters.kube.access import Access
-from nexus.adapters.kube.api import (
+from nexus.adapters.kube.client.access import Access
+from nexus.adapters.kube.client.api import (
     LOG_BYTES,
     LOG_READ,
     PODS,
@@ -43,9 +43,9 @@ from nexus.adapters.kube.api import (
     WatchEvent,
     error_from,
 )
-from nexus.adapters.kube.bounded_json import MAX_BYTES, STEP, NotJson, TooDeep, decode
-from nexus.adapters.kube.brief import brief_object, read_object
-from nexus.adapters.kube.list_reader import read_bounded, read_event, read_list
+from nexus.adapters.kube.client.bounded_json import MAX_BYTES, STEP, NotJson, TooDeep, decode
+from nexus.adapters.kube.client.brief import brief_object, read_object
+from nexus.adapters.kube.client.list_reader import read_bounded, read_event, read_list
 from nexus.runtime.away import served
 from nexus.runtime.turnstile import Turnstile
 
