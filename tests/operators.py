@@ -15,13 +15,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nexus.adapters.fake import Died, FakeApi, FakeCluster, Subscription
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.live_pods import LivePods
+from nexus.adapters.kube.cache.runs import Cache
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Object
 from nexus.adapters.kube.client.brief import as_brief
 from nexus.adapters.kube.job import Images
-from nexus.adapters.kube.live_pods import LivePods
 from nexus.adapters.kube.place import KubePlace
-from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec

@@ -10,9 +10,9 @@ from tests.contract.servers import Server
 from tests.contract.test_jobs import Cluster, conditions
 
 from nexus.adapters.fake import Outcome
+from nexus.adapters.kube.cache.parse import pod_fact
 from nexus.adapters.kube.client.api import JOBS, KubeApi, Object
 from nexus.adapters.kube.containers import FETCH, PUT
-from nexus.adapters.kube.observe import pod_fact
 
 LEAVES = "sleep 3; printf left > /dev/termination-log"
 TOLD = [{"name": "NEXUS_TRANSFER", "value": '{"put": []}'}]

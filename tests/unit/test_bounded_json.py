@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nexus.adapters.kube.cache.records import run_record
 from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.client.bounded_json import (
     MAX_BYTES,
@@ -34,7 +35,6 @@ from nexus.adapters.kube.client.brief import (
     unreadable,
 )
 from nexus.adapters.kube.client.list_reader import ListReader, read_bounded, read_event, read_list
-from nexus.adapters.kube.records import run_record
 from nexus.api.packed import Packed, unpacked
 from nexus.api.run import WorkflowRunStatus
 

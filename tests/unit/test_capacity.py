@@ -9,8 +9,8 @@ from tests.builders import definition, ended, entry_of, facts, fan, job, pod, sp
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
+from nexus.adapters.kube.cache.live_pods import LivePods
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, Object
-from nexus.adapters.kube.live_pods import LivePods
 from nexus.api.reasons import Reason
 from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nexus.adapters.kube.cache import Cache
-from nexus.adapters.kube.families import depth
+from nexus.adapters.kube.cache.families import depth
+from nexus.adapters.kube.cache.runs import Cache
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.model.facts import PodFact

@@ -15,9 +15,9 @@ import aiohttp
 import kopf
 import pytest
 
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.runs import Cache
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.access import Access, FixedCredentials
-from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.app.handlers import register
 from nexus.app.loop_lag import BEAT, beat, measure
 from nexus.app.watch_ages import WatchAges

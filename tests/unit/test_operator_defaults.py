@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nexus.adapters.kube.workflow_cache import WorkflowCache
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.model.definition import Definition, prepare
 from nexus.core.model.operator_defaults import OperatorDefaults

@@ -9,9 +9,9 @@ import pytest
 from tests.operators import KEY
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.runs import Cache
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS
-from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.app.sweep import sweep
 from nexus.runtime.ports import RunKey
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexus.adapters.kube.records import RunRecord, run_record
+from nexus.adapters.kube.cache.records import RunRecord, run_record
 from nexus.app.takeover import NEWS_SECONDS, News
 from nexus.runtime.ports import RunKey
 

@@ -11,7 +11,7 @@ from tests.builders import spec, task
 from tests.operators import KEY, story
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.definitions import checked
 from nexus.api.reasons import Reason, RunPhase

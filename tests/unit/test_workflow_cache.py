@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.builders import START, at, spec, task
 
-from nexus.adapters.kube.workflow_cache import WorkflowCache, known_status
+from nexus.adapters.kube.cache.workflows import WorkflowCache, known_status
 from nexus.api.base import format_time
 from nexus.runtime.ports import RunKey
 

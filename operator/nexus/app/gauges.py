@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from nexus import __version__
-from nexus.adapters.kube.cache import Cache
-from nexus.adapters.kube.workflow_cache import WorkflowCache
+from nexus.adapters.kube.cache.runs import Cache
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.api.reasons import RunPhase
 from nexus.runtime.ports import RunKey
 from nexus.runtime.queue import WorkQueue

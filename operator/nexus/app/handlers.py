@@ -7,9 +7,9 @@ from typing import Any
 
 import kopf
 
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.runs import Cache
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
-from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.app.storages import NoDiffBase, NoProgress
 from nexus.app.turns import Turns
 from nexus.app.watch_ages import WATCH_SECONDS, WatchAges

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.runs import Cache
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, KubeApi
-from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.core.names import LABEL_RUN
 from nexus.runtime.ports import RunKey
 

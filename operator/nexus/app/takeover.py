@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nexus.adapters.kube.records import RunRecord
+from nexus.adapters.kube.cache.records import RunRecord
 from nexus.runtime.ports import RunKey
 
 NEWS_SECONDS = 60.0

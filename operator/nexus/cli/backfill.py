@@ -17,6 +17,7 @@ from typing import IO, Any
 import typer
 
 from nexus.adapters.cel.pool import CelEvaluator
+from nexus.adapters.kube.cache.siblings import sibling
 from nexus.adapters.kube.client.api import (
     WORKFLOW_RUNS,
     AlreadyExists,
@@ -27,7 +28,6 @@ from nexus.adapters.kube.client.api import (
     Unreachable,
 )
 from nexus.adapters.kube.owners import owned_by
-from nexus.adapters.kube.siblings import sibling
 from nexus.api.base import API_VERSION, format_time, parse_time
 from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nexus.adapters.kube.cache.parse import COMPLETION_INDEX, pod_fact
 from nexus.adapters.kube.client.api import PODS, WORKFLOW_RUNS, ApiError, BadRequest, Expired, KubeApi, NotFound, Object
-from nexus.adapters.kube.observe import COMPLETION_INDEX, pod_fact
 from nexus.adapters.kube.owners import owner_uid
 from nexus.api.run import TaskStatus
 from nexus.cli import follow

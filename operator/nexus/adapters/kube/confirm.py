@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.records import RunRecord
+from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, Kind, KubeApi, NotFound, Object
-from nexus.adapters.kube.records import RunRecord
 from nexus.api.run import TaskStatus
 from nexus.core.model.facts import JobFact
 from nexus.core.names import LABEL_RUN

@@ -12,6 +12,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from graphlib import CycleError
 
+from nexus.adapters.kube.cache.bounded import Kept, footprint
+from nexus.adapters.kube.cache.records import RunRecord
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import (
     CONTROLLER_REVISIONS,
     WORKFLOW_RUNS,
@@ -23,11 +26,8 @@ from nexus.adapters.kube.client.api import (
 )
 from nexus.adapters.kube.client.bounded_json import LEVELS, nests_deeper
 from nexus.adapters.kube.client.brief import too_deep, unreadable, whole
-from nexus.adapters.kube.kept import Kept, footprint
 from nexus.adapters.kube.owners import owned_by
-from nexus.adapters.kube.records import RunRecord
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
-from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec

@@ -3,10 +3,10 @@ that have ended is not kept."""
 
 from __future__ import annotations
 
+from nexus.adapters.kube.cache.other_version import known_part
+from nexus.adapters.kube.cache.records import RunRecord, run_record
 from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, KubeApi, NotFound
 from nexus.adapters.kube.client.brief import unreadable
-from nexus.adapters.kube.other_version import known_part
-from nexus.adapters.kube.records import RunRecord, run_record
 from nexus.adapters.kube.revisions import ContentChanged, revision_spec
 from nexus.api.run import RerunOf, WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec

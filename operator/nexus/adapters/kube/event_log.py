@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from nexus.adapters.kube.records import RunRecord
+from nexus.adapters.kube.cache.records import RunRecord
 from nexus.core.model.plan import RunEvent
 from nexus.runtime.ports import RunKey
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
+from nexus.adapters.kube.cache.records import run_record
+from nexus.adapters.kube.cache.siblings import sibling
+from nexus.adapters.kube.cache.workflows import WorkflowRecord
 from nexus.adapters.kube.client.api import Object
-from nexus.adapters.kube.records import run_record
-from nexus.adapters.kube.siblings import sibling
-from nexus.adapters.kube.workflow_cache import WorkflowRecord
 from nexus.api.run import Trigger
 from nexus.core.data.params import ParamsInvalid
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from nexus.adapters.kube.child_facts import content
+from nexus.adapters.kube.cache.child_facts import content
 from nexus.adapters.kube.client.api import CONFIG_MAPS, WORKFLOW_RUNS, AlreadyExists, Kind, KubeApi, NotFound, Object
 from nexus.adapters.kube.job import Images, task_objects
 from nexus.adapters.kube.owners import owner_uid

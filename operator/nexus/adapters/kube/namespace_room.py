@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from nexus.adapters.kube.cache import Cache
-from nexus.adapters.kube.records import RunRecord
+from nexus.adapters.kube.cache.records import RunRecord
+from nexus.adapters.kube.cache.runs import Cache
 from nexus.api.reasons import Reason
 from nexus.runtime.ports import Unstartable, Waiting
 

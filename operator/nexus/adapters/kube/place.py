@@ -11,7 +11,11 @@ from typing import Any
 
 from nexus.adapters.kube import ended_runs, ending
 from nexus.adapters.kube.admissions import Admissions
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.families import approved_below, depth, is_child
+from nexus.adapters.kube.cache.parse import job_fact
+from nexus.adapters.kube.cache.records import RunRecord
+from nexus.adapters.kube.cache.runs import Cache
+from nexus.adapters.kube.cache.workflows import WorkflowCache, WorkflowRecord
 from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
@@ -29,21 +33,17 @@ from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.earlier_runs import EarlierRuns
 from nexus.adapters.kube.event_log import log_events
 from nexus.adapters.kube.events import Recorder, event
-from nexus.adapters.kube.families import approved_below, depth, is_child
 from nexus.adapters.kube.items import StoredItems
 from nexus.adapters.kube.job import Images, config_map, run_labels
 from nexus.adapters.kube.maker import Maker
 from nexus.adapters.kube.namespace_room import LOOK_AGAIN, NamespaceRoom
-from nexus.adapters.kube.observe import job_fact
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod_events import PodEvents
 from nexus.adapters.kube.pod_logs import PodLogs
 from nexus.adapters.kube.pools import Pools
-from nexus.adapters.kube.records import RunRecord
 from nexus.adapters.kube.refusals import Refusals, refusing, refusing_start
 from nexus.adapters.kube.stored import load_output
 from nexus.adapters.kube.unreadable_runs import leave
-from nexus.adapters.kube.workflow_cache import WorkflowCache, WorkflowRecord
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.store import OutputStore

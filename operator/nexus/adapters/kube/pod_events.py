@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.records import RunRecord
+from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import ApiError, KubeApi, NotLeading
 from nexus.adapters.kube.paced import ASK_AGAIN_AFTER
 from nexus.adapters.kube.podless import PodlessJobs
-from nexus.adapters.kube.records import RunRecord
 from nexus.adapters.kube.unmounted import UnmountedPods
 
 log = logging.getLogger("nexus")

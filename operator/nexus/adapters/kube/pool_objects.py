@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from nexus.adapters.kube.cache.parse import job_fact, pod_fact
 from nexus.adapters.kube.client.api import Object
-from nexus.adapters.kube.observe import job_fact, pod_fact
 from nexus.adapters.kube.owners import owner_uid
 from nexus.core.names import LABEL_POOL, LABEL_RUN, LABEL_TASK
 from nexus.core.pools.queue import Entry, Line

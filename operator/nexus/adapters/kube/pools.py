@@ -19,7 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from nexus.adapters.kube.cache import Cache
+from nexus.adapters.kube.cache.parse import job_fact, pod_fact
+from nexus.adapters.kube.cache.records import RunRecord
+from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     JOBS,
@@ -31,10 +33,8 @@ from nexus.adapters.kube.client.api import (
     NotFound,
     Object,
 )
-from nexus.adapters.kube.observe import job_fact, pod_fact
 from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.pool_objects import entries_of, line_of, name_of, object_of
-from nexus.adapters.kube.records import RunRecord
 from nexus.api.base import format_time
 from nexus.core.model.facts import JobFact, RunFact, SlotAsked, Turn
 from nexus.core.names import LABEL_POOL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Conflict, KubeApi, NotFound, Object
-from nexus.adapters.kube.records import RunRecord
 from nexus.api.reasons import Reason
 from nexus.runtime.ports import Stale
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from nexus.adapters.kube.cache.siblings import sibling
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import (
     CONTROLLER_REVISIONS,
     WORKFLOW_RUNS,
@@ -27,8 +29,6 @@ from nexus.adapters.kube.keys import Keys
 from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.refusals import Refusals, refusing
 from nexus.adapters.kube.scheduled_runs import scheduled_run
-from nexus.adapters.kube.siblings import sibling
-from nexus.adapters.kube.workflow_cache import WorkflowCache
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec, WorkflowStatus

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from nexus.adapters.kube.cache.parse import labelled_slot, number
 from nexus.adapters.kube.client.brief import HELD, unreadable
-from nexus.adapters.kube.observe import labelled_slot, number
 from nexus.adapters.kube.owners import controller
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nexus.adapters.kube.observe import pod_fact
+from nexus.adapters.kube.cache.parse import pod_fact
 from nexus.core.model.facts import Forged, JobFact, PodFact
 from nexus.core.tasks.identity import forged_pod
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nexus.adapters.kube.cache.other_version import known_part
+from nexus.adapters.kube.cache.siblings import sibling, workflow_of
 from nexus.adapters.kube.client.api import WORKFLOWS
 from nexus.adapters.kube.client.brief import HELD, as_brief
 from nexus.adapters.kube.client.large_reads import LargeReads
-from nexus.adapters.kube.other_version import known_part
-from nexus.adapters.kube.siblings import sibling, workflow_of
 from nexus.api.base import parse_time
 from nexus.api.policies import Concurrency, History
 from nexus.api.schedule import Schedule

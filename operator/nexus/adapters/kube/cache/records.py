@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nexus.adapters.kube.child_facts import depth
+from nexus.adapters.kube.cache.child_facts import depth
+from nexus.adapters.kube.cache.other_version import known_part
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS
 from nexus.adapters.kube.client.bounded_json import decode, encode
 from nexus.adapters.kube.client.brief import HELD, OUTPUT_BYTES, UNREADABLE, as_brief, unreadable
-from nexus.adapters.kube.other_version import known_part
 from nexus.adapters.kube.owners import owner_uid
 from nexus.api.base import parse_time
 from nexus.api.packed import Packed

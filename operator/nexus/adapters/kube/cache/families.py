@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nexus.adapters.kube.cache import Cache
-from nexus.adapters.kube.records import RunRecord
+from nexus.adapters.kube.cache.records import RunRecord
+from nexus.adapters.kube.cache.runs import Cache
 from nexus.core.tasks.child_run import MAX_DEPTH
 from nexus.core.tasks.identity import is_recorded
 

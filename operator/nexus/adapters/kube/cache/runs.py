@@ -11,12 +11,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from nexus.adapters.kube.child_facts import child_fact
-from nexus.adapters.kube.live_pods import LivePods
-from nexus.adapters.kube.observe import job_fact
+from nexus.adapters.kube.cache.child_facts import child_fact
+from nexus.adapters.kube.cache.live_pods import LivePods
+from nexus.adapters.kube.cache.parse import job_fact
+from nexus.adapters.kube.cache.pods import Pods
+from nexus.adapters.kube.cache.records import RunRecord, run_record, without_details
 from nexus.adapters.kube.owners import owner_uid
-from nexus.adapters.kube.pods import Pods
-from nexus.adapters.kube.records import RunRecord, run_record, without_details
 from nexus.api.reasons import Reason
 from nexus.core.model.facts import ChildFact, JobFact
 from nexus.core.tasks import evidence, identity

@@ -1,0 +1,1 @@
+"""What the watches have told, as small frozen records."""
