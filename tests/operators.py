@@ -20,7 +20,7 @@ from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Object
 from nexus.adapters.kube.client.brief import as_brief
-from nexus.adapters.kube.job import Images
+from nexus.adapters.kube.manifests.job import Images
 from nexus.adapters.kube.place import KubePlace
 from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.api.run import TaskStatus, WorkflowRunStatus

@@ -20,7 +20,7 @@ from nexus.bootstrap import text
 
 SIZE = 1024**3
 ROUNDS = 2
-# What the containers that move data may have (nexus.adapters.kube.transfer, RESOURCES).
+# What the containers that move data may have (nexus.adapters.kube.manifests.transfer, RESOURCES).
 MEMORY_LIMIT = 256
 
 BOTO = """

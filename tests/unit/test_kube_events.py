@@ -6,7 +6,7 @@ import asyncio
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import EVENTS, ServerError
-from nexus.adapters.kube.events import WAITING, BackgroundRecorder, Recorder
+from nexus.adapters.kube.manifests.events import WAITING, BackgroundRecorder, Recorder
 
 
 def body(number: int) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.builders import RUN, at, definition, entry_of, facts, run_with, task
 
-from nexus.adapters.kube.job import Images, task_objects
+from nexus.adapters.kube.manifests.job import Images, task_objects
 from nexus.api.reasons import Reason
 from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator

@@ -21,7 +21,7 @@ from nexus.adapters.kube.client.api import (
     Object,
     error_from,
 )
-from nexus.adapters.kube.job import Images
+from nexus.adapters.kube.manifests.job import Images
 from nexus.adapters.kube.place import KubePlace
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import job_name

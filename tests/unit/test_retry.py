@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.builders import RUN, at, definition, task
 
-from nexus.adapters.kube.job import Images, task_objects
+from nexus.adapters.kube.manifests.job import Images, task_objects
 from nexus.api.tasks import Disruptions, Retry
 from nexus.core.model.plan import Payload, StartTask
 from nexus.core.model.retry import RetryPolicy

@@ -1,4 +1,4 @@
-"""Pods whose containers come one after the other: `fetch`, `task`, `put` (see nexus.adapters.kube.transfer).
+"""Pods whose containers come one after the other: `fetch`, `task`, `put` (see nexus.adapters.kube.manifests.transfer).
 
 All but the last are init containers. A pod with one container has one turn, and is as it always was.
 """

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from nexus.adapters.kube.cache.bounded import Kept, footprint
 from nexus.adapters.kube.client.api import CONFIG_MAPS, AlreadyExists, Conflict, KubeApi, NotFound, Object
-from nexus.adapters.kube.job import config_map, run_labels
+from nexus.adapters.kube.manifests.job import config_map, run_labels
 from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.refusals import name_taken
 from nexus.adapters.kube.stored import LARGE, text_of, value_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from nexus.adapters.kube.cache.child_facts import content
 from nexus.adapters.kube.client.api import CONFIG_MAPS, WORKFLOW_RUNS, AlreadyExists, Kind, KubeApi, NotFound, Object
-from nexus.adapters.kube.job import Images, task_objects
+from nexus.adapters.kube.manifests.job import Images, task_objects
 from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.refusals import name_taken
 from nexus.adapters.kube.stored import holds

@@ -16,7 +16,6 @@ from nexus.adapters.kube.cache.parse import job_fact
 from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.cache.workflows import WorkflowCache, WorkflowRecord
-from nexus.adapters.kube.child_runs import child_run
 from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     JOBS,
@@ -32,10 +31,11 @@ from nexus.adapters.kube.confirm import Confirmations
 from nexus.adapters.kube.definitions import Definitions
 from nexus.adapters.kube.earlier_runs import EarlierRuns
 from nexus.adapters.kube.event_log import log_events
-from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.items import StoredItems
-from nexus.adapters.kube.job import Images, config_map, run_labels
 from nexus.adapters.kube.maker import Maker
+from nexus.adapters.kube.manifests.child_runs import child_run
+from nexus.adapters.kube.manifests.events import Recorder, event
+from nexus.adapters.kube.manifests.job import Images, config_map, run_labels
 from nexus.adapters.kube.namespace_room import LOOK_AGAIN, NamespaceRoom
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.pod_events import PodEvents

@@ -33,8 +33,8 @@ from nexus.adapters.kube.client.api import (
     NotFound,
     Object,
 )
+from nexus.adapters.kube.manifests.pool_objects import entries_of, line_of, name_of, object_of
 from nexus.adapters.kube.owners import owner_uid
-from nexus.adapters.kube.pool_objects import entries_of, line_of, name_of, object_of
 from nexus.api.base import format_time
 from nexus.core.model.facts import JobFact, RunFact, SlotAsked, Turn
 from nexus.core.names import LABEL_POOL

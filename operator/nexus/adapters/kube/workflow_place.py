@@ -24,11 +24,11 @@ from nexus.adapters.kube.client.attributed import AttributedApi
 from nexus.adapters.kube.client.brief import unreadable
 from nexus.adapters.kube.definitions import checked
 from nexus.adapters.kube.ending import delete
-from nexus.adapters.kube.events import Recorder, event
 from nexus.adapters.kube.keys import Keys
+from nexus.adapters.kube.manifests.events import Recorder, event
+from nexus.adapters.kube.manifests.scheduled_runs import scheduled_run
 from nexus.adapters.kube.owners import owner_uid
 from nexus.adapters.kube.refusals import Refusals, refusing
-from nexus.adapters.kube.scheduled_runs import scheduled_run
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec, WorkflowStatus

@@ -12,7 +12,7 @@ from typing import Any
 
 from nexus import bootstrap
 from nexus.adapters.kube.containers import FETCH, PUT
-from nexus.adapters.kube.pod import literal
+from nexus.adapters.kube.manifests.pod import literal
 from nexus.core.model.plan import Payload, Transfer
 from nexus.core.tasks.transfers import SHARED, instructions, variable
 

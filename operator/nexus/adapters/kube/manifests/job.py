@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexus import bootstrap
-from nexus.adapters.kube import transfer
 from nexus.adapters.kube.containers import PUT
+from nexus.adapters.kube.manifests import transfer
+from nexus.adapters.kube.manifests.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.adapters.kube.owners import owned_by
-from nexus.adapters.kube.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.api.tasks import Disruptions
 from nexus.core.model.exit_codes import OUTPUT_REFUSED
 from nexus.core.model.facts import RunFact

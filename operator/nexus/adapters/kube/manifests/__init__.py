@@ -1,0 +1,1 @@
+"""The objects that the operator makes, as the API server gets them."""
