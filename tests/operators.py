@@ -21,7 +21,7 @@ from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Object
 from nexus.adapters.kube.client.brief import as_brief
 from nexus.adapters.kube.manifests.job import Images
-from nexus.adapters.kube.place import KubePlace
+from nexus.adapters.kube.runs.place import KubePlace
 from nexus.adapters.kube.workflow_place import KubeWorkflows
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec

@@ -9,9 +9,9 @@ from tests.builders import spec, states, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube import definitions
 from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
-from nexus.adapters.kube.definitions import prepared
+from nexus.adapters.kube.runs import definitions
+from nexus.adapters.kube.runs.definitions import prepared
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator

@@ -8,11 +8,11 @@ import pytest
 from tests.builders import spec, task
 
 from nexus.adapters.fake import FakeCluster
-from nexus.adapters.kube import definitions
 from nexus.adapters.kube.cache.bounded import Kept, footprint
 from nexus.adapters.kube.cache.records import run_record
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS
-from nexus.adapters.kube.definitions import Definitions
+from nexus.adapters.kube.runs import definitions
+from nexus.adapters.kube.runs.definitions import Definitions
 from nexus.core.expressions.templates import Evaluator
 
 

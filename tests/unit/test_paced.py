@@ -9,7 +9,7 @@ from tests.builders import START, at
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import EVENTS
-from nexus.adapters.kube.paced import FRESH, SOON, Pace, Told
+from nexus.adapters.kube.runs.event_lookup import FRESH, SOON, Pace, Told
 
 JOB_EVENT = {"involvedObject": {"kind": "Job", "name": "j", "uid": "u1"}, "reason": "FailedCreate", "message": "no"}
 

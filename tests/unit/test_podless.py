@@ -8,8 +8,8 @@ from datetime import timedelta
 from tests.builders import spec, task
 from tests.operators import KEY, story
 
-from nexus.adapters.kube.paced import ASK_AGAIN_AFTER
-from nexus.adapters.kube.podless import PODLESS_AFTER, PodlessJobs
+from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER
+from nexus.adapters.kube.runs.podless import PODLESS_AFTER, PodlessJobs
 from nexus.core.expressions.templates import Evaluator
 
 

@@ -22,7 +22,7 @@ from nexus.adapters.kube.client.api import (
     error_from,
 )
 from nexus.adapters.kube.manifests.job import Images
-from nexus.adapters.kube.place import KubePlace
+from nexus.adapters.kube.runs.place import KubePlace
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import job_name
 from nexus.runtime.ports import Stale

@@ -10,8 +10,8 @@ from tests.builders import entry_of, spec, task
 from tests.operators import KEY, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.paced import ASK_AGAIN_AFTER
-from nexus.adapters.kube.unmounted import UNMOUNTED_AFTER, UnmountedPods
+from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER
+from nexus.adapters.kube.runs.unmounted import UNMOUNTED_AFTER, UnmountedPods
 from nexus.core.expressions.templates import Evaluator
 
 MISSING = 'MountVolume.SetUp failed for volume "d" : configmap "nope" not found'

@@ -13,7 +13,7 @@ from tests.operators import KEY, story
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import JOBS, WORKFLOW_RUNS, WORKFLOWS
-from nexus.adapters.kube.definitions import checked
+from nexus.adapters.kube.runs.definitions import checked
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.schema_errors import read

@@ -19,7 +19,6 @@ from tests.operators import KEY, Story, Witness
 
 from nexus.adapters.fake import FakeCluster, Outcome
 from nexus.adapters.fake.clock import Clock
-from nexus.adapters.kube import definitions
 from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -29,6 +28,7 @@ from nexus.adapters.kube.client.api import (
     WORKFLOWS,
     Object,
 )
+from nexus.adapters.kube.runs import definitions
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Problem
 from nexus.core.names import LABEL_RUN, LABEL_TASK

@@ -40,7 +40,7 @@ from nexus.adapters.kube.client.api import (
 from nexus.adapters.kube.client.http import KubeClient
 from nexus.adapters.kube.client.rate_limit import Pace
 from nexus.adapters.kube.lease import KubeLease
-from nexus.adapters.kube.place import wall_clock
+from nexus.adapters.kube.runs.place import wall_clock
 from nexus.adapters.prometheus import PrometheusStats
 from nexus.app import logs, loop_lag
 from nexus.app.operator import Operator

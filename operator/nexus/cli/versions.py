@@ -13,7 +13,7 @@ import yaml
 
 from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS, KubeApi, Object
 from nexus.adapters.kube.owners import owner_uid
-from nexus.adapters.kube.revisions import ContentChanged, revision_spec
+from nexus.adapters.kube.runs.revisions import ContentChanged, revision_spec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.cluster import found, readable
 from nexus.cli.detail import age, table

@@ -18,7 +18,7 @@ from nexus.adapters.kube.client.api import (
     KubeApi,
     Object,
 )
-from nexus.adapters.kube.revisions import ContentChanged, revision_spec
+from nexus.adapters.kube.runs.revisions import ContentChanged, revision_spec
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.remedies import remedy
 from nexus.api.run import TaskStatus, WorkflowRunStatus

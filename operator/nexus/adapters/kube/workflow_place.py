@@ -22,13 +22,13 @@ from nexus.adapters.kube.client.api import (
 )
 from nexus.adapters.kube.client.attributed import AttributedApi
 from nexus.adapters.kube.client.brief import unreadable
-from nexus.adapters.kube.definitions import checked
-from nexus.adapters.kube.ending import delete
-from nexus.adapters.kube.keys import Keys
 from nexus.adapters.kube.manifests.events import Recorder, event
 from nexus.adapters.kube.manifests.scheduled_runs import scheduled_run
 from nexus.adapters.kube.owners import owner_uid
-from nexus.adapters.kube.refusals import Refusals, refusing
+from nexus.adapters.kube.runs.concurrency_keys import Keys
+from nexus.adapters.kube.runs.definitions import checked
+from nexus.adapters.kube.runs.ending import delete
+from nexus.adapters.kube.runs.refusals import Refusals, refusing
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec, WorkflowStatus

@@ -8,9 +8,9 @@ from datetime import datetime
 from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import ApiError, KubeApi, NotLeading
-from nexus.adapters.kube.paced import ASK_AGAIN_AFTER
-from nexus.adapters.kube.podless import PodlessJobs
-from nexus.adapters.kube.unmounted import UnmountedPods
+from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER
+from nexus.adapters.kube.runs.podless import PodlessJobs
+from nexus.adapters.kube.runs.unmounted import UnmountedPods
 
 log = logging.getLogger("nexus")
 

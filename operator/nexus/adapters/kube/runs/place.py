@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from nexus.adapters.kube import ended_runs, ending
-from nexus.adapters.kube.admissions import Admissions
 from nexus.adapters.kube.cache.families import approved_below, depth, is_child
 from nexus.adapters.kube.cache.parse import job_fact
 from nexus.adapters.kube.cache.records import RunRecord
@@ -27,23 +25,25 @@ from nexus.adapters.kube.client.api import (
 )
 from nexus.adapters.kube.client.attributed import AttributedApi
 from nexus.adapters.kube.client.brief import Unreadable
-from nexus.adapters.kube.confirm import Confirmations
-from nexus.adapters.kube.definitions import Definitions
-from nexus.adapters.kube.earlier_runs import EarlierRuns
-from nexus.adapters.kube.event_log import log_events
-from nexus.adapters.kube.items import StoredItems
-from nexus.adapters.kube.maker import Maker
 from nexus.adapters.kube.manifests.child_runs import child_run
 from nexus.adapters.kube.manifests.events import Recorder, event
 from nexus.adapters.kube.manifests.job import Images, config_map, run_labels
-from nexus.adapters.kube.namespace_room import LOOK_AGAIN, NamespaceRoom
 from nexus.adapters.kube.owners import owned_by
-from nexus.adapters.kube.pod_events import PodEvents
-from nexus.adapters.kube.pod_logs import PodLogs
-from nexus.adapters.kube.pools import Pools
-from nexus.adapters.kube.refusals import Refusals, refusing, refusing_start
-from nexus.adapters.kube.stored import load_output
-from nexus.adapters.kube.unreadable_runs import leave
+from nexus.adapters.kube.runs import ended_runs, ending
+from nexus.adapters.kube.runs.admissions import Admissions
+from nexus.adapters.kube.runs.checkpoints import StoredItems
+from nexus.adapters.kube.runs.confirm import Confirmations
+from nexus.adapters.kube.runs.definitions import Definitions
+from nexus.adapters.kube.runs.earlier_runs import EarlierRuns
+from nexus.adapters.kube.runs.event_log import log_events
+from nexus.adapters.kube.runs.maker import Maker
+from nexus.adapters.kube.runs.namespace_quota import LOOK_AGAIN, NamespaceRoom
+from nexus.adapters.kube.runs.pod_events import PodEvents
+from nexus.adapters.kube.runs.pod_logs import PodLogs
+from nexus.adapters.kube.runs.pools import Pools
+from nexus.adapters.kube.runs.refusals import Refusals, refusing, refusing_start
+from nexus.adapters.kube.runs.stored import load_output
+from nexus.adapters.kube.runs.unreadable_runs import leave
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.store import OutputStore

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import KubeApi, Object
-from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace, Told
+from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER, Pace, Told
 from nexus.core.model.facts import PodFact
 from nexus.core.tasks.evidence import NO_CONFIG
 

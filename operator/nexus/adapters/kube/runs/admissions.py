@@ -12,8 +12,8 @@ from dataclasses import replace
 from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.cache.workflows import WorkflowCache, WorkflowRecord, workflow_record
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Conflict, KubeApi, NotFound, Object
-from nexus.adapters.kube.ending import cancel
-from nexus.adapters.kube.keys import Keys
+from nexus.adapters.kube.runs.concurrency_keys import Keys
+from nexus.adapters.kube.runs.ending import cancel
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, Trigger
 from nexus.api.workflow import BeginningRun

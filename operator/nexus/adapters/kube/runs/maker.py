@@ -9,8 +9,8 @@ from nexus.adapters.kube.cache.child_facts import content
 from nexus.adapters.kube.client.api import CONFIG_MAPS, WORKFLOW_RUNS, AlreadyExists, Kind, KubeApi, NotFound, Object
 from nexus.adapters.kube.manifests.job import Images, task_objects
 from nexus.adapters.kube.owners import owner_uid
-from nexus.adapters.kube.refusals import name_taken
-from nexus.adapters.kube.stored import holds
+from nexus.adapters.kube.runs.refusals import name_taken
+from nexus.adapters.kube.runs.stored import holds
 from nexus.core.model.facts import RunFact
 from nexus.core.model.plan import StartTask
 from nexus.core.model.refusal import Code

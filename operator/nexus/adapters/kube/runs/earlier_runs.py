@@ -7,7 +7,7 @@ from nexus.adapters.kube.cache.other_version import known_part
 from nexus.adapters.kube.cache.records import RunRecord, run_record
 from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, KubeApi, NotFound
 from nexus.adapters.kube.client.brief import unreadable
-from nexus.adapters.kube.revisions import ContentChanged, revision_spec
+from nexus.adapters.kube.runs.revisions import ContentChanged, revision_spec
 from nexus.api.run import RerunOf, WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.begun import read_begun

@@ -9,8 +9,8 @@ from nexus.adapters.kube.cache.bounded import Kept, footprint
 from nexus.adapters.kube.client.api import CONFIG_MAPS, AlreadyExists, Conflict, KubeApi, NotFound, Object
 from nexus.adapters.kube.manifests.job import config_map, run_labels
 from nexus.adapters.kube.owners import owner_uid
-from nexus.adapters.kube.refusals import name_taken
-from nexus.adapters.kube.stored import LARGE, text_of, value_of
+from nexus.adapters.kube.runs.refusals import name_taken
+from nexus.adapters.kube.runs.stored import LARGE, text_of, value_of
 from nexus.core.model.facts import Checkpoint, RunFact
 from nexus.core.model.plan import LoadItems, StoreItems
 from nexus.core.text.sha256 import sha256

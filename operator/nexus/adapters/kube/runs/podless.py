@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import KubeApi, Object
-from nexus.adapters.kube.paced import ASK_AGAIN_AFTER, Pace, Told
+from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER, Pace, Told
 from nexus.core.model.facts import JobFact
 
 # The Job controller makes about ten pods a second on its default rates, so that on a busy cluster a Job is without

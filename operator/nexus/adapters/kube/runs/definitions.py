@@ -27,7 +27,7 @@ from nexus.adapters.kube.client.api import (
 from nexus.adapters.kube.client.bounded_json import LEVELS, nests_deeper
 from nexus.adapters.kube.client.brief import too_deep, unreadable, whole
 from nexus.adapters.kube.owners import owned_by
-from nexus.adapters.kube.revisions import ContentChanged, revision_spec
+from nexus.adapters.kube.runs.revisions import ContentChanged, revision_spec
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
