@@ -22,7 +22,7 @@ from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS,
 from nexus.adapters.kube.client.brief import as_brief
 from nexus.adapters.kube.manifests.job import Images
 from nexus.adapters.kube.runs.place import KubePlace
-from nexus.adapters.kube.workflow_place import KubeWorkflows
+from nexus.adapters.kube.workflows.place import KubeWorkflows
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator

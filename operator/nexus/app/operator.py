@@ -20,7 +20,7 @@ from nexus.adapters.kube.client.api import KubeApi, NotLeading
 from nexus.adapters.kube.manifests.events import BackgroundRecorder
 from nexus.adapters.kube.manifests.job import Images
 from nexus.adapters.kube.runs.place import KubePlace, wall_clock
-from nexus.adapters.kube.workflow_place import KubeWorkflows
+from nexus.adapters.kube.workflows.place import KubeWorkflows
 from nexus.adapters.prometheus import PrometheusStats
 from nexus.app.gauges import readings
 from nexus.app.handlers import register
