@@ -57,6 +57,8 @@ class Operator:
         self.cache.live = LivePods(most)
         self.workflows = WorkflowCache()
         self.marked: set[RunKey | WorkflowKey] = set()
+        self.hurried: list[RunKey | WorkflowKey] = []
+        """Those that were marked as urgent."""
         self.alive = True
         self.skew = timedelta()
         self.stats = Counters()
@@ -96,8 +98,10 @@ class Operator:
 
         return on_event
 
-    def mark(self, key: RunKey | WorkflowKey) -> None:
-        """Have a run looked at."""
+    def mark(self, key: RunKey | WorkflowKey, *, urgent: bool = False) -> None:
+        """Have a run looked at. One at a time is worked on, in an order of names: nothing is urgent."""
+        if urgent:
+            self.hurried.append(key)
         if self.alive:
             self.marked.add(key)
 

@@ -14,11 +14,13 @@ from tests.builders import spec, task
 from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
+from nexus.adapters.kube.cache.parse import has_ended
 from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, Object
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import LABEL_POOL, LABEL_RUN
+from nexus.runtime.ports import RunKey
 
 POOL = "warehouse"
 LINE = f"nexus-pool-{POOL}"
@@ -162,6 +164,36 @@ def test_a_slot_is_taken_as_soon_as_it_is_free(cel: Evaluator) -> None:
             if "terminated" in state
         ]
         assert ended[:19] == f"{told.cluster.clock.now():%Y-%m-%dT%H:%M:%S}"
+
+
+def test_who_gets_a_slot_is_urgent_and_who_waits_is_not(cel: Evaluator) -> None:
+    """A slot is idle until its Job is made."""
+    with pooled(cel, 1, 5) as (told, holders):
+        told.cluster.script("load", Outcome(seconds=10))
+        operator = told.operator()
+        told.run(until=lambda: all_ended(told))
+        assert [key.name for key in operator.hurried if isinstance(key, RunKey)] == holders.order[1:]
+
+
+def containers(*states: dict[str, Any], phase: str = "Running") -> Object:
+    return {"status": {"phase": phase, "containerStatuses": [{"name": "task", "state": state} for state in states]}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "ends"),
+    [
+        ({}, False),
+        (containers({"waiting": {"reason": "ImagePullBackOff"}}, phase="Pending"), False),
+        (containers({"running": {}}), False),
+        (containers({"terminated": {"exitCode": 0}}), True),
+        (containers({"terminated": {"exitCode": 1}}), True),
+        (containers({"terminated": {"exitCode": 0}}, {"running": {}}), False),
+        (containers(phase="Failed"), True),
+        ({"status": {"phase": "Succeeded"}}, True),
+    ],
+)
+def test_the_end_of_a_pod_is_that_of_all_its_containers(pod: Object, ends: bool) -> None:
+    assert has_ended(pod) is ends
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -189,6 +189,45 @@ def test_a_namespace_that_asked_for_nothing_has_no_credit_for_it() -> None:
     assert abs(late.count("old/a") - late.count("new/a")) <= 1
 
 
+def test_an_end_of_a_pod_does_not_wait_behind_hundreds_of_runs_that_begin() -> None:
+    async def story(scene: Scene) -> None:
+        for number in range(300):
+            scene.queue.add(f"a/begin-{number}")
+        await asyncio.sleep(5.5)
+        scene.queue.add("a/end", urgent=True)
+        await asyncio.sleep(300)
+
+    log = play(story, takes_a_second, workers=2).log
+    assert (6, "a/end") in log
+    assert len(log) == 301
+
+
+def test_runs_that_begin_get_every_second_turn_under_a_stream_of_ends() -> None:
+    async def story(scene: Scene) -> None:
+        for number in range(20):
+            scene.queue.add(f"a/begin-{number}")
+        for number in range(60):
+            scene.queue.add(f"a/end-{number}-a", urgent=True)
+            scene.queue.add(f"a/end-{number}-b", urgent=True)
+            await asyncio.sleep(1)
+        await asyncio.sleep(200)
+
+    log = names(play(story, takes_a_second, workers=1).log)
+    assert [key.partition("-")[0] for key in log[:40]] == ["a/end", "a/begin"] * 20
+
+
+def test_a_key_in_work_to_which_something_urgent_happens_is_urgent_afterwards() -> None:
+    async def story(scene: Scene) -> None:
+        for key in ("n/a", "n/b", "n/c"):
+            scene.queue.add(key)
+        await asyncio.sleep(0.5)
+        scene.queue.add("n/a", urgent=True)
+        scene.queue.add("n/a")
+        await asyncio.sleep(10)
+
+    assert names(play(story, takes_a_second, workers=1).log) == ["n/a", "n/a", "n/b", "n/c"]
+
+
 async def waits_elsewhere(scene: Scene, key: str) -> float | None:
     if key.startswith("hog"):
         async with scene.queue.aside(key):

@@ -59,11 +59,32 @@ def test_the_lines_of_namespaces_that_are_gone_are_forgotten() -> None:
 
 def test_what_may_not_be_served_keeps_its_place() -> None:
     lines: Lines[str] = Lines()
-    for name in ("a", "b", "a"):
-        lines.put(name, name)
-    assert lines.next(lambda namespace: namespace != "a") == ("b", "b")
+    for name in ("a1", "b1", "a2"):
+        lines.put(name[0], name)
+    assert lines.next(lambda namespace: namespace != "a") == ("b", "b1")
     assert lines.next(lambda _: False) is None
-    assert (len(lines), lines.next(), lines.next(), lines.next()) == (2, ("a", "a"), ("a", "a"), None)
+    assert (len(lines), lines.next(), lines.next(), lines.next()) == (2, ("a", "a1"), ("a", "a2"), None)
+
+
+def test_what_is_urgent_takes_turns_with_all_else_of_its_namespace() -> None:
+    lines: Lines[str] = Lines()
+    for number in range(4):
+        lines.put("a", f"begin-{number}")
+    for number in range(2):
+        lines.put("a", f"end-{number}", urgent=True)
+    order = [found[1] for found in iter(lines.next, None)]
+    assert order == ["end-0", "begin-0", "end-1", "begin-1", "begin-2", "begin-3"]
+
+
+def test_an_item_that_becomes_urgent_leaves_its_place_and_stays_urgent() -> None:
+    lines: Lines[str] = Lines()
+    for name in ("x", "y", "z"):
+        lines.put("a", name)
+    lines.put("a", "z", urgent=True)
+    lines.put("a", "z")
+    lines.put("a", "z", urgent=True)
+    assert len(lines) == 3
+    assert [found[1] for found in iter(lines.next, None)] == ["z", "x", "y"]
 
 
 def heavy(seats: Seats, *namespaces: str) -> list[Seat]:

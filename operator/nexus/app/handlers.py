@@ -7,6 +7,7 @@ from typing import Any
 
 import kopf
 
+from nexus.adapters.kube.cache.parse import has_ended
 from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
@@ -14,7 +15,7 @@ from nexus.app.storages import NoDiffBase, NoProgress
 from nexus.app.turns import Turns
 from nexus.app.watch_ages import WATCH_SECONDS, WatchAges
 from nexus.core.names import LABEL_RUN
-from nexus.runtime.ports import RunKey
+from nexus.runtime.ports import RunKey, Wake
 
 # Objects that are listed at once.
 PAGE = 200
@@ -25,7 +26,7 @@ See = Callable[..., tuple[RunKey, ...]]
 def register(
     registry: kopf.OperatorRegistry,
     cache: Cache,
-    queue: Callable[[RunKey], None],
+    queue: Wake,
     workflows: WorkflowCache,
     queue_workflow: Callable[[RunKey], None],
     ages: WatchAges,
@@ -38,19 +39,29 @@ def register(
 
     turns = Turns()
 
-    def watch(kind: Kind, *listeners: tuple[See, Callable[[RunKey], None]]) -> None:
+    def add(key: RunKey, _: Any) -> None:
+        queue(key)
+
+    def add_workflow(key: RunKey, _: Any) -> None:
+        queue_workflow(key)
+
+    def add_pod(key: RunKey, pod: Any) -> None:
+        # The next task, and whoever waits for the slot that is free now, do not wait behind runs that begin.
+        queue(key, urgent=has_ended(pod))
+
+    def watch(kind: Kind, *listeners: tuple[See, Callable[[RunKey, Any], None]]) -> None:
         @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)
         async def on_event(event: Any, **_: Any) -> None:
             async with turns.part():
                 ages.saw(kind, event["object"]["metadata"]["namespace"], listed=event["type"] is None)
-                for see, add in listeners:
+                for see, tell in listeners:
                     for key in see(event["object"], gone=event["type"] == "DELETED"):
-                        add(key)
+                        tell(key, event["object"])
 
-    watch(WORKFLOWS, (workflows.see_workflow, queue_workflow))
-    watch(WORKFLOW_RUNS, (cache.see_run, queue), (workflows.see_run, queue_workflow))
-    watch(JOBS, (cache.see_job, queue))
-    watch(PODS, (cache.see_pod, queue))
+    watch(WORKFLOWS, (workflows.see_workflow, add_workflow))
+    watch(WORKFLOW_RUNS, (cache.see_run, add), (workflows.see_run, add_workflow))
+    watch(JOBS, (cache.see_job, add))
+    watch(PODS, (cache.see_pod, add_pod))
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

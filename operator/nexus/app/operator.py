@@ -147,12 +147,12 @@ class Operator:
         ages = ((kind.plural, age) for (kind, _), age in self.ages.ages().items())
         return readings(self.cache, self.workflows, self.queue, ages, leading=self.working)
 
-    def _queue(self, key: RunKey) -> None:
+    def _queue(self, key: RunKey, *, urgent: bool = False) -> None:
         if not self.working:
             self._stand_by(key)
             return
         self._seen_at.setdefault(key, time.monotonic())
-        self.queue.add(key)
+        self.queue.add(key, urgent=urgent)
 
     def _queue_workflow(self, key: RunKey) -> None:
         if self.working:

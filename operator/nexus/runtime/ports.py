@@ -73,6 +73,16 @@ class View:
     """When to look again though nothing may have happened by then."""
 
 
+class Wake(Protocol):
+    """Has another run looked at; `urgent` where somebody waits for what comes of that, as for the slot of a pool."""
+
+    def __call__(self, key: RunKey, /, *, urgent: bool = False) -> None: ...
+
+
+def nobody(_key: RunKey, *, urgent: bool = False) -> None:
+    """Wake nobody."""
+
+
 class Place(Protocol):
     """Where runs live and their tasks execute. Every method that calls somebody may raise Refused."""
 

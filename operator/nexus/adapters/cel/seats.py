@@ -24,7 +24,7 @@ class Seat:
     reserve: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiter:
     given: threading.Event = field(default_factory=threading.Event)
     seat: Seat | None = None

@@ -99,6 +99,14 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
     )
 
 
+def has_ended(body: Mapping[str, Any]) -> bool:
+    """Whether all containers of a pod have terminated, which the kubelet says up to a second before the pod's phase."""
+    status = body.get("status") or {}
+    states = [entry.get("state") or {} for entry in status.get("containerStatuses") or ()]
+    ended = bool(states) and all("terminated" in state for state in states)
+    return ended or status.get("phase") in ("Succeeded", "Failed")
+
+
 def _states(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Each container's state by its name. What comes before the pod's last container is an init container."""
     entries = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]

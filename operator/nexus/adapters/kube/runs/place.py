@@ -73,7 +73,7 @@ from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
 from nexus.core.pools.size import CONFIG_MAP
 from nexus.core.tasks.identity import expected
-from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting
+from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting, Wake, nobody
 
 log = logging.getLogger("nexus")
 
@@ -101,7 +101,7 @@ class KubePlace:
         images: Images,
         clock: Callable[[], datetime] = wall_clock,
         recorder: Recorder | None = None,
-        wake: Callable[[RunKey], None] = lambda _: None,
+        wake: Wake = nobody,
         workflows: WorkflowCache | None = None,
         pod_policy: PodPolicy = RESTRICTED,
         defaults: OperatorDefaults = NO_DEFAULTS,

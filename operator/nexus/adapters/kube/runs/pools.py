@@ -41,7 +41,7 @@ from nexus.core.names import LABEL_POOL
 from nexus.core.pools.queue import Entry, Line, settle, told
 from nexus.core.pools.size import size_of
 from nexus.core.tasks.evidence import Succeeded, judge
-from nexus.runtime.ports import RunKey, Stale
+from nexus.runtime.ports import RunKey, Stale, Wake
 
 START_WITHIN = timedelta(seconds=10)
 """From the grant, or its renewal, to the call that makes the Job."""
@@ -87,9 +87,7 @@ class _Pool:
 class Pools:
     """The pools of all namespaces. `sizes` is the name of the ConfigMap that holds their sizes."""
 
-    def __init__(
-        self, api: KubeApi, cache: Cache, clock: Callable[[], datetime], wake: Callable[[RunKey], None], sizes: str
-    ) -> None:
+    def __init__(self, api: KubeApi, cache: Cache, clock: Callable[[], datetime], wake: Wake, sizes: str) -> None:
         self._api = api
         self._cache = cache
         self._clock = clock
@@ -240,7 +238,8 @@ class Pools:
         pool.mine = {job: since for job, since in pool.mine.items() if after.holder(job) is not None}
         pool.line, pool.read_at = after, began
         for entry in concerned:
-            self._wake(RunKey(pool.namespace, entry.run))
+            # A slot that was granted is idle until its Job is made.
+            self._wake(RunKey(pool.namespace, entry.run), urgent=after.holder(entry.job) is not None)
 
     async def _read_size(self, pool: _Pool) -> None:
         now = self._clock()
