@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiohttp import web
@@ -62,8 +63,16 @@ class RenewedToken:
         return {"Authorization": f"Bearer t{self.tokens}"}
 
 
+@pytest.fixture(params=[False, True], ids=["operator", "command"], autouse=True)
+def _connections(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here holds for the connections of the operator, and for those of a command."""
+    monkeypatch.setattr(Script, "short", request.param)
+
+
 class Script:
     """A server that gives one answer after the other, the last one for ever, and notes what it was asked."""
+
+    short: ClassVar[bool] = False
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
@@ -110,7 +119,7 @@ class Script:
                 f"http://127.0.0.1:{runner.addresses[0][1]}", None, "default", credentials or FixedCredentials({})
             )
             try:
-                async with KubeClient(access, counter=self.count, gate=gate, budget=budget) as client:
+                async with KubeClient(access, counter=self.count, gate=gate, budget=budget, short=self.short) as client:
                     return await calls(client)
             finally:
                 await runner.cleanup()
@@ -203,7 +212,7 @@ def test_a_server_that_never_answers_is_given_up_within_the_budget() -> None:
 def test_a_refused_connection_is_known_to_have_done_nothing() -> None:
     async def main() -> None:
         access = Access("http://127.0.0.1:9", None, "default", FixedCredentials({}))
-        async with KubeClient(access, budget=0.3) as client:
+        async with KubeClient(access, budget=0.3, short=Script.short) as client:
             await create(client)
 
     with pytest.raises(Unreachable) as caught:
@@ -438,3 +447,37 @@ def test_an_answer_that_is_no_json_is_an_error_of_the_server() -> None:
     for ask in (lambda client: client.get(JOBS, "d", "j"), lambda client: client.list(JOBS, "d")):
         with pytest.raises(ServerError, match="cannot be read"):
             Script(web.Response(body=b"<html>", content_type="text/html")).play(ask)
+
+
+def test_a_large_answer_may_come_compressed() -> None:
+    async def packed(request: web.Request) -> web.StreamResponse:
+        assert "gzip" in request.headers["Accept-Encoding"]
+        response = web.json_response({**FOUND, "spec": {"text": "a" * 3_000_000}})
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    assert Script(packed).play(get)["spec"]["text"] == "a" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("http://nowhere.invalid", "Name or service not known|nodename nor servname"),
+        ("https://127.0.0.1:{port}", "TLS failed: [A-Z_]+ "),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_told_in_words(server: str, words: str) -> None:
+    async def main() -> None:
+        async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 no TLS here\r\n\r\n")
+            writer.close()
+
+        plain = await asyncio.start_server(refuse, "127.0.0.1")
+        address = server.format(port=plain.sockets[0].getsockname()[1])
+        access = Access(address, ssl.create_default_context(), "default", FixedCredentials({}))
+        async with plain, KubeClient(access, budget=3, short=Script.short) as client:
+            await create(client)
+
+    with pytest.raises(Unreachable, match=words) as caught:
+        asyncio.run(main())
+    assert not caught.value.outcome_unknown

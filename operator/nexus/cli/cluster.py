@@ -44,7 +44,7 @@ async def connected(target: Target) -> AsyncIterator[tuple[KubeApi, str]]:
     """The API server and the namespace. What either refuses comes out as Refused."""
     try:
         access = find_access(target.kubeconfig, context=target.context)
-        async with KubeClient(access) as api:
+        async with KubeClient(access, short=True) as api:
             yield api, target.namespace or access.namespace
     except (AccessError, ApiError) as error:
         raise Refused(str(error)) from error

@@ -1,28 +1,23 @@
-"""The API server over HTTP: the port `KubeApi` on aiohttp.
+"""The API server over HTTP: the port `KubeApi`.
 
-One session with kept-alive connections, compact JSON, all tries of a call within one time budget. What is repeated and
-what is not stands in the docstring of `api`.
+Kept-alive connections, compact JSON, all tries of a call within one time budget. What is repeated and what is
+not stands in the docstring of `api`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import aiohttp
-
-from nexus import __version__
 from nexus.adapters.kube.client.access import Access
 from nexus.adapters.kube.client.api import (
     LOG_BYTES,
@@ -45,9 +40,13 @@ from nexus.adapters.kube.client.api import (
 )
 from nexus.adapters.kube.client.bounded_json import MAX_BYTES, STEP, NotJson, TooDeep, decode
 from nexus.adapters.kube.client.brief import brief_object, read_object
-from nexus.adapters.kube.client.list_reader import read_bounded, read_event, read_list
+from nexus.adapters.kube.client.list_reader import Content, read_bounded, read_event, read_list
+from nexus.adapters.kube.client.transport import Request, Response, Transport, Unanswered
 from nexus.runtime.away import served
 from nexus.runtime.turnstile import Turnstile
+
+if TYPE_CHECKING:
+    from nexus.adapters.kube.client.transport_aiohttp import AiohttpTransport
 
 BUDGET = 10.0
 """Seconds for all tries of one call together."""
@@ -61,9 +60,6 @@ LOG_SECONDS = 5.0
 """For reading a log, whatever comes."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """The form of a LIST that has nothing of its objects but their metadata."""
-KEEP_ALIVE = 60.0
-"""Seconds an idle connection is kept: less than the 90 s after which the API server closes it, so that no write meets a
-connection that is being closed and comes back with its outcome unknown."""
 WATCH_SECONDS = 300
 """After how long a watch asks the server to end it; the caller opens the next one."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 2.0
@@ -110,17 +106,18 @@ class KubeClient(KubeApi):
         gate: Gate | None = None,
         budget: float = BUDGET,
         agent: str = "nexus",
+        short: bool = False,
     ) -> None:
         """`counter` is told of every HTTP exchange; `gate` is asked before every call and may hold it up or refuse it;
         `budget` is the time for all tries of one call, in seconds; `agent` is how the API server's audit log knows the
-        caller."""
+        caller; `short` is for a process that makes a few calls and ends: it loads a tenth of the modules."""
         self.access = access
         self._agent = agent
         self._count = counter or (lambda _verb, _kind, _code, _seconds: None)
         self._gate = gate
         self._budget = budget
         self._places = Turnstile(CONNECTIONS)
-        self._session: aiohttp.ClientSession | None = None
+        self._calls = _short(access, agent) if short else _long(access, agent)
 
     async def __aenter__(self) -> Self:
         """The client itself."""
@@ -134,9 +131,9 @@ class KubeClient(KubeApi):
 
     async def close(self) -> None:
         """Close all connections; the next call opens new ones."""
-        if self._session:
-            await self._session.close()
-            self._session = None
+        await self._calls.close()
+        if "_streams" in vars(self):
+            await self._streams.close()
 
     # -- the port ----------------------------------------------------------------------------------------------------
 
@@ -334,20 +331,19 @@ class KubeClient(KubeApi):
     async def _exchange(self, call: _Call, seconds: float, *, refused: bool) -> _Answer:
         start, code = time.monotonic(), 0
         try:
-            timeout = aiohttp.ClientTimeout(total=max(0.01, seconds))
-            async with self._request(call, timeout, await self._headers(call, refused=refused)) as response:
+            async with self._calls.exchange(await self._request(call, refused=refused), max(0.01, seconds)) as response:
                 if call.item is not None and response.status < 400:
                     answer = await _read_items(response, call.item)
                 elif call.keep_bytes and response.status < 400:
-                    answer = _Answer(response.status, await _read_end(response, call.keep_bytes))
+                    answer = _Answer(response.status, await _read_end(response.content, call.keep_bytes))
                 else:
-                    wait = _seconds(response.headers.get("Retry-After"))
-                    answer = _Answer(response.status, await read_bounded(response.content), wait)
+                    body = await read_bounded(response.content)
+                    answer = _Answer(response.status, body, _seconds(response.retry_after))
                 code = answer.status
                 return answer
         except NotJson as error:
             raise _nonsense(call.kind, call.name, str(error)) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except Unanswered as error:
             raise self._unreachable(call, error) from error
         finally:
             self._count(call.verb, call.kind, code, time.monotonic() - start)
@@ -355,70 +351,62 @@ class KubeClient(KubeApi):
     @asynccontextmanager
     async def _stream(self, call: _Call) -> AsyncIterator[AsyncIterator[bytes]]:
         """Chunks as they come; opening it is tried once, and neither it nor the stream has a time limit."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._budget)
         start = time.monotonic()
         try:
-            async with self._request(call, timeout, await self._headers(call, refused=False)) as response:
-                self._count(call.verb, call.kind, response.status, time.monotonic() - start)
-                if response.status >= 400:
-                    raise _error(call, _Answer(response.status, await read_bounded(response.content)))
-                yield response.content.iter_any()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            request = await self._request(call, refused=False)
+            async with self._streams.stream(request, self._budget) as (status, content):
+                self._count(call.verb, call.kind, status, time.monotonic() - start)
+                if status >= 400:
+                    raise _error(call, _Answer(status, await read_bounded(content)))
+                yield content.iter_any()
+        except Unanswered as error:
             raise self._unreachable(call, error) from error
 
-    async def _headers(self, call: _Call, *, refused: bool) -> dict[str, str]:
-        headers = {**await self.access.credentials.headers(refused=refused), "Accept": call.accept}
-        if call.body is not None:
-            headers["Content-Type"] = call.content_type
-        return headers
+    @cached_property
+    def _streams(self) -> AiohttpTransport:
+        """What streams: the connections of all calls, or, where those are for short ones, others."""
+        from nexus.adapters.kube.client.transport_aiohttp import AiohttpTransport
 
-    def _request(self, call: _Call, timeout: aiohttp.ClientTimeout, headers: dict[str, str]) -> Any:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE),
-                headers={"User-Agent": f"{self._agent}/{__version__}"},
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        access = self.access
-        return self._session.request(
-            call.method,
-            access.server + call.path,
-            params=call.params,
-            data=None if call.body is None else _encoded(call.body),
-            headers=headers,
-            timeout=timeout,
-            ssl=access.tls if access.tls is not None else True,
-            server_hostname=access.tls_server_name,
-            proxy=access.proxy,
-            allow_redirects=False,
+        return (
+            self._calls
+            if isinstance(self._calls, AiohttpTransport)
+            else AiohttpTransport(self.access, self._agent, CONNECTIONS)
         )
 
-    def _unreachable(self, call: _Call, error: Exception) -> Unreachable:
-        # Connector errors come before anything was sent, all others may come after everything was.
-        unknown = not isinstance(error, aiohttp.ClientConnectorError)
-        message = f"cannot reach {self.access.server}: {_detail(error)}"
-        return Unreachable(message, kind=call.kind.kind, name=call.name, outcome_unknown=unknown)
+    async def _request(self, call: _Call, *, refused: bool) -> Request:
+        headers = {**await self.access.credentials.headers(refused=refused), "Accept": call.accept}
+        if call.body is None:
+            return Request(call.method, call.path, headers, call.params)
+        headers["Content-Type"] = call.content_type
+        return Request(call.method, call.path, headers, call.params, _encoded(call.body))
+
+    def _unreachable(self, call: _Call, error: Unanswered) -> Unreachable:
+        message = f"cannot reach {self.access.server}: {error}"
+        return Unreachable(message, kind=call.kind.kind, name=call.name, outcome_unknown=error.sent)
+
+
+def _long(access: Access, agent: str) -> Transport:
+    from nexus.adapters.kube.client.transport_aiohttp import AiohttpTransport
+
+    return AiohttpTransport(access, agent, CONNECTIONS)
+
+
+def _short(access: Access, agent: str) -> Transport:
+    if access.proxy is not None:
+        return _long(access, agent)
+    from nexus.adapters.kube.client.transport_h11 import H11Transport
+
+    return H11Transport(access, agent)
 
 
 Objects = list[Object]
 
 
-def _detail(error: Exception) -> str:
-    """The system's own words: aiohttp's hold the repr of a TLS context."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
-    return str(error) or type(error).__name__
+def _encoded(body: Object) -> bytes:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _encoded(body: Object) -> bytes | io.BytesIO:
-    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-    # aiohttp warns of larger ones as bytes: it would hand them to the transport in one piece.
-    return io.BytesIO(text) if len(text) > 2**20 else text
-
-
-async def _read_items(response: aiohttp.ClientResponse, item: Callable[[bytes], Object]) -> _Answer:
+async def _read_items(response: Response, item: Callable[[bytes], Object]) -> _Answer:
     items: Objects = []
 
     async def take(text: bytes) -> None:
@@ -428,12 +416,12 @@ async def _read_items(response: aiohttp.ClientResponse, item: Callable[[bytes], 
     return _Answer(response.status, b"", items=items, rest=rest)
 
 
-async def _read_end(response: aiohttp.ClientResponse, keep: int) -> bytes:
+async def _read_end(content: Content, keep: int) -> bytes:
     """The last bytes of a log. One that a task goes on writing may come without an end, as fast as it can be read."""
     kept, read = bytearray(), 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LOG_SECONDS):
-            async for chunk in response.content.iter_chunked(STEP):
+            async for chunk in content.iter_chunked(STEP):
                 kept += chunk
                 read += len(chunk)
                 if len(kept) > keep + 16 * STEP:
