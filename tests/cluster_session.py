@@ -23,8 +23,12 @@ def _words(*command: str) -> list[str]:
     return [sys.executable, str(REPOSITORY / "tests" / "cluster" / "cluster.py"), *command]
 
 
+def _environment() -> dict[str, str]:
+    return {"NEXUS_KCM_ARGS": BUSY_CONTROLLERS} | os.environ
+
+
 def _cluster(command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(_words(command), stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(_words(command), env=_environment(), stdout=subprocess.PIPE, text=True, check=False)
     if check and done.returncode:
         pytest.fail(f"tests/cluster/cluster.py {command} failed, see above", pytrace=False)
     return done
@@ -37,6 +41,10 @@ def _adopt_environment() -> None:
     names = ("PATH", "KUBECONFIG", "NEXUS_AUDIT_LOG", "NEXUS_CLUSTER_LOGS")
     os.environ |= {name: value for name, value in json.loads(done.stdout).items() if name in names}
 
+
+BUSY_CONTROLLERS = "--kube-api-qps=100 --kube-api-burst=200"
+"""Flags of kube-controller-manager: its default, 20 requests per second, makes the Jobs of several test modules wait for
+each other. $NEXUS_KCM_ARGS takes precedence."""
 
 PROGRAMS = (("helm",), ("s3",), ("postgres",), ("prometheus",), ("load", "nexus/operator:dev=operator"))
 """Commands of cluster.py for what single test modules need; each takes minutes without its cache."""
@@ -59,7 +67,9 @@ class Start:
             with self._lock:
                 if self._stopped:
                     return
-                self._process = subprocess.Popen(_words(*words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                self._process = subprocess.Popen(
+                    _words(*words), env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True
+                )
             # The fixture that needs it runs the command again, and fails with its message.
             if self._process.wait():
                 return

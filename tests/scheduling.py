@@ -18,6 +18,9 @@ WHOLE_CLUSTER = ("tests/e2e/test_chart.py", "tests/e2e/test_whole_cluster.py")
 """Modules with an operator for all namespaces. It would handle the runs of other tests too, so nothing else uses the
 cluster meanwhile. They come first: to wait for their turn would leave workers idle."""
 
+FIRST = ("tests/e2e/test_schedules.py", "tests/e2e/test_crd.py", "tests/contract/test_jobs.py")
+"""The modules that take longest, in this order: the other ones fill what is left."""
+
 REAL = re.compile(r"[\[-]real[\]-]")
 """The parameter of the contract tests on a real API server."""
 
@@ -89,7 +92,8 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         if self.collection is None:
             found = next(iter(self.registered_collections.values()))
             self._index = {nodeid: index for index, nodeid in enumerate(found)}
-            self._modules = [each for each in dict.fromkeys(map(scope, found)) if is_module(each)]
+            modules = {each for each in map(scope, found) if is_module(each)}
+            self._modules = [*(each for each in FIRST if each in modules), *sorted(modules.difference(FIRST))]
             if self._modules:
                 self._is_up = self._bring_up(not all(is_module(scope(nodeid)) for nodeid in found))
         super().schedule()
