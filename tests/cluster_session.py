@@ -43,8 +43,8 @@ def _adopt_environment() -> None:
 
 
 BUSY_CONTROLLERS = "--kube-api-qps=100 --kube-api-burst=200"
-"""Flags of kube-controller-manager: its default, 20 requests per second, makes the Jobs of several test modules wait for
-each other. $NEXUS_KCM_ARGS takes precedence."""
+"""Flags of kube-controller-manager: its default, 20 requests per second, makes the Jobs of several test modules wait
+for each other. $NEXUS_KCM_ARGS takes precedence."""
 
 PROGRAMS = (("helm",), ("s3",), ("postgres",), ("prometheus",), ("load", "nexus/operator:dev=operator"))
 """Commands of cluster.py for what single test modules need; each takes minutes without its cache."""
