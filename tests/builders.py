@@ -94,14 +94,14 @@ def waiting(reason: str, message: str = "", **fields: Any) -> PodFact:
     return pod(phase="Pending", waiting_reason=reason, waiting_message=message, scheduled_at=START, **fields)
 
 
-def job(task_name: str, *pods: PodFact, ordinal: int = 1, run: RunFact = RUN, **fields: Any) -> JobFact:
+def job(task_name: str, *pods: PodFact, attempt_number: int = 1, run: RunFact = RUN, **fields: Any) -> JobFact:
     """The Job of an attempt, under the name that the engine gives it."""
-    name = job_name(run.name, run.uid, task_name, ordinal)
+    name = job_name(run.name, run.uid, task_name, attempt_number)
     return JobFact(
         name=fields.pop("name", name),
         uid=fields.pop("uid", f"uid-of-{name}"),
         task=task_name,
-        ordinal=ordinal,
+        attempt_number=attempt_number,
         created_at=fields.pop("created_at", START),
         pods=pods,
         **fields,
@@ -122,11 +122,11 @@ def failed(task_name: str, exit_code: int = 1, message: str = "", *, after: floa
     )
 
 
-def child(task_name: str, *, ordinal: int = 1, run: RunFact = RUN, **fields: Any) -> ChildFact:
+def child(task_name: str, *, attempt_number: int = 1, run: RunFact = RUN, **fields: Any) -> ChildFact:
     """The child run of an attempt, under the name that the engine gives it, of the Workflow `price` without params."""
-    name = child_name(run.name, run.uid, task_name, ordinal)
+    name = child_name(run.name, run.uid, task_name, attempt_number)
     known = {"created_at": START, "content": child_content("price", {}), **fields}
-    return ChildFact(name, f"uid-of-{name}", task_name, ordinal, **known)
+    return ChildFact(name, f"uid-of-{name}", task_name, attempt_number, **known)
 
 
 def facts(

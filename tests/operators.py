@@ -21,13 +21,13 @@ from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, ApiError, Kind, Object
 from nexus.adapters.kube.client.brief import as_brief
 from nexus.adapters.kube.manifests.job import Images
-from nexus.adapters.kube.runs.place import KubePlace
-from nexus.adapters.kube.workflows.place import KubeWorkflows
+from nexus.adapters.kube.runs.backend import KubeBackend
+from nexus.adapters.kube.workflows.backend import KubeWorkflows
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.refusal import with_conditions
-from nexus.core.names import LABEL_INDEX, LABEL_ORDINAL, LABEL_RUN, LABEL_TASK
+from nexus.core.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_RUN, LABEL_TASK
 from nexus.runtime.ports import Refused, RunKey, Stale
 from nexus.runtime.queue import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS
 from nexus.runtime.reconcile import Reconciler
@@ -63,10 +63,10 @@ class Operator:
         self.skew = timedelta()
         self.stats = Counters()
         now = self.now
-        place = KubePlace(
+        backend = KubeBackend(
             api, self.cache, evaluator, Images(), now, wake=self.mark, workflows=self.workflows, max_objects=objects
         )
-        self.reconciler = Reconciler(place, evaluator, in_thread=False, stats=self.stats)
+        self.reconciler = Reconciler(backend, evaluator, in_thread=False, stats=self.stats)
         self.workflow_reconciler = WorkflowReconciler(
             KubeWorkflows(api, self.workflows, evaluator, now, self.mark), self.stats
         )
@@ -157,7 +157,7 @@ class Witness:
     made: list[str] = field(default_factory=list)
     """Names of the Jobs, in the order in which they were made."""
     order: list[tuple[str, int]] = field(default_factory=list)
-    """Their tasks and ordinals."""
+    """Their tasks and numbers."""
     children: list[str] = field(default_factory=list)
     """Names of the child runs, in the order in which they were made."""
     most_live: int = 0
@@ -195,7 +195,7 @@ class Witness:
             return  # a child run's, which has slots of its own, or not ours at all
         self._live[uid] = set()
         self.made.append(name)
-        self.order.append((labels[LABEL_TASK], int(labels[LABEL_ORDINAL])))
+        self.order.append((labels[LABEL_TASK], int(labels[LABEL_ATTEMPT])))
 
     def _pod(self, type_: str, body: Object) -> None:
         pods = self._live.get(body["metadata"]["ownerReferences"][0]["uid"])

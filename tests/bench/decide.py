@@ -70,7 +70,7 @@ class Drive:
         """Decide until nothing is started any more, and store the status."""
         while (plan := self.decide()).starts:
             for start in plan.starts:
-                job = JobFact(start.job_name, f"uid-{start.job_name}", start.task, start.ordinal, self.now)
+                job = JobFact(start.job_name, f"uid-{start.job_name}", start.task, start.attempt_number, self.now)
                 pods = (pod(name=f"{start.job_name}-x7k2p", running=True, created_at=self.now),)
                 self.jobs[start.task] = (*self.jobs.get(start.task, ()), replace(job, pods=pods))
                 self.running.append(start.task)

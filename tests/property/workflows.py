@@ -175,8 +175,8 @@ def holds(subject: Story, case: Case) -> None:
     for name in made:
         if tasks[name].for_each is not None:
             continue  # of an item too no attempt is made twice: its Jobs' names hold item and ordinal
-        ordinals = [ordinal for task_name, ordinal in subject.witness.order if task_name == name]
-        assert ordinals == sorted(set(ordinals))
+        numbers = [attempt_number for task_name, attempt_number in subject.witness.order if task_name == name]
+        assert numbers == sorted(set(numbers))
     # Nothing is left that runs, and nothing is written about a run that has ended.
     subject.quiet()
     live = [pod for pod in subject.cluster.objects(PODS) if pod["status"].get("phase") not in ("Succeeded", "Failed")]

@@ -17,7 +17,7 @@ from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import Trigger, WorkflowRunStatus
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.workflow.admission import Admit, Wait, admit
-from nexus.core.workflow.facts import RunPolicy, Sibling
+from nexus.core.workflow.facts import RunPolicy, RunSummary
 
 FORBID, REPLACE, QUEUE = (
     RunPolicy(concurrency=policy)
@@ -26,15 +26,15 @@ FORBID, REPLACE, QUEUE = (
 ALLOW = RunPolicy()
 
 
-def run(name: str, created: float = 0, **fields: Any) -> Sibling:
-    return Sibling(name, f"uid-of-{name}", at(created), **fields)
+def run(name: str, created: float = 0, **fields: Any) -> RunSummary:
+    return RunSummary(name, f"uid-of-{name}", at(created), **fields)
 
 
-def going(name: str, created: float = 0, **fields: Any) -> Sibling:
+def going(name: str, created: float = 0, **fields: Any) -> RunSummary:
     return run(name, created, phase=RunPhase.RUNNING, started_at=at(created + 1), **fields)
 
 
-def ended(name: str, created: float = 0, **fields: Any) -> Sibling:
+def ended(name: str, created: float = 0, **fields: Any) -> RunSummary:
     return run(name, created, phase=RunPhase.SUCCEEDED, started_at=at(created), completed_at=at(created + 1), **fields)
 
 
@@ -64,7 +64,7 @@ CHILD = {"trigger": Trigger.WORKFLOW, "child": True}
     ],
 )
 def test_a_run_waits_for_those_before_it(
-    policy: RunPolicy, others: list[Sibling], holder: str, waits_for: str | None
+    policy: RunPolicy, others: list[RunSummary], holder: str, waits_for: str | None
 ) -> None:
     answer = admit(ME, others, policy, "sales", [holder])
 
@@ -84,7 +84,7 @@ def test_under_allow_nobody_waits_and_a_child_never_does() -> None:
 
 
 @pytest.mark.parametrize("who", [ME, run("child", **CHILD), run("tick", **TICK)])
-def test_in_a_suspended_workflow_nobody_begins(who: Sibling) -> None:
+def test_in_a_suspended_workflow_nobody_begins(who: RunSummary) -> None:
     answer = admit(who, [], RunPolicy(suspend=True), "sales", [who.uid])
 
     assert isinstance(answer, Wait)
@@ -103,7 +103,7 @@ def test_in_a_suspended_workflow_nobody_begins(who: Sibling) -> None:
     ],
 )
 def test_a_tick_replaces_the_ticks_before_it_and_nothing_else(
-    policy: RunPolicy, me: Sibling, replaced: list[str]
+    policy: RunPolicy, me: RunSummary, replaced: list[str]
 ) -> None:
     others = [
         going("ticked", 1, **TICK),
@@ -132,7 +132,7 @@ def test_a_tick_replaces_the_ticks_before_it_and_nothing_else(
     ],
 )
 def test_as_many_go_together_as_the_limit_says(
-    limit: int, others: list[Sibling], beginning: list[str], waits_for: str | None
+    limit: int, others: list[RunSummary], beginning: list[str], waits_for: str | None
 ) -> None:
     answer = admit(ME, others, replace(QUEUE, limit=limit), "sales", beginning)
 

@@ -17,7 +17,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.begun import read_begun
 from nexus.core.manifest.problem import Problem
-from nexus.runtime.ports import Unstartable
+from nexus.runtime.ports import StartRejected
 
 
 def upgraded(subject: Story) -> None:
@@ -137,7 +137,7 @@ def test_params_are_not_held_against_a_run_that_has_begun(cel: Evaluator) -> Non
 )
 def test_what_no_version_could_execute_is_said(body: Any, words: str) -> None:
     made = prepared(lambda: read_begun(body, WorkflowSpec))
-    assert isinstance(made, Unstartable)
+    assert isinstance(made, StartRejected)
     assert made.reason == "WorkflowInvalid"
     assert words in made.message
 

@@ -106,7 +106,7 @@ def test_a_retry_is_a_new_child_when_it_is_due_and_leaves_a_record(cel: Evaluato
     assert (early.starts, early.wake_at) == ((), at(13))
     (start,) = due.starts
     assert isinstance(start, StartChild)
-    assert (start.run_name, start.ordinal) == (child("call", ordinal=2).name, 2)
+    assert (start.run_name, start.attempt_number) == (child("call", attempt_number=2).name, 2)
     (record,) = entry_of(waits.status, "call").attempt_records or ()
     assert (record.attempt, record.reason) == (1, Reason.CHILD_FAILED)
 

@@ -41,8 +41,8 @@ def entry(subject: Story, name: str) -> TaskStatus:
     return next(entry for entry in subject.status.tasks or () if entry.name == name)
 
 
-def child_name(subject: Story, ordinal: int = 1) -> str:
-    return subject.witness.children[ordinal - 1]
+def child_name(subject: Story, attempt_number: int = 1) -> str:
+    return subject.witness.children[attempt_number - 1]
 
 
 def body(subject: Story, name: str) -> Object:

@@ -14,7 +14,7 @@ from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.cli import backfill as filling
 from nexus.cli import cluster as commands
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -137,7 +137,7 @@ def test_a_name_that_is_not_the_ticks_is_said_before_anything_is_made(fake: Fake
     fake.remove(WORKFLOW_RUNS, first["metadata"]["name"])
     metadata = {key: first["metadata"][key] for key in ("name", "labels", "ownerReferences")}
     fake.add(WORKFLOW_RUNS, {"metadata": metadata, "spec": {**first["spec"], "triggeredBy": "manual"}})
-    with pytest.raises(Refused, match=f"{metadata['name']} exists that is not the run of its tick"):
+    with pytest.raises(UsageError, match=f"{metadata['name']} exists that is not the run of its tick"):
         asyncio.run(fill(fake))
     assert len(runs(fake)) == 1
 
@@ -149,7 +149,7 @@ def test_a_name_that_is_taken_meanwhile_is_said(fake: FakeCluster) -> None:
     fake.remove(WORKFLOW_RUNS, name)
     # Without the label no list of the Workflow's runs has it.
     fake.add(WORKFLOW_RUNS, {"metadata": {"name": name}, "spec": first["spec"]})
-    with pytest.raises(Refused, match=f"{name} exists that is not the run of its tick"):
+    with pytest.raises(UsageError, match=f"{name} exists that is not the run of its tick"):
         asyncio.run(fill(fake))
 
 
@@ -162,7 +162,7 @@ def test_a_dry_run_lists_and_makes_nothing(fake: FakeCluster, capsys: pytest.Cap
 
 
 def test_nothing_is_made_without_a_yes(fake: FakeCluster) -> None:
-    with pytest.raises(Refused, match=r"make 5 runs\? Nobody is there to ask: say --yes"):
+    with pytest.raises(UsageError, match=r"make 5 runs\? Nobody is there to ask: say --yes"):
         asyncio.run(fill(fake, yes=False))
     assert runs(fake) == []
 
@@ -178,7 +178,7 @@ def test_nothing_is_made_without_a_yes(fake: FakeCluster) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_refused(fake: FakeCluster, given: dict[str, str], words: str) -> None:
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(UsageError, match=words):
         asyncio.run(fill(fake, **given))
     assert runs(fake) == []
 
@@ -186,14 +186,14 @@ def test_what_cannot_be_meant_is_refused(fake: FakeCluster, given: dict[str, str
 def test_of_several_schedules_one_is_named(fake: FakeCluster) -> None:
     both = {"spec": {"schedules": [DAILY, {**DAILY, "name": "other"}]}}
     fake.store.patch(WORKFLOWS, "default", "sales", both)
-    with pytest.raises(Refused, match="say which with --schedule, daily or other"):
+    with pytest.raises(UsageError, match="say which with --schedule, daily or other"):
         asyncio.run(fill(fake))
     assert with_operator(fake, schedule="other")[0] is Exit.SUCCEEDED
 
 
 def test_params_that_do_not_fit_are_refused_before_anything_is_made(fake: FakeCluster) -> None:
     fake.store.patch(WORKFLOWS, "default", "sales", {"spec": {"params": [{"name": "day", "pattern": "^x"}]}})
-    with pytest.raises(Refused, match="does not match the pattern"):
+    with pytest.raises(UsageError, match="does not match the pattern"):
         asyncio.run(fill(fake))
     assert runs(fake) == []
 

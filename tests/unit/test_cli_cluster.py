@@ -18,7 +18,7 @@ from nexus.api.base import parse_time
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import cluster as commands
 from nexus.cli import follow
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.logs import print_logs
 from nexus.core.names import child_name, item_child_name
 
@@ -61,7 +61,7 @@ def test_all_that_is_wrong_with_params_is_told_at_once(fake: FakeCluster) -> Non
         (["count=x", "cuont=1"], 2),
         (["count=1", "count=2"], 1),
     ):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(UsageError) as caught:
             start(fake, *given)
         assert len(caught.value.problems) == problems
     assert fake.objects(WORKFLOW_RUNS) == []
@@ -107,13 +107,13 @@ def test_a_run_is_printed_as_asked(fake: FakeCluster, output: str, capsys: pytes
     ],
 )
 def test_params_that_do_not_fit_make_no_run(fake: FakeCluster, param: str, words: str) -> None:
-    with pytest.raises(Refused, match=words.replace("?", r"\?")):
+    with pytest.raises(UsageError, match=words.replace("?", r"\?")):
         start(fake, param)
     assert fake.objects(WORKFLOW_RUNS) == []
 
 
 def test_a_workflow_that_is_not_there_is_guessed_at(fake: FakeCluster) -> None:
-    with pytest.raises(Refused, match=r"there is no Workflow sails in namespace default: did you mean sales\?"):
+    with pytest.raises(UsageError, match=r"there is no Workflow sails in namespace default: did you mean sales\?"):
         run(commands.run_workflow(fake, "default", "sails", [], output=None, watch=False))
 
 
@@ -123,7 +123,7 @@ def test_a_workflow_that_is_not_ready_makes_no_run(fake: FakeCluster) -> None:
         body["status"] = {"conditions": [{**condition, "observedGeneration": body["metadata"]["generation"]}]}
 
     fake.store.change(WORKFLOWS, "default", "sales", edit)
-    with pytest.raises(Refused, match="cannot run: task a: it is broken"):
+    with pytest.raises(UsageError, match="cannot run: task a: it is broken"):
         start(fake)
 
 
@@ -203,7 +203,7 @@ def test_watching_survives_a_server_that_is_away_for_a_moment(
 
 
 def test_watching_a_run_that_is_deleted_says_so(fake: FakeCluster) -> None:
-    with pytest.raises(Refused, match="was deleted"):
+    with pytest.raises(UsageError, match="was deleted"):
         asyncio.run(_with_operator(fake, watching(fake), lambda name: fake.remove(WORKFLOW_RUNS, name)))
 
 
@@ -331,7 +331,9 @@ def test_no_runs_are_said_to_be_none_on_stderr(fake: FakeCluster, capsys: pytest
 def test_a_run_that_is_not_there_is_guessed_at(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
     start(fake)
     name = capsys.readouterr().out.strip()
-    with pytest.raises(Refused, match=rf"there is no WorkflowRun {name}x in namespace default: did you mean {name}\?"):
+    with pytest.raises(
+        UsageError, match=rf"there is no WorkflowRun {name}x in namespace default: did you mean {name}\?"
+    ):
         run(commands.show_run(fake, "default", f"{name}x", as_json=False))
 
 
@@ -377,7 +379,7 @@ def test_logs_of_a_task_that_is_not_there_are_guessed_at(fake: FakeCluster, caps
     start(fake)
     name = capsys.readouterr().out.strip()
     report(fake, name, "Running", task("extract", "Running"))
-    with pytest.raises(Refused, match=r"has no task extarct: did you mean extract\?"):
+    with pytest.raises(UsageError, match=r"has no task extarct: did you mean extract\?"):
         run(print_logs(fake, "default", name, "extarct", following=False, tail=None))
 
 
@@ -388,9 +390,9 @@ def test_logs_of_a_task_with_a_child_run_are_those_of_the_child(
     start(fake)
     name = capsys.readouterr().out.strip()
     parent = {"name": name, "uid": made(fake)["metadata"]["uid"], "apiVersion": "nexus.dev/v1alpha1"}
-    given = [child_of(name, parent["uid"], "call", item, ordinal) for ordinal in (1, 2)]
-    for ordinal, child in enumerate(given, 1):
-        labels = {"parent-run": name, "task": "call", "attempt": str(ordinal)}
+    given = [child_of(name, parent["uid"], "call", item, attempt_number) for attempt_number in (1, 2)]
+    for attempt_number, child in enumerate(given, 1):
+        labels = {"parent-run": name, "task": "call", "attempt": str(attempt_number)}
         metadata = {
             "name": child,
             "labels": {f"nexus.dev/{key}": value for key, value in labels.items()},
@@ -417,11 +419,11 @@ def test_logs_of_a_task_with_a_child_run_are_those_of_the_child(
     assert capsys.readouterr().out == f"{place}/extract | below\n"
 
 
-def child_of(run_name: str, uid: str, task_name: str, item: int | None, ordinal: int) -> str:
+def child_of(run_name: str, uid: str, task_name: str, item: int | None, attempt_number: int) -> str:
     """Name of a child run, by which it is known."""
     if item is None:
-        return child_name(run_name, uid, task_name, ordinal)
-    return item_child_name(run_name, uid, task_name, item, ordinal)
+        return child_name(run_name, uid, task_name, attempt_number)
+    return item_child_name(run_name, uid, task_name, item, attempt_number)
 
 
 PARENT = {"apiVersion": "nexus.dev/v1alpha1", "kind": "WorkflowRun", "name": "sales-x7k2p"}

@@ -14,7 +14,7 @@ from nexus.api.base import parse_time
 from nexus.api.run import WorkflowRunSpec
 from nexus.cli import cluster as commands
 from nexus.cli import control
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 
 NOW = "2026-11-23T09:00:05.000Z"
 NAME = "sales-x7k2p"
@@ -57,7 +57,7 @@ def approve(
 
 
 def refused(work: Callable[[], None]) -> str:
-    with pytest.raises(Refused) as error:
+    with pytest.raises(UsageError) as error:
         work()
     return str(error.value.problems[0])
 

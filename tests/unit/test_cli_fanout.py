@@ -13,7 +13,7 @@ from tests.operators import KEY, Story, story
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.client.api import Object
 from nexus.cli import cluster as commands
-from nexus.cli.ending import Refused
+from nexus.cli.ending import UsageError
 from nexus.cli.logs import print_logs
 from nexus.core.expressions.templates import Evaluator
 
@@ -67,7 +67,7 @@ def test_the_log_of_one_item_can_be_asked_for(
     ],
 )
 def test_an_item_that_is_not_there_is_refused(finished: Story, name: str | None, item: int, words: str) -> None:
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(UsageError, match=words):
         logs(finished, name, item=item)
 
 

@@ -9,7 +9,7 @@ from tests.unit.cli_harness import bash, nexus, workflow, workflow_run, write
 
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.cli.plan import planned_run
-from nexus.core.engine.preview import Verdict
+from nexus.core.engine.preview import Forecast
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GIVEN = {"params.yaml": ["customer=acme"]}
@@ -86,9 +86,9 @@ def test_what_would_be_refused_is_and_what_would_fail_exits_1(tmp_path: Path) ->
 def test_every_example_can_be_planned(file: Path, cel: CelEvaluator) -> None:
     planned = planned_run(str(file), GIVEN.get(file.name, []), cel, None)
     verdicts = {task.verdict for task in planned.tasks}
-    assert Verdict.RUNS in verdicts
-    assert Verdict.FAILS not in verdicts
-    assert [task.task for task in planned.tasks if not task.why and task.verdict is not Verdict.RUNS] == []
+    assert Forecast.RUNS in verdicts
+    assert Forecast.FAILS not in verdicts
+    assert [task.task for task in planned.tasks if not task.why and task.verdict is not Forecast.RUNS] == []
 
 
 def test_each_item_is_shown_with_what_is_its_own(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.api.run import WorkflowRunSpec
 from nexus.cli import rerun as again
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 
 NAME = "sales-x7k2p"
 SALES = workflow(bash("load"), bash("report"), params=[{"name": "day"}, {"name": "n", "type": "integer", "default": 1}])
@@ -92,7 +92,7 @@ def test_a_run_with_a_definition_of_its_own_takes_it_along() -> None:
     ],
 )
 def test_what_cannot_be_run_again_makes_no_run(fake: FakeCluster, asked: again.Asked, words: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(UsageError) as refused:
         asyncio.run(again.rerun(fake, "default", asked, output=None, watch=False))
 
     assert words in str(refused.value)

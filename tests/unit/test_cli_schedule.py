@@ -14,7 +14,7 @@ from tests.unit.cli_harness import bash, nexus, workflow, workflow_run, write
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.cli import cluster as commands
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.schedule import is_file, print_next
 
 NIGHTLY = {
@@ -230,7 +230,7 @@ def test_what_is_given_by_hand_wins_over_the_schedules_params(fake: FakeCluster)
 
 
 def test_as_of_no_time_makes_no_run(fake: FakeCluster) -> None:
-    with pytest.raises(Refused, match="--at tomorrow is no time"):
+    with pytest.raises(UsageError, match="--at tomorrow is no time"):
         start(fake, at="tomorrow")
 
 

@@ -13,7 +13,7 @@ from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.owners import owned_by
 from nexus.cli import versions
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.workflow.changes import changes
 
@@ -115,7 +115,9 @@ def test_diff_is_unified_yaml_against_the_current_version_or_another(
     assert current[:2] == ["--- sales revision 2", "+++ sales revision 3 (current)"]
     assert "+description: Now with words." in current
     assert asyncio.run(versions.print_diff(kept, KEY.namespace, "sales", "2", "2")) is Exit.SUCCEEDED
-    with pytest.raises(Refused, match=r"Workflow sales has no revision 7: there are 3, 2, 1 \(nexus history sales\)"):
+    with pytest.raises(
+        UsageError, match=r"Workflow sales has no revision 7: there are 3, 2, 1 \(nexus history sales\)"
+    ):
         asyncio.run(versions.print_diff(kept, KEY.namespace, "sales", "7", None))
 
 

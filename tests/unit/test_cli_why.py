@@ -10,7 +10,7 @@ from tests.unit.cli_harness import bash, workflow, workflow_run
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import EVENTS, PODS, WORKFLOW_RUNS, Forbidden
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.why import print_why
 
 NOW = "2026-11-23T09:00:05.000Z"
@@ -110,5 +110,5 @@ def test_what_went_well_and_what_nobody_took_up(capsys: pytest.CaptureFixture[st
     assert head[0] == "sales-1 is Pending (2/5 tasks): Concurrency: waits for run sales-0"
     assert head[1].startswith("To do: ")
     assert "is an operator running" in why(cluster(observedGeneration=None), capsys)[0]
-    with pytest.raises(Refused, match="there is no task prise: did you mean price"):
+    with pytest.raises(UsageError, match="there is no task prise: did you mean price"):
         asyncio.run(print_why(cluster(*BLOCKED), "default", "sales-1", "prise"))

@@ -79,7 +79,7 @@ class World:
             for start in plan.starts:
                 assert start.job_name not in self.jobs, f"{start.job_name} is made twice"
                 self.jobs[start.job_name] = job(
-                    start.task, ordinal=start.ordinal, name=start.job_name, created_at=self.now
+                    start.task, attempt_number=start.attempt_number, name=start.job_name, created_at=self.now
                 )
                 self.started.append(start)
         if not record:
@@ -94,7 +94,7 @@ class World:
         return plan
 
     def last(self, name: str) -> JobFact:
-        return max((fact for fact in self.jobs.values() if fact.task == name), key=lambda fact: fact.ordinal)
+        return max((fact for fact in self.jobs.values() if fact.task == name), key=lambda fact: fact.attempt_number)
 
     def change(self, name: str, *pods: PodFact, **fields: Any) -> None:
         """The last Job of a task now looks like this."""
@@ -240,7 +240,7 @@ def test_a_retry_of_the_operator_waits_its_delay_and_starts_a_job_of_its_own(cel
     )
     assert world.step(59).starts == ()
     world.step(1)
-    assert [start.ordinal for start in world.started] == [1, 2]
+    assert [start.attempt_number for start in world.started] == [1, 2]
     world.ends("t", 2)
     assert world.step().wake_at == at(65 + 120)
     world.step(120)
@@ -269,7 +269,7 @@ def test_a_server_that_asks_to_wait_lengthens_the_delay_and_the_status_says_so(c
     )
     assert world.step(119).starts == ()
     world.step(1)
-    assert [start.ordinal for start in world.started] == [1, 2]
+    assert [start.attempt_number for start in world.started] == [1, 2]
 
 
 def test_without_retry_on_nobody_listens_to_the_server(cel: Evaluator) -> None:
@@ -482,7 +482,7 @@ def test_a_job_that_somebody_deleted_is_a_failed_attempt(cel: Evaluator) -> None
     world.jobs.clear()
     world.step(1)
 
-    assert [start.ordinal for start in world.started] == [1, 2]
+    assert [start.attempt_number for start in world.started] == [1, 2]
     assert world.entry("t").attempts == 2
     world.jobs.clear()
     world.step(1)
@@ -571,7 +571,7 @@ def test_a_native_job_that_is_deleted_goes_on_counting_where_it_was(cel: Evaluat
     world.step(20, record=False)
     world.step(1)
 
-    assert (world.entry("t").attempts, world.started[-1].ordinal, world.started[-1].backoff_limit) == (3, 3, 1)
+    assert (world.entry("t").attempts, world.started[-1].attempt_number, world.started[-1].backoff_limit) == (3, 3, 1)
     assert len(world.started) == 2
 
 

@@ -13,19 +13,19 @@ from tests.unit.bootstrap_harness import Bench
 from nexus.core.data.scope import Item
 from nexus.core.expressions.templates import Evaluator, as_text
 from nexus.core.model.plan import Payload
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.fanout.payload import ItemUnrendered, for_all, for_item
 from nexus.core.tasks.payload import PayloadError
 
 ITEMS = ["plain", "two\nlines\ttab", 'back\\slash \\n "q" $(id) $$ é 漢', "", None, 7, [1, {"a": None}], {"b": "\t"}]
 
 
-def board(cel: Evaluator, **fields: Any) -> Board:
-    return Board(definition(task("t", forEach={"items": []}, **fields)), facts(run=run_with({})), START, cel)
+def draft(cel: Evaluator, **fields: Any) -> PlanDraft:
+    return PlanDraft(definition(task("t", forEach={"items": []}, **fields)), facts(run=run_with({})), START, cel)
 
 
 def payload(cel: Evaluator, items: list[Any], **fields: Any) -> Payload:
-    made = board(cel, **fields)
+    made = draft(cel, **fields)
     return for_all(made, made.definition.nodes["t"], items)
 
 
@@ -103,7 +103,7 @@ def test_the_bootstrap_fills_the_holes(cel: Evaluator, bench: Bench) -> None:
 
 
 def test_the_payload_of_one_item_has_it_in_its_context(cel: Evaluator) -> None:
-    made = board(cel, bash={"command": "true"}, env=[{"name": "WHICH", "value": "${{ index }}-${{ item }}"}])
+    made = draft(cel, bash={"command": "true"}, env=[{"name": "WHICH", "value": "${{ index }}-${{ item }}"}])
     given = for_item(made, made.definition.nodes["t"], Item(3, "a$b"))
     context = json.loads(given.context_json)
     assert (context["item"], context["index"]) == ("a$b", 3)

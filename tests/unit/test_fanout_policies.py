@@ -18,7 +18,7 @@ from nexus.core.tasks.evidence import Waiting
 from nexus.core.tasks.fanout import indexes
 from nexus.core.tasks.fanout.items import ItemsInvalid, combine, resolve
 from nexus.core.tasks.fanout.mechanism import is_indexed
-from nexus.core.tasks.fanout.tally import Due, Evidence, Tally, is_idle, take
+from nexus.core.tasks.fanout.tally import Due, Tally, TallyInput, is_idle, take
 
 
 def node(**fields: Any) -> Node:
@@ -160,12 +160,12 @@ def whole(*pods: Any, completed: str = "", failed: str = "", **fields: Any) -> J
     )
 
 
-def own(index: int, ordinal: int, *pods: Any, **fields: Any) -> JobFact:
+def own(index: int, attempt_number: int, *pods: Any, **fields: Any) -> JobFact:
     return JobFact(
-        f"own-{index}-{ordinal}",
-        f"uid-{index}-{ordinal}",
+        f"own-{index}-{attempt_number}",
+        f"uid-{index}-{attempt_number}",
         "fan",
-        ordinal,
+        attempt_number,
         at(0),
         items=3,
         index=index,
@@ -175,7 +175,7 @@ def own(index: int, ordinal: int, *pods: Any, **fields: Any) -> JobFact:
 
 
 def tally(*jobs: JobFact, fields: dict[str, Any] | None = None, **known: Any) -> Tally:
-    evidence = Evidence(node(**(fields or {})), 3, jobs, known.pop("recorded", None), None, frozenset(), {}, "w")
+    evidence = TallyInput(node(**(fields or {})), 3, jobs, known.pop("recorded", None), None, frozenset(), {}, "w")
     return take(replace(evidence, **known))
 
 
@@ -216,12 +216,12 @@ def test_an_item_without_a_pod_that_proves_it_is_looked_for_before_it_is_lost() 
 
 
 def test_a_lost_output_is_made_again_three_times() -> None:
-    listed = frozenset({"whole-uid", *(f"uid-0-{ordinal}" for ordinal in range(9))})
+    listed = frozenset({"whole-uid", *(f"uid-0-{attempt_number}" for attempt_number in range(9))})
     job = whole(of(1, OK), of(2, OK), completed="0-2", complete=True)
     jobs = [job]
-    for ordinal in (2, 3, 4):
-        assert tally(*jobs, listed=listed).due == {0: Due(ordinal, None)}
-        jobs.append(own(0, ordinal, complete=True))
+    for attempt_number in (2, 3, 4):
+        assert tally(*jobs, listed=listed).due == {0: Due(attempt_number, None)}
+        jobs.append(own(0, attempt_number, complete=True))
     found = tally(*jobs, listed=listed)
     assert (found.due, found.failed[0].reason) == ({}, "OutputLost")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.builders import RUN, START, definition, run_with, task
 
-from nexus.core.engine.preview import Foreseen, Verdict, foresee
+from nexus.core.engine.preview import Forecast, Foreseen, foresee
 from nexus.core.expressions.templates import Evaluator
 
 
@@ -32,7 +32,7 @@ def test_a_when_over_params_decides_and_a_skip_travels_on(cel: Evaluator) -> Non
         "c": "Runs",
     }
     loud = foresee(definition(*tasks, params=LOUD), run_with({"loud": True}), START, cel)
-    assert [entry.verdict for entry in loud] == [Verdict.RUNS] * 3
+    assert [entry.verdict for entry in loud] == [Forecast.RUNS] * 3
 
 
 def test_a_when_over_an_output_is_a_condition_and_what_follows_may_be_skipped(cel: Evaluator) -> None:
@@ -73,7 +73,7 @@ def test_an_expression_that_must_fail_is_known_to(cel: Evaluator) -> None:
     env = [{"name": "A", "value": "${{ 1 / (size(params.xs) - 1) }}"}]
     xs = [{"name": "xs", "type": "array", "default": [1]}]
     found = {entry.task: entry for entry in foresee(definition(task("a", env=env), params=xs), RUN, START, cel)}
-    assert found["a"].verdict is Verdict.FAILS
+    assert found["a"].verdict is Forecast.FAILS
     assert found["a"].why == "ExpressionError: env A: divide by zero"
 
 
@@ -112,9 +112,9 @@ def test_items_are_told_where_no_output_says_them(
     )
     found = {entry.task: entry for entry in foresee(subject, RUN, START, cel)}
     each = found["each"]
-    assert (each.verdict, each.total, each.items) == (Verdict.RUNS, total, items)
+    assert (each.verdict, each.total, each.items) == (Forecast.RUNS, total, items)
     assert each.fields == ({} if value is None else {"env A": value})
-    assert found["sum"].verdict is Verdict.RUNS
+    assert found["sum"].verdict is Forecast.RUNS
 
 
 def test_fields_of_items_that_are_not_known_fail_nothing(cel: Evaluator) -> None:
@@ -125,7 +125,7 @@ def test_fields_of_items_that_are_not_known_fail_nothing(cel: Evaluator) -> None
         python={"call": "m:f", "with": {"n": "${{ item.x.name }}"}},
     )
     found = foreseen(cel, task("a"), each)
-    assert (found["each"].verdict, found["each"].fields) == (Verdict.RUNS, {"python.with.n": "${{ item.x.name }}"})
+    assert (found["each"].verdict, found["each"].fields) == (Forecast.RUNS, {"python.with.n": "${{ item.x.name }}"})
 
 
 def test_waits_approvals_quantities_and_child_runs_go_on_without_knowing(cel: Evaluator) -> None:
@@ -149,7 +149,7 @@ def test_waits_approvals_quantities_and_child_runs_go_on_without_knowing(cel: Ev
 def test_every_pool_has_room_in_a_plan(cel: Evaluator) -> None:
     fan_out = task("fan", "a", pool="w", forEach={"items": [1, 2]})
     found = foreseen(cel, task("a", pool="w"), fan_out, task("b", "fan"))
-    assert [entry.verdict for entry in found.values()] == [Verdict.RUNS] * 3
+    assert [entry.verdict for entry in found.values()] == [Forecast.RUNS] * 3
 
 
 def test_a_field_that_fails_for_an_item_fails_the_task_and_what_follows(cel: Evaluator) -> None:
@@ -163,12 +163,12 @@ def test_a_field_that_fails_for_an_item_fails_the_task_and_what_follows(cel: Eva
         return {entry.task: entry for entry in foresee(subject, RUN, START, cel)}
 
     each = fan()["each"]
-    assert (each.verdict, each.total) == (Verdict.FAILS, 3)
+    assert (each.verdict, each.total) == (Forecast.FAILS, 3)
     assert [list(fields) for fields in each.each] == [["env X", "env Y"]] * 3
     assert each.why.startswith("1 of 3 items fail; item 1 fails: env X: * does not take int and double")
     assert [each.each[index]["env X"] for index in (0, 2)] == [1, 3]
-    assert fan()["then"].verdict is Verdict.SKIPPED
+    assert fan()["then"].verdict is Forecast.SKIPPED
     assert {name: entry.verdict for name, entry in fan(maxFailedItems=1).items()} == {
-        "each": Verdict.RUNS,
-        "then": Verdict.RUNS,
+        "each": Forecast.RUNS,
+        "then": Forecast.RUNS,
     }

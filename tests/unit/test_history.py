@@ -13,7 +13,7 @@ from nexus.adapters.kube.client.api import CONFIG_MAPS, CONTROLLER_REVISIONS, JO
 from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.workflow.facts import RunPolicy, Sibling
+from nexus.core.workflow.facts import RunPolicy, RunSummary
 from nexus.core.workflow.history import BACKFILL_PATIENCE, LOCK_TIME, SEEN_TIME, Prune, Revision, outdated, prune
 
 NOW = at(10_000)
@@ -21,16 +21,18 @@ POLICY = RunPolicy(succeeded=2, failed=1)
 HOUR = 3_600
 
 
-def run(name: str, created: float = 0, **fields: Any) -> Sibling:
-    return Sibling(name, f"uid-of-{name}", at(created), **fields)
+def run(name: str, created: float = 0, **fields: Any) -> RunSummary:
+    return RunSummary(name, f"uid-of-{name}", at(created), **fields)
 
 
-def over(name: str, ended: float, phase: RunPhase = RunPhase.SUCCEEDED, created: float = 0, **fields: Any) -> Sibling:
+def over(
+    name: str, ended: float, phase: RunPhase = RunPhase.SUCCEEDED, created: float = 0, **fields: Any
+) -> RunSummary:
     times = {"started_at": at(created), "completed_at": at(ended)}
     return run(name, created, phase=phase, **times, **fields)
 
 
-def failed(name: str, ended: float, **fields: Any) -> Sibling:
+def failed(name: str, ended: float, **fields: Any) -> RunSummary:
     return over(name, ended, RunPhase.FAILED, **fields)
 
 
@@ -60,7 +62,7 @@ FILL = {"trigger": Trigger.BACKFILL, "backfill": "x", "backfill_ends": "f3"}
         ([over(f"f{number}", number, **FILL) for number in range(4)], ["f0", "f1"]),
     ],
 )
-def test_the_newest_of_each_kind_stay(runs: list[Sibling], gone: list[str]) -> None:
+def test_the_newest_of_each_kind_stay(runs: list[RunSummary], gone: list[str]) -> None:
     assert [entry.name for entry in prune(runs, POLICY, NOW).runs] == gone
     assert [entry.name for entry in prune(runs[::-1], POLICY, NOW).runs] == gone
 

@@ -42,11 +42,11 @@ ENDS = {
     "children": {"items": [{"text": "x"}, {"text": "y"}]},
 }
 NAMES = {
-    "job": lambda uid, ordinal: job_name(KEY.name, uid, "job", ordinal),
-    "indexed": lambda uid, ordinal: job_name(KEY.name, uid, "indexed", ordinal),
-    "items": lambda uid, ordinal: item_job_name(KEY.name, uid, "items", 1, ordinal),
-    "child": lambda uid, ordinal: child_name(KEY.name, uid, "child", ordinal),
-    "children": lambda uid, ordinal: item_child_name(KEY.name, uid, "children", 1, ordinal),
+    "job": lambda uid, attempt_number: job_name(KEY.name, uid, "job", attempt_number),
+    "indexed": lambda uid, attempt_number: job_name(KEY.name, uid, "indexed", attempt_number),
+    "items": lambda uid, attempt_number: item_job_name(KEY.name, uid, "items", 1, attempt_number),
+    "child": lambda uid, attempt_number: child_name(KEY.name, uid, "child", attempt_number),
+    "children": lambda uid, attempt_number: item_child_name(KEY.name, uid, "children", 1, attempt_number),
 }
 
 

@@ -265,7 +265,7 @@ def test_a_child_without_our_labels_is_known_by_its_name() -> None:
     cache = filled()
 
     assert cache.see_run(child(labelled=False)) == (CHILD, KEY)
-    assert [found.ordinal for found in cache.sorted("run-1").children["call"]] == [1]
+    assert [found.attempt_number for found in cache.sorted("run-1").children["call"]] == [1]
     assert depth(cache, cache.runs[CHILD]) == 1
 
 

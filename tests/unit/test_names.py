@@ -27,13 +27,13 @@ TASKS = ["t", "per-region", "0", "a-hyphen-at-the-20-th", "n" * 40, "x-" * 19 + 
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("ordinal", [1, 12, 9_999])
-def test_a_jobs_name_is_a_label_that_leaves_room_for_an_index(run: str, task: str, ordinal: int) -> None:
-    name = job_name(run, "some-uid", task, ordinal)
+@pytest.mark.parametrize("attempt_number", [1, 12, 9_999])
+def test_a_jobs_name_is_a_label_that_leaves_room_for_an_index(run: str, task: str, attempt_number: int) -> None:
+    name = job_name(run, "some-uid", task, attempt_number)
 
     assert len(name) <= 57
     assert DNS_LABEL.fullmatch(name), name
-    assert name == job_name(run, "some-uid", task, ordinal)
+    assert name == job_name(run, "some-uid", task, attempt_number)
 
 
 def test_names_differ_by_run_uid_task_and_attempt() -> None:

@@ -7,14 +7,14 @@ import asyncio
 import looptime
 import pytest
 
-from nexus.adapters.kube.client.rate_limit import Pace
+from nexus.adapters.kube.client.rate_limit import RateLimiter
 
 
 def ends(qps: float, burst: int, *pauses: float) -> list[float]:
     """When calls go that come after these pauses, each whether or not the one before it has gone."""
 
     async def story() -> list[float]:
-        loop, pace = asyncio.get_running_loop(), Pace(qps, burst)
+        loop, pace = asyncio.get_running_loop(), RateLimiter(qps, burst)
         gone: list[float] = []
 
         async def call() -> None:

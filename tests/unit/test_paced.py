@@ -9,15 +9,15 @@ from tests.builders import START, at
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import EVENTS
-from nexus.adapters.kube.runs.event_lookup import FRESH, SOON, Pace, Told
+from nexus.adapters.kube.runs.event_lookup import FRESH, SOON, EventLookup, ProbeSchedule
 
 JOB_EVENT = {"involvedObject": {"kind": "Job", "name": "j", "uid": "u1"}, "reason": "FailedCreate", "message": "no"}
 
 
-def told(cluster: FakeCluster) -> Told:
+def told(cluster: FakeCluster) -> EventLookup:
     cluster.add(EVENTS, {"metadata": {"name": "e"}, **JOB_EVENT})
     selector = "involvedObject.kind=Job,reason=FailedCreate"
-    return Told(
+    return EventLookup(
         cluster.connect(), selector, lambda found: {item["involvedObject"]["uid"]: item["message"] for item in found}
     )
 
@@ -61,7 +61,7 @@ def test_nothing_is_kept_of_a_namespace_where_nobody_asks_any_more() -> None:
 
 
 def test_who_got_no_answer_asks_again_soon() -> None:
-    pace = Pace(timedelta(seconds=3))
+    pace = ProbeSchedule(timedelta(seconds=3))
     assert pace.wait("run", [START], at(5)) is None
     assert pace.soon("run", at(5)) == at(5) + SOON
     assert pace.wait("run", [START], at(5)) == at(5) + SOON

@@ -10,10 +10,10 @@ from tests.builders import at, definition, entry_of, facts, failed, job, pod, ru
 from nexus.api.reasons import Reason
 from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.model.facts import Facts, Refusal, SlotAsked, Turn
+from nexus.core.model.facts import Facts, Refusal, SlotAsked, SlotGrant
 from nexus.core.model.plan import AskSlot, Plan, ReturnSlot
 from nexus.core.names import job_name
-from nexus.core.pools.queue import LONGEST, Entry, Line, bound, settle, told
+from nexus.core.pools.queue import LONGEST, Entry, PoolQueue, bound, settle, told
 from nexus.core.tasks.pool_slots import why
 
 
@@ -21,11 +21,11 @@ def entry(name: str, by: str = "") -> Entry:
     return Entry(f"run-{name}", f"uid-{name}", "load", name, "then" if by else "", by)
 
 
-def line(holders: str, waiting: str) -> Line:
-    return Line(tuple(entry(name, "me") for name in holders), tuple(entry(name) for name in waiting))
+def line(holders: str, waiting: str) -> PoolQueue:
+    return PoolQueue(tuple(entry(name, "me") for name in holders), tuple(entry(name) for name in waiting))
 
 
-def text(found: Line) -> str:
+def text(found: PoolQueue) -> str:
     return f"{''.join(one.job for one in found.holders)}|{''.join(one.job for one in found.waiting)}"
 
 
@@ -67,7 +67,7 @@ def test_who_holds_after_a_change(holders: str, waiting: str, size: int, changes
 
 
 def test_a_line_has_an_end() -> None:
-    full = Line((entry("h", "me"),), tuple(entry(str(number)) for number in range(LONGEST)))
+    full = PoolQueue((entry("h", "me"),), tuple(entry(str(number)) for number in range(LONGEST)))
     after = settle(full, 1, over=(), asks=[entry("late")], by="me", now="then")
 
     assert len(after.waiting) == LONGEST
@@ -85,7 +85,7 @@ def test_how_many_are_at_most_before_a_place(place: int, most: int) -> None:
 
 def test_a_change_is_told_to_those_in_front_and_to_few_behind() -> None:
     names = [f"{number:03}" for number in range(100)]
-    before = Line((entry("h", "me"),), tuple(entry(name) for name in names))
+    before = PoolQueue((entry("h", "me"),), tuple(entry(name) for name in names))
     after = settle(before, 1, over={"h"}, by="me", now="then")
 
     concerned = [one.job for one in told(before, after)]
@@ -99,31 +99,35 @@ def test_a_change_is_told_to_those_in_front_and_to_few_behind() -> None:
     ("turn", "reason", "words"),
     [
         (
-            Turn(False, 2, 2, ("a/load", "b/load"), 1),
+            SlotGrant(False, 2, 2, ("a/load", "b/load"), 1),
             Reason.POOL,
             "pool w has 2 slots, 2 are held: by a/load, b/load; number 1 in line",
         ),
         (
-            Turn(False, 5, 5, ("a/load", "b/load", "c/load"), 2),
+            SlotGrant(False, 5, 5, ("a/load", "b/load", "c/load"), 2),
             Reason.POOL,
             "pool w has 5 slots, 5 are held: by a/load, b/load, c/load and 2 more; number 2 in line",
         ),
         (
-            Turn(False, 1, 3, ("a/load",), 2),
+            SlotGrant(False, 1, 3, ("a/load",), 2),
             Reason.POOL,
             "pool w has 1 slots, 3 are held: by a/load and 2 more; number 2 in line",
         ),
-        (Turn(False, 0, 0, (), 1), Reason.POOL, "pool w has 0 slots; number 1 in line"),
+        (SlotGrant(False, 0, 0, (), 1), Reason.POOL, "pool w has 0 slots; number 1 in line"),
         (
-            Turn(False, 5, 5, ("a/load",), 18),
+            SlotGrant(False, 5, 5, ("a/load",), 18),
             Reason.POOL,
             "pool w has 5 slots, all of them held; at most 32 are before it in line",
         ),
-        (Turn(False, 5, 5, (), 0), Reason.POOL, "another operator has a slot of pool w for it; where that has died,"),
-        (Turn(False, missing="there is none"), Reason.POOL_MISSING, "there is none"),
+        (
+            SlotGrant(False, 5, 5, (), 0),
+            Reason.POOL,
+            "another operator has a slot of pool w for it; where that has died,",
+        ),
+        (SlotGrant(False, missing="there is none"), Reason.POOL_MISSING, "there is none"),
     ],
 )
-def test_what_a_waiting_task_says(turn: Turn, reason: Reason, words: str) -> None:
+def test_what_a_waiting_task_says(turn: SlotGrant, reason: Reason, words: str) -> None:
     found = why(turn, "w")
     assert found[0] is reason
     assert found[1].startswith(words)
@@ -133,7 +137,7 @@ def test_what_a_waiting_task_says(turn: Turn, reason: Reason, words: str) -> Non
 
 RUN = run_with({})
 SLOT = SlotAsked("t", "w", job_name(RUN.name, RUN.uid, "t", 1))
-GRANTED, WAITS = Turn(True), Turn(False, 1, 1, ("a/load",), 1)
+GRANTED, WAITS = SlotGrant(True), SlotGrant(False, 1, 1, ("a/load",), 1)
 
 
 def planned(cel: Evaluator, known: Facts, **fields: Any) -> Plan:

@@ -22,7 +22,7 @@ from nexus.adapters.kube.client.api import (
     error_from,
 )
 from nexus.adapters.kube.manifests.job import Images
-from nexus.adapters.kube.runs.place import KubePlace
+from nexus.adapters.kube.runs.backend import KubeBackend
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import job_name
 from nexus.runtime.ports import Stale
@@ -69,10 +69,10 @@ def test_what_starts_because_something_ended_starts_after_it(cel: Evaluator) -> 
         subject.cluster.script("a", Outcome.hangs())
         operator, clock, looks = subject.operator(), subject.cluster.clock, count()
         # A clock that never shows the same time twice.
-        place = KubePlace(
+        backend = KubeBackend(
             operator.api, operator.cache, cel, Images(), lambda: clock.now() + timedelta(milliseconds=next(looks))
         )
-        operator.reconciler = Reconciler(place, cel, in_thread=False)
+        operator.reconciler = Reconciler(backend, cel, in_thread=False)
         subject.run(until=lambda: subject.phases.get("a") == "Running")
         subject.steer(cancel="Graceful")
 
@@ -207,15 +207,15 @@ def test_a_status_that_was_decided_on_an_older_one_is_not_written_though_the_cac
     with story(spec(task("a"), task("b", "a")), cel) as subject:
         operator = subject.operator()
         subject.run(until=lambda: subject.phases.get("a") == "Running")
-        place = operator.reconciler.place
-        view = subject.loop.run_until_complete(place.view(KEY))
+        backend = operator.reconciler.backend
+        view = subject.loop.run_until_complete(backend.view(KEY))
         assert view is not None
         assert view.recorded is not None
         subject.run(until=lambda: subject.phases.get("a") == "Succeeded")
         assert operator.cache.runs[KEY].status == subject.status
 
         with pytest.raises(Stale):
-            subject.loop.run_until_complete(place.write_status(view, view.recorded))
+            subject.loop.run_until_complete(backend.write_status(view, view.recorded))
 
         assert subject.phases["a"] == "Succeeded"
 

@@ -12,7 +12,7 @@ from tests.operators import KEY, Story, story
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.cli import versions, why
-from nexus.cli.ending import Refused
+from nexus.cli.ending import UsageError
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import revision_name
 from nexus.core.text.json_text import dump
@@ -139,7 +139,7 @@ def test_the_command_line_says_that_a_revision_was_replaced(cel: Evaluator, caps
         api = subject.cluster
         subject.loop.run_until_complete(versions.print_history(api, KEY.namespace, "sales", as_json=False))
         assert f"{name} was replaced" in capsys.readouterr().out
-        with pytest.raises(Refused, match=f"{name} was replaced"):
+        with pytest.raises(UsageError, match=f"{name} was replaced"):
             subject.loop.run_until_complete(versions.print_diff(api, KEY.namespace, "sales", KEY.name, None))
         asyncio.run(why.print_why(api, KEY.namespace, KEY.name, None))
         assert KEY.name in capsys.readouterr().out

@@ -309,7 +309,7 @@ def test_a_later_attempts_job_has_what_is_left_of_limit_and_deadline(cel: Evalua
     plan = decide(subject, facts(status=gone.status), at(30), cel)
 
     (start,) = plan.starts
-    assert (start.ordinal, start.backoff_limit, start.deadline_seconds, start.timeout_seconds) == (2, 2, 70, 30)
+    assert (start.attempt_number, start.backoff_limit, start.deadline_seconds, start.timeout_seconds) == (2, 2, 70, 30)
 
 
 def test_labels_of_the_workflow_go_on_every_job(cel: Evaluator) -> None:

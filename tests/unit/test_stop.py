@@ -173,7 +173,7 @@ def test_which_jobs_are_deleted(phase: TaskPhase, fact: JobFact, stopped: bool) 
 
 
 def test_an_earlier_attempts_job_that_still_runs_is_deleted_after_a_success() -> None:
-    earlier, current = job("t", ordinal=1), job("t", pod(ended(0)), ordinal=2)
+    earlier, current = job("t", attempt_number=1), job("t", pod(ended(0)), attempt_number=2)
 
     stops = stray_jobs([entry("t", TaskPhase.SUCCEEDED, current)], {"t": (earlier, current)})
 

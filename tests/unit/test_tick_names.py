@@ -19,7 +19,7 @@ from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowStatus
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import scheduled_run_name
-from nexus.core.workflow.facts import Sibling
+from nexus.core.workflow.facts import RunSummary
 from nexus.core.workflow.ticks import is_run_of
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -199,4 +199,4 @@ def test_what_makes_a_run_that_of_a_tick(changes: dict[str, Any], is_it: bool) -
         "schedule": "hourly",
         "scheduled_time": TICK,
     }
-    assert is_run_of(Sibling("name", "uid", **fields | changes), "w", "hourly", TICK) is is_it
+    assert is_run_of(RunSummary("name", "uid", **fields | changes), "w", "hourly", TICK) is is_it

@@ -17,7 +17,7 @@ from nexus.adapters.kube.runs.definitions import checked
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.schema_errors import read
-from nexus.runtime.ports import Unstartable
+from nexus.runtime.ports import StartRejected
 
 
 @pytest.fixture(scope="module")
@@ -167,5 +167,5 @@ def test_a_definition_that_did_not_come_through_the_decoder_is_held_to_the_same_
 ) -> None:
     body = {"tasks": [{"name": "t", "http": {"url": "http://x.example", "json": nested(levels)}}]}
     found = checked(lambda: read(body, WorkflowSpec), cel, datetime.now(UTC), "w")
-    assert isinstance(found, Unstartable)
+    assert isinstance(found, StartRejected)
     assert found.message == "spec is nested deeper than 100 levels; flatten it"

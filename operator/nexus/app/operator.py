@@ -19,8 +19,8 @@ from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import KubeApi, NotLeading
 from nexus.adapters.kube.manifests.events import BackgroundRecorder
 from nexus.adapters.kube.manifests.job import Images
-from nexus.adapters.kube.runs.place import KubePlace, wall_clock
-from nexus.adapters.kube.workflows.place import KubeWorkflows
+from nexus.adapters.kube.runs.backend import KubeBackend, wall_clock
+from nexus.adapters.kube.workflows.backend import KubeWorkflows
 from nexus.adapters.prometheus import PrometheusStats
 from nexus.app.gauges import readings
 from nexus.app.handlers import register
@@ -86,7 +86,7 @@ class Operator:
         images = Images(self.settings.task_images, dict(self.settings.task_image_digests))
         policy = PodPolicy(self.settings.pod_forbidden, baseline=self.settings.pod_security == "baseline")
         self.cache.live = LivePods(self.settings.max_task_pods)
-        place = KubePlace(
+        backend = KubeBackend(
             self.api,
             self.cache,
             self.evaluator,
@@ -101,7 +101,7 @@ class Operator:
             output_store=self.settings.output_store,
         )
         self.reconciler = Reconciler(
-            place, self.evaluator, stats=self.stats, started=self._started, decided=self._decided
+            backend, self.evaluator, stats=self.stats, started=self._started, decided=self._decided
         )
         workflows = KubeWorkflows(self.api, self.workflows, self.evaluator, wall_clock, self._queue, self.recorder)
         self.workflow_reconciler = WorkflowReconciler(workflows, self.stats)
@@ -226,5 +226,5 @@ class Operator:
             name,
             "-" if react is None else react,
             cause,
-            extra={"task": start.task, "attempt": start.ordinal, "job": name, "react_ms": react, "cause": cause},
+            extra={"task": start.task, "attempt": start.attempt_number, "job": name, "react_ms": react, "cause": cause},
         )

@@ -37,9 +37,9 @@ from nexus.adapters.kube.client.api import (
     NotLeading,
 )
 from nexus.adapters.kube.client.http import KubeClient
-from nexus.adapters.kube.client.rate_limit import Pace
+from nexus.adapters.kube.client.rate_limit import RateLimiter
 from nexus.adapters.kube.lease import KubeLease
-from nexus.adapters.kube.runs.place import wall_clock
+from nexus.adapters.kube.runs.backend import wall_clock
 from nexus.adapters.prometheus import PrometheusStats
 from nexus.app import logs, loop_lag
 from nexus.app.heap import Heap
@@ -109,7 +109,7 @@ async def serve(settings: Settings, access: Access) -> None:
     _take_signals(stopping)
     election: Election | None = None
 
-    pace = Pace(settings.api_qps, settings.api_burst or 2 * settings.api_qps) if settings.api_qps else None
+    pace = RateLimiter(settings.api_qps, settings.api_burst or 2 * settings.api_qps) if settings.api_qps else None
 
     async def gate(verb: str, kind: Kind) -> None:
         if pace is not None:

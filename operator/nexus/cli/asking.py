@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from nexus.api.run import Approval, Decision, TaskStatus
-from nexus.cli.ending import Refused
+from nexus.cli.ending import UsageError
 from nexus.cli.view import View
 from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition
@@ -78,7 +78,7 @@ def beforehand(
         ]
     problems += [f"--approve {name}: and --reject {name}, give one of them" for name in approve if name in reject]
     if problems:
-        raise Refused(*problems)
+        raise UsageError(*problems)
     return {
         name: Approval(task=name.rpartition("/")[2], decision=decision, by=user(), time=datetime.now(UTC))
         for decision, names in given.values()

@@ -31,7 +31,7 @@ from nexus.adapters.kube.owners import owned_by
 from nexus.api.base import API_VERSION, format_time, parse_time
 from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.schedule import Source, time_of, told
 from nexus.cli.terminal import say, say_json
 from nexus.core.data.params import ParamsInvalid, resolve
@@ -40,7 +40,7 @@ from nexus.core.model.facts import RunFact
 from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL, LABEL_WORKFLOW, digest, label_value, scheduled_run_name
 from nexus.core.schedule.as_of import of_tick
 from nexus.core.schedule.timetable import Tick, Timetable
-from nexus.core.workflow.facts import Sibling
+from nexus.core.workflow.facts import RunSummary
 from nexus.core.workflow.ticks import is_run_of
 
 MOST = 1_000
@@ -67,7 +67,7 @@ class Asked:
         """Name of the run of a tick."""
         return scheduled_run_name(self.source.workflow, self.source.uid, self.timetable.schedule.name, tick.time)
 
-    def is_of(self, run: Sibling, tick: Tick) -> bool:
+    def is_of(self, run: RunSummary, tick: Tick) -> bool:
         """Whether a run with that name is the run of the tick, and not one that somebody gave its name."""
         return is_run_of(run, self.source.uid, self.timetable.schedule.name, tick.time)
 
@@ -76,16 +76,16 @@ def asked(source: Source, schedule: str | None, from_text: str, to_text: str, no
     """What is to be filled. Raises Refused where that is unclear, or still to come."""
     names = [entry.name for entry in source.spec.schedules or ()]
     if not names:
-        raise Refused(f"{source.workflow} has no schedules, so there are no ticks to fill")
+        raise UsageError(f"{source.workflow} has no schedules, so there are no ticks to fill")
     if schedule is None and len(names) > 1:
-        raise Refused(f"{source.workflow} has several schedules: say which with --schedule, {' or '.join(names)}")
+        raise UsageError(f"{source.workflow} has several schedules: say which with --schedule, {' or '.join(names)}")
     if schedule is not None and schedule not in names:
-        raise Refused(f"{source.workflow} has no schedule {schedule}: there is {' and '.join(names)}")
+        raise UsageError(f"{source.workflow} has no schedule {schedule}: there is {' and '.join(names)}")
     start, end = time_of(from_text, "--from"), time_of(to_text, "--to")
     if start >= end:
-        raise Refused("--to is not after --from: ticks from the one up to, and without, the other are filled")
+        raise UsageError("--to is not after --from: ticks from the one up to, and without, the other are filled")
     if end > now + timedelta(minutes=1):
-        raise Refused(f"--to {to_text} is still to come: the schedule itself makes those runs")
+        raise UsageError(f"--to {to_text} is still to come: the schedule itself makes those runs")
     chosen = next(entry for entry in source.spec.schedules or () if schedule in (None, entry.name))
     return Asked(source, Timetable(chosen, source.uid), start, end)
 
@@ -94,7 +94,9 @@ def ticks_of(wanted: Asked) -> list[Tick]:
     """The ticks to fill, oldest first. Raises Refused where there are more than one backfill takes."""
     found = list(_ticks(wanted))
     if len(found) > MOST:
-        raise Refused(f"these are more than {MOST:,} ticks: fill them in parts, with a later --from or an earlier --to")
+        raise UsageError(
+            f"these are more than {MOST:,} ticks: fill them in parts, with a later --from or an earlier --to"
+        )
     return found
 
 
@@ -130,7 +132,7 @@ async def backfill(
     return Exit.SUCCEEDED if all(phase is RunPhase.SUCCEEDED for phase in phases) else Exit.FAILED
 
 
-def _print(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, Sibling], *, as_json: bool) -> None:
+def _print(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, RunSummary], *, as_json: bool) -> None:
     rows = [(tick, wanted.name_of(tick)) for tick in ticks]
     if as_json:
         entries = [
@@ -150,17 +152,17 @@ def _print(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, Sibling], *
 def _ask(count: int) -> None:
     question = f"make {count} run{'s' if count > 1 else ''}?"
     if not sys.stdin.isatty():
-        raise Refused(f"{question} Nobody is there to ask: say --yes")
+        raise UsageError(f"{question} Nobody is there to ask: say --yes")
     if not typer.confirm(question, err=True):
-        raise Refused("nothing was made")
+        raise UsageError("nothing was made")
 
 
-async def _listed(api: KubeApi, namespace: str, wanted: Asked) -> list[Sibling]:
+async def _listed(api: KubeApi, namespace: str, wanted: Asked) -> list[RunSummary]:
     label = f"{LABEL_WORKFLOW}={label_value(wanted.source.workflow)}"
     return [sibling(body) for body in await api.list(WORKFLOW_RUNS, namespace, label)]
 
 
-def _check_names(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, Sibling]) -> None:
+def _check_names(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, RunSummary]) -> None:
     """Raises Refused, before anything is made, where another run has the name of a tick's."""
     names = [(tick, wanted.name_of(tick)) for tick in ticks]
     taken = [name for tick, name in names if name in there and not wanted.is_of(there[name], tick)]
@@ -168,13 +170,13 @@ def _check_names(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, Sibli
         raise _taken(*taken)
 
 
-def _taken(*names: str) -> Refused:
+def _taken(*names: str) -> UsageError:
     words = "exists that is not the run of its tick; delete or rename it"
-    return Refused(*(f"a WorkflowRun {name} {words}" for name in names))
+    return UsageError(*(f"a WorkflowRun {name} {words}" for name in names))
 
 
 def _bodies(
-    namespace: str, wanted: Asked, ticks: Sequence[Tick], runs: Sequence[Sibling], evaluator: Evaluator
+    namespace: str, wanted: Asked, ticks: Sequence[Tick], runs: Sequence[RunSummary], evaluator: Evaluator
 ) -> list[Object]:
     """The runs to make. Raises Refused, before any is made, where the schedule's params do not fit."""
     of_this = [run.name for run in runs if run.backfill == wanted.label]
@@ -191,7 +193,7 @@ def _body(namespace: str, wanted: Asked, tick: Tick, last: str, evaluator: Evalu
     try:
         resolve(source.spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
-        raise Refused(*error.problems) from error
+        raise UsageError(*error.problems) from error
     made = WorkflowRunSpec(workflow_ref=WorkflowRef(name=source.workflow), triggered_by=Trigger.BACKFILL)
     params: dict[str, Any] = {"params": dict(fact.params)} if fact.params else {}
     return {
@@ -248,7 +250,7 @@ async def _made(api: KubeApi, namespace: str, wanted: Asked, body: Object) -> bo
     return True
 
 
-async def _states(api: KubeApi, namespace: str, label: str) -> AsyncGenerator[dict[str, Sibling], None]:
+async def _states(api: KubeApi, namespace: str, label: str) -> AsyncGenerator[dict[str, RunSummary], None]:
     """The runs of a backfill by name, and again with each change."""
     selector = f"{LABEL_BACKFILL}={label}"
     while True:

@@ -19,7 +19,7 @@ from nexus.api.base import API_VERSION, parse_time
 from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import detail, follow, given
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.schedule import Source, time_of, told
 from nexus.cli.terminal import say, say_json
 from nexus.core.data.params import ParamsInvalid, resolve
@@ -47,7 +47,7 @@ async def connected(target: Target) -> AsyncIterator[tuple[KubeApi, str]]:
         async with KubeClient(access, short=True) as api:
             yield api, target.namespace or access.namespace
     except (AccessError, ApiError) as error:
-        raise Refused(str(error)) from error
+        raise UsageError(str(error)) from error
 
 
 async def run_workflow(
@@ -94,11 +94,11 @@ def sound(body: Object) -> WorkflowSpec:
     for condition in (body.get("status") or {}).get("conditions") or ():
         current = condition.get("observedGeneration") == body["metadata"].get("generation")
         if condition["type"] == "Ready" and condition["status"] == "False" and current:
-            raise Refused(f"Workflow {name} cannot run: {condition.get('message')}")
+            raise UsageError(f"Workflow {name} cannot run: {condition.get('message')}")
     try:
         return read(body["spec"], WorkflowSpec)
     except ValueError as error:
-        raise Refused(f"Workflow {name} was written for another version of nexus: {error}") from error
+        raise UsageError(f"Workflow {name} was written for another version of nexus: {error}") from error
 
 
 async def schedules_of(api: KubeApi, namespace: str, workflow: str) -> Source:
@@ -118,9 +118,9 @@ def _checked_params(
                 fact = told(as_of, fact, evaluator)
             resolve(spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
-        raise Refused(*read.problems, *read.others(error.problems)) from error
+        raise UsageError(*read.problems, *read.others(error.problems)) from error
     if read.problems:
-        raise Refused(*read.problems)
+        raise UsageError(*read.problems)
     return dict(fact.params)
 
 
@@ -187,7 +187,7 @@ async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool, no
 def readable(body: Object) -> Object:
     """The object itself. Raises Refused where it nests deeper than is read."""
     if why := unreadable(body):
-        raise Refused(f"{body.get('kind', 'object')} {body['metadata']['name']} cannot be read: {why}")
+        raise UsageError(f"{body.get('kind', 'object')} {body['metadata']['name']} cannot be read: {why}")
     return body
 
 
@@ -200,8 +200,10 @@ async def found(api: KubeApi, kind: Kind, namespace: str, name: str) -> Object:
     try:
         names = [item["metadata"]["name"] for item in await api.list(kind, namespace, in_brief=True)]
     except NotFound as error:
-        raise Refused(f"this cluster does not know {kind.plural}: install them with kubectl apply -f crds/") from error
+        raise UsageError(
+            f"this cluster does not know {kind.plural}: install them with kubectl apply -f crds/"
+        ) from error
     close = closest(name, names)
     known = f"there are {', '.join(sorted(names)[:10])}" if names else "there is none"
     hint = f"did you mean {close[0]}?" if close else known
-    raise Refused(f"there is no {kind.kind} {name} in namespace {namespace}: {hint}")
+    raise UsageError(f"there is no {kind.kind} {name} in namespace {namespace}: {hint}")

@@ -16,7 +16,7 @@ from nexus.adapters.kube.client.api import (
 )
 from nexus.api.run import Approval, Cancel, Decision, TaskStatus
 from nexus.cli.cluster import found
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.follow import has_ended, status_of
 from nexus.cli.terminal import say
 from nexus.cli.words import why
@@ -33,7 +33,7 @@ async def approve(
 ) -> Exit:
     """Decide about a task that waits for it."""
     if len(comment) > _LONGEST_COMMENT:
-        raise Refused(f"--comment: it has {len(comment)} characters, at most {_LONGEST_COMMENT} are kept")
+        raise UsageError(f"--comment: it has {len(comment)} characters, at most {_LONGEST_COMMENT} are kept")
     decision = Decision.REJECTED if reject else Decision.APPROVED
     # First that it can be decided, and only then who does it.
     _waiting(await _open(api, namespace, name, f"nothing in it can be {decision.value.lower()}"), task)
@@ -80,7 +80,7 @@ async def suspend(api: KubeApi, namespace: str, name: str, *, resume: bool) -> E
     word = "resume" if resume else "suspend"
     run = await _open(api, namespace, name, f"there is nothing left to {word}")
     if run["spec"].get("cancel"):
-        raise Refused(f"run {name} is being cancelled, which suspending does not hold up: nothing to {word}")
+        raise UsageError(f"run {name} is being cancelled, which suspending does not hold up: nothing to {word}")
     if bool(run["spec"].get("suspend")) is not resume:
         say(f"run {name} is {'not suspended' if resume else 'suspended already'}")
         return Exit.SUCCEEDED
@@ -94,7 +94,7 @@ async def _open(api: KubeApi, namespace: str, name: str, otherwise: str) -> Obje
     """A run that has not ended. Raises Refused."""
     run = await found(api, WORKFLOW_RUNS, namespace, name)
     if has_ended(run):
-        raise Refused(f"run {name} has ended ({status_of(run).phase.value}): {otherwise}")
+        raise UsageError(f"run {name} has ended ({status_of(run).phase.value}): {otherwise}")
     return run
 
 
@@ -107,20 +107,20 @@ def _waiting(run: Object, name: str) -> None:
     below = [words for task in tasks if not asks(task) and (words := command(task)) is not None]
     if task is None and any(words.endswith(f" {name}") for words in below):
         words = next(words for words in below if words.endswith(f" {name}"))
-        raise Refused(f"task {name} is one of a child run of {run['metadata']['name']}: {words}")
+        raise UsageError(f"task {name} is one of a child run of {run['metadata']['name']}: {words}")
     if task is not None and not asks(task) and (words := command(task)):
-        raise Refused(f"task {name} of {of_run} waits for no approval itself, a child run of it does: {words}")
+        raise UsageError(f"task {name} of {of_run} waits for no approval itself, a child run of it does: {words}")
     if task is None:
         close = closest(name, waiting or [task.name for task in tasks])
         hint = f"did you mean {close[0]}?" if close else _known(tasks, waiting)
-        raise Refused(f"{of_run} has no task {name}: {hint}")
+        raise UsageError(f"{of_run} has no task {name}: {hint}")
     made = next((entry for entry in run["spec"].get("approvals") or () if entry["task"] == name), None)
     if made is not None:
-        raise Refused(f"task {name} of {of_run} was {made['decision'].lower()} already, by {made['by']}")
+        raise UsageError(f"task {name} of {of_run} was {made['decision'].lower()} already, by {made['by']}")
     if name not in waiting:
         explained = why(task, attempts=False)
         state = task.phase.value + (f", {explained}" if explained else "")
-        raise Refused(f"task {name} of {of_run} waits for no approval ({state}): {_known(tasks, waiting)}")
+        raise UsageError(f"task {name} of {of_run} waits for no approval ({state}): {_known(tasks, waiting)}")
 
 
 def _known(tasks: Sequence[TaskStatus], waiting: Sequence[str]) -> str:
@@ -140,11 +140,11 @@ async def _patch(api: KubeApi, namespace: str, name: str, change: Callable[[Obje
         except Conflict:
             continue
         except NotFound as error:
-            raise Refused(f"the run {name} was deleted") from error
+            raise UsageError(f"the run {name} was deleted") from error
         except Invalid as error:
-            raise Refused(f"the API server refuses it: {error.message}") from error
+            raise UsageError(f"the API server refuses it: {error.message}") from error
         return
-    raise Refused(f"run {name} changes all the time: try again")
+    raise UsageError(f"run {name} changes all the time: try again")
 
 
 async def _user(api: KubeApi) -> str:

@@ -24,7 +24,7 @@ class Exit(IntEnum):
     """Ctrl-C, as shells report it."""
 
 
-class Refused(Exception):
+class UsageError(Exception):
     """The command cannot do what it was asked to; each of `problems` is one line for standard error."""
 
     def __init__(self, *problems: str) -> None:

@@ -14,7 +14,7 @@ from nexus.api.packed import unpacked
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import summary, view
-from nexus.cli.ending import Exit, Refused, of_phase
+from nexus.cli.ending import Exit, UsageError, of_phase
 from nexus.cli.terminal import say, say_json
 from nexus.core.model.definition import ordered, waits_for
 from nexus.core.names import LABEL_WORKFLOW
@@ -32,7 +32,7 @@ async def states(api: KubeApi, namespace: str, name: str) -> AsyncIterator[Objec
         try:
             run = await api.get(WORKFLOW_RUNS, namespace, name)
             if uid is not None and run["metadata"]["uid"] != uid:
-                raise Refused(f"the run {name} was deleted, and another one made under its name")
+                raise UsageError(f"the run {name} was deleted, and another one made under its name")
             uid = run["metadata"]["uid"]
             yield run
             if has_ended(run):
@@ -42,7 +42,7 @@ async def states(api: KubeApi, namespace: str, name: str) -> AsyncIterator[Objec
                 if has_ended(newer):
                     return
         except NotFound as error:
-            raise Refused(f"the run {name} was deleted") from error
+            raise UsageError(f"the run {name} was deleted") from error
         except Expired:
             continue
         except (Unreachable, ServerError):
@@ -59,7 +59,7 @@ async def _changes(api: KubeApi, namespace: str, run: Object) -> AsyncIterator[O
         if event.object["metadata"]["uid"] != metadata["uid"]:
             continue
         if event.type == "DELETED":
-            raise Refused(f"the run {metadata['name']} was deleted")
+            raise UsageError(f"the run {metadata['name']} was deleted")
         yield event.object
 
 

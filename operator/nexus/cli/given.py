@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus.api.workflow import Param, ParamType
-from nexus.cli.ending import Refused
+from nexus.cli.ending import UsageError
 from nexus.core.data.output_lines import quoted
 from nexus.core.text.json_text import load
 
@@ -92,5 +92,5 @@ def secrets(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> di
         except OSError as error:
             problems.append(f"--secret {reference}: cannot read {place}: {error.strerror}")
     if problems:
-        raise Refused(*problems)
+        raise UsageError(*problems)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.located import Located
 from nexus.cli.manifests import Manifest, load, of_params, read_text
 from nexus.cli.syntax import NO_BASH, check_code
@@ -65,7 +65,7 @@ def _files(names: Iterable[str]) -> Iterator[str]:
         charts = {file.parent for file in found if file.name == "Chart.yaml"}
         inside = sorted(str(file) for file in found if not any(_of_chart(file, chart) for chart in charts))
         if not inside:
-            raise Refused(f"{name}: there is no .yaml or .yml file in it")
+            raise UsageError(f"{name}: there is no .yaml or .yml file in it")
         yield from inside
 
 

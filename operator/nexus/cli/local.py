@@ -13,8 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 from nexus.adapters.cel.pool import CelEvaluator
+from nexus.adapters.local.backend import container_runtime
 from nexus.adapters.local.bindings import Bindings
-from nexus.adapters.local.place import container_runtime
 from nexus.adapters.local.pools import read_sizes, unbounded
 from nexus.adapters.local.run import Finished, run
 from nexus.api.base import API_VERSION, format_time
@@ -22,8 +22,8 @@ from nexus.api.manifest import Document
 from nexus.api.run import Approval, Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import asking, given, summary, view
-from nexus.cli.ending import Exit, Refused, of_phase
-from nexus.cli.local_rerun import begun_with, saved
+from nexus.cli.ending import Exit, UsageError, of_phase
+from nexus.cli.local_rerun import load_rerun, saved
 from nexus.cli.manifests import Manifest, RunDocument, load_sound, of_params
 from nexus.cli.pools import of_namespace
 from nexus.cli.schedule import remark, time_of, told
@@ -85,7 +85,7 @@ async def run_local(
     with CelEvaluator() as evaluator:
         param_texts = old.params(param_texts) if old is not None else param_texts
         prepared = prepare_run(file, param_texts, secret_texts, answers, evaluator, at)
-        prepared, earlier = begun_with(prepared, old, store, evaluator) if old is not None else (prepared, None)
+        prepared, earlier = load_rerun(prepared, old, store, evaluator) if old is not None else (prepared, None)
         if store is not None:
             _make(store)
         stream = sys.stderr if as_json else sys.stdout
@@ -124,7 +124,7 @@ def _make(store: Path) -> None:
             pass
     except OSError as error:
         words = (error.strerror or str(error)).lower()
-        raise Refused(f"--store {store}: it cannot be made or written: {words}") from error
+        raise UsageError(f"--store {store}: it cannot be made or written: {words}") from error
 
 
 def prepare_run(
@@ -168,7 +168,7 @@ def prepare_run(
         for child, problem in asking.unanswered_below(definition, workflows, beforehand):
             problems.append(str(manifest.locate(problem, _document(manifest, child), "spec")))
     if problems:
-        raise Refused(*problems)
+        raise UsageError(*problems)
     recorded = asked.spec if asked is not None and asked.spec is not None else WorkflowRunSpec()
     inline = spec if document.body["kind"] == "WorkflowRun" else None
     return Prepared(
@@ -255,10 +255,10 @@ def what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Doc
         if workflow is None or workflow.spec is None:
             known = ", ".join(other.name for other in manifest.workflows) or "none"
             missing = Problem(("workflowRef",), f"there is no Workflow {name} in this file (it has {known})")
-            raise Refused(str(manifest.locate(missing, asked.document, "spec")))
+            raise UsageError(str(manifest.locate(missing, asked.document, "spec")))
         return asked, workflow.spec, workflow.document, name
     if not manifest.workflows or manifest.workflows[0].spec is None:
-        raise Refused(f"{manifest.source}: there is no Workflow in it (apiVersion: {API_VERSION}, kind: Workflow)")
+        raise UsageError(f"{manifest.source}: there is no Workflow in it (apiVersion: {API_VERSION}, kind: Workflow)")
     first = manifest.workflows[0]
     assert first.spec is not None
     return None, first.spec, first.document, first.name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason
 from nexus.api.run import RerunOf, TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
-from nexus.cli.ending import Refused
+from nexus.cli.ending import UsageError
 from nexus.core.engine.decide import decide
 from nexus.core.engine.rerun import unknown_task
 from nexus.core.expressions.templates import Evaluator
@@ -57,21 +57,23 @@ def saved(file: str, tasks: Sequence[str]) -> Saved:
             tasks,
         )
     except OSError as error:
-        raise Refused(f"--rerun-of {file}: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(f"--rerun-of {file}: {(error.strerror or str(error)).lower()}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         words = "it is no run as `nexus run --local -o json` prints it"
-        raise Refused(f"--rerun-of {file}: {words}") from error
+        raise UsageError(f"--rerun-of {file}: {words}") from error
 
 
-def begun_with(prepared: Prepared, run: Saved, store: Path | None, evaluator: Evaluator) -> tuple[Prepared, Earlier]:
+def load_rerun(prepared: Prepared, run: Saved, store: Path | None, evaluator: Evaluator) -> tuple[Prepared, Earlier]:
     """The prepared run, for the time of the saved one, and what it takes over. Raises Refused where it cannot."""
     workflow = run.spec.workflow_ref.name if run.spec.workflow_ref is not None else ""
     if workflow != prepared.fact.workflow:
         of = f"of Workflow {workflow}" if workflow else "with a definition of its own"
-        raise Refused(f"--rerun-of: run {run.name} is one {of}, and this file runs another: give -f the file of then")
+        raise UsageError(
+            f"--rerun-of: run {run.name} is one {of}, and this file runs another: give -f the file of then"
+        )
     wrong = [f"--from-task: {why}" for task in run.tasks if (why := unknown_task(task, prepared.definition.spec))]
     if wrong:
-        raise Refused(*wrong)
+        raise UsageError(*wrong)
     times: dict[str, Any] = {
         "scheduled_time": run.spec.scheduled_time or run.created_at,
         "interval_start": run.spec.interval_start,
@@ -101,17 +103,17 @@ def begun_with(prepared: Prepared, run: Saved, store: Path | None, evaluator: Ev
     # What it comes to is known before anything starts.
     plan = decide(prepared.definition, Facts(fact, earlier=earlier), datetime.now(UTC), evaluator, may_start=False)
     if plan.status.reason is Reason.RERUN_REFUSED:
-        raise Refused(f"--rerun-of: {plan.status.message}")
+        raise UsageError(f"--rerun-of: {plan.status.message}")
     large = [read.task for read in plan.reads if isinstance(read, LoadOutput)]
     if large:
         again = " ".join(f"--from-task {task}" for task in large)
-        raise Refused(f"--rerun-of: the outputs of {', '.join(large)} were too large for the saved run: add {again}")
+        raise UsageError(f"--rerun-of: the outputs of {', '.join(large)} were too large for the saved run: add {again}")
     lost = _lost(prepared.definition, {task.name: task for task in plan.status.tasks or ()}, store)
     if lost:
         place = f"not in {store}" if store is not None else "in the store of that run"
         again = " ".join(f"--from-task {task}" for task in lost)
         words = f"what {', '.join(lost)} left is {place}: give the same --store FOLDER as then, or add {again}"
-        raise Refused(f"--rerun-of: {words}")
+        raise UsageError(f"--rerun-of: {words}")
     return replace(prepared, fact=fact, spec=spec), earlier
 
 

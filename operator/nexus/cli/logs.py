@@ -13,7 +13,7 @@ from nexus.adapters.kube.owners import owner_uid
 from nexus.api.run import TaskStatus
 from nexus.cli import follow
 from nexus.cli.cluster import found
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.terminal import say
 from nexus.cli.words import why
 from nexus.core.data.log_lines import LogLines
@@ -50,7 +50,7 @@ async def print_logs(
             if names
             else "it has none yet"
         )
-        raise Refused(f"run {run_name} has no task {task}: {hint}")
+        raise UsageError(f"run {run_name} has no task {task}: {hint}")
     entry = next((entry for entry in entries if entry.name == task), None)
     if item is not None:
         _check_item(run_name, entry, item)
@@ -95,7 +95,7 @@ async def _children(api: KubeApi, run: Object, task: str | None) -> list[tuple[s
     found = []
     for slot, child in await _slots(api, run):
         if task in (None, slot.task):
-            key = (order[slot.task], slot.index or 0, slot.ordinal)
+            key = (order[slot.task], slot.index or 0, slot.attempt_number)
             found.append((key, slot.task if slot.index is None else f"{slot.task}[{slot.index}]", child))
     return [(place, child) for _, place, child in sorted(found)]
 
@@ -125,7 +125,9 @@ async def _child_of(api: KubeApi, run: Object, entry: TaskStatus, item: int | No
     if entry.child_run is not None or item is None:
         return entry.child_run.name if entry.child_run is not None else None
     children = [
-        (slot.ordinal, name) for slot, name in await _slots(api, run) if (slot.task, slot.index) == (entry.name, item)
+        (slot.attempt_number, name)
+        for slot, name in await _slots(api, run)
+        if (slot.task, slot.index) == (entry.name, item)
     ]
     return max(children)[1] if children else None
 
@@ -140,14 +142,14 @@ def _is_fan_out(entries: Sequence[TaskStatus], task: str) -> bool:
 
 def _check_item(run: str, entry: TaskStatus | None, item: int) -> None:
     if entry is None:
-        raise Refused("--item wants the task too: nexus logs RUN TASK --item N")
+        raise UsageError("--item wants the task too: nexus logs RUN TASK --item N")
     if entry.items is None:
         never = "never started" if entry.phase.ended else "has not started yet"
         because = "it has no forEach" if entry.start_time is not None else f"it {never} ({entry.phase.value})"
-        raise Refused(f"task {entry.name} of run {run} has no items: {because}")
+        raise UsageError(f"task {entry.name} of run {run} has no items: {because}")
     if item >= entry.items.total:
         last = entry.items.total - 1
-        raise Refused(f"task {entry.name} of run {run} has {entry.items.total} items: the last one is --item {last}")
+        raise UsageError(f"task {entry.name} of run {run} has {entry.items.total} items: the last one is --item {last}")
 
 
 class _Logs:

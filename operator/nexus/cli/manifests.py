@@ -18,7 +18,7 @@ from nexus.api.base import API_VERSION, GROUP, Model
 from nexus.api.manifest import Document, ManifestError, read
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
-from nexus.cli.ending import Refused
+from nexus.cli.ending import UsageError
 from nexus.cli.located import Located, locate, no_string, odd_keys, unquoted
 from nexus.cli.pools import PoolSizes, of_namespace, unknown
 from nexus.cli.syntax import NO_BASH, check_code
@@ -124,7 +124,7 @@ def load_sound(file: str, evaluator: Evaluator, *, code: bool = True) -> Manifes
     if code and not check_code(manifest):
         say(f"nexus: {NO_BASH}", to=sys.stderr)
     if manifest.problems:
-        raise Refused(*map(str, manifest.problems))
+        raise UsageError(*map(str, manifest.problems))
     return manifest
 
 
@@ -333,6 +333,6 @@ def read_text(file: str) -> str:
     try:
         return sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text(encoding="utf-8")
     except OSError as error:
-        raise Refused(f"{file}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise Refused(f"{file}: is no UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{file}: is no UTF-8 text (byte {error.start})") from error

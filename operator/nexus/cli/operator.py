@@ -11,7 +11,7 @@ from nexus.app.logs import configure
 from nexus.app.serve import StartRefused, main
 from nexus.app.setting import SettingsError
 from nexus.app.settings import from_environment, strangers
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.runtime.election import LeaseLost
 
 log = logging.getLogger("nexus")
@@ -29,7 +29,7 @@ def serve(
         return Exit.FAILED  # said in the log, as all that an operator says
     except (AccessError, SettingsError, StartRefused) as error:
         if environ.get("NEXUS_LOG_FORMAT", "").strip().lower() != "json":
-            raise Refused(str(error)) from error
+            raise UsageError(str(error)) from error
         configure("INFO", "json")
         log.critical("not started: %s", error)
         return Exit.REFUSED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.terminal import say
 from nexus.core.expressions.templates import EvaluationLost
 
@@ -56,7 +56,7 @@ def end(work: Coroutine[Any, Any, Exit] | Callable[[], Exit]) -> NoReturn:
     """Do it, and leave with its exit status."""
     try:
         code = _run(work) if isinstance(work, Coroutine) else work()
-    except Refused as error:
+    except UsageError as error:
         refuse(*error.problems)
     except EvaluationLost as error:
         refuse(f"{error}; run the command again")

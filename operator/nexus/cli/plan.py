@@ -11,7 +11,7 @@ from typing import Any
 from nexus.api.base import format_time
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import given
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.local import fact_of, params_problems, what_runs
 from nexus.cli.located import Located
 from nexus.cli.manifests import load_sound
@@ -20,7 +20,7 @@ from nexus.cli.summary import compact, param
 from nexus.cli.terminal import say, say_json
 from nexus.cli.view import levels
 from nexus.core.data.params import resolve
-from nexus.core.engine.preview import Fails, Foreseen, Verdict, foresee
+from nexus.core.engine.preview import Fails, Forecast, Foreseen, foresee
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition, prepare, waits_for
 from nexus.core.model.facts import RunFact
@@ -32,11 +32,11 @@ TICKS = 3
 _ITEMS_BESIDE = 3
 """Items that are named beside their task."""
 _WORDS = {
-    Verdict.RUNS: "runs",
-    Verdict.DEPENDS: "runs",
-    Verdict.SKIPPED: "does not run",
-    Verdict.UNLESS_WELL: "does not run as long as all goes well",
-    Verdict.FAILS: "fails",
+    Forecast.RUNS: "runs",
+    Forecast.DEPENDS: "runs",
+    Forecast.SKIPPED: "does not run",
+    Forecast.UNLESS_WELL: "does not run as long as all goes well",
+    Forecast.FAILS: "fails",
 }
 
 
@@ -68,7 +68,7 @@ def plan(file: str, param_texts: Sequence[str], evaluator: Evaluator, *, at: str
         say("\n".join(_lines(planned)))
     for warning in planned.warnings:
         say(str(warning), to=sys.stderr)
-    fails = any(task.verdict is Verdict.FAILS for task in planned.tasks)
+    fails = any(task.verdict is Forecast.FAILS for task in planned.tasks)
     return Exit.FAILED if fails else Exit.SUCCEEDED
 
 
@@ -84,7 +84,7 @@ def planned_run(file: str, param_texts: Sequence[str], evaluator: Evaluator, at:
         run = told(as_of, run, evaluator)
     problems = [*read.problems, *params_problems(manifest, asked, document, run, spec, evaluator, read)]
     if problems:
-        raise Refused(*problems)
+        raise UsageError(*problems)
     definition = prepare(spec)
     tasks = foresee(definition, run, run.created_at, evaluator)
     values = resolve(spec.params or (), run.params, run, evaluator)
@@ -152,10 +152,10 @@ def _field(name: str, value: Any) -> str:
 
 def _words(task: Foreseen, final: bool) -> str:
     words = _WORDS[task.verdict]
-    if task.items is not None and task.verdict is not Verdict.FAILS:
+    if task.items is not None and task.verdict is not Forecast.FAILS:
         words += f" {_items(task)}"
     if task.why:
-        words += f" {task.why}" if task.verdict is Verdict.DEPENDS else f": {task.why}"
+        words += f" {task.why}" if task.verdict is Forecast.DEPENDS else f": {task.why}"
     return words + (" (finally)" if final else "")
 
 

@@ -14,7 +14,7 @@ from nexus.api.run import RerunOf, Trigger, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import given
 from nexus.cli.cluster import found, metadata_under, readable, sound, tell
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.follow import status_of
 from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.engine.rerun import unknown_task
@@ -36,11 +36,11 @@ async def rerun(api: KubeApi, namespace: str, asked: Asked, *, output: str | Non
     earlier = readable(await found(api, WORKFLOW_RUNS, namespace, asked.run))
     phase = status_of(earlier).phase
     if not phase.ended:
-        raise Refused(f"run {asked.run} has not ended, it is {phase.value}: wait for its end, or cancel it")
+        raise UsageError(f"run {asked.run} has not ended, it is {phase.value}: wait for its end, or cancel it")
     try:
         old = read_begun(earlier["spec"], WorkflowRunSpec)
     except ValueError as error:
-        raise Refused(f"run {asked.run} was written for another version of nexus: {error}") from error
+        raise UsageError(f"run {asked.run} was written for another version of nexus: {error}") from error
     workflow = None
     if old.workflow_ref is not None:
         workflow = await found(api, WORKFLOWS, namespace, old.workflow_ref.name)
@@ -48,7 +48,7 @@ async def rerun(api: KubeApi, namespace: str, asked: Asked, *, output: str | Non
     assert spec is not None
     wrong = [f"--from-task: {why}" for why in (unknown_task(task, spec) for task in asked.tasks) if why]
     if wrong:
-        raise Refused(*wrong)
+        raise UsageError(*wrong)
     new = _spec(earlier, old, asked, spec)
     made = await api.create(WORKFLOW_RUNS, namespace, _body(earlier, workflow, new))
     return await tell(api, made, spec, output=output, watch=watch)
@@ -86,9 +86,9 @@ def _spec(earlier: Object, old: WorkflowRunSpec, asked: Asked, spec: WorkflowSpe
         with CelEvaluator() as evaluator:
             resolve(spec.params or (), values, fact, evaluator)
     except ParamsInvalid as error:
-        raise Refused(*told.problems, *told.others(error.problems)) from error
+        raise UsageError(*told.problems, *told.others(error.problems)) from error
     if told.problems:
-        raise Refused(*told.problems)
+        raise UsageError(*told.problems)
     # Params may be null, and stay so.
     return {**new.to_json(), **({"params": values} if values else {})}
 

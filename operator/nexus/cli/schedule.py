@@ -17,7 +17,7 @@ from nexus.api.base import format_time, parse_time
 from nexus.api.manifest import JSON
 from nexus.api.schedule import Schedule
 from nexus.api.workflow import WorkflowSpec
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.manifests import load_sound
 from nexus.cli.terminal import say, say_json
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
@@ -95,7 +95,7 @@ def print_next(sources: Sequence[Source], count: int, from_text: str | None, *, 
     schedules = [(source, schedule) for source in sources for schedule in source.spec.schedules or ()]
     if not schedules:
         names = " and ".join(source.workflow for source in sources) or "the file"
-        raise Refused(f"{names} has no schedules: add spec.schedules, as [{{name: nightly, cron: 30 2 * * *}}]")
+        raise UsageError(f"{names} has no schedules: add spec.schedules, as [{{name: nightly, cron: 30 2 * * *}}]")
     tables = [(source.workflow, Timetable(schedule, source.uid)) for source, schedule in schedules]
     rows = _rows(tables, after, count)
     if as_json:
@@ -118,7 +118,7 @@ def time_of(text: str, option: str) -> datetime:
         example = "2026-11-22T02:30:00+01:00, or 2026-11-22T01:30:00Z"
         if why == "has no offset":
             example = f"{datetime.fromisoformat(text).isoformat()}Z, or with another offset than Z"
-        raise Refused(f"{option} {text} {why}: write it as {example}") from error
+        raise UsageError(f"{option} {text} {why}: write it as {example}") from error
 
 
 def told(as_of: AsOf, run: RunFact, evaluator: Evaluator) -> RunFact:
@@ -126,7 +126,7 @@ def told(as_of: AsOf, run: RunFact, evaluator: Evaluator) -> RunFact:
     try:
         rendered = as_of.rendered(run, evaluator)
     except (ExpressionError, TemplateError) as error:
-        raise Refused(f"schedule {as_of.schedule}: {error}") from error
+        raise UsageError(f"schedule {as_of.schedule}: {error}") from error
     return replace(as_of.fact(run), params={**rendered, **run.params})
 
 

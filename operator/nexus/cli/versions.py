@@ -17,7 +17,7 @@ from nexus.adapters.kube.runs.revisions import ContentChanged, revision_spec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.cluster import found, readable
 from nexus.cli.detail import age, table
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.terminal import say, say_json
 from nexus.core.manifest.schema_errors import read
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
@@ -143,7 +143,7 @@ async def print_diff(api: KubeApi, namespace: str, workflow: str, old: str, new:
     for version in (first, second):
         if version.replaced:
             words = f"ControllerRevision {version.name} was replaced: it does not hold what its runs began with"
-            raise Refused(f"{words}: delete it (kubectl delete controllerrevision {version.name})")
+            raise UsageError(f"{words}: delete it (kubectl delete controllerrevision {version.name})")
     lines = list(_diff(workflow, first, second))
     say("\n".join(lines) if lines else f"{_label(workflow, first)} and {_label(workflow, second)} are the same")
     return Exit.FAILED if lines else Exit.SUCCEEDED
@@ -155,7 +155,7 @@ def _named(kept: Sequence[Version], workflow: str, text: str) -> Version:
         if text in (str(version.number), version.name) or text in version.runs:
             return version
     known = ", ".join(str(version.number) for version in kept)
-    raise Refused(f"Workflow {workflow} has no revision {text}: there are {known} (nexus history {workflow})")
+    raise UsageError(f"Workflow {workflow} has no revision {text}: there are {known} (nexus history {workflow})")
 
 
 def _label(workflow: str, version: Version) -> str:

@@ -25,7 +25,7 @@ from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import follow
 from nexus.cli.cluster import found
-from nexus.cli.ending import Exit, Refused
+from nexus.cli.ending import Exit, UsageError
 from nexus.cli.terminal import say
 from nexus.cli.words import seconds_of, seconds_text
 from nexus.core.manifest.begun import read_begun
@@ -52,7 +52,7 @@ async def print_why(api: KubeApi, namespace: str, name: str, task: str | None) -
     tasks = {entry.name: entry for entry in status.tasks or ()}
     graph = await _graph(api, run, status)
     if task is not None and task not in tasks:
-        raise Refused(no_task(task, list(tasks)) if tasks else f"run {name} has no tasks yet")
+        raise UsageError(no_task(task, list(tasks)) if tasks else f"run {name} has no tasks yet")
     say(_headline(name, status))
     if follow.untouched(run):
         say(follow.nobody_there(run))

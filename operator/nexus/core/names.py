@@ -13,7 +13,7 @@ from nexus.api.base import GROUP
 LABEL_WORKFLOW = f"{GROUP}/workflow"
 LABEL_RUN = f"{GROUP}/run"
 LABEL_TASK = f"{GROUP}/task"
-LABEL_ORDINAL = f"{GROUP}/attempt"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
 # Of a child run. Its pods' LABEL_RUN is the child itself.
 LABEL_PARENT = f"{GROUP}/parent-run"
 LABEL_DEPTH = f"{GROUP}/depth"
@@ -42,12 +42,12 @@ def _stem(name: str, length: int) -> str:
     return name.replace(".", "-")[:length].rstrip("-")
 
 
-def job_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
-    """Name of the Job of a task's `ordinal`-th attempt, at most 57 characters and without dots.
+def job_name(run_name: str, run_uid: str, task: str, attempt_number: int) -> str:
+    """Name of the Job of a task's `attempt_number`-th attempt, at most 57 characters and without dots.
 
     57: the name of an Indexed Job, a hyphen and an index of up to 5 digits must be a DNS label of 63.
     """
-    return f"{job_stem(run_name, task)}-{ordinal}-{digest(run_uid, task, str(ordinal))}"
+    return f"{job_stem(run_name, task)}-{attempt_number}-{digest(run_uid, task, str(attempt_number))}"
 
 
 def job_stem(run_name: str, task: str) -> str:
@@ -55,9 +55,9 @@ def job_stem(run_name: str, task: str) -> str:
     return f"{_stem(run_name, 20)}-{_stem(task, 20)}"
 
 
-def child_name(run_name: str, run_uid: str, task: str, ordinal: int) -> str:
-    """Name of the child run of a task's `ordinal`-th attempt, at most 57 characters of the 63 it may have."""
-    return job_name(run_name, run_uid, task, ordinal)
+def child_name(run_name: str, run_uid: str, task: str, attempt_number: int) -> str:
+    """Name of the child run of a task's `attempt_number`-th attempt, at most 57 characters of the 63 it may have."""
+    return job_name(run_name, run_uid, task, attempt_number)
 
 
 def scheduled_run_name(workflow: str, workflow_uid: str, schedule: str, tick: datetime) -> str:
@@ -74,10 +74,10 @@ def outputs_name(run_name: str, run_uid: str) -> str:
     return f"{_stem(run_name, 40)}-outputs-{digest(run_uid, 'outputs')}"
 
 
-def item_job_name(run_name: str, run_uid: str, task: str, index: int, ordinal: int) -> str:
-    """Name of the Job of one item's `ordinal`-th attempt, at most 57 characters too."""
-    hashed = digest(run_uid, task, f"item {index}", str(ordinal))
-    return f"{item_stem(run_name, task)}-{index}-{ordinal}-{hashed}"
+def item_job_name(run_name: str, run_uid: str, task: str, index: int, attempt_number: int) -> str:
+    """Name of the Job of one item's `attempt_number`-th attempt, at most 57 characters too."""
+    hashed = digest(run_uid, task, f"item {index}", str(attempt_number))
+    return f"{item_stem(run_name, task)}-{index}-{attempt_number}-{hashed}"
 
 
 def item_stem(run_name: str, task: str) -> str:
@@ -85,9 +85,9 @@ def item_stem(run_name: str, task: str) -> str:
     return f"{_stem(run_name, 18)}-{_stem(task, 18)}"
 
 
-def item_child_name(run_name: str, run_uid: str, task: str, index: int, ordinal: int) -> str:
-    """Name of the child run of one item's `ordinal`-th attempt."""
-    return item_job_name(run_name, run_uid, task, index, ordinal)
+def item_child_name(run_name: str, run_uid: str, task: str, index: int, attempt_number: int) -> str:
+    """Name of the child run of one item's `attempt_number`-th attempt."""
+    return item_job_name(run_name, run_uid, task, index, attempt_number)
 
 
 def output_name(attempt: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.model.definition import Definition
-from nexus.core.model.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
+from nexus.core.model.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, SlotGrant
 from nexus.core.model.plan import (
     AskSlot,
     CancelRun,
@@ -43,7 +43,7 @@ class RunKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Unstartable:
+class StartRejected:
     """Why a run has no definition to execute; `retry_at` where that may change."""
 
     reason: Reason
@@ -52,7 +52,7 @@ class Unstartable:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Blocked:
     """Why a run may not begin yet; whoever ends that wakes it."""
 
     reason: Reason
@@ -66,7 +66,7 @@ class View:
 
     key: RunKey
     facts: Facts
-    definition: Definition | Unstartable | Waiting | None
+    definition: Definition | StartRejected | Blocked | None
     """None for a run that has ended."""
     recorded: WorkflowRunStatus | None
     wake_at: datetime | None = None
@@ -83,7 +83,7 @@ def nobody(_key: RunKey, *, urgent: bool = False) -> None:
     """Wake nobody."""
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """Where runs live and their tasks execute. Every method that calls somebody may raise Refused."""
 
     def now(self) -> datetime:
@@ -117,7 +117,7 @@ class Place(Protocol):
     async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
         """A Job with all its pods, as they are now; None where it is gone."""
 
-    async def ask_slot(self, view: View, ask: AskSlot) -> Turn:
+    async def ask_slot(self, view: View, ask: AskSlot) -> SlotGrant:
         """Whether a Job has a slot of its pool, and where it stands in line else. Raises Stale."""
 
     async def return_slot(self, view: View, slot: ReturnSlot) -> None:

@@ -20,7 +20,7 @@ from nexus.core.engine.decide import after, decide
 from nexus.core.engine.finish import blocked, duration, refuse, waits
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition
-from nexus.core.model.facts import ChildFact, Facts, JobFact, SlotAsked, Turn
+from nexus.core.model.facts import ChildFact, Facts, JobFact, SlotAsked, SlotGrant
 from nexus.core.model.plan import (
     AskSlot,
     ListPods,
@@ -49,7 +49,7 @@ from nexus.core.model.refusal import (
 from nexus.core.model.status_limits import squeezed
 from nexus.runtime.away import away
 from nexus.runtime.outcomes import Unanswered, count_write
-from nexus.runtime.ports import Place, Refused, RunKey, Stale, Unstartable, View, Waiting
+from nexus.runtime.ports import Backend, Blocked, Refused, RunKey, Stale, StartRejected, View
 from nexus.runtime.refused import CALL, STATUS, NotWritten, RefusedWrites, refusal_of
 from nexus.runtime.stats import Counters, Stats
 from nexus.runtime.turns import Overtaken
@@ -59,7 +59,7 @@ from nexus.runtime.turns import Overtaken
 MAX_ROUNDS = 16
 
 # A Job that was just made may never get a pod, and then nothing happens that would have it looked at.
-LOOK_AGAIN = timedelta(seconds=3)
+REQUEUE_AFTER_START = timedelta(seconds=3)
 
 TOO_LARGE = "the run's status does not fit into its object beside its spec; start a new run with smaller params"
 AFTERWARDS = ("delete/", "cancel/", "return/")
@@ -77,7 +77,7 @@ class Reconciler:
     `decided` of the CPU seconds of each decision, in the thread that made it.
     """
 
-    place: Place
+    backend: Backend
     evaluator: Evaluator
     in_thread: bool = True
     stats: Stats = field(default_factory=Counters)
@@ -99,7 +99,7 @@ class Reconciler:
         Raises Stale, and whatever the place raises, with nothing half-done that a further call would not complete.
         What the place refuses ends up on the status of the run and does not raise, that of the status itself aside.
         """
-        began, was_told = self.place.now(), self._refused.is_told(key)
+        began, was_told = self.backend.now(), self._refused.is_told(key)
         held = self._refused.held(key, began).get(CALL)
         if held is not None and held.told:
             return held.again_at
@@ -111,11 +111,11 @@ class Reconciler:
             raise error.cause from error
         self._refused.drop_due(key, began)
         if was_told and not self._refused.is_told(key):
-            return self.place.now()  # what was accepted after the status was written is told by another one
+            return self.backend.now()  # what was accepted after the status was written is told by another one
         return min((when for when in (wake_at, self._refused.next_at(key)) if when is not None), default=None)
 
     async def _reconcile(self, key: RunKey) -> datetime | None:
-        view = await self.place.view(key)
+        view = await self.backend.view(key)
         self._unanswered.settle(self.stats, key, view)
         if view is None:
             self._refused.forget(key)
@@ -133,27 +133,27 @@ class Reconciler:
         if view.recorded is not None and view.recorded.phase.ended:
             await self._clear_up(view, after(view.recorded, view.facts))
             return None, view, None
-        if isinstance(view.definition, Unstartable):
+        if isinstance(view.definition, StartRejected):
             why = view.definition
             if why.retry_at is not None:
                 return None, view, why.retry_at
-            return refuse(view.facts, self.place.now(), why.reason, why.message), view, None
-        if isinstance(view.definition, Waiting):
+            return refuse(view.facts, self.backend.now(), why.reason, why.message), view, None
+        if isinstance(view.definition, Blocked):
             return waits(view.facts, view.definition.reason, view.definition.message), view, view.wake_at
         if view.key in self._tight and (view.recorded is None or view.recorded.start_time is None):
             # It has no room for its first status. What was started for that is stopped.
-            return refuse(view.facts, self.place.now(), Reason.STATUS_TOO_LARGE, TOO_LARGE), view, None
+            return refuse(view.facts, self.backend.now(), Reason.STATUS_TOO_LARGE, TOO_LARGE), view, None
         plan, settled = await self._settle(view)
         made = settled.facts.jobs != view.facts.jobs
-        look = self.place.now() + LOOK_AGAIN if made and not plan.status.phase.ended else None
+        look = self.backend.now() + REQUEUE_AFTER_START if made and not plan.status.phase.ended else None
         return plan, settled, min((when for when in (plan.wake_at, view.wake_at, look) if when), default=None)
 
     async def _blocked(self, key: RunKey, error: Refused | Stale) -> datetime | None:
         """A call was refused on which everything else depends. What lasts is put on the status; what may pass in a
         moment is raised."""
-        now = self.place.now()
+        now = self.backend.now()
         refusal = self._refused.note(key, CALL, refusal_of(error), now)
-        view = self.place.glance(key) if refusal.told else None
+        view = self.backend.glance(key) if refusal.told else None
         if not refusal.told:
             raise error
         if view is not None and not (view.recorded is not None and view.recorded.phase.ended):
@@ -170,12 +170,12 @@ class Reconciler:
             self._refused.drop(view.key, lambda name: name != STATUS and not name.startswith(AFTERWARDS))
         known = (view.recorded.conditions if view.recorded is not None else None) or []
         refused = self._refused.of(view.key, but=STATUS)
-        conditions = refusal_condition(known, refused, view.facts.run.generation, self.place.now())
+        conditions = refusal_condition(known, refused, view.facts.run.generation, self.backend.now())
         status = with_conditions(plan.status, conditions)
         events = plan.events
         if _timeless(status) != _timeless(view.recorded or WorkflowRunStatus()):
             # Only of what has ended: a figure that nobody updates would be wrong a second later.
-            passed = duration(status, self.place.now()) if status.completion_time else None
+            passed = duration(status, self.backend.now()) if status.completion_time else None
             written = await self._write_status(view, status.model_copy(update={"duration": passed}))
             if written is None:
                 return
@@ -184,7 +184,7 @@ class Reconciler:
                 events = (*events, RunEvent(CONDITION, conditions[0].message, warning=True))
         await self._clear(view, plan)
         if events:
-            await self.place.record(view, events)
+            await self.backend.record(view, events)
 
     async def _clear_up(self, view: View, plan: Plan) -> None:
         """Stop what still runs of a run that has ended. Of its status no more is known than is needed for that."""
@@ -193,24 +193,24 @@ class Reconciler:
         refused = [refusal for refusal in self._refused.of(view.key) if refusal.told]
         # Those with something to stop, too: another operator may have told what was refused to it.
         if refused or plan.stops or plan.cancels:
-            await self.place.tell_ended(view, refused)
+            await self.backend.tell_ended(view, refused)
         if refused and view.key not in self._told:
             self._told.add(view.key)
-            await self.place.record(view, (RunEvent(CONDITION, refused[0].message, warning=True),))
+            await self.backend.record(view, (RunEvent(CONDITION, refused[0].message, warning=True),))
         elif not refused and view.key in self._told:
             self._told.discard(view.key)
-            await self.place.tell_ended(view, ())
+            await self.backend.tell_ended(view, ())
 
     async def _write_status(self, view: View, status: WorkflowRunStatus) -> WorkflowRunStatus | None:
         """Store the status, or as much of it as the object has room for; returns that, None where it has none at all.
         Raises NotWritten, and Stale where it is to be decided anew with less in it."""
-        held = self._refused.held(view.key, self.place.now()).get(STATUS)
+        held = self._refused.held(view.key, self.backend.now()).get(STATUS)
         if held is not None and held.code is Code.TOO_LARGE:
             return None
         smaller = squeezed(status)
         while True:
             try:
-                await self.place.write_status(view, status)
+                await self.backend.write_status(view, status)
             except (Refused, Stale) as error:
                 refusal = refusal_of(error)
                 if refusal.code is not Code.TOO_LARGE:
@@ -223,8 +223,8 @@ class Reconciler:
                     raise Stale(f"the status of run {view.key} is too large") from error
                 less = next(smaller, None)
                 if less is None and not status.phase.ended:
-                    ended = refuse(view.facts, self.place.now(), Reason.STATUS_TOO_LARGE, TOO_LARGE)
-                    await self.place.record(view, ended.events)
+                    ended = refuse(view.facts, self.backend.now(), Reason.STATUS_TOO_LARGE, TOO_LARGE)
+                    await self.backend.record(view, ended.events)
                     smaller, less = squeezed(ended.status), ended.status
                 if less is None:
                     # Not for its size: a proxy with a small limit, or an object with no room for anything.
@@ -242,30 +242,30 @@ class Reconciler:
     async def _tell_unwritten(self, view: View, refusal: Refusal) -> None:
         """The status cannot say that it is not written: an Event does, the metric and the log."""
         before = self._refused.get(view.key, STATUS)
-        noted = self._refused.note(view.key, STATUS, refusal, self.place.now())
+        noted = self._refused.note(view.key, STATUS, refusal, self.backend.now())
         if noted.told and not (before is not None and before.told):
             words = f"the status of run {view.key.name} cannot be written: {refusal.message}"
-            await self.place.record(view, (RunEvent("StatusNotWritten", words[:1_000], warning=True),))
+            await self.backend.record(view, (RunEvent("StatusNotWritten", words[:1_000], warning=True),))
 
     async def _clear(self, view: View, plan: Plan) -> None:
         """End what still runs though the status says that it is over."""
-        place, held = self.place, self._refused.held(view.key, self.place.now())
-        stops = {f"delete/{stop.job_name}": partial(place.stop_job, view, stop) for stop in plan.stops}
-        cancels = {f"cancel/{cancel.run_name}": partial(place.cancel_run, view, cancel) for cancel in plan.cancels}
-        returns = {f"return/{slot.slot.job_name}": partial(place.return_slot, view, slot) for slot in plan.returns}
+        backend, held = self.backend, self._refused.held(view.key, self.backend.now())
+        stops = {f"delete/{stop.job_name}": partial(backend.stop_job, view, stop) for stop in plan.stops}
+        cancels = {f"cancel/{cancel.run_name}": partial(backend.cancel_run, view, cancel) for cancel in plan.cancels}
+        returns = {f"return/{slot.slot.job_name}": partial(backend.return_slot, view, slot) for slot in plan.returns}
         calls = {**stops, **cancels, **returns}
         await _all(self._tried(view.key, name, call()) for name, call in calls.items() if name not in held)
 
     async def _settle(self, view: View) -> tuple[Plan, View]:
         """Decide and act until nothing is left to act on before the status. All of it happens at one time: what starts
         because something ended starts after that, though it is a later round that sees both."""
-        rounds, now = 0, self.place.now()
+        rounds, now = 0, self.backend.now()
         view = replace(view, facts=await self._remembered(view, now))
         stored: list[Store] = []
         while True:
             plan = await self._decide(view, now, may_start=rounds < MAX_ROUNDS)
             if plan.vouched:
-                self.place.vouch(view, plan.vouched)
+                self.backend.vouch(view, plan.vouched)
                 view = replace(view, facts=replace(view.facts, vouched=view.facts.vouched.union(plan.vouched)))
             if plan.reads:
                 view = replace(view, facts=await self._read(view, plan))
@@ -296,7 +296,7 @@ class Reconciler:
             if not refusal.pods:
                 continue
             try:
-                job = await self.place.find_job(view, job_of(name))
+                job = await self.backend.find_job(view, job_of(name))
             except Refused as error:
                 self._refused.note(key, name, replace(error.refusal, pods=refusal.pods), now)
                 continue
@@ -317,7 +317,7 @@ class Reconciler:
         starts = [self._tried(key, _name_of(start), self._start(view, start), _pods(start)) for start in plan.starts]
         results = await _all(starts)
         raises = [
-            self._tried(key, parallelism_of(one.job_name), self.place.raise_parallelism(view, one), one.more)
+            self._tried(key, parallelism_of(one.job_name), self.backend.raise_parallelism(view, one), one.more)
             for one in plan.raises
         ]
         return _with_results(view.facts, plan, results, await _all(raises))
@@ -334,7 +334,7 @@ class Reconciler:
             unknown = refusal.code is Code.UNKNOWN
             known = self._refused.get(key, name)
             left = max(pods if unknown else 0, known.pods if known is not None else 0)
-            noted = self._refused.note(key, name, replace(refusal, pods=left), self.place.now())
+            noted = self._refused.note(key, name, replace(refusal, pods=left), self.backend.now())
             if isinstance(error, Stale) and not noted.told:
                 raise
             return noted
@@ -343,14 +343,14 @@ class Reconciler:
 
     async def _store(self, view: View, store: Store) -> None:
         if isinstance(store, StoreOutput):
-            await self.place.store_output(view, store)
+            await self.backend.store_output(view, store)
         else:
-            await self.place.store_items(view, store)
+            await self.backend.store_items(view, store)
 
     async def _start(self, view: View, start: Start) -> JobFact | ChildFact:
         if isinstance(start, StartChild):
-            return await self.place.start_child(view, start)
-        return await self.place.start_task(view, start)
+            return await self.backend.start_child(view, start)
+        return await self.backend.start_task(view, start)
 
     async def _decide(self, view: View, now: datetime, *, may_start: bool) -> Plan:
         assert isinstance(view.definition, Definition)
@@ -370,9 +370,9 @@ class Reconciler:
         status, seconds = view.facts.status, view.definition.spec.deadline_seconds
         if seconds is not None and status is not None and status.start_time is not None:
             deadline = status.start_time + timedelta(seconds=seconds)
-            if now < deadline <= self.place.now():
+            if now < deadline <= self.backend.now():
                 return True
-        return self.place.steered(view)
+        return self.backend.steered(view)
 
     def _timed(self, key: RunKey, definition: Definition, facts: Facts, now: datetime, *, may_start: bool) -> Plan:
         if self.decided is None:
@@ -386,26 +386,26 @@ class Reconciler:
         outputs, frames, logs = dict(view.facts.outputs), dict(view.facts.frames), dict(view.facts.logs)
         checkpoints, listed = dict(view.facts.checkpoints), set(view.facts.listed)
         found: list[JobFact] = []
-        turns: dict[SlotAsked, Turn] = dict(view.facts.turns)
+        turns: dict[SlotAsked, SlotGrant] = dict(view.facts.turns)
         refused: dict[str, Refusal] = {}
 
         async def read(what: Read) -> None:
             match what:
                 case LoadOutput():
-                    outputs[what.task] = await self.place.load_output(view, what)
+                    outputs[what.task] = await self.backend.load_output(view, what)
                 case LoadItems():
-                    checkpoints[what.task] = await self.place.load_items(view, what)
+                    checkpoints[what.task] = await self.backend.load_items(view, what)
                 case ListPods():
-                    job = await self.place.list_pods(view, what)
+                    job = await self.backend.list_pods(view, what)
                     listed.add(what.job_uid)
                     found.extend([job] if job is not None else [])
                 case ReadFrame():
-                    frames[what.pod_uid] = await self.place.read_frame(view, what)
+                    frames[what.pod_uid] = await self.backend.read_frame(view, what)
                 case ReadLog():
-                    logs[what.pod_uid] = await self.place.read_log(view, what)
+                    logs[what.pod_uid] = await self.backend.read_log(view, what)
                 case AskSlot():
                     name = what.slot.job_name
-                    answer = await self._tried(view.key, name, self.place.ask_slot(view, what))
+                    answer = await self._tried(view.key, name, self.backend.ask_slot(view, what))
                     if isinstance(answer, Refusal):
                         refused[name] = answer
                     else:

@@ -15,8 +15,8 @@ from typing import Protocol
 from nexus.api.reasons import Reason
 from nexus.api.workflow import WorkflowStatus
 from nexus.core.model.refusal import CONDITION, Refusal, is_refused, refusal_condition, with_conditions
-from nexus.core.workflow.decide import Verdict, WorkflowPlan, decide_workflow
-from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
+from nexus.core.workflow.decide import Validation, WorkflowPlan, decide_workflow
+from nexus.core.workflow.facts import RunRefused, RunSummary, WorkflowFacts
 from nexus.core.workflow.ticks import CreateRun, WorkflowEvent
 from nexus.runtime.away import away
 from nexus.runtime.ports import Refused, RunKey, Stale
@@ -34,7 +34,7 @@ class WorkflowKey:
         return f"Workflow {self.key}"
 
 
-class WorkflowPlace(Protocol):
+class WorkflowBackend(Protocol):
     """Where Workflows live."""
 
     def now(self) -> datetime:
@@ -43,19 +43,19 @@ class WorkflowPlace(Protocol):
     def view(self, key: RunKey) -> WorkflowFacts | None:
         """The Workflow with its runs, None where it is gone."""
 
-    async def check(self, facts: WorkflowFacts) -> Verdict:
+    async def check(self, facts: WorkflowFacts) -> Validation:
         """Whether the definition can run. Raises Stale where it is another one by now."""
 
     async def confirm(self, facts: WorkflowFacts) -> WorkflowFacts:
         """The same Workflow and its runs, as of now and not from a cache. Raises Stale where its definition changed."""
 
-    async def create_run(self, facts: WorkflowFacts, run: CreateRun) -> Sibling | RunRefused:
+    async def create_run(self, facts: WorkflowFacts, run: CreateRun) -> RunSummary | RunRefused:
         """Make the run of a tick, or find it there. Doing it twice is doing it once."""
 
     async def write_status(self, facts: WorkflowFacts, status: WorkflowStatus) -> None:
         """Store the status. Raises Stale where somebody else stored another one since `facts`."""
 
-    async def delete_runs(self, facts: WorkflowFacts, runs: tuple[Sibling, ...]) -> None:
+    async def delete_runs(self, facts: WorkflowFacts, runs: tuple[RunSummary, ...]) -> None:
         """Delete ended runs with all that is theirs; one that is gone already is fine."""
 
     async def delete_revisions(self, facts: WorkflowFacts) -> None:
@@ -76,7 +76,7 @@ RUNS, REVISIONS = "runs", "revisions"
 class WorkflowReconciler:
     """Brings Workflows up to date, as often as it is called."""
 
-    place: WorkflowPlace
+    backend: WorkflowBackend
     stats: Stats = field(default_factory=Counters)
     _refused: RefusedWrites[WorkflowKey] = field(init=False)
 
@@ -89,12 +89,12 @@ class WorkflowReconciler:
         Raises Stale, and whatever the place raises, with nothing half-done that a further call would not complete.
         What the place refuses ends up on the status of the Workflow, that of the status itself aside.
         """
-        whose, began = WorkflowKey(key), self.place.now()
+        whose, began = WorkflowKey(key), self.backend.now()
         was_told = self._refused.is_told(whose)
         held = self._refused.held(whose, began).get(CALL)
         if held is not None and held.told:
             return held.again_at
-        facts = self.place.view(key)
+        facts = self.backend.view(key)
         if facts is None:
             self._refused.forget(whose)
             return None
@@ -106,34 +106,34 @@ class WorkflowReconciler:
             return await self._blocked(whose, error)
         self._refused.drop_due(whose, began)
         if was_told and not self._refused.is_told(whose):
-            return self.place.now()  # what was accepted after the status was written is told by another one
+            return self.backend.now()  # what was accepted after the status was written is told by another one
         return min((when for when in (wake_at, self._refused.next_at(whose)) if when is not None), default=None)
 
     async def _reconcile(self, whose: WorkflowKey, facts: WorkflowFacts) -> datetime | None:
         known = facts.status is not None and facts.status.observed_generation == facts.generation
-        verdict = None if known else await self.place.check(facts)
+        verdict = None if known else await self.backend.check(facts)
         facts, plan = await self._settle(whose, facts, verdict)
         self._refused.accept(whose, CALL)
         if plan.creates:
-            return self.place.now()
+            return self.backend.now()
         await self._write_status(whose, facts, plan.status)
         if plan.deletes:
-            await self._tried(whose, RUNS, partial(self.place.delete_runs, facts, plan.deletes))
+            await self._tried(whose, RUNS, partial(self.backend.delete_runs, facts, plan.deletes))
         if plan.deletes or verdict is not None or self._refused.get(whose, REVISIONS) is not None:
-            await self._tried(whose, REVISIONS, partial(self.place.delete_revisions, facts))
+            await self._tried(whose, REVISIONS, partial(self.backend.delete_revisions, facts))
         if plan.events:
-            await self.place.record(facts, plan.events)
+            await self.backend.record(facts, plan.events)
         self._count(facts, plan)
         for run in plan.wakes:
-            self.place.wake(RunKey(facts.namespace, run.name))
+            self.backend.wake(RunKey(facts.namespace, run.name))
         return plan.wake_at
 
     async def _blocked(self, whose: WorkflowKey, error: Refused | Stale) -> datetime | None:
         """A call was refused on which everything else depends: told by the status, once it lasts."""
-        refusal = self._refused.note(whose, CALL, refusal_of(error), self.place.now())
+        refusal = self._refused.note(whose, CALL, refusal_of(error), self.backend.now())
         if not refusal.told:
             raise error
-        facts = self.place.view(whose.key)
+        facts = self.backend.view(whose.key)
         if facts is not None:
             try:
                 await self._write_status(whose, facts, facts.status or WorkflowStatus())
@@ -146,52 +146,52 @@ class WorkflowReconciler:
         known = (facts.status.conditions if facts.status is not None else None) or []
         # The run of a tick that is refused has a condition of its own, DidNotRun.
         refused = [found for name in (CALL, RUNS, REVISIONS) if (found := self._refused.get(whose, name)) is not None]
-        conditions = refusal_condition(known, refused, facts.generation, self.place.now())
+        conditions = refusal_condition(known, refused, facts.generation, self.backend.now())
         status = with_conditions(status, conditions)
         if status == (facts.status or WorkflowStatus()):
             return
         try:
-            await self.place.write_status(facts, status)
+            await self.backend.write_status(facts, status)
         except (Refused, Stale) as error:
             await self._tell_unwritten(whose, facts, refusal_of(error))
             raise NotWritten(error) from error
         self._refused.accept(whose, STATUS)
         if is_refused(conditions) and not is_refused(known):
-            await self.place.record(facts, (WorkflowEvent(CONDITION, conditions[0].message, warning=True),))
+            await self.backend.record(facts, (WorkflowEvent(CONDITION, conditions[0].message, warning=True),))
 
     async def _tell_unwritten(self, whose: WorkflowKey, facts: WorkflowFacts, refusal: Refusal) -> None:
         """The status cannot say that it is not written: an Event does, the metric and the log."""
         before = self._refused.get(whose, STATUS)
-        noted = self._refused.note(whose, STATUS, refusal, self.place.now())
+        noted = self._refused.note(whose, STATUS, refusal, self.backend.now())
         if noted.told and not (before is not None and before.told):
             words = f"the status of Workflow {facts.name} cannot be written: {refusal.message}"
-            await self.place.record(facts, (WorkflowEvent("StatusNotWritten", words[:1_000], warning=True),))
+            await self.backend.record(facts, (WorkflowEvent("StatusNotWritten", words[:1_000], warning=True),))
 
     async def _tried(self, whose: WorkflowKey, name: str, call: Callable[[], Awaitable[None]]) -> None:
         """Do what comes after the status, unless it was refused a moment ago."""
-        if name in self._refused.held(whose, self.place.now()):
+        if name in self._refused.held(whose, self.backend.now()):
             return
         try:
             await call()
         except (Refused, Stale) as error:
-            self._refused.note(whose, name, refusal_of(error), self.place.now())
+            self._refused.note(whose, name, refusal_of(error), self.backend.now())
         else:
             self._refused.accept(whose, name)
 
     async def _settle(
-        self, whose: WorkflowKey, facts: WorkflowFacts, verdict: Verdict | None
+        self, whose: WorkflowKey, facts: WorkflowFacts, verdict: Validation | None
     ) -> tuple[WorkflowFacts, WorkflowPlan]:
         """Decide and act until only the status is left. Or less, with `creates` in the plan that is returned: those
         runs were made, and their record can wait until it is this Workflow's turn again. Hundreds may be due at the
         same minute, and of all of them the runs come first."""
-        held = self._refused.held(whose, self.place.now())
+        held = self._refused.held(whose, self.backend.now())
         facts = replace(facts, refused={name: _not_made(name, refusal) for name, refusal in held.items()})
         while True:
-            decision = partial(decide_workflow, facts, verdict, self.place.now())
+            decision = partial(decide_workflow, facts, verdict, self.backend.now())
             # With a key the value for a tick may have to be told, by an expression.
             plan = await away(decision) if facts.policy.key is not None else decision()
             if plan.confirm:
-                facts = await self.place.confirm(facts)
+                facts = await self.backend.confirm(facts)
             elif plan.creates:
                 facts = await self._create(whose, facts, plan.creates)
                 if verdict is None and not facts.refused:
@@ -200,12 +200,12 @@ class WorkflowReconciler:
                 return facts, plan
 
     async def _create(self, whose: WorkflowKey, facts: WorkflowFacts, creates: tuple[CreateRun, ...]) -> WorkflowFacts:
-        made, refused = dict[str, Sibling](), dict(facts.refused)
+        made, refused = dict[str, RunSummary](), dict(facts.refused)
         for run in creates:
             try:
-                result = await self.place.create_run(facts, run)
+                result = await self.backend.create_run(facts, run)
             except Refused as error:
-                noted = self._refused.note(whose, run.name, error.refusal, self.place.now())
+                noted = self._refused.note(whose, run.name, error.refusal, self.backend.now())
                 where = {"namespace": facts.namespace, "workflow": facts.name, "schedule": run.as_of.schedule or ""}
                 self.stats.count("ticks_refused", 1, **where, reason=noted.reason.value)
                 if not noted.told:
@@ -216,7 +216,7 @@ class WorkflowReconciler:
             else:
                 self._refused.accept(whose, run.name)
                 made[run.name] = result
-                late = (self.place.now() - run.due).total_seconds()
+                late = (self.backend.now() - run.due).total_seconds()
                 self.stats.observe("schedule_lag_seconds", max(late, 0.0), namespace=facts.namespace)
         others = tuple(run for run in facts.runs if run.name not in made)
         return replace(facts, runs=(*others, *made.values()), made=facts.made | made.keys(), refused=refused)

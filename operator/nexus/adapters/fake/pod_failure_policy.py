@@ -9,7 +9,7 @@ from nexus.adapters.kube.client.api import Object
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PolicyAction:
     """`fails_job` is the message of a FailJob rule that matched, else empty; `fails_index`: a FailIndex rule did;
     `counts`: it uses up backoffLimit."""
 
@@ -18,7 +18,7 @@ class Verdict:
     fails_index: bool = False
 
 
-def verdict(policy: Object | None, pod: Object) -> Verdict:
+def verdict(policy: Object | None, pod: Object) -> PolicyAction:
     """What the first rule that matches says; without one the failure counts."""
     for index, rule in enumerate((policy or {}).get("rules") or []):
         subject = _exit_code(rule["onExitCodes"], pod) if rule.get("onExitCodes") else _condition(rule, pod)
@@ -26,9 +26,9 @@ def verdict(policy: Object | None, pod: Object) -> Verdict:
             continue
         action = rule["action"]
         if action == "FailJob":
-            return Verdict(f"{subject} matching {action} rule at index {index}")
-        return Verdict(counts=action != "Ignore", fails_index=action == "FailIndex")
-    return Verdict()
+            return PolicyAction(f"{subject} matching {action} rule at index {index}")
+        return PolicyAction(counts=action != "Ignore", fails_index=action == "FailIndex")
+    return PolicyAction()
 
 
 def _exit_code(requirement: Object, pod: Object) -> str:

@@ -20,12 +20,12 @@ from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import ChildFact, RunFact
 from nexus.core.model.plan import CancelRun, StartChild
-from nexus.runtime.ports import Unstartable
+from nexus.runtime.ports import StartRejected
 from nexus.runtime.queue import seconds_until
 from nexus.runtime.reconcile import Reconciler
 
 if TYPE_CHECKING:
-    from nexus.adapters.local.place import LocalPlace, Observer
+    from nexus.adapters.local.backend import LocalBackend, Observer
 
 
 @dataclass
@@ -85,15 +85,15 @@ class Below:
         self.observer.note(text)
 
 
-async def until_ended(place: LocalPlace, family: Family, changed: asyncio.Event) -> None:
+async def until_ended(backend: LocalBackend, family: Family, changed: asyncio.Event) -> None:
     """The loop of the operator, for one run."""
-    reconciler = Reconciler(place, family.evaluator, in_thread=False)
-    questions = Questions(place, family.put, changed.set) if family.ask is not None else None
+    reconciler = Reconciler(backend, family.evaluator, in_thread=False)
+    questions = Questions(backend, family.put, changed.set) if family.ask is not None else None
     try:
-        while place.recorded is None or not place.recorded.phase.ended:
+        while backend.recorded is None or not backend.recorded.phase.ended:
             changed.clear()
-            wake_at = await reconciler.reconcile(place.key)
-            if place.recorded is not None and place.recorded.phase.ended:
+            wake_at = await reconciler.reconcile(backend.key)
+            if backend.recorded is not None and backend.recorded.phase.ended:
                 return
             if questions is not None:
                 questions.look()
@@ -109,14 +109,14 @@ class _Child:
     """One child run. `made` is what is known of it from its start."""
 
     made: ChildFact
-    place: LocalPlace
+    backend: LocalBackend
     loop: asyncio.Task[None]
 
     def fact(self) -> ChildFact:
         """What its parent may know. Raises what broke its loop off."""
         if self.loop.done():
             self.loop.result()
-        status = self.place.recorded or WorkflowRunStatus()
+        status = self.backend.recorded or WorkflowRunStatus()
         return replace(
             self.made,
             started_at=status.start_time,
@@ -126,11 +126,11 @@ class _Child:
             outputs=status.outputs,
             outputs_ref=status.outputs_ref,
             ended_at=status.completion_time,
-            cancel=self.place.run.cancel,
+            cancel=self.backend.run.cancel,
         )
 
 
-Make = Callable[[RunFact, Definition | Unstartable, str, Callable[[], None]], "LocalPlace"]
+Make = Callable[[RunFact, Definition | StartRejected, str, Callable[[], None]], "LocalBackend"]
 
 
 class ChildRuns:
@@ -149,7 +149,7 @@ class ChildRuns:
             name=start.run_name,
             uid=str(uuid4()),
             task=start.task,
-            ordinal=start.ordinal,
+            attempt_number=start.attempt_number,
             created_at=datetime.now(UTC),
             index=start.index,
         )
@@ -163,13 +163,13 @@ class ChildRuns:
             params=start.params,
             depth=start.depth,
         )
-        absent = Unstartable(Reason.WORKFLOW_NOT_FOUND, f"there is no Workflow {start.workflow} in the file")
+        absent = StartRejected(Reason.WORKFLOW_NOT_FOUND, f"there is no Workflow {start.workflow} in the file")
         new = asyncio.Event()
         below = start.task if start.index is None else f"{start.task}[{start.index}]"
-        place = self._make(fact, self._family.workflows.get(start.workflow, absent), below, new.set)
-        loop = asyncio.create_task(until_ended(place, self._family, new))
+        backend = self._make(fact, self._family.workflows.get(start.workflow, absent), below, new.set)
+        loop = asyncio.create_task(until_ended(backend, self._family, new))
         loop.add_done_callback(lambda _: self._changed())
-        self._children[start.run_name] = _Child(made, place, loop)
+        self._children[start.run_name] = _Child(made, backend, loop)
         return made
 
     def facts(self) -> dict[str, tuple[ChildFact, ...]]:
@@ -185,19 +185,19 @@ class ChildRuns:
 
     def cancel(self, cancel: CancelRun) -> None:
         """Have one cancelled."""
-        self._children[cancel.run_name].place.cancel(cancel.mode)
+        self._children[cancel.run_name].backend.cancel(cancel.mode)
 
     async def ended(self) -> None:
         """Wait until all of them have ended: they may outlive the run that made them, for their `finally`."""
         await asyncio.gather(*(child.loop for child in self._children.values()))
         for child in self._children.values():
-            await child.place.children.ended()
+            await child.backend.children.ended()
 
     async def kill(self) -> None:
         """End everything below at once."""
         for child in self._children.values():
-            child.place.cancel(Cancel.IMMEDIATE)
-            await child.place.kill()
+            child.backend.cancel(Cancel.IMMEDIATE)
+            await child.backend.kill()
 
     async def close(self) -> None:
         """Break off what still runs, as after an error, and leave nothing behind."""
@@ -205,4 +205,4 @@ class ChildRuns:
             child.loop.cancel()
         await asyncio.gather(*(child.loop for child in self._children.values()), return_exceptions=True)
         for child in self._children.values():
-            await child.place.close()
+            await child.backend.close()

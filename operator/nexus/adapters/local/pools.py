@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.model.facts import SlotAsked, Turn
-from nexus.core.pools.queue import Entry, Line, settle
+from nexus.core.model.facts import SlotAsked, SlotGrant
+from nexus.core.pools.queue import Entry, PoolQueue, settle
 from nexus.core.pools.size import CONFIG_MAP, size_of
 
 
@@ -17,20 +17,20 @@ class LocalPools:
     """Who holds and who waits. `sizes` is by pool."""
 
     sizes: Mapping[str, int] = field(default_factory=dict)
-    _lines: dict[str, Line] = field(default_factory=dict)
+    _lines: dict[str, PoolQueue] = field(default_factory=dict)
     _changed: dict[str, Callable[[], None]] = field(default_factory=dict)
     """What has the run looked at that wants a slot, by Job."""
 
-    def ask(self, run: str, slot: SlotAsked, changed: Callable[[], None]) -> Turn:
+    def ask(self, run: str, slot: SlotAsked, changed: Callable[[], None]) -> SlotGrant:
         """Where a Job stands; `changed` is called when that may be another place."""
         if slot.pool not in self.sizes:
-            return Turn(granted=True)
+            return SlotGrant(granted=True)
         self._changed[slot.job_name] = changed
         self._settle(slot.pool, asks=[Entry(run, run, slot.task, slot.job_name, "")])
         line = self._lines[slot.pool]
         holders = tuple(entry.whose for entry in line.holders[:3])
         granted = line.holder(slot.job_name) is not None
-        return Turn(granted, self.sizes[slot.pool], len(line.holders), holders, line.place(slot.job_name))
+        return SlotGrant(granted, self.sizes[slot.pool], len(line.holders), holders, line.place(slot.job_name))
 
     def leave(self, jobs: Iterable[str]) -> None:
         """Jobs that have ended, or that will not be made."""
@@ -40,7 +40,7 @@ class LocalPools:
                 self._settle(pool, over=over)
 
     def _settle(self, pool: str, *, over: frozenset[str] = frozenset(), asks: Iterable[Entry] = ()) -> None:
-        before = self._lines.get(pool, Line())
+        before = self._lines.get(pool, PoolQueue())
         after = settle(before, self.sizes[pool], over=over, asks=asks, by="local", now="")
         self._lines[pool] = after
         for entry in (*after.holders, *after.waiting):

@@ -12,7 +12,7 @@ from nexus.api.run import Approval, TaskStatus
 from nexus.core.tasks.approval import asks
 
 if TYPE_CHECKING:
-    from nexus.adapters.local.place import LocalPlace
+    from nexus.adapters.local.backend import LocalBackend
 
 Ask = Callable[[TaskStatus], Awaitable[Approval]]
 """Puts the question of a task that waits for approval. It is cancelled where the task does not wait any more."""
@@ -21,8 +21,8 @@ Ask = Callable[[TaskStatus], Awaitable[Approval]]
 class Questions:
     """Sees to it that each task that waits is asked about. `changed` is called when one was answered."""
 
-    def __init__(self, place: LocalPlace, ask: Ask, changed: Callable[[], None]) -> None:
-        self._place = place
+    def __init__(self, backend: LocalBackend, ask: Ask, changed: Callable[[], None]) -> None:
+        self._backend = backend
         self._ask = ask
         self._changed = changed
         self._task: str | None = None
@@ -30,8 +30,8 @@ class Questions:
 
     def look(self) -> None:
         """Ask what is to be asked now. Raises what asking raised."""
-        answered = {approval.task for approval in self._place.run.approvals}
-        status = self._place.recorded
+        answered = {approval.task for approval in self._backend.run.approvals}
+        status = self._backend.recorded
         waiting = [task for task in (status.tasks or () if status else ()) if asks(task)]
         if self._asking is not None and not self._asking.done():
             if self._task not in {task.name for task in waiting}:
@@ -49,7 +49,7 @@ class Questions:
 
     async def _put(self, task: TaskStatus) -> None:
         approval = await self._ask(task)
-        self._place.run = replace(self._place.run, approvals=(*self._place.run.approvals, approval))
+        self._backend.run = replace(self._backend.run, approvals=(*self._backend.run.approvals, approval))
 
     async def close(self) -> None:
         """Ask nothing more."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from nexus.adapters.local.backend import LocalBackend, Observer, fork_server
 from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.child_runs import Family, until_ended
-from nexus.adapters.local.place import LocalPlace, Observer, fork_server
 from nexus.adapters.local.pools import LocalPools, read_sizes
 from nexus.adapters.local.questions import Ask
 from nexus.api.packed import unpacked
@@ -61,26 +61,26 @@ async def run(
         server = fork_server(Path(folder), search_path, (definition, *(workflows or {}).values()))
         kept, pools = store or Path(folder) / "store", LocalPools(read_sizes(bindings.config_maps))
         family = Family(evaluator, kept, workflows or {}, server, pools=pools, ask=ask, answers=answers or {})
-        place = LocalPlace(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
-        place.earlier = earlier
-        with _Interrupts(place, observer) as interrupts:
+        backend = LocalBackend(fact, definition, bindings, Path(folder), search_path, observer, changed.set, family)
+        backend.earlier = earlier
+        with _Interrupts(backend, observer) as interrupts:
             try:
-                await until_ended(place, family, changed)
-                await place.children.ended()
+                await until_ended(backend, family, changed)
+                await backend.children.ended()
             finally:
-                await place.close()
+                await backend.close()
                 if server is not None:
                     server.close()
-        assert place.recorded is not None
-        return Finished(place.recorded, _outputs(place), interrupts.count > 0)
+        assert backend.recorded is not None
+        return Finished(backend.recorded, _outputs(backend), interrupts.count > 0)
 
 
 class _Interrupts:
     """Signals that end a run: the first cancels it, the second kills what still runs."""
 
-    def __init__(self, place: LocalPlace, observer: Observer) -> None:
+    def __init__(self, backend: LocalBackend, observer: Observer) -> None:
         self.count = 0
-        self._place, self._observer = place, observer
+        self._backend, self._observer = backend, observer
         self._killing: list[asyncio.Future[None]] = []
         # nohup and the like have a hang-up ignored: then it is.
         self._taken = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
@@ -97,9 +97,9 @@ class _Interrupts:
 
     def _interrupt(self) -> None:
         self.count += 1
-        self._place.cancel(Cancel.IMMEDIATE if self.count > 1 else Cancel.GRACEFUL)
+        self._backend.cancel(Cancel.IMMEDIATE if self.count > 1 else Cancel.GRACEFUL)
         if self.count > 1:
-            self._killing.append(asyncio.ensure_future(self._place.kill()))
+            self._killing.append(asyncio.ensure_future(self._backend.kill()))
         else:
             self._observer.note("cancelling: running tasks are asked to stop; Ctrl-C again kills them")
 
@@ -109,10 +109,10 @@ class _Interrupts:
             self._interrupt()
 
 
-def _outputs(place: LocalPlace) -> dict[str, dict[str, Any]]:
+def _outputs(backend: LocalBackend) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for task in place.recorded.tasks or () if place.recorded else ():
-        value = place.output(task.output_ref.config_map) if task.output_ref else None
+    for task in backend.recorded.tasks or () if backend.recorded else ():
+        value = backend.output(task.output_ref.config_map) if task.output_ref else None
         if value is not None:
             found[task.name] = value
         elif task.output is not None:

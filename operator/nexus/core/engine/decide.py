@@ -17,7 +17,7 @@ from nexus.core.model.facts import Facts
 from nexus.core.model.plan import Plan
 from nexus.core.tasks import registry
 from nexus.core.tasks.child_run import stray_children
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.pool_slots import returns, unused
 
 
@@ -33,42 +33,42 @@ def decide(
     recorded = facts.status
     if recorded is not None and recorded.phase.ended:
         return after(recorded, facts)
-    board = Board(definition, facts, now, evaluator, may_start)
+    draft = PlanDraft(definition, facts, now, evaluator, may_start)
     if recorded is None or recorded.start_time is None:
         try:
-            _ = board.params
+            _ = draft.params
         except ParamsInvalid as error:
             return refuse(facts, now, Reason.PARAMS_INVALID, str(error))
         try:
-            reuse(board)
+            reuse(draft)
         except RerunRefused as error:
             return refuse(facts, now, Reason.RERUN_REFUSED, str(error))
-        refused = next((name for name in (store.config_map for store in board.stores) if name in facts.refusals), None)
+        refused = next((name for name in (store.config_map for store in draft.stores) if name in facts.refusals), None)
         if refused is not None:
             return blocked(facts, facts.refusals[refused], now)
     started_at = recorded.start_time if recorded and recorded.start_time else now
-    for node in definition.nodes.values() if not board.reads else ():
-        registry.of(node).observe(board, node)
-    if not board.reads:
-        recover(board)
-    if not board.reads:
-        stop(board, started_at)
-        start(board)
-    status = status_of(board, started_at)
-    if board.reads:
-        reads = tuple(dict.fromkeys(board.reads))
-        return Plan(status=recorded or status, reads=reads, vouched=tuple(board.vouched))
+    for node in definition.nodes.values() if not draft.reads else ():
+        registry.of(node).observe(draft, node)
+    if not draft.reads:
+        recover(draft)
+    if not draft.reads:
+        stop(draft, started_at)
+        start(draft)
+    status = status_of(draft, started_at)
+    if draft.reads:
+        reads = tuple(dict.fromkeys(draft.reads))
+        return Plan(status=recorded or status, reads=reads, vouched=tuple(draft.vouched))
     return Plan(
         status=status,
-        stores=tuple(board.stores),
-        starts=tuple(board.starts),
-        raises=tuple(board.raises),
-        stops=stray_jobs(board.tasks.values(), facts.jobs),
-        cancels=stray_children(board.tasks.values(), facts, board.abandoned, board.forged),
-        returns=returns(board),
-        vouched=tuple(board.vouched),
-        events=tuple(board.events),
-        wake_at=None if status.phase.ended else min(board.wakes, default=None),
+        stores=tuple(draft.stores),
+        starts=tuple(draft.starts),
+        raises=tuple(draft.raises),
+        stops=stray_jobs(draft.tasks.values(), facts.jobs),
+        cancels=stray_children(draft.tasks.values(), facts, draft.abandoned, draft.forged),
+        returns=returns(draft),
+        vouched=tuple(draft.vouched),
+        events=tuple(draft.events),
+        wake_at=None if status.phase.ended else min(draft.wakes, default=None),
     )
 
 

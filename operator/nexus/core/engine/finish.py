@@ -16,86 +16,88 @@ from nexus.core.model.plan import Plan, RunEvent
 from nexus.core.model.refusal import REASONS, Refusal, again_at
 from nexus.core.model.status_limits import cut, message_limit
 from nexus.core.tasks import suspend
-from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.forged import TYPE as FORGED
 from nexus.core.tasks.forged import conditions as forged
 from nexus.core.tasks.forged import found_by, report
 from nexus.core.tasks.pool_slots import unused
 
 
-def status_of(board: Board, started_at: datetime) -> WorkflowRunStatus:
+def status_of(draft: PlanDraft, started_at: datetime) -> WorkflowRunStatus:
     """The run's status; ended as soon as every task has ended and its outputs are rendered."""
-    tasks = list(board.tasks.values())
+    tasks = list(draft.tasks.values())
     done = sum(task.phase.ended for task in tasks)
-    recorded = report(board, board.facts.status or WorkflowRunStatus())
+    recorded = report(draft, draft.facts.status or WorkflowRunStatus())
     status = recorded.model_copy(
         update={
-            "observed_generation": board.facts.run.generation,
+            "observed_generation": draft.facts.run.generation,
             "start_time": started_at,
             "tasks_done": f"{done}/{len(tasks)}",
             "tasks": tasks,
-            "rerun_of": board.rerun or recorded.rerun_of,
+            "rerun_of": draft.rerun or recorded.rerun_of,
         }
     )
     if done < len(tasks):
-        return _under_way(board, status)
-    phase, reason, message = outcome(board.definition, board.tasks, board.stopped)
+        return _under_way(draft, status)
+    phase, reason, message = outcome(draft.definition, draft.tasks, draft.stopped)
     if phase is RunPhase.SUCCEEDED:
         try:
-            status = status.model_copy(update=outputs(board))
+            status = status.model_copy(update=outputs(draft))
         except Unread:
-            return _under_way(board, status)
+            return _under_way(draft, status)
         except NotStored as error:
             refusal = error.refusal
-            board.wakes.append(again_at(refusal, board.now))
+            draft.wakes.append(again_at(refusal, draft.now))
             words = f"the outputs of the run cannot be stored: {refusal.message}"
-            return _under_way(board, status, (refusal.reason, words[:4_096]) if refusal.told else None)
+            return _under_way(draft, status, (refusal.reason, words[:4_096]) if refusal.told else None)
         except NoOutputs as none:
             phase, reason, message = RunPhase.FAILED, none.reason, none.message
-    run, known = board.facts.run, status.conditions or ()
+    run, known = draft.facts.run, status.conditions or ()
     status = status.model_copy(
         update={
             "conditions": [
                 *(one for one in known if one.type != FORGED),
-                *forged(known, found_by(board), run, board.now),
+                *forged(known, found_by(draft), run, draft.now),
             ]
         }
     )
-    ended = _ended(status, phase, reason, message, board.now, run)
-    board.events.append(_event(board.facts, ended))
+    ended = _ended(status, phase, reason, message, draft.now, run)
+    draft.events.append(_event(draft.facts, ended))
     return ended
 
 
-def _under_way(board: Board, status: WorkflowRunStatus, refused: tuple[Reason, str] | None = None) -> WorkflowRunStatus:
-    run, known = board.facts.run, status.conditions or ()
+def _under_way(
+    draft: PlanDraft, status: WorkflowRunStatus, refused: tuple[Reason, str] | None = None
+) -> WorkflowRunStatus:
+    run, known = draft.facts.run, status.conditions or ()
     suspended = (Reason.SUSPENDED, suspend.WORDS) if run.suspended else None
-    why = board.stopped or suspended or _awaits(board) or refused or _refused(board) or (None, None)
+    why = draft.stopped or suspended or _awaits(draft) or refused or _refused(draft) or (None, None)
     if run.suspended != (status.phase is RunPhase.SUSPENDED):
         word = "Suspended" if run.suspended else "Resumed"
-        board.events.append(RunEvent(f"Run{word}", f"run {run.name} {word.lower()}"))
+        draft.events.append(RunEvent(f"Run{word}", f"run {run.name} {word.lower()}"))
     return status.model_copy(
         update={
             "phase": RunPhase.SUSPENDED if run.suspended else RunPhase.RUNNING,
             "reason": why[0],
             "message": why[1],
-            "conditions": [*suspend.conditions(known, run, board.now), *forged(known, found_by(board), run, board.now)]
+            "conditions": [*suspend.conditions(known, run, draft.now), *forged(known, found_by(draft), run, draft.now)]
             or None,
         }
     )
 
 
-def _awaits(board: Board) -> tuple[Reason, str] | None:
+def _awaits(draft: PlanDraft) -> tuple[Reason, str] | None:
     """Whom the run waits for, while other tasks may go on: nobody looks for it in the tasks of a run."""
-    asking = [task for task in board.tasks.values() if task.reason is Reason.AWAITING_APPROVAL]
+    asking = [task for task in draft.tasks.values() if task.reason is Reason.AWAITING_APPROVAL]
     if not asking:
         return None
     others = f" (and {len(asking) - 1} more)" if len(asking) > 1 else ""
     return Reason.AWAITING_APPROVAL, f"task {asking[0].name}{others}: {asking[0].message}"[:4_096]
 
 
-def _refused(board: Board) -> tuple[Reason, str] | None:
+def _refused(draft: PlanDraft) -> tuple[Reason, str] | None:
     """What the API server refuses a task of the run: the first one's, and of how many more."""
-    refused = [task for task in board.tasks.values() if task.refused_time is not None and task.reason in REASONS]
+    refused = [task for task in draft.tasks.values() if task.refused_time is not None and task.reason in REASONS]
     if not refused:
         return None
     others = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""

@@ -23,11 +23,11 @@ from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError, parse
 from nexus.core.manifest.problem import Path, field_name
 from nexus.core.model.definition import Definition, Node
-from nexus.core.model.facts import Facts, RunFact, Turn
+from nexus.core.model.facts import Facts, RunFact, SlotGrant
 from nexus.core.model.plan import AskSlot
 from nexus.core.pods import templated_fields
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.fanout.items import ItemsInvalid, resolve
 from nexus.core.tasks.fanout.observe import max_failed
 
@@ -35,7 +35,7 @@ ITEMS_SHOWN = 20
 """Items of a fan-out that are told and whose fields are rendered."""
 
 
-class Verdict(StrEnum):
+class Forecast(StrEnum):
     """What would become of a task."""
 
     RUNS = "Runs"
@@ -54,7 +54,7 @@ class Foreseen:
     first item; `each` has them for each of `items`)."""
 
     task: str
-    verdict: Verdict
+    verdict: Forecast
     why: str = ""
     items: Sequence[Any] | None = None
     total: int | None = None
@@ -137,12 +137,12 @@ def foresee(
         facts, decided = _decided(definition, Facts(run, status, pod_policy=policy), now, seeing)
         for entry in decided.tasks or ():
             if entry.name not in found and (entry.phase.ended or entry.phase is TaskPhase.RUNNING):
-                found[entry.name] = _foreseen(Board(definition, facts, now, seeing), seeing, entry, found)
+                found[entry.name] = _foreseen(PlanDraft(definition, facts, now, seeing), seeing, entry, found)
         advanced = _passed(decided, now, found)
         if decided.phase.ended or advanced == status:
             break
         status = advanced
-    return [found.get(task.name) or Foreseen(task.name, Verdict.DEPENDS) for _, task in definition.spec.every_task()]
+    return [found.get(task.name) or Foreseen(task.name, Forecast.DEPENDS) for _, task in definition.spec.every_task()]
 
 
 def _alone(definition: Definition) -> Definition:
@@ -158,7 +158,7 @@ def _passed(status: WorkflowRunStatus, now: datetime, found: Mapping[str, Forese
     tasks = []
     for task in status.tasks or ():
         if task.phase is TaskPhase.RUNNING:
-            fails = task.name in found and found[task.name].verdict is Verdict.FAILS
+            fails = task.name in found and found[task.name].verdict is Forecast.FAILS
             end = {"phase": TaskPhase.FAILED if fails else TaskPhase.SUCCEEDED, "message": None, "completion_time": now}
             task = task.model_copy(update={**end, "reason": Reason.ITEMS_FAILED if fails else None})
         tasks.append(task)
@@ -171,31 +171,31 @@ def _decided(
     """One decision, in which every pool has room."""
     while True:
         plan = decide(definition, facts, now, seeing)
-        asked = {read.slot: Turn(granted=True) for read in plan.reads if isinstance(read, AskSlot)}
+        asked = {read.slot: SlotGrant(granted=True) for read in plan.reads if isinstance(read, AskSlot)}
         if not asked:
             return facts, plan.status
         facts = replace(facts, turns={**facts.turns, **asked})
 
 
-def _foreseen(board: Board, seeing: Foreseeing, entry: TaskStatus, before: Mapping[str, Foreseen]) -> Foreseen:
+def _foreseen(draft: PlanDraft, seeing: Foreseeing, entry: TaskStatus, before: Mapping[str, Foreseen]) -> Foreseen:
     """What is to be said of a task that has just been decided about."""
-    node = board.definition.nodes[entry.name]
+    node = draft.definition.nodes[entry.name]
     message = entry.message or ""
     match entry.phase:
         case TaskPhase.FAILED:
-            return Foreseen(entry.name, Verdict.FAILS, f"{entry.reason}: {message}")
+            return Foreseen(entry.name, Forecast.FAILS, f"{entry.reason}: {message}")
         case TaskPhase.OMITTED:
-            return Foreseen(entry.name, Verdict.SKIPPED, message)
+            return Foreseen(entry.name, Forecast.SKIPPED, message)
         case TaskPhase.SKIPPED if entry.reason is Reason.RULE_NOT_MET:
-            return Foreseen(entry.name, Verdict.UNLESS_WELL, f"triggerRule {node.rule}")
+            return Foreseen(entry.name, Forecast.UNLESS_WELL, f"triggerRule {node.rule}")
         case TaskPhase.SKIPPED if entry.reason is Reason.WHEN_FALSE and _asks_for_phases(node):
-            return Foreseen(entry.name, Verdict.UNLESS_WELL, f"when {node.task.when}")
+            return Foreseen(entry.name, Forecast.UNLESS_WELL, f"when {node.task.when}")
         case TaskPhase.SKIPPED:
-            return Foreseen(entry.name, Verdict.SKIPPED, message)
-    found = _depends(board, seeing, node, before)
+            return Foreseen(entry.name, Forecast.SKIPPED, message)
+    found = _depends(draft, seeing, node, before)
     if node.task.for_each is not None:
-        return _fan_out(board, seeing, node, found, entry.items)
-    return replace(found, fields=_rendered(board, node, None))
+        return _fan_out(draft, seeing, node, found, entry.items)
+    return replace(found, fields=_rendered(draft, node, None))
 
 
 def _asks_for_phases(node: Node) -> bool:
@@ -203,21 +203,21 @@ def _asks_for_phases(node: Node) -> bool:
     return any("phase" in (reference.name, reference.attribute) for reference in (whole.references if whole else ()))
 
 
-def _depends(board: Board, seeing: Foreseeing, node: Node, before: Mapping[str, Foreseen]) -> Foreseen:
+def _depends(draft: PlanDraft, seeing: Foreseeing, node: Node, before: Mapping[str, Foreseen]) -> Foreseen:
     """Whether a task runs for certain: neither its own `when` asks for what is not known, nor does it follow one that
     may not run."""
     if node.task.when is not None:
         seeing.unknown.clear()
         whole = parse(node.task.when).whole
         assert whole is not None
-        board.renderer(node).value(whole)
+        draft.renderer(node).value(whole)
         if seeing.unknown:
-            return Foreseen(node.name, Verdict.DEPENDS, f"if {node.task.when}")
-    uncertain = [name for name in node.depends_on if before[name].verdict is Verdict.DEPENDS]
+            return Foreseen(node.name, Forecast.DEPENDS, f"if {node.task.when}")
+    uncertain = [name for name in node.depends_on if before[name].verdict is Forecast.DEPENDS]
     if uncertain and _follows(node.rule, len(uncertain), len(node.depends_on)):
         either = node.rule in (TriggerRule.ANY_SUCCEEDED, TriggerRule.NONE_FAILED)
-        return Foreseen(node.name, Verdict.DEPENDS, f"if {(' or ' if either else ' and ').join(uncertain)} did")
-    return Foreseen(node.name, Verdict.RUNS)
+        return Foreseen(node.name, Forecast.DEPENDS, f"if {(' or ' if either else ' and ').join(uncertain)} did")
+    return Foreseen(node.name, Forecast.RUNS)
 
 
 def _follows(rule: TriggerRule, uncertain: int, total: int) -> bool:
@@ -230,18 +230,18 @@ def _follows(rule: TriggerRule, uncertain: int, total: int) -> bool:
     return True
 
 
-def _fan_out(board: Board, seeing: Foreseeing, node: Node, found: Foreseen, status: ItemsStatus | None) -> Foreseen:
+def _fan_out(draft: PlanDraft, seeing: Foreseeing, node: Node, found: Foreseen, status: ItemsStatus | None) -> Foreseen:
     assert node.task.for_each is not None
     seeing.unknown.clear()
     try:
-        items = resolve(node.task.for_each, board.renderer(node))
+        items = resolve(node.task.for_each, draft.renderer(node))
     except (ExpressionError, TemplateError, ItemsInvalid) as error:
-        return Foreseen(node.name, Verdict.FAILS, str(error))
+        return Foreseen(node.name, Forecast.FAILS, str(error))
     if seeing.unknown:
         texts = [text for _, text in templated_fields.sources(node.task) if "${{" in text]
-        return replace(found, items=texts, fields=_rendered(board, node, Item(0, texts[0])))
+        return replace(found, items=texts, fields=_rendered(draft, node, Item(0, texts[0])))
     total = status.total if status is not None else len(items)
-    each = [_rendered(board, node, Item(index, item)) for index, item in enumerate(items[:ITEMS_SHOWN])]
+    each = [_rendered(draft, node, Item(index, item)) for index, item in enumerate(items[:ITEMS_SHOWN])]
     found = replace(found, items=items[:ITEMS_SHOWN], total=total, fields=each[0] if each else {}, each=each)
     failing = [
         next((f"item {index} {value}" for value in shown.values() if isinstance(value, Fails)), "")
@@ -251,12 +251,12 @@ def _fan_out(board: Board, seeing: Foreseeing, node: Node, found: Foreseen, stat
     if len(why) <= max_failed(node):
         return found
     of = f"the first {len(each)}" if total > len(each) else f"{total}"
-    return replace(found, verdict=Verdict.FAILS, why=f"{len(why)} of {of} items fail; {why[0]}")
+    return replace(found, verdict=Forecast.FAILS, why=f"{len(why)} of {of} items fail; {why[0]}")
 
 
-def _rendered(board: Board, node: Node, item: Item | None) -> dict[str, Any]:
+def _rendered(draft: PlanDraft, node: Node, item: Item | None) -> dict[str, Any]:
     """The fields that have expressions, each with the engine's own renderer."""
-    renderer = board.renderer(node, item)
+    renderer = draft.renderer(node, item)
     found: dict[str, Any] = {}
     for path, text in templated_fields.templated(node.task):
         if "${{" not in text:

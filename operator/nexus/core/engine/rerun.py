@@ -23,7 +23,7 @@ from nexus.core.model.facts import Changed, Earlier, RunFact
 from nexus.core.model.plan import LoadOutput, StoreOutput
 from nexus.core.model.status_limits import listed
 from nexus.core.names import job_name, output_name
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference
@@ -36,33 +36,33 @@ class RerunRefused(Exception):
     """The run cannot be run again as it is asked; the message says why, and what to do."""
 
 
-def reuse(board: Board) -> None:
+def reuse(draft: PlanDraft) -> None:
     """Take over what is not to run again. Raises RerunRefused; notes reads where outputs have to be read first."""
-    earlier = board.facts.earlier
+    earlier = draft.facts.earlier
     if earlier is None:
         return
-    _check(board, earlier)
+    _check(draft, earlier)
     before = {task.name: task for task in earlier.status.tasks or ()}
-    again = _again(board, earlier, before)
+    again = _again(draft, earlier, before)
     if not again:
         words = f"every task of run {earlier.wanted.name} succeeded: name those to run again {earlier.named_by}"
         raise RerunRefused(words)
     changed_params = sorted(
         name
-        for name in {*earlier.params, *board.facts.run.params}
-        if (name in earlier.params) != (name in board.facts.run.params)
-        or earlier.params.get(name) != board.facts.run.params.get(name)
+        for name in {*earlier.params, *draft.facts.run.params}
+        if (name in earlier.params) != (name in draft.facts.run.params)
+        or earlier.params.get(name) != draft.facts.run.params.get(name)
     )
-    changed_tasks = changed(earlier.definition, board.definition.spec) if earlier.definition is not None else []
-    kept = [name for name, node in board.definition.nodes.items() if not node.final and name not in again]
+    changed_tasks = changed(earlier.definition, draft.definition.spec) if earlier.definition is not None else []
+    kept = [name for name, node in draft.definition.nodes.items() if not node.final and name not in again]
     for name in kept:
-        _take_over(board, earlier, before[name])
-    same = earlier.definition is not None and earlier.definition.defaults == board.definition.spec.defaults
+        _take_over(draft, earlier, before[name])
+    same = earlier.definition is not None and earlier.definition.defaults == draft.definition.spec.defaults
     if same and not changed_params:
         for name in again - set(changed_tasks):
-            if name in before and not again.intersection(board.definition.nodes[name].depends_on):
-                _take_over_items(board, earlier, before[name])
-    board.rerun = RerunStatus(
+            if name in before and not again.intersection(draft.definition.nodes[name].depends_on):
+                _take_over_items(draft, earlier, before[name])
+    draft.rerun = RerunStatus(
         name=earlier.wanted.name,
         uid=earlier.uid,
         reused=len(kept),
@@ -71,18 +71,18 @@ def reuse(board: Board) -> None:
     )
 
 
-def _check(board: Board, earlier: Earlier) -> None:
+def _check(draft: PlanDraft, earlier: Earlier) -> None:
     name = earlier.wanted.name
     if earlier.problem:
         raise RerunRefused(earlier.problem)
-    if earlier.workflow != board.facts.run.workflow:
+    if earlier.workflow != draft.facts.run.workflow:
         of = f"of Workflow {earlier.workflow}" if earlier.workflow else "with a definition of its own"
         raise RerunRefused(f"run {name} is one {of}, and this run is not: rerun it with the same workflowRef")
     if not earlier.status.phase.ended:
         words = f"run {name} has not ended, it is {earlier.status.phase.value}"
         raise RerunRefused(f"{words}: wait for its end, or cancel it (nexus cancel {name})")
     for task in earlier.wanted.tasks or ():
-        unknown = unknown_task(task, board.definition.spec)
+        unknown = unknown_task(task, draft.definition.spec)
         if unknown:
             raise RerunRefused(f"rerunOf.tasks: {unknown}")
 
@@ -99,13 +99,13 @@ def unknown_task(name: str, spec: WorkflowSpec) -> str | None:
     return f"there is no task {name}: {hint}"
 
 
-def _again(board: Board, earlier: Earlier, before: dict[str, TaskStatus]) -> set[str]:
+def _again(draft: PlanDraft, earlier: Earlier, before: dict[str, TaskStatus]) -> set[str]:
     """Names of the tasks that run again; dependencies come first in the definition's nodes."""
-    decided = [name for name, node in board.definition.nodes.items() if _is_decided(earlier, node)]
-    void = set() if not decided or _same_execution(board, earlier) else set(decided)
-    void.update(name for name in decided if _is_used(board, before, name))
+    decided = [name for name, node in draft.definition.nodes.items() if _is_decided(earlier, node)]
+    void = set() if not decided or _same_execution(draft, earlier) else set(decided)
+    void.update(name for name in decided if _is_used(draft, before, name))
     again: set[str] = set()
-    for name, node in board.definition.nodes.items():
+    for name, node in draft.definition.nodes.items():
         ended_well = name in before and before[name].phase in _KEPT
         named = name in (earlier.wanted.tasks or ())
         if not node.final and (named or not ended_well or name in void or again.intersection(node.depends_on)):
@@ -118,26 +118,26 @@ def _is_decided(earlier: Earlier, node: Node) -> bool:
     return node.type == "approval" or node.name in earlier.approved_below
 
 
-def _is_used(board: Board, before: dict[str, TaskStatus], name: str) -> bool:
+def _is_used(draft: PlanDraft, before: dict[str, TaskStatus], name: str) -> bool:
     """Whether a task behind a decision succeeded: that was what the decision was for. `finally` runs without it."""
-    behind = (node.name for node in board.definition.nodes.values() if name in node.ancestors and not node.final)
+    behind = (node.name for node in draft.definition.nodes.values() if name in node.ancestors and not node.final)
     return any(other in before and before[other].phase is TaskPhase.SUCCEEDED for other in behind)
 
 
-def _same_execution(board: Board, earlier: Earlier) -> bool:
+def _same_execution(draft: PlanDraft, earlier: Earlier) -> bool:
     """Whether both runs execute the same definition with the same values for the same time, so that whoever approved
     the one knows what the other does."""
-    run, before = board.facts.run, earlier.run
-    if before is None or earlier.definition != board.definition.spec:
+    run, before = draft.facts.run, earlier.run
+    if before is None or earlier.definition != draft.definition.spec:
         return False
-    revision = board.facts.status.revision if board.facts.status is not None else None
+    revision = draft.facts.status.revision if draft.facts.status is not None else None
     if earlier.status.revision != revision or _times(before) != _times(run):
         return False
     try:
-        params = resolve(board.definition.spec.params or (), before.params, before, board.evaluator)
+        params = resolve(draft.definition.spec.params or (), before.params, before, draft.evaluator)
     except ParamsInvalid:
         return False
-    return canonical(params) == canonical(board.params)
+    return canonical(params) == canonical(draft.params)
 
 
 def _times(run: RunFact) -> tuple[Any, ...]:
@@ -151,24 +151,24 @@ def changed(before: WorkflowSpec, after: WorkflowSpec) -> list[str]:
     return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
 
 
-def _take_over(board: Board, earlier: Earlier, before: TaskStatus) -> None:
+def _take_over(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> None:
     name, kept = before.name, dict[str, Any]()
-    value = _value(board, earlier, before)
+    value = _value(draft, earlier, before)
     if value:
         size = len(dump(value).encode())
-        if board.fits_inline(size):
+        if draft.fits_inline(size):
             kept = {"output": value}
         else:
             text = dump(value)
-            stored = board.free_name(_config_map(board, name), text)
-            board.stores.append(StoreOutput(name, stored, text))
+            stored = draft.free_name(_config_map(draft, name), text)
+            draft.stores.append(StoreOutput(name, stored, text))
             kept = {"output_ref": reference(stored, text)}
-    board.move(
+    draft.move(
         name,
         phase=before.phase,
         reason=Reason.REUSED,
         message=f"as in run {earlier.wanted.name}",
-        completion_time=board.now,
+        completion_time=draft.now,
         items=before.items,
         # Keys in the output store are those of the run that made them; nobody but its owner deletes there.
         stored_output=before.stored_output,
@@ -177,14 +177,14 @@ def _take_over(board: Board, earlier: Earlier, before: TaskStatus) -> None:
     )
 
 
-def _value(board: Board, earlier: Earlier, before: TaskStatus) -> dict[str, Any] | None:
+def _value(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> dict[str, Any] | None:
     """The output of a task of the earlier run, None where it has none or has to be read first."""
     if before.output_ref is None:
         return dict(unpacked(before.output)) or None
-    if before.name not in board.facts.outputs:
-        board.reads.append(LoadOutput(before.name, before.output_ref.config_map, before.output_ref.sha256))
+    if before.name not in draft.facts.outputs:
+        draft.reads.append(LoadOutput(before.name, before.output_ref.config_map, before.output_ref.sha256))
         return None
-    found = board.facts.outputs[before.name]
+    found = draft.facts.outputs[before.name]
     if found is None:
         where = f"ConfigMap {before.output_ref.config_map}"
         raise RerunRefused(
@@ -197,25 +197,25 @@ def _value(board: Board, earlier: Earlier, before: TaskStatus) -> dict[str, Any]
     return dict(found)
 
 
-def _take_over_items(board: Board, earlier: Earlier, before: TaskStatus) -> None:
+def _take_over_items(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> None:
     """The items of a fan-out that succeeded; it runs only the others. Not of child runs: what they made is theirs."""
-    node = board.definition.nodes[before.name]
+    node = draft.definition.nodes[before.name]
     if node.task.for_each is None or node.type == "workflow" or before.items is None or not before.phase.ended:
         return
     if before.name in (earlier.wanted.tasks or ()):
         return
-    value = _value(board, earlier, before)
+    value = _value(draft, earlier, before)
     items = value.get("items") if value is not None else None
     if not isinstance(items, list) or len(items) != before.items.total or not _some(items):
         return
     text = dump({"items": items})
     reused = ItemsStatus(total=len(items), reused=sum(item is not None for item in items))
-    if board.fits_inline(len(text.encode())):
-        board.move(before.name, items=reused, output={"items": items})
+    if draft.fits_inline(len(text.encode())):
+        draft.move(before.name, items=reused, output={"items": items})
         return
-    stored = board.free_name(_config_map(board, before.name), text)
-    board.stores.append(StoreOutput(before.name, stored, text))
-    board.move(before.name, items=reused, output_ref=reference(stored, text))
+    stored = draft.free_name(_config_map(draft, before.name), text)
+    draft.stores.append(StoreOutput(before.name, stored, text))
+    draft.move(before.name, items=reused, output_ref=reference(stored, text))
 
 
 def _some(items: Collection[Any]) -> bool:
@@ -223,6 +223,6 @@ def _some(items: Collection[Any]) -> bool:
     return 0 < sum(item is not None for item in items) < len(items)
 
 
-def _config_map(board: Board, task: str) -> str:
+def _config_map(draft: PlanDraft, task: str) -> str:
     """Where a copy goes: no attempt of the task has this name."""
-    return output_name(job_name(board.facts.run.name, board.facts.run.uid, task, 0))
+    return output_name(job_name(draft.facts.run.name, draft.facts.run.uid, task, 0))

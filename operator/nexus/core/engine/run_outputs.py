@@ -14,7 +14,7 @@ from nexus.core.model.definition import Definition
 from nexus.core.model.plan import StoreOutput
 from nexus.core.model.refusal import Refusal
 from nexus.core.names import outputs_name
-from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference
 
@@ -45,12 +45,12 @@ def variables(definition: Definition) -> dict[str, str]:
     }
 
 
-def outputs(board: Board) -> dict[str, Any]:
-    """The fields of the status that hold the run's outputs; a store is noted on the board where they are large.
+def outputs(draft: PlanDraft) -> dict[str, Any]:
+    """The fields of the status that hold the run's outputs; a store is noted on the draft where they are large.
 
     Raises NoOutputs, NotStored, and Unread where a task's output has to be read first.
     """
-    value = _rendered(board)
+    value = _rendered(draft)
     text = dump(value)
     size = len(text.encode())
     if size > OUTPUT_LIMIT:
@@ -58,29 +58,29 @@ def outputs(board: Board) -> dict[str, Any]:
             Reason.OUTPUT_TOO_LARGE,
             f"outputs: they are {size:,} bytes of JSON, the limit is {OUTPUT_LIMIT:,}: return less",
         )
-    if size <= INLINE_LIMIT and not board.facts.tight:
+    if size <= INLINE_LIMIT and not draft.facts.tight:
         return {"outputs": value or None}
-    name = board.free_name(outputs_name(board.facts.run.name, board.facts.run.uid), text)
-    if name in board.facts.refusals:
-        raise NotStored(board.facts.refusals[name])
-    board.stores.append(StoreOutput("", name, text))
+    name = draft.free_name(outputs_name(draft.facts.run.name, draft.facts.run.uid), text)
+    if name in draft.facts.refusals:
+        raise NotStored(draft.facts.refusals[name])
+    draft.stores.append(StoreOutput("", name, text))
     return {"outputs_ref": reference(name, text)}
 
 
-def _rendered(board: Board) -> Mapping[str, Any]:
-    texts = board.definition.spec.outputs
+def _rendered(draft: PlanDraft) -> Mapping[str, Any]:
+    texts = draft.definition.spec.outputs
     if not texts:
-        return _of_tasks(board) if board.facts.run.trigger is Trigger.WORKFLOW else {}
-    renderer = board.renderer_over(board.tasks, variables(board.definition), "Succeeded")
+        return _of_tasks(draft) if draft.facts.run.trigger is Trigger.WORKFLOW else {}
+    renderer = draft.renderer_over(draft.tasks, variables(draft.definition), "Succeeded")
     try:
         return {name: renderer.field(text, f"outputs.{name}") for name, text in texts.items()}
     except (ExpressionError, TemplateError) as error:
         raise NoOutputs(Reason.EXPRESSION_ERROR, str(error)) from error
 
 
-def _of_tasks(board: Board) -> Mapping[str, Any]:
+def _of_tasks(draft: PlanDraft) -> Mapping[str, Any]:
     """What a child run comes to whose definition says nothing: every task's output, null where it did not succeed."""
-    kept = [reference for status in board.tasks.values() for reference in (status.output_ref, status.stored_output)]
+    kept = [reference for status in draft.tasks.values() for reference in (status.output_ref, status.stored_output)]
     size = sum(reference.size for reference in kept if reference is not None)
     if size > OUTPUT_LIMIT:
         # Before any of them is read: they may be hundreds of times the limit.
@@ -91,9 +91,9 @@ def _of_tasks(board: Board) -> Mapping[str, Any]:
         )
     value: dict[str, Any] = {}
     unread = False
-    for name in board.tasks:
+    for name in draft.tasks:
         try:
-            value[name] = board.output(name)
+            value[name] = draft.output(name)
         except Unread:
             unread = True  # the others are asked for as well, to be read at once
         except ExpressionError as error:

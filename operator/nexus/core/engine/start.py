@@ -10,133 +10,133 @@ from nexus.core.model.definition import Node
 from nexus.core.model.status_limits import listed
 from nexus.core.pods import policy
 from nexus.core.tasks import registry
-from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.slots import Slots, has_slot
 from nexus.core.tasks.suspend import held_back
 
 
-def start(board: Board) -> None:
+def start(draft: PlanDraft) -> None:
     """Look at every task that is not running, dependencies first, so that a skip travels on in one pass. The tasks of
     `finally` come last, when all others have ended."""
-    slots = Slots.of(board)
-    for node in board.definition.nodes.values():
-        status = board.tasks[node.name]
+    slots = Slots.of(draft)
+    for node in draft.definition.nodes.values():
+        status = draft.tasks[node.name]
         if status.phase.ended:
             continue
-        if node.final and not _after_all(board, node):
+        if node.final and not _after_all(draft, node):
             continue
         if status.next_attempt_time is not None:
-            _retry(board, node, slots)
+            _retry(draft, node, slots)
         elif status.start_time is None:
-            _first(board, node, slots)
+            _first(draft, node, slots)
         else:
-            registry.of(node).proceed(board, node, slots)
-        if board.tasks[node.name].phase is TaskPhase.FAILED and fail_fast(board):
-            slots = Slots.of(board)
+            registry.of(node).proceed(draft, node, slots)
+        if draft.tasks[node.name].phase is TaskPhase.FAILED and fail_fast(draft):
+            slots = Slots.of(draft)
 
 
-def _after_all(board: Board, node: Node) -> bool:
+def _after_all(draft: PlanDraft, node: Node) -> bool:
     """Whether all others have ended, on record: what ended one of them in this decision (a `when` that failed, and
     FailFast with it) may have needed a slot, and would not end it again once a Job of `finally` has taken that."""
-    if board.main_on_record:
+    if draft.main_on_record:
         return True
-    nodes = board.definition.nodes
-    waits_for = [name for name in nodes if not (nodes[name].final or board.tasks[name].phase.ended)]
+    nodes = draft.definition.nodes
+    waits_for = [name for name in nodes if not (nodes[name].final or draft.tasks[name].phase.ended)]
     words = f": waits for {listed(waits_for)}" if waits_for else ""
-    board.wait(node.name, Reason.DEPENDENCIES, f"runs when all tasks have ended{words}")
+    draft.wait(node.name, Reason.DEPENDENCIES, f"runs when all tasks have ended{words}")
     if not waits_for:
-        board.wakes.append(board.now)
+        draft.wakes.append(draft.now)
     return False
 
 
-def recover(board: Board) -> None:
+def recover(draft: PlanDraft) -> None:
     """Take over what was made for first attempts of which no status knows: their operator died before it wrote that, or
     another copy was first. It comes before all that takes slots.
 
     Such a task is due as any other is: those before it have ended, its rule is met, its `when` is true. Those before it
     may have ended in the same decision, without a Job, and now end once more, though there may be no slot now.
     """
-    nodes = board.definition.nodes
-    made = [name for name in nodes if board.facts.jobs.get(name) or board.facts.children.get(name)]
-    made = [name for name in made if board.is_due(name) and board.tasks[name].start_time is None]
+    nodes = draft.definition.nodes
+    made = [name for name in nodes if draft.facts.jobs.get(name) or draft.facts.children.get(name)]
+    made = [name for name in made if draft.is_due(name) and draft.tasks[name].start_time is None]
     concerned = set(made).union(*(nodes[name].ancestors for name in made))
     for name, node in nodes.items():
-        if name not in concerned or board.tasks[name].start_time is not None or board.tasks[name].phase.ended:
+        if name not in concerned or draft.tasks[name].start_time is not None or draft.tasks[name].phase.ended:
             continue
-        if not node.final or board.main_on_record:
-            _without_start(board, node)
-        if board.definition.fail_fast and board.tasks[name].phase is TaskPhase.FAILED:
+        if not node.final or draft.main_on_record:
+            _without_start(draft, node)
+        if draft.definition.fail_fast and draft.tasks[name].phase is TaskPhase.FAILED:
             return  # which ended all others
 
 
-def _without_start(board: Board, node: Node) -> None:
+def _without_start(draft: PlanDraft, node: Node) -> None:
     """Do what the look at a task does that has not started, but for starting it: end it, or take over what is there."""
-    before, events, wakes = board.tasks[node.name], len(board.events), len(board.wakes)
-    allowed, board.may_start = board.may_start, False
+    before, events, wakes = draft.tasks[node.name], len(draft.events), len(draft.wakes)
+    allowed, draft.may_start = draft.may_start, False
     try:
-        _first(board, node, None)
+        _first(draft, node, None)
     finally:
-        board.may_start = allowed
-    after = board.tasks[node.name]
+        draft.may_start = allowed
+    after = draft.tasks[node.name]
     if not after.phase.ended and after.attempts is None:  # not taken over
-        board.tasks[node.name] = before
-        del board.events[events:]
-        del board.wakes[wakes:]
+        draft.tasks[node.name] = before
+        del draft.events[events:]
+        del draft.wakes[wakes:]
 
 
-def _first(board: Board, node: Node, slots: Slots | None) -> None:
+def _first(draft: PlanDraft, node: Node, slots: Slots | None) -> None:
     """Look at a task that has not started. Without `slots` it takes none, whatever keeps it from starting."""
-    waits_for = [name for name in node.depends_on if not board.tasks[name].phase.ended]
+    waits_for = [name for name in node.depends_on if not draft.tasks[name].phase.ended]
     if waits_for:
-        board.wait(node.name, Reason.DEPENDENCIES, f"waits for {listed(waits_for)}")
+        draft.wait(node.name, Reason.DEPENDENCIES, f"waits for {listed(waits_for)}")
         return
-    unmet = trigger_rule.judge(node.rule, [(name, board.counted(name)) for name in node.depends_on])
+    unmet = trigger_rule.judge(node.rule, [(name, draft.counted(name)) for name in node.depends_on])
     if unmet is not None:
-        board.end(node.name, unmet.phase, unmet.reason, unmet.message)
+        draft.end(node.name, unmet.phase, unmet.reason, unmet.message)
         return
-    if slots is not None and not _may_start(board, node, slots):
+    if slots is not None and not _may_start(draft, node, slots):
         return  # before `when`: it costs a call of the evaluator, and would be asked again at every look
     try:
         # What was just made had its `when` evaluated.
-        if node.task.when is not None and not board.is_made(node.name) and not _when(board, node):
-            board.end(node.name, TaskPhase.SKIPPED, Reason.WHEN_FALSE, f"when is false: {node.task.when[:200]}")
+        if node.task.when is not None and not draft.is_made(node.name) and not _when(draft, node):
+            draft.end(node.name, TaskPhase.SKIPPED, Reason.WHEN_FALSE, f"when is false: {node.task.when[:200]}")
         else:
-            _launch(board, node, slots if slots is not None else Slots(0, 0))
+            _launch(draft, node, slots if slots is not None else Slots(0, 0))
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
-        board.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, f"when: {error}")
+        draft.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, f"when: {error}")
 
 
-def _when(board: Board, node: Node) -> bool:
+def _when(draft: PlanDraft, node: Node) -> bool:
     template = parse(node.task.when or "")
     if template.whole is None:
         raise ExpressionError("write it as one ${{ }}", None)
-    value = board.renderer(node).value(template.whole)
+    value = draft.renderer(node).value(template.whole)
     if not isinstance(value, bool):
         raise ExpressionError(f"gives {value!r}, not true or false: compare it with something", None)
     return value
 
 
-def _retry(board: Board, node: Node, slots: Slots) -> None:
-    due = board.tasks[node.name].next_attempt_time
+def _retry(draft: PlanDraft, node: Node, slots: Slots) -> None:
+    due = draft.tasks[node.name].next_attempt_time
     assert due is not None
-    if board.now < due:
-        board.wakes.append(due)
-    elif _may_start(board, node, slots):
-        _launch(board, node, slots)
+    if draft.now < due:
+        draft.wakes.append(due)
+    elif _may_start(draft, node, slots):
+        _launch(draft, node, slots)
 
 
-def _launch(board: Board, node: Node, slots: Slots) -> None:
+def _launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
     kind = registry.of(node)
     # Of a task without pods, `pod` is the defaults' and asks for nothing.
-    refused = policy.judge(node.task.pod, board.facts.pod_policy) if kind.takes_slot else None
+    refused = policy.judge(node.task.pod, draft.facts.pod_policy) if kind.takes_slot else None
     if refused is not None:
-        board.end(node.name, TaskPhase.FAILED, refused.reason, refused.message)
+        draft.end(node.name, TaskPhase.FAILED, refused.reason, refused.message)
     else:
-        kind.launch(board, node, slots)
+        kind.launch(draft, node, slots)
 
 
-def _may_start(board: Board, node: Node, slots: Slots) -> bool:
+def _may_start(draft: PlanDraft, node: Node, slots: Slots) -> bool:
     """Whether anything keeps a task from starting that is not its own; where so, its status says what."""
-    return not held_back(board, node) and (not registry.of(node).takes_slot or has_slot(board, node, slots))
+    return not held_back(draft, node) and (not registry.of(node).takes_slot or has_slot(draft, node, slots))

@@ -14,56 +14,56 @@ from nexus.api.run import Cancel, TaskStatus
 from nexus.core.model.facts import Facts, JobFact
 from nexus.core.model.plan import CancelRun, StopJob
 from nexus.core.tasks.child_run import stray_children
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.fanout.collect import close
 from nexus.core.tasks.fanout.tally import is_idle
 
 
-def stop(board: Board, started_at: datetime) -> None:
+def stop(draft: PlanDraft, started_at: datetime) -> None:
     """Apply whichever of the three holds; the first that does decides the words. Tasks of `finally` are spared by all
     but an Immediate cancel: they start when all others have ended, in whatever way."""
-    cancel = board.facts.run.cancel
+    cancel = draft.facts.run.cancel
     if cancel is not None:
         final = cancel is Cancel.IMMEDIATE
-        _end_all(board, TaskPhase.CANCELLED, Reason.CANCELLED, "the run was cancelled", final=final)
+        _end_all(draft, TaskPhase.CANCELLED, Reason.CANCELLED, "the run was cancelled", final=final)
         return
-    seconds = board.definition.spec.deadline_seconds
+    seconds = draft.definition.spec.deadline_seconds
     if seconds is not None:
         deadline = started_at + timedelta(seconds=seconds)
-        if board.now >= deadline:
+        if draft.now >= deadline:
             words = f"the run took longer than its deadlineSeconds ({seconds})"
-            _end_all(board, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, words)
+            _end_all(draft, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, words)
             return
-        board.wakes.append(deadline)
-    fail_fast(board)
+        draft.wakes.append(deadline)
+    fail_fast(draft)
 
 
-def fail_fast(board: Board) -> bool:
+def fail_fast(draft: PlanDraft) -> bool:
     """Under failurePolicy FailFast, end everything once a task has failed. True where it did."""
-    if not board.definition.fail_fast:
+    if not draft.definition.fail_fast:
         return False
-    nodes = board.definition.nodes
-    failed = next((name for name in nodes if not nodes[name].final and board.counted(name) is TaskPhase.FAILED), None)
+    nodes = draft.definition.nodes
+    failed = next((name for name in nodes if not nodes[name].final and draft.counted(name) is TaskPhase.FAILED), None)
     if failed is None:
         return False
-    _end_all(board, TaskPhase.CANCELLED, Reason.FAIL_FAST, f"task {failed} failed and failurePolicy is FailFast")
+    _end_all(draft, TaskPhase.CANCELLED, Reason.FAIL_FAST, f"task {failed} failed and failurePolicy is FailFast")
     return True
 
 
-def _end_all(board: Board, started: TaskPhase, reason: Reason, message: str, *, final: bool = False) -> None:
+def _end_all(draft: PlanDraft, started: TaskPhase, reason: Reason, message: str, *, final: bool = False) -> None:
     """End started tasks in the phase `started` and the others Omitted, those of `finally` only where `final`."""
-    board.starts.clear()
-    board.raises.clear()
-    board.tasks.update(board.planned)
-    nodes = board.definition.nodes
-    open_ = [task for task in board.tasks.values() if not task.phase.ended and (final or not nodes[task.name].final)]
+    draft.starts.clear()
+    draft.raises.clear()
+    draft.tasks.update(draft.planned)
+    nodes = draft.definition.nodes
+    open_ = [task for task in draft.tasks.values() if not task.phase.ended and (final or not nodes[task.name].final)]
     for task in open_:
         if task.start_time is not None and task.items is not None:
-            close(board, board.definition.nodes[task.name], started, reason, message, broken_off=True)
+            close(draft, draft.definition.nodes[task.name], started, reason, message, broken_off=True)
             continue
-        board.end(task.name, TaskPhase.OMITTED if task.start_time is None else started, reason, message)
+        draft.end(task.name, TaskPhase.OMITTED if task.start_time is None else started, reason, message)
     if open_:
-        board.stopped = (reason, message)
+        draft.stopped = (reason, message)
 
 
 def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ...]]) -> tuple[StopJob, ...]:

@@ -72,7 +72,7 @@ class JobFact:
     name: str
     uid: str
     task: str
-    ordinal: int
+    attempt_number: int
     created_at: datetime
     namespace: str = ""
     owner: str = ""
@@ -121,7 +121,7 @@ class ChildFact:
     name: str
     uid: str
     task: str
-    ordinal: int
+    attempt_number: int
     created_at: datetime
     namespace: str = ""
     owner: str = ""
@@ -240,7 +240,7 @@ class SlotAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class SlotGrant:
     """Where a Job stands that asked for a slot of a pool."""
 
     granted: bool
@@ -298,7 +298,7 @@ class Facts:
     """How many more pods there may be in all, where the operator has a limit."""
     earlier: Earlier | None = None
     """The run that this one reruns, while this one has not begun."""
-    turns: Mapping[SlotAsked, Turn] = field(default_factory=dict)
+    turns: Mapping[SlotAsked, SlotGrant] = field(default_factory=dict)
     """The answers to slots that were asked for in this reconcile."""
     granted: tuple[SlotAsked, ...] = ()
     """Slots of pools that are the run's already, and whose Jobs are not there."""

@@ -84,7 +84,7 @@ class StartTask:
 
     task: str
     job_name: str
-    ordinal: int
+    attempt_number: int
     payload: Payload
     retry: RetryPolicy
     backoff_limit: int = 0
@@ -119,7 +119,7 @@ class StartChild:
 
     task: str
     run_name: str
-    ordinal: int
+    attempt_number: int
     workflow: str
     params: Mapping[str, Any]
     depth: int

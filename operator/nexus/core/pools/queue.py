@@ -38,7 +38,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PoolQueue:
     """A pool at one moment."""
 
     holders: tuple[Entry, ...] = ()
@@ -55,7 +55,7 @@ class Line:
 
 
 def settle(
-    line: Line,
+    line: PoolQueue,
     size: int,
     *,
     over: Collection[str],
@@ -63,7 +63,7 @@ def settle(
     passed: Collection[str] = (),
     by: str,
     now: str,
-) -> Line:
+) -> PoolQueue:
     """The line after what is `over` left it, those who ask joined at its end, and free slots went to the first in it
     whose runs may start something (not `passed`): operator `by` is to make their Jobs.
 
@@ -82,7 +82,7 @@ def settle(
             holders.append(replace(entry, by=by, since=now))
         else:
             left.append(entry)
-    return Line(tuple(holders), tuple(left))
+    return PoolQueue(tuple(holders), tuple(left))
 
 
 def bound(place: int) -> int:
@@ -90,7 +90,7 @@ def bound(place: int) -> int:
     return 1 << (place - 2).bit_length() if place > 2 else max(place - 1, 0)
 
 
-def told(before: Line, after: Line) -> list[Entry]:
+def told(before: PoolQueue, after: PoolQueue) -> list[Entry]:
     """Whom a change concerns: those with a slot now, those in front, and those who moved up by a power of two."""
     places = {entry.job: place for place, entry in enumerate(before.waiting, 1)}
     waited = [entry for entry in after.holders if entry.job in places]

@@ -16,7 +16,7 @@ from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import RunEvent
 from nexus.core.names import job_name
-from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.slots import Slots
 
 _ASKS = " [--reject]: "
@@ -39,57 +39,57 @@ def command(task: run.TaskStatus) -> str | None:
     return found[0] if found else None
 
 
-def launch(board: Board, node: Node, _: Slots) -> None:
+def launch(draft: PlanDraft, node: Node, _: Slots) -> None:
     """Begin to wait for the decision."""
     assert node.task.approval is not None
     try:
-        asked = board.renderer(node).text(node.task.approval.message or "", "approval.message")
+        asked = draft.renderer(node).text(node.task.approval.message or "", "approval.message")
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
-        board.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, str(error))
+        draft.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, str(error))
         return
-    board.move(node.name, phase=TaskPhase.RUNNING, start_time=board.now)
+    draft.move(node.name, phase=TaskPhase.RUNNING, start_time=draft.now)
     # What is asked comes last: it may be long, and is cut.
-    words = f"waits for a person: nexus approve {board.facts.run.name} {node.name}{_ASKS}{asked}"
+    words = f"waits for a person: nexus approve {draft.facts.run.name} {node.name}{_ASKS}{asked}"
     words = words if asked else words.removesuffix(": ")
-    board.wait(node.name, Reason.AWAITING_APPROVAL, words)
-    observe(board, node)
-    if not board.tasks[node.name].phase.ended:
-        board.events.append(RunEvent("ApprovalRequested", f"task {node.name} {words}"[:1_000], task=node.name))
+    draft.wait(node.name, Reason.AWAITING_APPROVAL, words)
+    observe(draft, node)
+    if not draft.tasks[node.name].phase.ended:
+        draft.events.append(RunEvent("ApprovalRequested", f"task {node.name} {words}"[:1_000], task=node.name))
 
 
-def observe(board: Board, node: Node) -> None:
+def observe(draft: PlanDraft, node: Node) -> None:
     """End a task that waits, where it was decided or its time is over."""
-    status = board.tasks[node.name]
+    status = draft.tasks[node.name]
     if status.phase.ended or status.start_time is None:
         return
-    decided = next((entry for entry in board.facts.run.approvals if entry.task == node.name), None)
+    decided = next((entry for entry in draft.facts.run.approvals if entry.task == node.name), None)
     if decided is not None:
-        _decide(board, node, decided)
+        _decide(draft, node, decided)
         return
     for field, seconds, reason in (
         ("timeoutSeconds", node.task.timeout_seconds, Reason.REJECTED),
         ("deadlineSeconds", node.task.deadline_seconds, Reason.DEADLINE_EXCEEDED),
     ):
         due = status.start_time + timedelta(seconds=seconds) if seconds is not None else None
-        if due is not None and board.now >= due:
+        if due is not None and draft.now >= due:
             words = f"nobody decided within {field} ({seconds}), which rejects it"
-            board.end(node.name, TaskPhase.FAILED, reason, words)
+            draft.end(node.name, TaskPhase.FAILED, reason, words)
             return
         if due is not None:
-            board.wakes.append(due)
+            draft.wakes.append(due)
 
 
-def _decide(board: Board, node: Node, decided: run.Approval) -> None:
-    when = format_time(decided.time or board.now)
+def _decide(draft: PlanDraft, node: Node, decided: run.Approval) -> None:
+    when = format_time(decided.time or draft.now)
     approved = decided.decision is run.Decision.APPROVED
     words = f"{decided.decision.value.lower()} by {decided.by} at {when}"
     message = f"{words}: {decided.comment}" if decided.comment else words
     if not approved:
-        board.end(node.name, TaskPhase.FAILED, Reason.REJECTED, message)
+        draft.end(node.name, TaskPhase.FAILED, Reason.REJECTED, message)
         return
     output = {"by": decided.by, "comment": decided.comment or "", "time": when}
     # There is no Job; the name is that of the first attempt all the same, unique in the namespace.
-    name = job_name(board.facts.run.name, board.facts.run.uid, node.name, 1)
-    board.succeed(node.name, name, output, message=message)
+    name = job_name(draft.facts.run.name, draft.facts.run.uid, node.name, 1)
+    draft.succeed(node.name, name, output, message=message)

@@ -16,31 +16,31 @@ from nexus.core.model.definition import Node
 from nexus.core.model.facts import JobFact, PodFact
 from nexus.core.model.plan import ReadLog
 from nexus.core.model.status_limits import RECORD_TEXT_LIMIT, cut, records_limit
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.evidence import Failed, end_of, of_pod
 from nexus.core.text.json_text import dump
 
 KEPT = 5
 
 
-def earlier(board: Board, node: Node, job: JobFact, number: int) -> None:
+def earlier(draft: PlanDraft, node: Node, job: JobFact, number: int) -> None:
     """Record the pods of a Job that failed before what it does now; `number` is that of the last of them."""
     if job.failed:
-        _record_all(board, node, _failed_pods(node, job)[: job.failed], number)
+        _record_all(draft, node, _failed_pods(node, job)[: job.failed], number)
 
 
-def failure(board: Board, node: Node, job: JobFact | None, number: int, failed: Failed) -> None:
+def failure(draft: PlanDraft, node: Node, job: JobFact | None, number: int, failed: Failed) -> None:
     """Record the attempt that failed with the Job, and before it those pods of the Job that are not recorded yet."""
     ended = [pod for pod in job.pods if not (pod.live or pod.withdrawn)] if job is not None else []
     pod = max(ended, key=end_of, default=None)
     if job is not None:
-        _record_all(board, node, [other for other in _failed_pods(node, job) if other is not pod], number - 1)
-    last(board, node, number, failed, pod)
+        _record_all(draft, node, [other for other in _failed_pods(node, job) if other is not pod], number - 1)
+    last(draft, node, number, failed, pod)
 
 
-def last(board: Board, node: Node, number: int, failed: Failed, pod: PodFact | None) -> None:
+def last(draft: PlanDraft, node: Node, number: int, failed: Failed, pod: PodFact | None) -> None:
     """Record one failed attempt, of which no pod may be left."""
-    if not _is_new(board, node, number, pod):
+    if not _is_new(draft, node, number, pod):
         return
     ended = pod.terminated if pod is not None else None
     told = exception_of(ended.message) if ended is not None and node.type != "container" else None
@@ -52,26 +52,26 @@ def last(board: Board, node: Node, number: int, failed: Failed, pod: PodFact | N
         attempt=number,
         pod=pod.name if pod is not None else None,
         start_time=_began(pod),
-        completion_time=failed.at or board.now,
+        completion_time=failed.at or draft.now,
         exit_code=failed.exit_code,
         reason=failed.reason,
         message=cut(failed.message, RECORD_TEXT_LIMIT),
         exception=exception,
     )
-    _keep(board, node, record, pod)
+    _keep(draft, node, record, pod)
 
 
-def success(board: Board, node: Node, number: int, pod: PodFact) -> None:
+def success(draft: PlanDraft, node: Node, number: int, pod: PodFact) -> None:
     """Record the attempt that succeeded after others, or whose log is asked for."""
-    status = board.tasks[node.name]
+    status = draft.tasks[node.name]
     wanted = status.attempt_records or node.task.record_log_lines
-    if not wanted or not _is_new(board, node, number, pod):
+    if not wanted or not _is_new(draft, node, number, pod):
         return
     ended = pod.terminated.finished_at if pod.terminated is not None else None
     record = AttemptRecord(
-        attempt=number, pod=pod.name, start_time=_began(pod), completion_time=ended or board.now, exit_code=0
+        attempt=number, pod=pod.name, start_time=_began(pod), completion_time=ended or draft.now, exit_code=0
     )
-    _keep(board, node, record, pod)
+    _keep(draft, node, record, pod)
 
 
 def _failed_pods(node: Node, job: JobFact) -> list[PodFact]:
@@ -82,37 +82,37 @@ def _failed_pods(node: Node, job: JobFact) -> list[PodFact]:
     return sorted(failed, key=end_of)
 
 
-def _record_all(board: Board, node: Node, pods: Sequence[PodFact], number: int) -> None:
+def _record_all(draft: PlanDraft, node: Node, pods: Sequence[PodFact], number: int) -> None:
     # Counted from the end: of pods that somebody deleted only the numbers are known.
     for attempt, pod in enumerate(pods, start=number - len(pods) + 1):
-        last(board, node, attempt, of_pod(pod), pod)
+        last(draft, node, attempt, of_pod(pod), pod)
 
 
-def _is_new(board: Board, node: Node, number: int, pod: PodFact | None) -> bool:
-    known = board.tasks[node.name].attempt_records or []
+def _is_new(draft: PlanDraft, node: Node, number: int, pod: PodFact | None) -> bool:
+    known = draft.tasks[node.name].attempt_records or []
     if number < 1 or (known and known[-1].attempt >= number):
         return False
     return pod is None or all(record.pod != pod.name for record in known)
 
 
-def _keep(board: Board, node: Node, record: AttemptRecord, pod: PodFact | None) -> None:
+def _keep(draft: PlanDraft, node: Node, record: AttemptRecord, pod: PodFact | None) -> None:
     """Add a record, with as much of its text as the run has room for: the log goes first, then the other text."""
-    known = board.tasks[node.name].attempt_records or []
+    known = draft.tasks[node.name].attempt_records or []
     dropped = known[: max(len(known) + 1 - KEPT, 0)]
-    room = records_limit(len(board.tasks)) - board.records_size + sum(map(_size, dropped))
+    room = records_limit(len(draft.tasks)) - draft.records_size + sum(map(_size, dropped))
     terse = record.model_copy(update={"message": None, "exception": None})
     if _size(terse) > room:
         return
     lines = node.task.record_log_lines
     shapes = [record, terse]
     if lines is not None and pod is not None and pod.terminated is not None:
-        if pod.uid not in board.facts.logs:
-            board.reads.append(ReadLog(node.name, pod.name, pod.uid, lines))
+        if pod.uid not in draft.facts.logs:
+            draft.reads.append(ReadLog(node.name, pod.name, pod.uid, lines))
             return
-        shapes.insert(0, record.model_copy(update={"log_tail": board.facts.logs[pod.uid] or None}))
+        shapes.insert(0, record.model_copy(update={"log_tail": draft.facts.logs[pod.uid] or None}))
     kept = next(shape for shape in shapes if _size(shape) <= room)
-    board.records_size += _size(kept) - sum(map(_size, dropped))
-    board.move(node.name, attempt_records=[*known[len(dropped) :], kept])
+    draft.records_size += _size(kept) - sum(map(_size, dropped))
+    draft.move(node.name, attempt_records=[*known[len(dropped) :], kept])
 
 
 def _size(record: AttemptRecord) -> int:

@@ -25,11 +25,11 @@ from nexus.core.model.plan import CancelRun, LoadOutput, StartChild
 from nexus.core.model.status_limits import cut
 from nexus.core.names import child_name
 from nexus.core.tasks import attempt_records as records
-from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.evidence import Failed
 from nexus.core.tasks.identity import child_content
 from nexus.core.tasks.launch import refused
-from nexus.core.tasks.observe import next_attempt, ordinal, task_deadline
+from nexus.core.tasks.observe import attempt_number, next_attempt, task_deadline
 from nexus.core.tasks.slots import Slots
 from nexus.core.text.json_text import dump
 
@@ -42,36 +42,36 @@ PARAM_LEVELS = 98
 _FINAL = (Reason.WORKFLOW_NOT_FOUND, Reason.WORKFLOW_INVALID, Reason.PARAMS_INVALID, Reason.TOO_DEEP)
 
 
-def launch(board: Board, node: Node, slots: Slots) -> None:  # noqa: ARG001 - a child run takes no slot
+def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:  # noqa: ARG001 - a child run takes no slot
     """Plan the child run of the next attempt, or take over the one that is there."""
-    status, run = board.tasks[node.name], board.facts.run
+    status, run = draft.tasks[node.name], draft.facts.run
     call = node.task.workflow
     assert call is not None
-    number = ordinal(status) + 1
+    number = attempt_number(status) + 1
     name = child_name(run.name, run.uid, node.name, number)
-    if too_deep(board, node):
+    if too_deep(draft, node):
         return
     try:
-        if take_over(board, node) or refused(board, node, name):
+        if take_over(draft, node) or refused(draft, node, name):
             return
-        params = params_of(board, node)
+        params = params_of(draft, node)
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
-        board.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, str(error))
+        draft.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, str(error))
         return
-    if not board.may_start:
-        board.wakes.append(board.now)
+    if not draft.may_start:
+        draft.wakes.append(draft.now)
         return
-    board.starts.append(StartChild(node.name, name, number, call.name, params, run.depth + 1))
-    board.planned[node.name] = status
-    _running(board, node, RunRef(name=name), number, board.now)
+    draft.starts.append(StartChild(node.name, name, number, call.name, params, run.depth + 1))
+    draft.planned[node.name] = status
+    _running(draft, node, RunRef(name=name), number, draft.now)
 
 
-def params_of(board: Board, node: Node, item: Item | None = None) -> dict[str, Any]:
+def params_of(draft: PlanDraft, node: Node, item: Item | None = None) -> dict[str, Any]:
     """The params of a child run. Raises Unread, ExpressionError, TemplateError."""
     assert node.task.workflow is not None
-    rendered: dict[str, Any] = board.renderer(node, item).deep(node.task.workflow.params or {}, "workflow.params")
+    rendered: dict[str, Any] = draft.renderer(node, item).deep(node.task.workflow.params or {}, "workflow.params")
     # Such a run could not be read. After a crash nothing would tell that it is this task's own.
     if _nests_deeper(rendered, PARAM_LEVELS):
         raise ExpressionError(f"workflow.params: nested deeper than {PARAM_LEVELS} levels; flatten it")
@@ -88,96 +88,96 @@ def _nests_deeper(value: Any, levels: int) -> bool:
     return levels == 0 or any(_nests_deeper(entry, levels - 1) for entry in inner)
 
 
-def take_over(board: Board, node: Node) -> bool:
+def take_over(draft: PlanDraft, node: Node) -> bool:
     """Whether the child run of the attempt that is due is there already: the operator died after making it, or another
     copy was first. Raises Unread, ExpressionError, TemplateError."""
-    number = ordinal(board.tasks[node.name]) + 1
-    child = board.child(node.name, number) if board.is_due(node.name) else None
-    if child is None or not is_same(board, node, child):
+    number = attempt_number(draft.tasks[node.name]) + 1
+    child = draft.child(node.name, number) if draft.is_due(node.name) else None
+    if child is None or not is_same(draft, node, child):
         return False
-    _running(board, node, RunRef(name=child.name, uid=child.uid), number, child.created_at)
-    _apply(board, node, child)
+    _running(draft, node, RunRef(name=child.name, uid=child.uid), number, child.created_at)
+    _apply(draft, node, child)
     return True
 
 
-def is_same(board: Board, node: Node, child: ChildFact, item: Item | None = None) -> bool:
+def is_same(draft: PlanDraft, node: Node, child: ChildFact, item: Item | None = None) -> bool:
     """Whether a child run that no status names is the one that the task would start. Whoever may create runs may have
     made another one of its name. Raises Unread, ExpressionError, TemplateError."""
-    if child.uid in board.facts.vouched:
+    if child.uid in draft.facts.vouched:
         return True
     assert node.task.workflow is not None
-    same = child.content == child_content(node.task.workflow.name, params_of(board, node, item))
+    same = child.content == child_content(node.task.workflow.name, params_of(draft, node, item))
     if same:
-        board.vouched.append(child.uid)
+        draft.vouched.append(child.uid)
     else:
-        board.disown(child)
+        draft.disown(child)
     return same
 
 
-def too_deep(board: Board, node: Node) -> bool:
+def too_deep(draft: PlanDraft, node: Node) -> bool:
     """Whether a child run would be nested too deep, which ends the task."""
-    if board.facts.run.depth < MAX_DEPTH:
+    if draft.facts.run.depth < MAX_DEPTH:
         return False
     assert node.task.workflow is not None
     # It is told of every run above this one, as it stands: with its own name in it.
-    words = f"{board.facts.run.name} is a child run {MAX_DEPTH} deep, and {node.task.workflow.name} would be one more"
-    board.end(node.name, TaskPhase.FAILED, Reason.TOO_DEEP, f"{words}: do workflows call each other in a circle?")
+    words = f"{draft.facts.run.name} is a child run {MAX_DEPTH} deep, and {node.task.workflow.name} would be one more"
+    draft.end(node.name, TaskPhase.FAILED, Reason.TOO_DEEP, f"{words}: do workflows call each other in a circle?")
     return True
 
 
-def observe(board: Board, node: Node) -> None:
+def observe(draft: PlanDraft, node: Node) -> None:
     """Move a task on as far as its child run proves."""
-    status = board.tasks[node.name]
+    status = draft.tasks[node.name]
     if status.phase.ended:
         return
     if status.child_run is not None and status.next_attempt_time is None:
-        _recorded(board, node, status.child_run.name)
+        _recorded(draft, node, status.child_run.name)
     # Only then those that no status knows: whether one is due, says how the one before it ended. One that cannot be
     # compared is told of when it would be started.
     with contextlib.suppress(Unread, ExpressionError, TemplateError):
-        while board.tasks[node.name].next_attempt_time is not None and take_over(board, node):
+        while draft.tasks[node.name].next_attempt_time is not None and take_over(draft, node):
             pass
-    task_deadline(board, node)
+    task_deadline(draft, node)
 
 
-def _running(board: Board, node: Node, child: RunRef, number: int, began: datetime) -> None:
-    board.move(
+def _running(draft: PlanDraft, node: Node, child: RunRef, number: int, began: datetime) -> None:
+    draft.move(
         node.name,
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
         attempts=number,
         child_run=child,
-        start_time=board.tasks[node.name].start_time or began,
+        start_time=draft.tasks[node.name].start_time or began,
         next_attempt_time=None,
         refused_time=None,
     )
 
 
-def _recorded(board: Board, node: Node, name: str) -> None:
-    child = next((child for child in board.facts.children.get(node.name, ()) if child.name == name), None)
+def _recorded(draft: PlanDraft, node: Node, name: str) -> None:
+    child = next((child for child in draft.facts.children.get(node.name, ()) if child.name == name), None)
     if child is None or (child.deleting and not child.phase.ended):
-        _failed(board, node, Failed(Reason.CHILD_DELETED, f"the child run {name} was deleted", at=board.now))
+        _failed(draft, node, Failed(Reason.CHILD_DELETED, f"the child run {name} was deleted", at=draft.now))
     else:
-        _apply(board, node, child)
+        _apply(draft, node, child)
 
 
-def _apply(board: Board, node: Node, child: ChildFact) -> None:
+def _apply(draft: PlanDraft, node: Node, child: ChildFact) -> None:
     match child.phase:
         case RunPhase.SUCCEEDED:
-            _succeeded(board, node, child)
+            _succeeded(draft, node, child)
         case RunPhase.FAILED | RunPhase.CANCELLED:
-            _failed(board, node, failure_of(child))
+            _failed(draft, node, failure_of(child))
         case _:
             reason, words = stands(child)
-            board.move(
+            draft.move(
                 node.name,
                 phase=TaskPhase.RUNNING,
                 reason=reason,
-                message=cut(f"child run {child.name}{words}", board.message_limit),
+                message=cut(f"child run {child.name}{words}", draft.message_limit),
                 child_run=RunRef(name=child.name, uid=child.uid),
             )
-            _timeout(board, node, child)
+            _timeout(draft, node, child)
 
 
 def stands(child: ChildFact) -> tuple[Reason | None, str]:
@@ -202,17 +202,17 @@ def failure_of(child: ChildFact) -> Failed:
     return Failed(Reason.CHILD_FAILED, words, at=child.ended_at)
 
 
-def _succeeded(board: Board, node: Node, child: ChildFact) -> None:
+def _succeeded(draft: PlanDraft, node: Node, child: ChildFact) -> None:
     outputs: Mapping[str, Any] | Changed | None = as_stored(unpacked(child.outputs))
     if child.outputs_ref is not None:
-        if node.name not in board.facts.outputs:
-            board.reads.append(LoadOutput(node.name, child.outputs_ref.config_map, child.outputs_ref.sha256))
+        if node.name not in draft.facts.outputs:
+            draft.reads.append(LoadOutput(node.name, child.outputs_ref.config_map, child.outputs_ref.sha256))
             return
-        outputs = board.facts.outputs[node.name]
+        outputs = draft.facts.outputs[node.name]
     if outputs is None or isinstance(outputs, Changed):
-        _failed(board, node, lost_outputs(child, outputs, at=board.now))
+        _failed(draft, node, lost_outputs(child, outputs, at=draft.now))
     else:
-        board.succeed(node.name, child.name, outputs, child_run=RunRef(name=child.name, uid=child.uid))
+        draft.succeed(node.name, child.name, outputs, child_run=RunRef(name=child.name, uid=child.uid))
 
 
 def lost_outputs(child: ChildFact, stored: Changed | None, at: datetime | None = None) -> Failed:
@@ -234,22 +234,22 @@ def timeout_of(node: Node, child: ChildFact) -> tuple[datetime, Failed] | None:
     return at, Failed(Reason.TIMEOUT, words, at=at)
 
 
-def _timeout(board: Board, node: Node, child: ChildFact) -> None:
+def _timeout(draft: PlanDraft, node: Node, child: ChildFact) -> None:
     limit = timeout_of(node, child)
-    if limit is not None and board.now >= limit[0]:
-        _failed(board, node, limit[1])
+    if limit is not None and draft.now >= limit[0]:
+        _failed(draft, node, limit[1])
     elif limit is not None:
-        board.wakes.append(limit[0])
+        draft.wakes.append(limit[0])
 
 
-def _failed(board: Board, node: Node, failure: Failed) -> None:
-    attempts = board.tasks[node.name].attempts or 1
-    records.last(board, node, attempts, failure, None)
+def _failed(draft: PlanDraft, node: Node, failure: Failed) -> None:
+    attempts = draft.tasks[node.name].attempts or 1
+    records.last(draft, node, attempts, failure, None)
     if not failure.final and node.retry.allows(attempts, None):
-        whose = f"{board.facts.run.uid}/{node.name}"
-        next_attempt(board, node, failure, node.retry.due(attempts, failure.at or board.now, whose))
+        whose = f"{draft.facts.run.uid}/{node.name}"
+        next_attempt(draft, node, failure, node.retry.due(attempts, failure.at or draft.now, whose))
     else:
-        board.end(node.name, TaskPhase.FAILED, failure.reason, failure.message)
+        draft.end(node.name, TaskPhase.FAILED, failure.reason, failure.message)
 
 
 def stray_children(
@@ -275,5 +275,5 @@ def _is_over(task: TaskStatus, child: ChildFact, abandoned: Collection[str]) -> 
         return True
     if task.items is not None:
         return child.name in abandoned
-    last = ordinal(task)
-    return child.ordinal < last or (child.ordinal == last and task.next_attempt_time is not None)
+    last = attempt_number(task)
+    return child.attempt_number < last or (child.attempt_number == last and task.next_attempt_time is not None)

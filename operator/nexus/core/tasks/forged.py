@@ -14,7 +14,7 @@ from nexus.api.run import MOST_FORGED, WorkflowRunStatus
 from nexus.api.workflow import Condition
 from nexus.core.model.facts import Forged, RunFact
 from nexus.core.model.plan import RunEvent
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 
 # The last of the UIDs on record stands for the Event that says that there are more.
 MOST_EVENTS = MOST_FORGED - 1
@@ -23,9 +23,9 @@ TYPE = Reason.FORGED.value
 GONE = "Gone"
 
 
-def report(board: Board, status: WorkflowRunStatus) -> WorkflowRunStatus:
+def report(draft: PlanDraft, status: WorkflowRunStatus) -> WorkflowRunStatus:
     """The status with the objects that were found forged; each has an Event, once."""
-    found = found_by(board)
+    found = found_by(draft)
     told = list(status.forged_uids or ())
     for one in found:
         if one.uid in told or len(told) > MOST_EVENTS:
@@ -35,14 +35,14 @@ def report(board: Board, status: WorkflowRunStatus) -> WorkflowRunStatus:
             words = (
                 f"more than {MOST_EVENTS} objects claim to belong to this run and do not count: no more are reported"
             )
-        board.events.append(RunEvent(TYPE, words, warning=True))
+        draft.events.append(RunEvent(TYPE, words, warning=True))
         told.append(one.uid)
     return status.model_copy(update={"forged_uids": told or None})
 
 
-def found_by(board: Board) -> list[Forged]:
+def found_by(draft: PlanDraft) -> list[Forged]:
     """Those that are there now, in the order of their names."""
-    found = {one.uid: one for one in (*board.facts.forged, *board.forged.values())}
+    found = {one.uid: one for one in (*draft.facts.forged, *draft.forged.values())}
     return sorted(found.values(), key=lambda one: (one.kind, one.namespace, one.name, one.uid))
 
 

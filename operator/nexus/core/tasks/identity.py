@@ -55,7 +55,7 @@ class Slot:
     """What the name of an object says it is for."""
 
     task: str
-    ordinal: int
+    attempt_number: int
     index: int | None = None
 
 
@@ -128,10 +128,10 @@ class _Names:
     def slot_of(self, name: str) -> Slot | None:
         """What an object is for, None where the run does not give its name."""
         head, _, rest = name.rpartition("-")
-        head, _, ordinal = head.rpartition("-")
-        if not (rest and _is_number(ordinal, 9)):
+        head, _, attempt_number = head.rpartition("-")
+        if not (rest and _is_number(attempt_number, 9)):
             return None
-        number, (item_head, _, index) = int(ordinal), head.rpartition("-")
+        number, (item_head, _, index) = int(attempt_number), head.rpartition("-")
         whole, items = self._by_stem
         for task in whole.get(head, ()):
             if _job_name(self._run_name, self._run_uid, task, number) == name:
@@ -178,12 +178,12 @@ def _by_task(
         else:
             # Its labels, which were held against its name when it was seen, save a search.
             trusted = claim.task in tasks and claim.owner == run.name
-            slot = Slot(claim.task, claim.ordinal, claim.index) if trusted else None
+            slot = Slot(claim.task, claim.attempt_number, claim.index) if trusted else None
             slot = slot or names.slot_of(claim.name)
             why = _contradiction(claim, slot, tasks, recorded)
             if not why and slot is not None:
                 if not trusted:
-                    claim = replace(claim, task=slot.task, ordinal=slot.ordinal, index=slot.index)
+                    claim = replace(claim, task=slot.task, attempt_number=slot.attempt_number, index=slot.index)
                 found.setdefault(slot.task, []).append(claim)
         if why:
             forged.append(Forged(_kind(claim), claim.namespace, claim.name, claim.uid, why))
@@ -214,12 +214,12 @@ def _contradiction(
 
 
 def _fits(claim: JobFact | ChildFact, slot: Slot, made: Makes) -> bool:
-    if slot.ordinal < 1 or (slot.index is not None and slot.index >= MAX_ITEMS):
+    if slot.attempt_number < 1 or (slot.index is not None and slot.index >= MAX_ITEMS):
         return False
     if isinstance(claim, JobFact):
         if slot.index is not None:
             return made in (Makes.ITEM_JOBS, Makes.INDEXED_JOB, Makes.UNKNOWN)
-        return made in (Makes.JOBS, Makes.UNKNOWN) or (made is Makes.INDEXED_JOB and slot.ordinal == 1)
+        return made in (Makes.JOBS, Makes.UNKNOWN) or (made is Makes.INDEXED_JOB and slot.attempt_number == 1)
     if slot.index is None:
         return made in (Makes.CHILDREN, Makes.UNKNOWN)
     return made in (Makes.ITEM_CHILDREN, Makes.UNKNOWN)
@@ -248,4 +248,4 @@ def is_recorded(task: TaskStatus | None, child: ChildFact) -> bool:
     it. Those of items are on no record."""
     if task is None or task.child_run is None:
         return False
-    return task.child_run.uid == child.uid or (child.index is None and child.ordinal < (task.attempts or 0))
+    return task.child_run.uid == child.uid or (child.index is None and child.attempt_number < (task.attempts or 0))

@@ -16,128 +16,128 @@ from nexus.core.model.plan import ReadFrame, RunEvent
 from nexus.core.model.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
 from nexus.core.tasks import attempt_records as records
 from nexus.core.tasks import transfers
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, with_number
 
 
-def ordinal(status: TaskStatus) -> int:
+def attempt_number(status: TaskStatus) -> int:
     """The number of the last Job-worthy attempt, replaced ones included; 0 before the first."""
     return (status.attempts or 0) + (status.replacements or 0)
 
 
-def observe(board: Board, node: Node) -> None:
+def observe(draft: PlanDraft, node: Node) -> None:
     """Move one task on as far as its Job and pods prove."""
-    status = board.tasks[node.name]
+    status = draft.tasks[node.name]
     if status.phase.ended:
         return
     if status.job is not None and status.next_attempt_time is None:
-        _recorded(board, node, status.job.name)
+        _recorded(draft, node, status.job.name)
     # Only then Jobs that no status knows: whether one is due, and its number, says how the one before it ended.
-    while board.tasks[node.name].next_attempt_time is not None and take_over(board, node):
+    while draft.tasks[node.name].next_attempt_time is not None and take_over(draft, node):
         pass
-    task_deadline(board, node)
+    task_deadline(draft, node)
 
 
-def take_over(board: Board, node: Node) -> bool:
+def take_over(draft: PlanDraft, node: Node) -> bool:
     """Whether the Job of the attempt that is due is there already: the operator died after making it, or another copy
     was first."""
-    status = board.tasks[node.name]
-    job = board.job(node.name, _due(board, node, status)) if board.is_due(node.name) else None
+    status = draft.tasks[node.name]
+    job = draft.job(node.name, _due(draft, node, status)) if draft.is_due(node.name) else None
     if job is not None:
-        _adopt(board, node, job)
-        _apply(board, node, job)
+        _adopt(draft, node, job)
+        _apply(draft, node, job)
     return job is not None
 
 
-def _due(board: Board, node: Node, status: TaskStatus) -> range:
+def _due(draft: PlanDraft, node: Node, status: TaskStatus) -> range:
     """The numbers that the next attempt may have: the one after the last. Where the Job that is recorded was deleted,
     nobody can tell how many more attempts the Job controller had made of it."""
-    following = ordinal(status) + 1
-    gone = status.job is not None and all(job.name != status.job.name for job in board.facts.jobs.get(node.name, ()))
+    following = attempt_number(status) + 1
+    gone = status.job is not None and all(job.name != status.job.name for job in draft.facts.jobs.get(node.name, ()))
     last = node.retry.limit + (status.replacements or 0) + 2 if gone else following
     return range(following, max(last, following) + 1)
 
 
-def _recorded(board: Board, node: Node, name: str) -> None:
-    job = next((job for job in board.facts.jobs.get(node.name, ()) if job.name == name), None)
+def _recorded(draft: PlanDraft, node: Node, name: str) -> None:
+    job = next((job for job in draft.facts.jobs.get(node.name, ()) if job.name == name), None)
     if job is None:
-        _failed(board, node, None, Failed(Reason.JOB_DELETED, f"the Job {name} was deleted", at=board.now))
+        _failed(draft, node, None, Failed(Reason.JOB_DELETED, f"the Job {name} was deleted", at=draft.now))
     else:
-        _apply(board, node, job)
+        _apply(draft, node, job)
 
 
-def _adopt(board: Board, node: Node, job: JobFact) -> None:
-    status = board.tasks[node.name]
-    board.move(
+def _adopt(draft: PlanDraft, node: Node, job: JobFact) -> None:
+    status = draft.tasks[node.name]
+    draft.move(
         node.name,
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
         job=JobRef(name=job.name, uid=job.uid),
-        attempts=job.ordinal - (status.replacements or 0),
+        attempts=job.attempt_number - (status.replacements or 0),
         start_time=status.start_time or job.created_at,
         next_attempt_time=None,
         refused_time=None,
     )
 
 
-def _apply(board: Board, node: Node, job: JobFact) -> None:
+def _apply(draft: PlanDraft, node: Node, job: JobFact) -> None:
     name = node.name
     seen = judge(job, node.task.timeout_seconds, stores=transfers.awaited(node))
     if not isinstance(seen, Succeeded):  # whose output may have been refused before
-        board.move(name, refused_time=None)
+        draft.move(name, refused_time=None)
     match seen:
         case Active():
             # The pods of a Job that is about to fail are counted before it has: no attempt follows the last of them.
-            _count(board, node, job, 0 if job.failing else 1)
-            board.move(name, phase=TaskPhase.RUNNING, reason=None, message=None)
+            _count(draft, node, job, 0 if job.failing else 1)
+            draft.move(name, phase=TaskPhase.RUNNING, reason=None, message=None)
         case Backoff(last):
-            _backoff(board, node, job, last)
+            _backoff(draft, node, job, last)
         case Waiting() as waiting:
-            _count(board, node, job, 1)
-            _waiting(board, node, waiting)
+            _count(draft, node, job, 1)
+            _waiting(draft, node, waiting)
         case Succeeded(pod):
-            _count(board, node, job, 1)
-            _succeeded(board, node, job, pod)
+            _count(draft, node, job, 1)
+            _succeeded(draft, node, job, pod)
         case Failed() as failure:
-            _failed(board, node, job, with_number(failure, node.task.timeout_seconds))
+            _failed(draft, node, job, with_number(failure, node.task.timeout_seconds))
 
 
 def _attempts(node: Node, status: TaskStatus, job: JobFact, current: int) -> int:
     """Attempts so far: those before this Job, its failed pods, and `current` (1 or 0) that is not among these."""
     failed = min(job.failed, node.retry.limit + 1 - current)
-    return job.ordinal - (status.replacements or 0) + max(failed + current - 1, 0)
+    return job.attempt_number - (status.replacements or 0) + max(failed + current - 1, 0)
 
 
-def _count(board: Board, node: Node, job: JobFact, current: int) -> None:
+def _count(draft: PlanDraft, node: Node, job: JobFact, current: int) -> None:
     """Record the attempts within one Job: each pod that the Job controller counted as failed was one."""
-    status = board.tasks[node.name]
+    status = draft.tasks[node.name]
     attempts = _attempts(node, status, job, current)
-    records.earlier(board, node, job, attempts - current)
+    records.earlier(draft, node, job, attempts - current)
     if attempts > (status.attempts or 0):
-        board.move(node.name, attempts=attempts)
+        draft.move(node.name, attempts=attempts)
         if current and status.reason is not Reason.RETRY_DELAY:
             # Its delay was not seen: no operator was there.
-            _tell_retry(board, node, f"attempt {attempts - 1} failed")
+            _tell_retry(draft, node, f"attempt {attempts - 1} failed")
 
 
-def _backoff(board: Board, node: Node, job: JobFact, last: Failed | None) -> None:
+def _backoff(draft: PlanDraft, node: Node, job: JobFact, last: Failed | None) -> None:
     """The same words as for a retry that the operator starts: users see no difference."""
-    _count(board, node, job, 0)
+    _count(draft, node, job, 0)
     words = "the last attempt failed"
     if last is not None:
         words = f"{last.reason.value}: {last.message}"
-        board.move(node.name, exit_code=last.exit_code)
-    if board.tasks[node.name].reason is not Reason.RETRY_DELAY:
-        _tell_retry(board, node, f"attempt failed: {words}")
+        draft.move(node.name, exit_code=last.exit_code)
+    if draft.tasks[node.name].reason is not Reason.RETRY_DELAY:
+        _tell_retry(draft, node, f"attempt failed: {words}")
     at = last.at if last is not None else None
     due = node.retry.due(max(job.failed, 1), at) if at is not None else None
-    board.move(node.name, phase=TaskPhase.RUNNING)
-    board.wait(node.name, Reason.RETRY_DELAY, delay_words(due, words))
+    draft.move(node.name, phase=TaskPhase.RUNNING)
+    draft.wait(node.name, Reason.RETRY_DELAY, delay_words(due, words))
 
 
-def _tell_retry(board: Board, node: Node, words: str) -> None:
-    board.events.append(RunEvent("TaskRetried", f"task {node.name}: {words}", warning=True, task=node.name))
+def _tell_retry(draft: PlanDraft, node: Node, words: str) -> None:
+    draft.events.append(RunEvent("TaskRetried", f"task {node.name}: {words}", warning=True, task=node.name))
 
 
 def delay_words(due: datetime | None, why: str, retry_after: int | None = None) -> str:
@@ -147,85 +147,87 @@ def delay_words(due: datetime | None, why: str, retry_after: int | None = None) 
     return f"the next attempt {when}{asked}; the last failed: {why}"
 
 
-def _waiting(board: Board, node: Node, waiting: Waiting) -> None:
-    name, status = node.name, board.tasks[node.name]
+def _waiting(draft: PlanDraft, node: Node, waiting: Waiting) -> None:
+    name, status = node.name, draft.tasks[node.name]
     limit = timedelta(seconds=node.start_timeout_seconds)
     message = waiting.message
     if waiting.reason is Reason.IMAGE_PULL and status.reason is Reason.IMAGE_PULL:
         # ErrImagePull and ImagePullBackOff take turns; the first message is the one with the cause.
         message = status.message or message
-    if waiting.since is not None and board.now >= waiting.since + limit and not waiting.hopeless:
+    if waiting.since is not None and draft.now >= waiting.since + limit and not waiting.hopeless:
         reason = Reason.START_TIMEOUT if waiting.reason is Reason.STARTING else waiting.reason
         words = f"not started within startTimeoutSeconds ({node.start_timeout_seconds}): {message}"
-        board.end(name, TaskPhase.FAILED, reason, words)
+        draft.end(name, TaskPhase.FAILED, reason, words)
         return
     if waiting.hopeless:
-        board.end(name, TaskPhase.FAILED, waiting.reason, message)
+        draft.end(name, TaskPhase.FAILED, waiting.reason, message)
         return
     if waiting.since is not None:
-        board.wakes.append(waiting.since + limit)
+        draft.wakes.append(waiting.since + limit)
     if waiting.reason is Reason.STARTING and status.phase is not TaskPhase.PENDING:
         # Every pod passes through here within a second or two: not worth a write of its own.
-        board.move(name, reason=None, message=None)
+        draft.move(name, reason=None, message=None)
         return
-    board.move(name, phase=TaskPhase.PENDING)
-    board.wait(name, waiting.reason, message)
+    draft.move(name, phase=TaskPhase.PENDING)
+    draft.wait(name, waiting.reason, message)
 
 
-def _succeeded(board: Board, node: Node, job: JobFact, pod: PodFact) -> None:
+def _succeeded(draft: PlanDraft, node: Node, job: JobFact, pod: PodFact) -> None:
     assert pod.terminated is not None
     message = pod.terminated.message
     read = outputs.of_container(message) if node.type == "container" else outputs.of_bootstrap(message)
     if isinstance(read, outputs.Frame):
-        if board.cannot_store(node.name, job.name):
+        if draft.cannot_store(node.name, job.name):
             return  # before it is read: it may be half a megabyte of a log
-        if pod.uid not in board.facts.frames:
-            board.reads.append(ReadFrame(node.name, pod.name, pod.uid, read.size, read.sha256))
+        if pod.uid not in draft.facts.frames:
+            draft.reads.append(ReadFrame(node.name, pod.name, pod.uid, read.size, read.sha256))
             return
-        text = board.facts.frames[pod.uid]
+        text = draft.facts.frames[pod.uid]
         if text is None:
-            lost = Failed(Reason.OUTPUT_LOST, "the pod's log does not hold its output", at=board.now, free=True)
-            _failed(board, node, job, lost)
+            lost = Failed(Reason.OUTPUT_LOST, "the pod's log does not hold its output", at=draft.now, free=True)
+            _failed(draft, node, job, lost)
             return
         read = outputs.of_frame(read, text)
     stored: dict[str, Any] | None = {}
     kept = read if isinstance(read, outputs.Kept) else None
     if kept is not None or transfers.awaited(node):
         told = transfers.report(pod.transfer)
-        stored = transfers.stored_fields(node, board.facts.run, job.ordinal, told, kept) if told is not None else None
+        stored = (
+            transfers.stored_fields(node, draft.facts.run, job.attempt_number, told, kept) if told is not None else None
+        )
     if stored is None:
         words = "what was stored is not what the task left: its own record and that of the transfer differ"
-        _failed(board, node, job, Failed(Reason.STORE_FAILED, words, 0, at=board.now))
+        _failed(draft, node, job, Failed(Reason.STORE_FAILED, words, 0, at=draft.now))
         return
     if isinstance(read, outputs.Rejected):
-        number = _attempts(node, board.tasks[node.name], job, 1)
-        records.last(board, node, number, Failed(read.reason, read.message, 0, pod.terminated.finished_at), pod)
-        board.end(node.name, TaskPhase.FAILED, read.reason, read.message, exit_code=0)
+        number = _attempts(node, draft.tasks[node.name], job, 1)
+        records.last(draft, node, number, Failed(read.reason, read.message, 0, pod.terminated.finished_at), pod)
+        draft.end(node.name, TaskPhase.FAILED, read.reason, read.message, exit_code=0)
     else:
-        records.success(board, node, _attempts(node, board.tasks[node.name], job, 1), pod)
+        records.success(draft, node, _attempts(node, draft.tasks[node.name], job, 1), pod)
         value = read.value if isinstance(read, outputs.Output) else {}
-        board.succeed(node.name, job.name, value, exit_code=0, job=JobRef(name=job.name, uid=job.uid), **stored)
+        draft.succeed(node.name, job.name, value, exit_code=0, job=JobRef(name=job.name, uid=job.uid), **stored)
 
 
-def _failed(board: Board, node: Node, job: JobFact | None, failure: Failed) -> None:
-    status = board.tasks[node.name]
+def _failed(draft: PlanDraft, node: Node, job: JobFact | None, failure: Failed) -> None:
+    status = draft.tasks[node.name]
     # Of a Job's failed pods the last one is the failure at hand, the others were followed by another attempt.
     attempts = _attempts(node, status, job, 0) if job is not None else status.attempts or 1
     if _free(failure, node, status):
-        board.move(node.name, attempts=attempts - 1, replacements=(status.replacements or 0) + 1)
-        next_attempt(board, node, failure, board.now)
+        draft.move(node.name, attempts=attempts - 1, replacements=(status.replacements or 0) + 1)
+        next_attempt(draft, node, failure, draft.now)
         return
-    records.failure(board, node, job, attempts, failure)
+    records.failure(draft, node, job, attempts, failure)
     if not failure.final and node.retry.allows(attempts, failure.exit_code):
-        board.move(node.name, attempts=attempts, exit_code=failure.exit_code)
-        whose = f"{board.facts.run.uid}/{node.name}"
-        due = node.retry.due(attempts, failure.at or board.now, whose, failure.retry_after)
-        next_attempt(board, node, failure, due)
+        draft.move(node.name, attempts=attempts, exit_code=failure.exit_code)
+        whose = f"{draft.facts.run.uid}/{node.name}"
+        due = node.retry.due(attempts, failure.at or draft.now, whose, failure.retry_after)
+        next_attempt(draft, node, failure, due)
     else:
         message = failure.message
         if failure.reason is Reason.DEADLINE_EXCEEDED:
             message = _deadline_words(node)
-        board.end(node.name, TaskPhase.FAILED, failure.reason, message, attempts=attempts, exit_code=failure.exit_code)
+        draft.end(node.name, TaskPhase.FAILED, failure.reason, message, attempts=attempts, exit_code=failure.exit_code)
 
 
 def _free(failure: Failed, node: Node, status: TaskStatus) -> bool:
@@ -238,25 +240,25 @@ def _free(failure: Failed, node: Node, status: TaskStatus) -> bool:
     return node.retry.disruptions is Disruptions.IGNORE
 
 
-def next_attempt(board: Board, node: Node, failure: Failed, due: datetime) -> None:
+def next_attempt(draft: PlanDraft, node: Node, failure: Failed, due: datetime) -> None:
     """Have another attempt follow a failed one when it is due."""
     words = f"{failure.reason.value}: {failure.message}"
-    _tell_retry(board, node, f"attempt failed: {words}")
-    board.move(node.name, phase=TaskPhase.RUNNING, next_attempt_time=due)
+    _tell_retry(draft, node, f"attempt failed: {words}")
+    draft.move(node.name, phase=TaskPhase.RUNNING, next_attempt_time=due)
     retry_after = failure.retry_after if node.retry.retry_on else None
-    board.wait(node.name, Reason.RETRY_DELAY, delay_words(due, words, retry_after))
+    draft.wait(node.name, Reason.RETRY_DELAY, delay_words(due, words, retry_after))
 
 
-def task_deadline(board: Board, node: Node) -> None:
+def task_deadline(draft: PlanDraft, node: Node) -> None:
     """End a task that has taken longer than its deadlineSeconds."""
-    status, seconds = board.tasks[node.name], node.task.deadline_seconds
-    if seconds is None or status.phase.ended or status.start_time is None or node.name in board.unstored:
+    status, seconds = draft.tasks[node.name], node.task.deadline_seconds
+    if seconds is None or status.phase.ended or status.start_time is None or node.name in draft.unstored:
         return
     deadline = status.start_time + timedelta(seconds=seconds)
-    if board.now >= deadline:
-        board.end(node.name, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, _deadline_words(node))
+    if draft.now >= deadline:
+        draft.end(node.name, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, _deadline_words(node))
     else:
-        board.wakes.append(deadline)
+        draft.wakes.append(deadline)
 
 
 def _deadline_words(node: Node) -> str:

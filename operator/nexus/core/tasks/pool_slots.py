@@ -11,10 +11,10 @@ from datetime import timedelta
 
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.model.definition import Node
-from nexus.core.model.facts import Facts, SlotAsked, Turn
+from nexus.core.model.facts import Facts, SlotAsked, SlotGrant
 from nexus.core.model.plan import AskSlot, ReturnSlot
 from nexus.core.pools.queue import FRONT, bound
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 
 # Who waits is told when its turn comes. Should whoever tells it die before that, it looks itself: those in front soon.
 LOOK_IN_FRONT = timedelta(seconds=5)
@@ -22,25 +22,25 @@ LOOK_BEHIND = timedelta(seconds=60)
 LOOK_FOR_SIZE = timedelta(seconds=10)
 
 
-def has_turn(board: Board, node: Node, job_name: str) -> bool:
+def has_turn(draft: PlanDraft, node: Node, job_name: str) -> bool:
     """Whether a Job of the task may start now, as far as its pool goes; where not, the task's status says why."""
     if node.task.pool is None:
         return True
     asked = SlotAsked(node.name, node.task.pool, job_name)
-    turn = board.facts.turns.get(asked)
+    turn = draft.facts.turns.get(asked)
     if turn is None:
-        board.reads.append(AskSlot(asked))
+        draft.reads.append(AskSlot(asked))
         return False
     if turn.granted:
         return True
-    tally = board.tallies.get(node.name)
+    tally = draft.tallies.get(node.name)
     if tally is None or not tally.held:
-        board.wait(node.name, *why(turn, node.task.pool))
-    board.wakes.append(board.now + _look(turn))
+        draft.wait(node.name, *why(turn, node.task.pool))
+    draft.wakes.append(draft.now + _look(turn))
     return False
 
 
-def why(turn: Turn, pool: str) -> tuple[Reason, str]:
+def why(turn: SlotGrant, pool: str) -> tuple[Reason, str]:
     """Why a task waits. In front of the line the words change with each slot that is granted, further back seldom: of
     hundreds that wait each would have its status written each time."""
     if turn.missing:
@@ -58,25 +58,25 @@ def why(turn: Turn, pool: str) -> tuple[Reason, str]:
     return Reason.POOL, f"pool {pool} has {turn.size} slots, {turn.held} are held: by {by}; number {place} in line"
 
 
-def _look(turn: Turn) -> timedelta:
+def _look(turn: SlotGrant) -> timedelta:
     if turn.missing:
         return LOOK_FOR_SIZE
     return LOOK_IN_FRONT if turn.place <= FRONT else LOOK_BEHIND
 
 
-def returns(board: Board) -> tuple[ReturnSlot, ...]:
+def returns(draft: PlanDraft) -> tuple[ReturnSlot, ...]:
     """Slots that are the run's and are not used: what asked for them does not ask now, has ended, or was refused."""
-    facts = board.facts
+    facts = draft.facts
     had = (*facts.granted, *(asked for asked, turn in facts.turns.items() if turn.granted))
-    return tuple(ReturnSlot(asked) for asked in dict.fromkeys(had) if not _used(board, asked))
+    return tuple(ReturnSlot(asked) for asked in dict.fromkeys(had) if not _used(draft, asked))
 
 
-def _used(board: Board, asked: SlotAsked) -> bool:
-    if any(job.name == asked.job_name for job in board.facts.jobs.get(asked.task, ())):
+def _used(draft: PlanDraft, asked: SlotAsked) -> bool:
+    if any(job.name == asked.job_name for job in draft.facts.jobs.get(asked.task, ())):
         return True
-    if asked not in board.facts.turns or asked.job_name in board.facts.refusals:
+    if asked not in draft.facts.turns or asked.job_name in draft.facts.refusals:
         return False
-    task = board.tasks.get(asked.task)
+    task = draft.tasks.get(asked.task)
     return task is not None and task.phase in (TaskPhase.PENDING, TaskPhase.RUNNING)
 
 

@@ -9,10 +9,10 @@ from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus
 from nexus.core.model.definition import DEFAULT_MAX_PARALLEL_TASKS, Node
 from nexus.core.tasks.capacity import Room, room
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 
 # Who waits for the operator's own limit is woken when there is room; this is for where that was missed.
-LOOK_AGAIN = timedelta(seconds=60)
+REQUEUE_AFTER_FULL = timedelta(seconds=60)
 
 
 @dataclass
@@ -26,53 +26,53 @@ class Slots:
     """What is left of the operator's own limit, where that is less."""
 
     @classmethod
-    def of(cls, board: Board) -> Slots:
+    def of(cls, draft: PlanDraft) -> Slots:
         """The slots as the facts say."""
-        limit = board.definition.max_parallel_tasks
-        free = limit - sum(_taken(board, task) for task in board.tasks.values()) - _unknown(board)
-        left = room(board.facts.capacity, (job for jobs in board.facts.jobs.values() for job in jobs))
+        limit = draft.definition.max_parallel_tasks
+        free = limit - sum(_taken(draft, task) for task in draft.tasks.values()) - _unknown(draft)
+        left = room(draft.facts.capacity, (job for jobs in draft.facts.jobs.values() for job in jobs))
         if left is not None and left.free < free:
             return cls(limit, left.free, left)
         return cls(limit, free)
 
 
-def _unknown(board: Board) -> int:
+def _unknown(draft: PlanDraft) -> int:
     """Pods of Jobs that may have been made though no answer came, and of which no watch has told yet."""
-    refusals = board.facts.refusals
+    refusals = draft.facts.refusals
     if not any(refusal.pods for refusal in refusals.values()):
         return 0
-    known = {job.name for jobs in board.facts.jobs.values() for job in jobs}
+    known = {job.name for jobs in draft.facts.jobs.values() for job in jobs}
     return sum(refusal.pods for name, refusal in refusals.items() if name not in known)
 
 
-def _taken(board: Board, task: TaskStatus) -> int:
-    tally = board.tallies.get(task.name)
+def _taken(draft: PlanDraft, task: TaskStatus) -> int:
+    tally = draft.tallies.get(task.name)
     if tally is not None and not task.phase.ended:
         return tally.held
     if task.items is not None:
-        return sum(pod.live for job in board.facts.jobs.get(task.name, ()) for pod in job.pods)
-    return _takes_slot(board, task)
+        return sum(pod.live for job in draft.facts.jobs.get(task.name, ()) for pod in job.pods)
+    return _takes_slot(draft, task)
 
 
-def _takes_slot(board: Board, task: TaskStatus) -> bool:
+def _takes_slot(draft: PlanDraft, task: TaskStatus) -> bool:
     if task.job is None:
         return False
-    if not task.phase.ended and task.next_attempt_time is None and task.name not in board.unstored:
+    if not task.phase.ended and task.next_attempt_time is None and task.name not in draft.unstored:
         return True
-    return any(pod.live for job in board.facts.jobs.get(task.name, ()) for pod in job.pods)
+    return any(pod.live for job in draft.facts.jobs.get(task.name, ()) for pod in job.pods)
 
 
-def has_slot(board: Board, node: Node, slots: Slots) -> bool:
+def has_slot(draft: PlanDraft, node: Node, slots: Slots) -> bool:
     """Whether the task may have a pod now; where not, its status says so."""
     if slots.free > 0:
         return True
     if slots.room is not None:
         words = f"{slots.room.limit} task pods are live, as many as this operator lets be (NEXUS_MAX_TASK_PODS)"
-        board.wait(node.name, Reason.CAPACITY, words)
-        board.wakes.append(board.now + LOOK_AGAIN)
+        draft.wait(node.name, Reason.CAPACITY, words)
+        draft.wakes.append(draft.now + REQUEUE_AFTER_FULL)
         return False
     whose = "maxParallelTasks"
-    if slots.limit < (board.definition.spec.max_parallel_tasks or DEFAULT_MAX_PARALLEL_TASKS):
+    if slots.limit < (draft.definition.spec.max_parallel_tasks or DEFAULT_MAX_PARALLEL_TASKS):
         whose = "the operator's NEXUS_MAX_PARALLEL_TASKS"
-    board.wait(node.name, Reason.PARALLELISM, f"{slots.limit} tasks of the run are running ({whose})")
+    draft.wait(node.name, Reason.PARALLELISM, f"{slots.limit} tasks of the run are running ({whose})")
     return False

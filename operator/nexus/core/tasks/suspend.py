@@ -14,16 +14,16 @@ from nexus.api.reasons import Reason
 from nexus.api.workflow import Condition
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import RunFact
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 
 WORDS = "the run is suspended: nothing new is started until spec.suspend is false"
 
 
-def held_back(board: Board, node: Node) -> bool:
+def held_back(draft: PlanDraft, node: Node) -> bool:
     """Whether the task, or its next attempt, may not start because the run is suspended; its status says so then."""
-    if board.facts.run.suspended:
-        board.wait(node.name, Reason.SUSPENDED, f"{WORDS} (nexus resume {board.facts.run.name})")
-    return board.facts.run.suspended
+    if draft.facts.run.suspended:
+        draft.wait(node.name, Reason.SUSPENDED, f"{WORDS} (nexus resume {draft.facts.run.name})")
+    return draft.facts.run.suspended
 
 
 def conditions(known: Sequence[Condition], run: RunFact, now: datetime, *, ended: bool = False) -> list[Condition]:

@@ -16,7 +16,7 @@ from nexus.core.data.outputs import Kept
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import RunFact, Terminated
 from nexus.core.model.plan import Transfer
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.payload import PayloadError
 from nexus.core.text.json_text import dump, load
 
@@ -38,25 +38,25 @@ class Report:
     artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def of_task(board: Board, node: Node, number: int) -> Transfer | None:
+def of_task(draft: PlanDraft, node: Node, number: int) -> Transfer | None:
     """What an attempt moves, None where it moves nothing. `number` tells attempts apart. Raises PayloadError."""
     found = Transfer(
         store=OutputStore(),
-        prefix=prefix_of(board.facts.run, node.name, number),
-        inputs=_inputs(board, node),
-        artifacts_in=_artifacts_in(board, node),
+        prefix=prefix_of(draft.facts.run, node.name, number),
+        inputs=_inputs(draft, node),
+        artifacts_in=_artifacts_in(draft, node),
         artifacts_out=_artifacts_out(node.task),
-        keeps_output=_keeps_output(board, node),
+        keeps_output=_keeps_output(draft, node),
     )
     if not (found.fetches or found.puts):
         return None
-    store = store_of(board)
+    store = store_of(draft)
     if store is None:
         if not (found.fetches or found.artifacts_out):
             return None
         words = "say in outputStore of the workflow where its artifacts are kept; the operator has no store for all"
         raise PayloadError(Reason.NO_OUTPUT_STORE, words)
-    _refuse_claim(board, store)
+    _refuse_claim(draft, store)
     return Transfer(store, found.prefix, found.inputs, found.artifacts_in, found.artifacts_out, found.keeps_output)
 
 
@@ -65,16 +65,16 @@ def prefix_of(run: RunFact, task: str, number: int) -> str:
     return f"{run.namespace}/{run.name}/{run.uid}/{task}/{number}"
 
 
-def store_of(board: Board) -> OutputStore | None:
+def store_of(draft: PlanDraft) -> OutputStore | None:
     """The store of a run: its workflow's own, or the operator's."""
-    own = board.definition.spec.output_store
-    return own if own is not None and own.url is not None else board.facts.output_store
+    own = draft.definition.spec.output_store
+    return own if own is not None and own.url is not None else draft.facts.output_store
 
 
-def _refuse_claim(board: Board, store: OutputStore) -> None:
+def _refuse_claim(draft: PlanDraft, store: OutputStore) -> None:
     """A workflow's own store is no way to a volume that tasks may not mount."""
-    forbidden = {"volumes", "volumes.persistentVolumeClaim"} & board.facts.pod_policy.forbidden
-    if store.volume_claim is not None and store is not board.facts.output_store and forbidden:
+    forbidden = {"volumes", "volumes.persistentVolumeClaim"} & draft.facts.pod_policy.forbidden
+    if store.volume_claim is not None and store is not draft.facts.output_store and forbidden:
         words = f"outputStore.volumeClaim: this operator forbids {min(forbidden)} (NEXUS_POD_FORBIDDEN): use its store"
         raise PayloadError(Reason.POD_FIELD_FORBIDDEN, f"{words}, or a bucket")
 
@@ -84,28 +84,28 @@ def awaited(node: Node) -> bool:
     return bool(_artifacts_out(node.task))
 
 
-def _keeps_output(board: Board, node: Node) -> bool:
-    asked = board.definition.spec.output_store is not None
+def _keeps_output(draft: PlanDraft, node: Node) -> bool:
+    asked = draft.definition.spec.output_store is not None
     return asked and node.type in KEEPERS and node.task.for_each is None
 
 
-def _inputs(board: Board, node: Node) -> dict[str, StoredObject]:
+def _inputs(draft: PlanDraft, node: Node) -> dict[str, StoredObject]:
     if node.type == "container":  # has no `input`
         return {}
-    stored = {name: board.tasks[name].stored_output for name in node.depends_on if board.is_readable(name)}
+    stored = {name: draft.tasks[name].stored_output for name in node.depends_on if draft.is_readable(name)}
     return {name: reference for name, reference in stored.items() if reference is not None}
 
 
-def _artifacts_in(board: Board, node: Node) -> dict[str, StoredArtifact]:
+def _artifacts_in(draft: PlanDraft, node: Node) -> dict[str, StoredArtifact]:
     found: dict[str, StoredArtifact] = {}
     for entry in (node.task.artifacts.inputs if node.task.artifacts else None) or ():
         task, _, artifact = entry.from_.partition(".")
-        left = {stored.name: stored for stored in board.tasks[task].artifacts or ()}
+        left = {stored.name: stored for stored in draft.tasks[task].artifacts or ()}
         if artifact in left:
             found[entry.name] = left[artifact]
         elif not entry.optional:
             words = f"artifacts.inputs: {entry.name} comes from {entry.from_}, which the task {task} did not leave"
-            phase = board.tasks[task].phase.value
+            phase = draft.tasks[task].phase.value
             hint = "make it optional to go on without it"
             raise PayloadError(Reason.ARTIFACT_MISSING, f"{words} (it is {phase}): {hint}")
     return found

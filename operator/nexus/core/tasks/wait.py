@@ -13,7 +13,7 @@ from nexus.api.tasks import MOST_SECONDS, Wait
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
-from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.slots import Slots
 
 LONGEST = timedelta(seconds=MOST_SECONDS)
@@ -23,33 +23,33 @@ class WaitInvalid(ValueError):
     """A wait that cannot be meant; the message names the field and says what to write."""
 
 
-def launch(board: Board, node: Node, _: Slots) -> None:
+def launch(draft: PlanDraft, node: Node, _: Slots) -> None:
     """Begin to wait."""
     assert node.task.wait is not None
     try:
-        due = _due(node.task.wait, board.renderer(node), board.now)
+        due = _due(node.task.wait, draft.renderer(node), draft.now)
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
-        board.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, str(error))
+        draft.end(node.name, TaskPhase.FAILED, Reason.EXPRESSION_ERROR, str(error))
         return
     except WaitInvalid as error:
-        board.end(node.name, TaskPhase.FAILED, Reason.INVALID_WAIT, str(error))
+        draft.end(node.name, TaskPhase.FAILED, Reason.INVALID_WAIT, str(error))
         return
-    board.move(node.name, phase=TaskPhase.RUNNING, start_time=board.now, due_time=due)
-    board.wait(node.name, Reason.WAITING, f"waits until {format_time(due)}")
-    observe(board, node)
+    draft.move(node.name, phase=TaskPhase.RUNNING, start_time=draft.now, due_time=due)
+    draft.wait(node.name, Reason.WAITING, f"waits until {format_time(due)}")
+    observe(draft, node)
 
 
-def observe(board: Board, node: Node) -> None:
+def observe(draft: PlanDraft, node: Node) -> None:
     """End a task whose time has come."""
-    status = board.tasks[node.name]
+    status = draft.tasks[node.name]
     if status.phase.ended or status.due_time is None:
         return
-    if board.now >= status.due_time:
-        board.end(node.name, TaskPhase.SUCCEEDED)
+    if draft.now >= status.due_time:
+        draft.end(node.name, TaskPhase.SUCCEEDED)
     else:
-        board.wakes.append(status.due_time)
+        draft.wakes.append(status.due_time)
 
 
 def _due(wait: Wait, renderer: Renderer, now: datetime) -> datetime:

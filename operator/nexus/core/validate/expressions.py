@@ -21,7 +21,7 @@ from nexus.core.expressions.templates import (
 from nexus.core.manifest.problem import Path, Problem, first
 from nexus.core.model.definition import Definition
 from nexus.core.pods import templated_fields
-from nexus.core.tasks.decision import node_variables
+from nexus.core.tasks.draft import node_variables
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.formats import formats

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from nexus.api.policies import ConcurrencyPolicy
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
-from nexus.core.workflow.facts import RunPolicy, Sibling
+from nexus.core.workflow.facts import RunPolicy, RunSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Wait:
 
     reason: Reason
     message: str
-    replaces: tuple[Sibling, ...] = ()
+    replaces: tuple[RunSummary, ...] = ()
 
 
 def admit(
-    run: Sibling, others: Iterable[Sibling], policy: RunPolicy, workflow: str, beginning: Collection[str] = ()
+    run: RunSummary, others: Iterable[RunSummary], policy: RunPolicy, workflow: str, beginning: Collection[str] = ()
 ) -> Admit | Wait:
     """Whether a run that has not begun may. `beginning` are the UIDs of runs that were let in: though their own
     statuses may not say so yet, they have begun, those that have ended aside."""
@@ -66,7 +66,7 @@ def admit(
     return Wait(Reason.CONCURRENCY, message, _replaced(run, ahead, policy))
 
 
-def _replaced(run: Sibling, ahead: list[Sibling], policy: RunPolicy) -> tuple[Sibling, ...]:
+def _replaced(run: RunSummary, ahead: list[RunSummary], policy: RunPolicy) -> tuple[RunSummary, ...]:
     if policy.concurrency is not ConcurrencyPolicy.REPLACE or run.trigger is not Trigger.SCHEDULE:
         return ()
     too_many = len(ahead) - policy.limit + 1 - sum(other.cancelled for other in ahead)

@@ -11,7 +11,7 @@ from typing import Literal
 from nexus.api.reasons import Reason
 from nexus.api.schedule_status import ScheduleStatus
 from nexus.api.workflow import ActiveRun, Condition, WorkflowStatus
-from nexus.core.workflow.facts import Sibling, WorkflowFacts
+from nexus.core.workflow.facts import RunSummary, WorkflowFacts
 from nexus.core.workflow.history import prune
 from nexus.core.workflow.ticks import Count, CreateRun, Ticks, WorkflowEvent, ticks
 
@@ -22,7 +22,7 @@ WOKEN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Validation:
     """What checking a definition came to."""
 
     tasks: int
@@ -46,12 +46,12 @@ class WorkflowPlan:
     creates: tuple[CreateRun, ...] = ()
     events: tuple[WorkflowEvent, ...] = ()
     counts: tuple[Count, ...] = ()
-    deletes: tuple[Sibling, ...] = ()
-    wakes: tuple[Sibling, ...] = ()
+    deletes: tuple[RunSummary, ...] = ()
+    wakes: tuple[RunSummary, ...] = ()
     wake_at: datetime | None = None
 
 
-def decide_workflow(facts: WorkflowFacts, verdict: Verdict | None, now: datetime) -> WorkflowPlan:
+def decide_workflow(facts: WorkflowFacts, verdict: Validation | None, now: datetime) -> WorkflowPlan:
     """What to do. `verdict` is that on this generation, None where the status has it already.
 
     A function of its arguments alone; called again with the facts that result from its plan, it plans nothing more.
@@ -79,7 +79,7 @@ def decide_workflow(facts: WorkflowFacts, verdict: Verdict | None, now: datetime
     )
 
 
-def _woken(live: Sequence[Sibling], facts: WorkflowFacts) -> tuple[Sibling, ...]:
+def _woken(live: Sequence[RunSummary], facts: WorkflowFacts) -> tuple[RunSummary, ...]:
     """Waiting runs whose turn may have come: those for whose key there is room, and the first of all."""
     room: dict[str, int] = defaultdict(lambda: facts.policy.limit)
     for run in live:
@@ -125,12 +125,12 @@ def _scheduled(
     }
 
 
-def _active(live: Iterable[Sibling]) -> dict[str, object]:
+def _active(live: Iterable[RunSummary]) -> dict[str, object]:
     shown = [ActiveRun(name=run.name, uid=run.uid) for run in live]
     return {"active": shown[:ACTIVE_SHOWN] or None, "active_count": len(shown)}
 
 
-def _judged(recorded: WorkflowStatus, verdict: Verdict, generation: int, now: datetime) -> dict[str, object]:
+def _judged(recorded: WorkflowStatus, verdict: Validation, generation: int, now: datetime) -> dict[str, object]:
     conditions = {condition.type: condition for condition in recorded.conditions or ()}
     before = conditions.get("Ready")
     value = "True" if verdict.ready else "False"

@@ -21,7 +21,7 @@ REVISIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Sibling:
+class RunSummary:
     """A run of a Workflow, as far as the Workflow's other runs are concerned."""
 
     name: str
@@ -169,7 +169,7 @@ class WorkflowFacts:
     status: WorkflowStatus | None = None
     version: int = 0
     """The resourceVersion that the status is of."""
-    runs: tuple[Sibling, ...] = ()
+    runs: tuple[RunSummary, ...] = ()
     schedules: tuple[ScheduleFact, ...] = ()
     confirmed: bool = False
     made: frozenset[str] = frozenset()

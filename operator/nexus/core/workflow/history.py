@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger
-from nexus.core.workflow.facts import RunPolicy, Sibling
+from nexus.core.workflow.facts import RunPolicy, RunSummary
 
 # The name of a tick's run is the lock on the tick. An operator that looked before another one made the run, and is
 # slow, may still be about to make it: longer than any call may take, the run stays as the answer to that.
@@ -28,7 +28,7 @@ BACKFILL_PATIENCE = timedelta(days=7)
 class Prune:
     """Runs to delete now, oldest first, and when the next one is due."""
 
-    runs: tuple[Sibling, ...] = ()
+    runs: tuple[RunSummary, ...] = ()
     next_at: datetime | None = None
 
 
@@ -41,12 +41,12 @@ class Revision:
     number: int
 
 
-def prune(runs: Iterable[Sibling], policy: RunPolicy, now: datetime) -> Prune:
+def prune(runs: Iterable[RunSummary], policy: RunPolicy, now: datetime) -> Prune:
     """Which ended runs are over their stay."""
     runs = tuple(runs)
     unfinished = _unfinished_backfills(runs, now)
     kept: dict[tuple[Trigger, bool], int] = defaultdict(int)
-    due: list[tuple[datetime, Sibling]] = []
+    due: list[tuple[datetime, RunSummary]] = []
     # A run that names another as its controller goes with that one. Whether it really is a part of it is not known
     # before that one is looked at: at the start of an operator the items of a fan-out would be deleted, and run again.
     for run in sorted((run for run in runs if run.ended and not run.parent), key=_ended_at, reverse=True):
@@ -69,11 +69,11 @@ def prune(runs: Iterable[Sibling], policy: RunPolicy, now: datetime) -> Prune:
     return Prune(gone, min((leaves for leaves, _ in due if leaves > now), default=None))
 
 
-def _ended_at(run: Sibling) -> tuple[datetime, str]:
+def _ended_at(run: RunSummary) -> tuple[datetime, str]:
     return run.completed_at or run.created_at, run.name
 
 
-def _unfinished_backfills(runs: Sequence[Sibling], now: datetime) -> set[str]:
+def _unfinished_backfills(runs: Sequence[RunSummary], now: datetime) -> set[str]:
     """Those with a run that has not ended, or whose last run was not made yet."""
     names = {run.name for run in runs}
     open_ = {run.backfill for run in runs if run.backfill and not run.ended}
@@ -83,7 +83,9 @@ def _unfinished_backfills(runs: Sequence[Sibling], now: datetime) -> set[str]:
     return open_
 
 
-def outdated(revisions: Iterable[Revision], runs: Iterable[Sibling], current: str, limit: int) -> tuple[Revision, ...]:
+def outdated(
+    revisions: Iterable[Revision], runs: Iterable[RunSummary], current: str, limit: int
+) -> tuple[Revision, ...]:
     """Versions to delete: all but the current one, those that runs name, and the newest `limit` of the others. None
     while a run names none yet: it may have read an older definition, and be about to name that."""
     runs = tuple(runs)

@@ -21,7 +21,7 @@ from nexus.core.names import scheduled_run_name
 from nexus.core.schedule.as_of import AsOf, of_tick
 from nexus.core.schedule.due import Due, due
 from nexus.core.schedule.timetable import Skipped, Tick, Timetable
-from nexus.core.workflow.facts import RunRefused, ScheduleFact, Sibling, WorkflowFacts
+from nexus.core.workflow.facts import RunRefused, RunSummary, ScheduleFact, WorkflowFacts
 from nexus.core.workflow.history import LOCK_TIME
 
 UPCOMING = 5
@@ -78,7 +78,7 @@ class Ticks:
     confirm: bool = False
 
 
-def is_run_of(run: Sibling, workflow_uid: str, schedule: str, tick: datetime) -> bool:
+def is_run_of(run: RunSummary, workflow_uid: str, schedule: str, tick: datetime) -> bool:
     """Whether a run is that of a tick. Anybody who may create runs can give one its name beforehand: it must belong to
     the Workflow and be for that very tick, and neither a schedule nor a backfill makes the run of a tick to come."""
     if (run.workflow_uid, run.schedule) != (workflow_uid, schedule) or run.scheduled_time is None:
@@ -119,7 +119,7 @@ def _one(
     facts: WorkflowFacts,
     timetable: Timetable,
     status: ScheduleStatus,
-    others: list[Sibling],
+    others: list[RunSummary],
     now: datetime,
     result: Ticks,
 ) -> ScheduleStatus:
@@ -154,7 +154,7 @@ def _one(
 
 
 def _start(
-    facts: WorkflowFacts, timetable: Timetable, found: Due, others: list[Sibling], result: Ticks
+    facts: WorkflowFacts, timetable: Timetable, found: Due, others: list[RunSummary], result: Ticks
 ) -> tuple[datetime | None, RunRefused | None]:
     """Make, or drop, what is due. Returns the tick up to which all is decided, and why the one after it has no run."""
     schedule = timetable.schedule
@@ -195,7 +195,7 @@ def _start(
     return found.handled, None
 
 
-def _in_the_way(facts: WorkflowFacts, timetable: Timetable, tick: Tick, others: list[Sibling]) -> list[Sibling]:
+def _in_the_way(facts: WorkflowFacts, timetable: Timetable, tick: Tick, others: list[RunSummary]) -> list[RunSummary]:
     """Those of the runs that have not ended that count for the same key as the tick's would."""
     if facts.policy.key is None or not others:
         return others
@@ -203,11 +203,11 @@ def _in_the_way(facts: WorkflowFacts, timetable: Timetable, tick: Tick, others: 
     return [run for run in others if key is not None and run.key == key]
 
 
-def _made(facts: WorkflowFacts, timetable: Timetable, tick: Tick, name: str) -> Sibling:
+def _made(facts: WorkflowFacts, timetable: Timetable, tick: Tick, name: str) -> RunSummary:
     """The run of a tick, as the ticks after it see it."""
     forbid = facts.policy.concurrency is ConcurrencyPolicy.FORBID
     key = facts.tick_key(of_tick(timetable, tick)) if facts.policy.key is not None and forbid else None
-    return Sibling(name, name, tick.time, key=key)
+    return RunSummary(name, name, tick.time, key=key)
 
 
 def _is_there(facts: WorkflowFacts, timetable: Timetable, tick: datetime) -> bool:
@@ -253,7 +253,7 @@ def _clock(tick: Tick) -> str:
     return f"{tick.time:%Y-%m-%dT%H:%MZ}"
 
 
-def _succeeded(status: ScheduleStatus, runs: Sequence[Sibling]) -> Mapping[str, object]:
+def _succeeded(status: ScheduleStatus, runs: Sequence[RunSummary]) -> Mapping[str, object]:
     times = [
         run.completed_at
         for run in runs

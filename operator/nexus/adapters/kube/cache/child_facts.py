@@ -57,7 +57,7 @@ def child_fact(
         name=metadata["name"],
         uid=metadata["uid"],
         task=slot.task,
-        ordinal=slot.ordinal,
+        attempt_number=slot.attempt_number,
         created_at=created_at,
         namespace=metadata["namespace"],
         owner=owner.name,

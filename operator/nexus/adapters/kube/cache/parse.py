@@ -40,7 +40,7 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
         name=metadata["name"],
         uid=metadata["uid"],
         task=slot.task,
-        ordinal=slot.ordinal,
+        attempt_number=slot.attempt_number,
         created_at=parse_time(metadata["creationTimestamp"]),
         namespace=metadata["namespace"],
         owner=owner.name,

@@ -12,7 +12,7 @@ from nexus.api.base import parse_time
 from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger
 from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL, LABEL_WORKFLOW, label_value
-from nexus.core.workflow.facts import Sibling
+from nexus.core.workflow.facts import RunSummary
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -23,12 +23,12 @@ def workflow_of(body: Mapping[str, Any]) -> str:
     return str(reference.get("name") or "")
 
 
-def sibling(body: Mapping[str, Any]) -> Sibling:
+def sibling(body: Mapping[str, Any]) -> RunSummary:
     """The record of a run."""
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     started, completed = status.get("startTime"), status.get("completionTime")
     owner, labels = controller(body, "Workflow"), metadata.get("labels") or {}
-    return Sibling(
+    return RunSummary(
         name=metadata["name"],
         uid=metadata["uid"],
         created_at=parse_time(metadata["creationTimestamp"]),

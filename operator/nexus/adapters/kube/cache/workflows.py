@@ -22,7 +22,7 @@ from nexus.api.policies import Concurrency, History
 from nexus.api.schedule import Schedule
 from nexus.api.workflow import Param, WorkflowStatus
 from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
-from nexus.core.workflow.facts import RunPolicy, ScheduleFact, Sibling, WorkflowFacts, run_policy, schedule_fact
+from nexus.core.workflow.facts import RunPolicy, RunSummary, ScheduleFact, WorkflowFacts, run_policy, schedule_fact
 from nexus.runtime.ports import RunKey
 
 Object = Mapping[str, Any]
@@ -43,7 +43,7 @@ class WorkflowRecord:
     size: int = 0
     """Bytes of its JSON, where the watch has told."""
 
-    def facts(self, runs: tuple[Sibling, ...]) -> WorkflowFacts:
+    def facts(self, runs: tuple[RunSummary, ...]) -> WorkflowFacts:
         """The Workflow as decisions see it."""
         return WorkflowFacts(
             namespace=self.key.namespace,
@@ -126,7 +126,7 @@ class WorkflowCache:
     def __init__(self, defaults: OperatorDefaults = NO_DEFAULTS) -> None:
         self._defaults = defaults
         self.workflows: dict[RunKey, WorkflowRecord] = {}
-        self._runs: dict[RunKey, dict[str, Sibling]] = {}
+        self._runs: dict[RunKey, dict[str, RunSummary]] = {}
         self._versions: dict[str, int] = {}
         self._homes: dict[str, RunKey] = {}
         self.is_child: Callable[[str, str, str], bool] = lambda _namespace, _parent, _uid: False
@@ -179,18 +179,18 @@ class WorkflowCache:
         self._homes[fact.uid] = key
         return (key,) if fact != known else ()
 
-    def runs(self, workflow: WorkflowRecord) -> tuple[Sibling, ...]:
+    def runs(self, workflow: WorkflowRecord) -> tuple[RunSummary, ...]:
         """The runs of a Workflow: its own, and those that nobody owns yet."""
         return self._of(workflow, self._runs.get(workflow.key, {}).values())
 
-    def all_runs(self, workflow: WorkflowRecord, listed: Iterable[Sibling]) -> tuple[Sibling, ...]:
+    def all_runs(self, workflow: WorkflowRecord, listed: Iterable[RunSummary]) -> tuple[RunSummary, ...]:
         """The runs of a Workflow that were just listed by its label, with those that are known and lost the label."""
         listed = tuple(listed)
         uids = {run.uid for run in listed}
         known = self._runs.get(workflow.key, {}).values()
         return self._of(workflow, (*listed, *(run for run in known if not run.labelled and run.uid not in uids)))
 
-    def _of(self, workflow: WorkflowRecord, runs: Iterable[Sibling]) -> tuple[Sibling, ...]:
+    def _of(self, workflow: WorkflowRecord, runs: Iterable[RunSummary]) -> tuple[RunSummary, ...]:
         namespace = workflow.key.namespace
         told = (
             replace(run, child=self.is_child(namespace, run.parent, run.uid)) if run.parent else run for run in runs

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Pace:
+class RateLimiter:
     """Holds calls up. Nobody is refused: whoever waits has asked in order."""
 
     def __init__(self, qps: float, burst: int, clock: Callable[[], float] | None = None) -> None:

@@ -10,10 +10,10 @@ from nexus.api.run import Trigger
 from nexus.core.model.facts import RunFact
 from nexus.core.model.plan import StartChild
 from nexus.core.names import (
+    LABEL_ATTEMPT,
     LABEL_DEPTH,
     LABEL_INDEX,
     LABEL_ITEMS,
-    LABEL_ORDINAL,
     LABEL_PARENT,
     LABEL_TASK,
     LABEL_WORKFLOW,
@@ -35,7 +35,7 @@ def child_run(start: StartChild, parent: RunFact) -> dict[str, Any]:
                 LABEL_WORKFLOW: label_value(start.workflow),
                 LABEL_PARENT: label_value(parent.name),
                 LABEL_TASK: start.task,
-                LABEL_ORDINAL: str(start.ordinal),
+                LABEL_ATTEMPT: str(start.attempt_number),
                 LABEL_DEPTH: str(start.depth),
                 **_item_labels(start),
             },

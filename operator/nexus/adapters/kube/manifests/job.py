@@ -19,9 +19,9 @@ from nexus.core.model.exit_codes import OUTPUT_REFUSED
 from nexus.core.model.facts import RunFact
 from nexus.core.model.plan import Payload, StartTask
 from nexus.core.names import (
+    LABEL_ATTEMPT,
     LABEL_INDEX,
     LABEL_ITEMS,
-    LABEL_ORDINAL,
     LABEL_POOL,
     LABEL_RUN,
     LABEL_TASK,
@@ -156,7 +156,7 @@ def run_labels(run: RunFact) -> dict[str, str]:
 
 def _labels(start: StartTask, run: RunFact) -> dict[str, str]:
     own = {**start.labels, **pod_labels(start.payload.pod)}
-    labels = {**own, **run_labels(run), LABEL_TASK: start.task, LABEL_ORDINAL: str(start.ordinal)}
+    labels = {**own, **run_labels(run), LABEL_TASK: start.task, LABEL_ATTEMPT: str(start.attempt_number)}
     if start.items is not None:
         labels[LABEL_ITEMS] = str(start.items)
     if start.index is not None:

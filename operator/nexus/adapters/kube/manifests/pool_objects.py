@@ -13,7 +13,7 @@ from nexus.adapters.kube.cache.parse import job_fact, pod_fact
 from nexus.adapters.kube.client.api import Object
 from nexus.adapters.kube.owners import owner_uid
 from nexus.core.names import LABEL_POOL, LABEL_RUN, LABEL_TASK
-from nexus.core.pools.queue import Entry, Line
+from nexus.core.pools.queue import Entry, PoolQueue
 
 HOLDERS, WAITING = "holders", "waiting"
 
@@ -23,7 +23,7 @@ def name_of(pool: str) -> str:
     return f"nexus-pool-{pool}"
 
 
-def object_of(pool: str, line: Line) -> Object:
+def object_of(pool: str, line: PoolQueue) -> Object:
     """The ConfigMap of a line."""
     return {
         "apiVersion": "v1",
@@ -37,11 +37,11 @@ def _text(entries: Iterable[Entry]) -> str:
     return "".join(json.dumps(asdict(entry), separators=(",", ":")) + "\n" for entry in entries)
 
 
-def line_of(body: Object) -> Line | None:
+def line_of(body: Object) -> PoolQueue | None:
     """The line in a ConfigMap, None where somebody else's hand made it unreadable."""
     data = body.get("data") or {}
     try:
-        return Line(_entries(data[HOLDERS]), _entries(data[WAITING]))
+        return PoolQueue(_entries(data[HOLDERS]), _entries(data[WAITING]))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -21,8 +21,8 @@ from nexus.core.data.params import ParamsInvalid
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.workflow.admission import Admit, Wait, admit
-from nexus.core.workflow.facts import Sibling
-from nexus.runtime.ports import RunKey, Stale, Unstartable, Waiting
+from nexus.core.workflow.facts import RunSummary
+from nexus.runtime.ports import Blocked, RunKey, Stale, StartRejected
 
 # Entries for runs that are about to begin: each leaves with the next admission after the run has begun.
 MOST_BEGINNING = 100
@@ -51,32 +51,32 @@ class Admissions:
         except NotFound:
             return None
 
-    async def key(self, record: RunRecord, workflow: WorkflowRecord) -> str | Unstartable:
+    async def key(self, record: RunRecord, workflow: WorkflowRecord) -> str | StartRejected:
         """The value of concurrency.key that a run counts for."""
         if record.status is not None and record.status.concurrency_key is not None:
             return record.status.concurrency_key
         try:
             return await self._keys.of(record.fact(), workflow)
         except ParamsInvalid as error:
-            return Unstartable(Reason.PARAMS_INVALID, str(error))
+            return StartRejected(Reason.PARAMS_INVALID, str(error))
         except (ExpressionError, TemplateError) as error:
-            return Unstartable(Reason.EXPRESSION_ERROR, str(error))
+            return StartRejected(Reason.EXPRESSION_ERROR, str(error))
 
-    async def ask(self, record: RunRecord, workflow: WorkflowRecord, key: str) -> Waiting | Unstartable | None:
+    async def ask(self, record: RunRecord, workflow: WorkflowRecord, key: str) -> Blocked | StartRejected | None:
         """None where the run may begin. Raises Stale where others were at it at the same time."""
         child = self._workflows.is_child(record.key.namespace, record.parent, record.uid) if record.parent else False
         run = replace(_in_line(record), key=key, child=child)
         if run.cancelled:
-            return Unstartable(Reason.CANCELLED, "the run was cancelled before its turn came")
+            return StartRejected(Reason.CANCELLED, "the run was cancelled before its turn came")
         answer = _ask(run, workflow, self._workflows.runs(workflow))
         if isinstance(answer, Admit) and answer.exclusive:
             answer = await self._ask_again(run, workflow.key)
         elif isinstance(answer, Wait) and answer.replaces:
             # Others are cancelled on the word of the API server only.
             answer = await self._ask_again(run, workflow.key)
-        return Waiting(answer.reason, answer.message) if isinstance(answer, Wait) else None
+        return Blocked(answer.reason, answer.message) if isinstance(answer, Wait) else None
 
-    async def _ask_again(self, run: Sibling, key: RunKey) -> Admit | Wait:
+    async def _ask_again(self, run: RunSummary, key: RunKey) -> Admit | Wait:
         workflow = await self._read(key)
         if workflow is None:
             raise Stale(f"Workflow {key} is gone")
@@ -92,7 +92,7 @@ class Admissions:
                 await cancel(self._api, key.namespace, other.name, other.uid, Cancel.GRACEFUL)
         return answer
 
-    async def _agree(self, run: Sibling, workflow: WorkflowRecord, others: list[Sibling]) -> None:
+    async def _agree(self, run: RunSummary, workflow: WorkflowRecord, others: list[RunSummary]) -> None:
         if run.uid in _beginning(workflow):
             return  # by an operator that died before it could begin
         # The list is newer than the Workflow that was read: who has begun, ended or gone by it needs no entry.
@@ -111,9 +111,9 @@ class Admissions:
             raise Stale(str(error)) from error
 
 
-def _in_line(record: RunRecord) -> Sibling:
+def _in_line(record: RunRecord) -> RunSummary:
     assert record.spec is not None
-    return Sibling(
+    return RunSummary(
         name=record.key.name,
         uid=record.uid,
         created_at=record.created_at,
@@ -130,7 +130,7 @@ def _beginning(workflow: WorkflowRecord) -> frozenset[str]:
     return frozenset(entry.uid for entry in _entries(workflow))
 
 
-def _ask(run: Sibling, workflow: WorkflowRecord, others: list[Sibling] | tuple[Sibling, ...]) -> Admit | Wait:
+def _ask(run: RunSummary, workflow: WorkflowRecord, others: list[RunSummary] | tuple[RunSummary, ...]) -> Admit | Wait:
     keys = {entry.uid: entry.key for entry in _entries(workflow)}
     others = [replace(other, key=keys[other.uid]) if other.uid in keys else other for other in others]
     return admit(run, others, workflow.policy, workflow.key.name, keys.keys())

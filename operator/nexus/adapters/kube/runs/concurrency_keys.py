@@ -18,7 +18,7 @@ from nexus.core.expressions.templates import Evaluator, ExpressionError, Templat
 from nexus.core.model.facts import RunFact
 from nexus.core.schedule.as_of import AsOf
 from nexus.core.workflow.concurrency_key import concurrency_key
-from nexus.core.workflow.facts import Sibling
+from nexus.core.workflow.facts import RunSummary
 from nexus.runtime.away import away
 
 KEPT = 4_096
@@ -42,11 +42,11 @@ class Keys:
             self._keep(known, found)
         return found
 
-    async def siblings(self, bodies: Iterable[Object], workflow: WorkflowRecord) -> list[Sibling]:
+    async def siblings(self, bodies: Iterable[Object], workflow: WorkflowRecord) -> list[RunSummary]:
         """Runs as their Workflow sees them, each that has not ended with its value."""
         return [await self._with_key(sibling(body), body, workflow) for body in bodies]
 
-    async def _with_key(self, run: Sibling, body: Object, workflow: WorkflowRecord) -> Sibling:
+    async def _with_key(self, run: RunSummary, body: Object, workflow: WorkflowRecord) -> RunSummary:
         if workflow.policy.key is None or run.key is not None or run.ended or run.child:
             return run
         known = (run.uid, workflow.uid, workflow.generation)

@@ -69,9 +69,9 @@ class Confirmations:
         for name, jobs in self._cache.jobs(record.uid).items():
             task = recorded.get(name, TaskStatus(name=name))
             # The recorded one, and those after it: whether these count, it says.
-            known = next((job.ordinal for job in jobs if task.job is not None and job.name == task.job.name), 0)
+            known = next((job.attempt_number for job in jobs if task.job is not None and job.name == task.job.name), 0)
             for job in jobs if not task.phase.ended else ():
-                if job.ordinal >= known and not (job.of_items or _explained(job)):
+                if job.attempt_number >= known and not (job.of_items or _explained(job)):
                     await self.list_pods(record.key.namespace, job)
 
     async def list_pods(self, namespace: str, job: JobFact) -> None:

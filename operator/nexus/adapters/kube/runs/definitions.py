@@ -42,7 +42,7 @@ from nexus.core.text.sha256 import sha256_of
 from nexus.core.text.similar_names import closest
 from nexus.core.validate import problems
 from nexus.runtime.away import away
-from nexus.runtime.ports import RunKey, Stale, Unstartable
+from nexus.runtime.ports import RunKey, Stale, StartRejected
 
 # A definition of a hundred tasks takes 1 MiB or two, the largest that the API server accepts about 60.
 KEPT_BYTES = 64 * 1024 * 1024
@@ -71,13 +71,13 @@ class Definitions:
         self._evaluator = evaluator
         self._ready: Kept[Definition] = Kept(KEPT_BYTES)
 
-    async def of(self, record: RunRecord, now: datetime) -> tuple[Definition | Unstartable, str | None]:
+    async def of(self, record: RunRecord, now: datetime) -> tuple[Definition | StartRejected, str | None]:
         """The definition of a run, and the revision that pins it (None for an inline workflowSpec).
 
         Raises Unreadable.
         """
         if record.invalid or record.spec is None:
-            return Unstartable(Reason.WORKFLOW_INVALID, f"the run cannot be read: {record.invalid}"), None
+            return StartRejected(Reason.WORKFLOW_INVALID, f"the run cannot be read: {record.invalid}"), None
         reference = record.spec.workflow_ref
         named = self._workflows.size(RunKey(record.key.namespace, reference.name)) if reference is not None else 0
         async with self._workflows.reads.turn(record.definition_left or named):
@@ -85,7 +85,7 @@ class Definitions:
 
     async def _of(
         self, record: RunRecord, spec: WorkflowRunSpec, now: datetime
-    ) -> tuple[Definition | Unstartable, str | None]:
+    ) -> tuple[Definition | StartRejected, str | None]:
         if spec.workflow_spec is not None or record.definition_left:
             return self._known(record.uid, record.begun) or await self._own(record, spec, now), None
         if record.status is not None and record.status.revision:
@@ -97,7 +97,7 @@ class Definitions:
         self._ready.drop(run_uid)
         self._ready.drop(_checked(run_uid))
 
-    async def _own(self, record: RunRecord, spec: WorkflowRunSpec, now: datetime) -> Definition | Unstartable:
+    async def _own(self, record: RunRecord, spec: WorkflowRunSpec, now: datetime) -> Definition | StartRejected:
         """The definition in the run itself, which the cache keeps only where it is small."""
 
         def load() -> WorkflowSpec:
@@ -118,7 +118,7 @@ class Definitions:
         except NotFound:
             return None
 
-    async def _pinned(self, record: RunRecord, status: WorkflowRunStatus, now: datetime) -> Definition | Unstartable:
+    async def _pinned(self, record: RunRecord, status: WorkflowRunStatus, now: datetime) -> Definition | StartRejected:
         namespace, revision = record.key.namespace, status.revision or ""
         key = f"{namespace}/{revision}"
         ready = self._known(key, record.begun)
@@ -129,36 +129,36 @@ class Definitions:
             spec = revision_spec(body, status.revision_hash)
         except NotFound:
             message = f"the ControllerRevision {revision}, which held the definition, was deleted: start a new run"
-            return Unstartable(Reason.WORKFLOW_NOT_FOUND, message)
+            return StartRejected(Reason.WORKFLOW_NOT_FOUND, message)
         except ContentChanged as error:
-            return Unstartable(Reason.CONTENT_CHANGED, f"{error}: start a new run")
+            return StartRejected(Reason.CONTENT_CHANGED, f"{error}: start a new run")
         model = read_begun if record.begun else read
         return await self._prepare(key, partial(model, spec, WorkflowSpec), now, record.begun, sha256=sha256_of(spec))
 
-    async def _pin(self, record: RunRecord, now: datetime) -> tuple[Definition | Unstartable, str | None]:
+    async def _pin(self, record: RunRecord, now: datetime) -> tuple[Definition | StartRejected, str | None]:
         assert record.spec is not None
         assert record.spec.workflow_ref is not None
         name, namespace = record.spec.workflow_ref.name, record.key.namespace
         workflow = await self.workflow(namespace, name)
         if workflow is None:
             if now < record.created_at + GRACE:
-                return Unstartable(Reason.WORKFLOW_NOT_FOUND, "", retry_at=now + GRACE_STEP), None
-            return Unstartable(Reason.WORKFLOW_NOT_FOUND, await self._not_found(namespace, name)), None
+                return StartRejected(Reason.WORKFLOW_NOT_FOUND, "", retry_at=now + GRACE_STEP), None
+            return StartRejected(Reason.WORKFLOW_NOT_FOUND, await self._not_found(namespace, name)), None
         if why := unreadable(workflow):
-            return Unstartable(Reason.WORKFLOW_INVALID, f"Workflow {name}: {why}"), None
+            return StartRejected(Reason.WORKFLOW_INVALID, f"Workflow {name}: {why}"), None
         revision = revision_name(name, workflow["metadata"]["uid"], dump(workflow["spec"]))
         sha256 = sha256_of(workflow["spec"])
         key = f"{namespace}/{revision}"
-        definition: Definition | Unstartable | None = self._known(key, begun=False)
+        definition: Definition | StartRejected | None = self._known(key, begun=False)
         if not isinstance(definition, Definition) or definition.sha256 != sha256:
             load = partial(read, workflow["spec"], WorkflowSpec)
             definition = await self._prepare(key, load, now, begun=False, name=name, sha256=sha256)
-        if isinstance(definition, Unstartable):
+        if isinstance(definition, StartRejected):
             return definition, None
         try:
             await self._create_revision(namespace, revision, sha256, workflow)
         except ContentChanged as error:
-            return Unstartable(Reason.NAME_TAKEN, f"{error}: delete it, then start a new run"), None
+            return StartRejected(Reason.NAME_TAKEN, f"{error}: delete it, then start a new run"), None
         return definition, revision
 
     async def _create_revision(self, namespace: str, revision: str, sha256: str, workflow: Object) -> None:
@@ -194,8 +194,8 @@ class Definitions:
         *,
         name: str = "",
         sha256: str | None = None,
-    ) -> Definition | Unstartable:
-        def make() -> tuple[Definition | Unstartable, int]:
+    ) -> Definition | StartRejected:
+        def make() -> tuple[Definition | StartRejected, int]:
             made = (
                 prepared(load, self._defaults) if begun else checked(load, self._evaluator, now, name, self._defaults)
             )
@@ -228,7 +228,7 @@ def _revision(name: str, workflow: Object) -> Object:
     }
 
 
-def prepared(load: Callable[[], WorkflowSpec], defaults: OperatorDefaults = NO_DEFAULTS) -> Definition | Unstartable:
+def prepared(load: Callable[[], WorkflowSpec], defaults: OperatorDefaults = NO_DEFAULTS) -> Definition | StartRejected:
     """The Definition of a run that has begun, or why nothing can be made of it."""
     try:
         return prepare(load(), defaults)
@@ -237,7 +237,7 @@ def prepared(load: Callable[[], WorkflowSpec], defaults: OperatorDefaults = NO_D
     except (CycleError, KeyError, StopIteration) as error:
         # Another version let it begin: a type of task that this one does not know, for one.
         text = f"this version of the operator cannot execute it ({type(error).__name__}: {error})"
-    return Unstartable(Reason.WORKFLOW_INVALID, text[:2_000])
+    return StartRejected(Reason.WORKFLOW_INVALID, text[:2_000])
 
 
 def checked(
@@ -246,19 +246,19 @@ def checked(
     now: datetime,
     name: str = "",
     defaults: OperatorDefaults = NO_DEFAULTS,
-) -> Definition | Unstartable:
+) -> Definition | StartRejected:
     """The Definition of the spec that `load()` gives, or what is wrong with it. `name` is its Workflow's."""
     try:
         spec = load()
     except ValueError as error:
-        return Unstartable(Reason.WORKFLOW_INVALID, str(error)[:2_000])
+        return StartRejected(Reason.WORKFLOW_INVALID, str(error)[:2_000])
     if _nests_too_deep(spec):
         # From elsewhere than the API server's JSON, which is refused before.
-        return Unstartable(Reason.WORKFLOW_INVALID, too_deep("spec"))
+        return StartRejected(Reason.WORKFLOW_INVALID, too_deep("spec"))
     found = problems(spec, evaluator, name, now)
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-        return Unstartable(Reason.WORKFLOW_INVALID, "; ".join(str(problem) for problem in found[:3]) + more)
+        return StartRejected(Reason.WORKFLOW_INVALID, "; ".join(str(problem) for problem in found[:3]) + more)
     return prepare(spec, defaults)
 
 

@@ -22,7 +22,7 @@ SOON = timedelta(seconds=1)
 """A run that finds the question asked by another one looks again so much later."""
 
 
-class Pace:
+class ProbeSchedule:
     """When a run's question may be asked: `after` what it is about began, and at most every ten seconds."""
 
     def __init__(self, after: timedelta) -> None:
@@ -54,7 +54,7 @@ class _Answer:
 
 
 @dataclass
-class Told:
+class EventLookup:
     """What the Events of one selector say, by namespace: UIDs of what they are about, and the words that `read` finds
     in them. One LIST at a time for each namespace, and whoever finds one under way does not wait for it."""
 

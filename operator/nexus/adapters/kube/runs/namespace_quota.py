@@ -10,10 +10,10 @@ from datetime import timedelta
 from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.cache.runs import Cache
 from nexus.api.reasons import Reason
-from nexus.runtime.ports import Unstartable, Waiting
+from nexus.runtime.ports import Blocked, StartRejected
 
 # Ended runs go, by history and by hand, and nobody tells those that wait.
-LOOK_AGAIN = timedelta(seconds=30)
+REQUEUE_AFTER_QUOTA = timedelta(seconds=30)
 
 
 class NamespaceRoom:
@@ -23,7 +23,7 @@ class NamespaceRoom:
         self._cache = cache
         self._limit = limit
 
-    def hold(self, record: RunRecord) -> Waiting | Unstartable | None:
+    def hold(self, record: RunRecord) -> Blocked | StartRejected | None:
         """Why a run may not begin, None where it may or has. A child run is its parent's, which has begun."""
         begun = record.status is not None and record.status.start_time is not None
         if not self._limit or begun or record.parent:
@@ -32,10 +32,10 @@ class NamespaceRoom:
         if there <= self._limit:
             return None
         if record.spec is not None and record.spec.cancel is not None:
-            return Unstartable(Reason.CANCELLED, "the run was cancelled before its turn came")
+            return StartRejected(Reason.CANCELLED, "the run was cancelled before its turn came")
         message = (
             f"runs have about {round(there, -2):,} objects in namespace {record.key.namespace}, and new ones begin "
             f"up to {self._limit:,} (NEXUS_MAX_NAMESPACE_OBJECTS): delete ended runs, or let their Workflows keep "
             "fewer (history, ttlSecondsAfterFinished)"
         )
-        return Waiting(Reason.NAMESPACE_FULL, message)
+        return Blocked(Reason.NAMESPACE_FULL, message)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import KubeApi, Object
-from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER, Pace, Told
+from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER, EventLookup, ProbeSchedule
 from nexus.core.model.facts import JobFact
 
 # The Job controller makes about ten pods a second on its default rates, so that on a busy cluster a Job is without
@@ -21,9 +21,9 @@ class PodlessJobs:
     """Asks for the reasons of a run's podless Jobs, all at once and at most every ten seconds."""
 
     def __init__(self, api: KubeApi, cache: Cache) -> None:
-        self._told = Told(api, "involvedObject.kind=Job,reason=FailedCreate", _reasons)
+        self._told = EventLookup(api, "involvedObject.kind=Job,reason=FailedCreate", _reasons)
         self._cache = cache
-        self._pace = Pace(PODLESS_AFTER)
+        self._pace = ProbeSchedule(PODLESS_AFTER)
 
     async def ask(self, record: RunRecord, now: datetime) -> datetime | None:
         """Note in the cache why Jobs have no pod; returns when to look again, None where all have one."""

@@ -36,9 +36,9 @@ from nexus.adapters.kube.client.api import (
 from nexus.adapters.kube.manifests.pool_objects import entries_of, line_of, name_of, object_of
 from nexus.adapters.kube.owners import owner_uid
 from nexus.api.base import format_time
-from nexus.core.model.facts import JobFact, RunFact, SlotAsked, Turn
+from nexus.core.model.facts import JobFact, RunFact, SlotAsked, SlotGrant
 from nexus.core.names import LABEL_POOL
-from nexus.core.pools.queue import Entry, Line, settle, told
+from nexus.core.pools.queue import Entry, PoolQueue, settle, told
 from nexus.core.pools.size import size_of
 from nexus.core.tasks.evidence import Succeeded, judge
 from nexus.runtime.ports import RunKey, Stale, Wake
@@ -61,7 +61,7 @@ class _Pool:
 
     namespace: str
     name: str
-    line: Line = field(default_factory=Line)
+    line: PoolQueue = field(default_factory=PoolQueue)
     version: str | None = None
     """That of the object which `line` was read from, or written to; None where that is not known."""
     size: int = 0
@@ -96,11 +96,11 @@ class Pools:
         self._me = uuid.uuid4().hex[:12]
         self._pools: dict[tuple[str, str], _Pool] = {}
 
-    async def ask(self, run: RunFact, slot: SlotAsked) -> Turn:
+    async def ask(self, run: RunFact, slot: SlotAsked) -> SlotGrant:
         """Where a Job stands. Raises Stale where others were at it at the same time, again and again."""
         pool = self._pool(run.namespace, slot.pool)
         if self._usable(pool, slot.job_name):
-            return Turn(granted=True)
+            return SlotGrant(granted=True)
         waits = pool.line.place(slot.job_name) or pool.missing
         if waits and pool.read_at is not None and self._clock() - pool.read_at < FRESH:
             return _turn(pool, slot.job_name)
@@ -111,7 +111,7 @@ class Pools:
             if slot.job_name in pool.asking:
                 await self._advance(pool)
         if self._usable(pool, slot.job_name):
-            return Turn(granted=True)
+            return SlotGrant(granted=True)
         turn = _turn(pool, slot.job_name)
         if not (turn.place or turn.missing or pool.line.holder(slot.job_name)):
             raise Stale(f"the line of pool {pool.name} could not be joined")
@@ -175,7 +175,7 @@ class Pools:
             remembered = pool.version is not None
             before, version = (pool.line, pool.version) if remembered else await self._read_line(pool)
             after = await self._decide(pool, before, asking, returned)
-            if after == before and (version is not None or after == Line()):
+            if after == before and (version is not None or after == PoolQueue()):
                 if not remembered:
                     pool.version = None if pool.missing else version
                     self._know(pool, before, before, began)
@@ -193,7 +193,7 @@ class Pools:
             return
         raise Stale(f"pool {pool.name} is written by others all the time")
 
-    async def _decide(self, pool: _Pool, line: Line, asking: dict[str, Entry], returned: set[str]) -> Line:
+    async def _decide(self, pool: _Pool, line: PoolQueue, asking: dict[str, Entry], returned: set[str]) -> PoolQueue:
         now = self._clock()
         self._observe(pool, line, now)
         stamp = format_time(now)
@@ -217,10 +217,10 @@ class Pools:
             else:
                 free -= 1
         asks = () if pool.missing and not line.waiting else asking.values()
-        line = Line(tuple(holders), line.waiting)
+        line = PoolQueue(tuple(holders), line.waiting)
         return settle(line, pool.size, over=over, asks=asks, passed=passed, by=self._me, now=stamp)
 
-    def _observe(self, pool: _Pool, line: Line, now: datetime) -> None:
+    def _observe(self, pool: _Pool, line: PoolQueue, now: datetime) -> None:
         pool.seen = {
             entry.job: known if (known := pool.seen.get(entry.job)) is not None and known[0] == entry else (entry, now)
             for entry in line.holders
@@ -228,7 +228,7 @@ class Pools:
         pool.begun &= pool.seen.keys()
         pool.asked = {job: at for job, at in pool.asked.items() if job in pool.seen}
 
-    def _know(self, pool: _Pool, before: Line, after: Line, began: datetime) -> None:
+    def _know(self, pool: _Pool, before: PoolQueue, after: PoolQueue, began: datetime) -> None:
         """What was read or written is what is known now; those whom it concerns are woken."""
         old = {entry.job: entry for entry in before.holders}
         concerned = dict.fromkeys((*told(pool.line, after), *told(before, after)))
@@ -253,21 +253,21 @@ class Pools:
         size = size_of(data, pool.name, self._sizes, pool.namespace)
         pool.size, pool.missing = (size, "") if isinstance(size, int) else (0, size)
 
-    async def _read_line(self, pool: _Pool) -> tuple[Line, str | None]:
+    async def _read_line(self, pool: _Pool) -> tuple[PoolQueue, str | None]:
         """The line and its version, None where it has to be made."""
         try:
             body = await self._api.get(CONFIG_MAPS, pool.namespace, name_of(pool.name))
         except NotFound:
-            return Line(holders=await self._from_jobs(pool)), None
+            return PoolQueue(holders=await self._from_jobs(pool)), None
         if (body["metadata"].get("labels") or {}).get(LABEL_POOL) != pool.name:
             pool.size = 0
             pool.missing = f"a ConfigMap {name_of(pool.name)} exists that is no pool's line: delete or rename it"
-            return Line(), body["metadata"]["resourceVersion"]
+            return PoolQueue(), body["metadata"]["resourceVersion"]
         line = line_of(body)
         version = str(body["metadata"]["resourceVersion"])
-        return (line if line is not None else Line(holders=await self._from_jobs(pool))), version
+        return (line if line is not None else PoolQueue(holders=await self._from_jobs(pool))), version
 
-    async def _write(self, pool: _Pool, line: Line, version: str | None) -> str:
+    async def _write(self, pool: _Pool, line: PoolQueue, version: str | None) -> str:
         made = object_of(pool.name, line)
         if version is None:
             body = await self._api.create(CONFIG_MAPS, pool.namespace, made)
@@ -370,9 +370,9 @@ def _is_done(job: JobFact) -> bool:
     return not any(pod.live for pod in job.pods) and isinstance(judge(job), Succeeded)
 
 
-def _turn(pool: _Pool, job: str) -> Turn:
+def _turn(pool: _Pool, job: str) -> SlotGrant:
     holders = [entry.whose for entry in pool.line.holders]
-    return Turn(
+    return SlotGrant(
         granted=False,
         size=pool.size,
         held=len(holders),

@@ -181,33 +181,33 @@ class _Refuser(Protocol):
     def refusals(self) -> Refusals: ...
 
 
-Place = TypeVar("Place", bound=_Refuser)
+RefusingBackend = TypeVar("RefusingBackend", bound=_Refuser)
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
 def refusing(
-    method: Callable[Concatenate[Place, Given], Awaitable[Result]], *, start: bool = False
-) -> Callable[Concatenate[Place, Given], Coroutine[Any, Any, Result]]:
+    method: Callable[Concatenate[RefusingBackend, Given], Awaitable[Result]], *, start: bool = False
+) -> Callable[Concatenate[RefusingBackend, Given], Coroutine[Any, Any, Result]]:
     """A method of a port that raises Refused in place of any ApiError; `start` where a task waits for what it makes.
 
     NotLeading goes through: the write is another operator's to make.
     """
 
     @wraps(method)
-    async def call(place: Place, /, *args: Given.args, **kwargs: Given.kwargs) -> Result:
+    async def call(backend: RefusingBackend, /, *args: Given.args, **kwargs: Given.kwargs) -> Result:
         try:
-            return await method(place, *args, **kwargs)
+            return await method(backend, *args, **kwargs)
         except NotLeading:
             raise
         except ApiError as error:
-            raise Refused(await place.refusals.of(error, start=start)) from error
+            raise Refused(await backend.refusals.of(error, start=start)) from error
 
     return call
 
 
 def refusing_start(
-    method: Callable[Concatenate[Place, Given], Awaitable[Result]],
-) -> Callable[Concatenate[Place, Given], Coroutine[Any, Any, Result]]:
+    method: Callable[Concatenate[RefusingBackend, Given], Awaitable[Result]],
+) -> Callable[Concatenate[RefusingBackend, Given], Coroutine[Any, Any, Result]]:
     """As `refusing`, for what starts an attempt."""
     return refusing(method, start=True)

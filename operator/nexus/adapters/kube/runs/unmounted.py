@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.cache.runs import Cache
 from nexus.adapters.kube.client.api import KubeApi, Object
-from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER, Pace, Told
+from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER, EventLookup, ProbeSchedule
 from nexus.core.model.facts import PodFact
 from nexus.core.tasks.evidence import NO_CONFIG
 
@@ -24,9 +24,9 @@ class UnmountedPods:
     """Asks for the reasons of a run's pods that do not start, all at once and at most every ten seconds."""
 
     def __init__(self, api: KubeApi, cache: Cache) -> None:
-        self._told = Told(api, "involvedObject.kind=Pod,reason=FailedMount", _reasons)
+        self._told = EventLookup(api, "involvedObject.kind=Pod,reason=FailedMount", _reasons)
         self._cache = cache
-        self._pace = Pace(UNMOUNTED_AFTER)
+        self._pace = ProbeSchedule(UNMOUNTED_AFTER)
 
     async def ask(self, record: RunRecord, now: datetime) -> datetime | None:
         """Note in the cache what pods wait for; returns when to look again, None where none of them waits."""

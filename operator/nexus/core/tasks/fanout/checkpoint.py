@@ -13,7 +13,7 @@ from nexus.api.run import TaskStatus
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Checkpoint
 from nexus.core.names import job_name, output_name
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.fanout import indexes
 from nexus.core.text import json_text
 from nexus.core.text.sha256 import sha256
@@ -25,23 +25,23 @@ STORED_TOTAL = 64 * 1024
 Items = list[Any]
 
 
-def config_map(board: Board, node: Node) -> str:
+def config_map(draft: PlanDraft, node: Node) -> str:
     """Name of the ConfigMap that holds the outputs of the items."""
-    return output_name(job_name(board.facts.run.name, board.facts.run.uid, node.name, 1))
+    return output_name(job_name(draft.facts.run.name, draft.facts.run.uid, node.name, 1))
 
 
-def proven(board: Board, node: Node) -> Items:
+def proven(draft: PlanDraft, node: Node) -> Items:
     """The outputs in the ConfigMap that the status vouches for, one an item and None for all others; empty where it
     vouches for none, or nothing is known of the ConfigMap."""
-    kept = board.facts.checkpoints.get(node.name)
-    return _proven(kept, board.tasks[node.name], config_map(board, node)) if kept is not None else []
+    kept = draft.facts.checkpoints.get(node.name)
+    return _proven(kept, draft.tasks[node.name], config_map(draft, node)) if kept is not None else []
 
 
-def is_spoiled(board: Board, node: Node) -> bool:
+def is_spoiled(draft: PlanDraft, node: Node) -> bool:
     """Whether the ConfigMap has lost what the status vouches for."""
-    status = board.tasks[node.name]
-    vouched = status.output_ref is not None and status.output_ref.config_map == config_map(board, node)
-    return vouched and board.facts.checkpoints.get(node.name) is not None and not proven(board, node)
+    status = draft.tasks[node.name]
+    vouched = status.output_ref is not None and status.output_ref.config_map == config_map(draft, node)
+    return vouched and draft.facts.checkpoints.get(node.name) is not None and not proven(draft, node)
 
 
 def _proven(kept: Checkpoint, status: TaskStatus, name: str) -> Items:
@@ -56,9 +56,9 @@ def _proven(kept: Checkpoint, status: TaskStatus, name: str) -> Items:
     return items if sha256(json_text.dump({"items": items})) == reference.sha256 else []
 
 
-def stored_indexes(board: Board, items: Items) -> str | None:
+def stored_indexes(draft: PlanDraft, items: Items) -> str | None:
     """What the status says of which items are stored; where there is no room for all, the last ones are left out, and
     only the ConfigMap as it was written is believed."""
-    fan_outs = sum(node.task.for_each is not None for node in board.definition.nodes.values())
+    fan_outs = sum(node.task.for_each is not None for node in draft.definition.nodes.values())
     found = [index for index, item in enumerate(items) if item is not None]
     return indexes.text(found, min(2_000, STORED_TOTAL // max(fan_outs, 1))) or None

@@ -17,35 +17,35 @@ from nexus.core.model.facts import ChildFact
 from nexus.core.model.plan import StartChild
 from nexus.core.names import item_child_name
 from nexus.core.tasks.child_run import failure_of, is_same, params_of, stands, timeout_of
-from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.evidence import Failed, Waiting
 from nexus.core.tasks.fanout.checkpoint import proven
 from nexus.core.tasks.fanout.items import ItemsInvalid, resolve
 from nexus.core.tasks.fanout.tally import Due, Tally
 
 
-def take(board: Board, node: Node, total: int, refused: Mapping[int, Failed]) -> Tally:
-    """The tally of a fan-out over child runs; `refused` are the items on record as failed. Notes on the board which
+def take(draft: PlanDraft, node: Node, total: int, refused: Mapping[int, Failed]) -> Tally:
+    """The tally of a fan-out over child runs; `refused` are the items on record as failed. Notes on the draft which
     children are past their time, and when others will be. Raises Unread where a child cannot be compared yet."""
     by_index: dict[int, list[ChildFact]] = {}
-    for child in board.facts.children.get(node.name, ()):
+    for child in draft.facts.children.get(node.name, ()):
         if child.index is not None:
             by_index.setdefault(child.index, []).append(child)
-    stored = proven(board, node)
-    tally, items = Tally(total, started=True), _Items(board, node)
+    stored = proven(draft, node)
+    tally, items = Tally(total, started=True), _Items(draft, node)
     for index in range(total):
         if index < len(stored) and stored[index] is not None:
             tally.done[index] = None
             continue
-        children = _counting(board, node, index, by_index.get(index, []), items)
-        board.abandoned.update(child.name for child in children[:-1])
+        children = _counting(draft, node, index, by_index.get(index, []), items)
+        draft.abandoned.update(child.name for child in children[:-1])
         if not children and index in refused:
             tally.failed[index] = refused[index]
         elif not children:
             # Also where somebody deleted it: nothing tells that from one that was never made.
             tally.due[index] = Due(1, None)
         else:
-            _last(board, node, tally, index, children[-1])
+            _last(draft, node, tally, index, children[-1])
             if index in tally.due and index in refused:
                 del tally.due[index]
                 tally.failed[index] = refused[index]
@@ -55,8 +55,8 @@ def take(board: Board, node: Node, total: int, refused: Mapping[int, Failed]) ->
 class _Items:
     """The items, resolved where one is asked for."""
 
-    def __init__(self, board: Board, node: Node) -> None:
-        self._board, self._node = board, node
+    def __init__(self, draft: PlanDraft, node: Node) -> None:
+        self._board, self._node = draft, node
         self._known: list[Any] | None = None
 
     def at(self, index: int) -> Item:
@@ -67,19 +67,19 @@ class _Items:
         return Item(index, self._known[index])
 
 
-def _counting(board: Board, node: Node, index: int, children: list[ChildFact], items: _Items) -> list[ChildFact]:
+def _counting(draft: PlanDraft, node: Node, index: int, children: list[ChildFact], items: _Items) -> list[ChildFact]:
     """The children of an item that count, oldest first: each that is what the task would start, after the one before
     it has ended. One before it that is not there was deleted."""
     counting: list[ChildFact] = []
-    for child in sorted(children, key=lambda child: child.ordinal):
-        if counting and not _is_over(board, node, counting[-1]):
+    for child in sorted(children, key=lambda child: child.attempt_number):
+        if counting and not _is_over(draft, node, counting[-1]):
             break
         try:
-            same = child.uid in board.facts.vouched or is_same(board, node, child, items.at(index))
+            same = child.uid in draft.facts.vouched or is_same(draft, node, child, items.at(index))
         except Unread:
             raise
         except (ExpressionError, TemplateError, ItemsInvalid, IndexError):
-            board.disown(child)  # no task starts a child run of an item that it cannot render
+            draft.disown(child)  # no task starts a child run of an item that it cannot render
             same = False
         if not same:
             break
@@ -87,39 +87,39 @@ def _counting(board: Board, node: Node, index: int, children: list[ChildFact], i
     return counting
 
 
-def _is_over(board: Board, node: Node, child: ChildFact) -> bool:
+def _is_over(draft: PlanDraft, node: Node, child: ChildFact) -> bool:
     limit = timeout_of(node, child)
-    return child.phase.ended or (limit is not None and board.now >= limit[0])
+    return child.phase.ended or (limit is not None and draft.now >= limit[0])
 
 
-def _last(board: Board, node: Node, tally: Tally, index: int, child: ChildFact) -> None:
+def _last(draft: PlanDraft, node: Node, tally: Tally, index: int, child: ChildFact) -> None:
     if child.phase is RunPhase.SUCCEEDED:
         tally.done[index] = child
         return
-    failure = _failure(board, node, child)
+    failure = _failure(draft, node, child)
     if failure is None:
         tally.running.add(index)
         reason, words = stands(child)
         if reason is Reason.AWAITING_APPROVAL:
             tally.waiting.append(Waiting(reason, f"item {index}: child run {child.name}{words}", since=None))
-    elif failure.final or not node.retry.allows(child.ordinal, None):
+    elif failure.final or not node.retry.allows(child.attempt_number, None):
         tally.failed[index] = failure
     else:
-        whose = f"{board.facts.run.uid}/{node.name}/{index}"
-        at = node.retry.due(child.ordinal, failure.at, whose) if failure.at is not None else None
-        tally.due[index] = Due(child.ordinal + 1, at, failure)
+        whose = f"{draft.facts.run.uid}/{node.name}/{index}"
+        at = node.retry.due(child.attempt_number, failure.at, whose) if failure.at is not None else None
+        tally.due[index] = Due(child.attempt_number + 1, at, failure)
 
 
-def _failure(board: Board, node: Node, child: ChildFact) -> Failed | None:
+def _failure(draft: PlanDraft, node: Node, child: ChildFact) -> Failed | None:
     """Why an attempt has failed, None while it runs. One that took too long is cancelled, and has failed of that."""
     limit = timeout_of(node, child)
-    until = child.ended_at or board.now
+    until = child.ended_at or draft.now
     if limit is not None and until >= limit[0] and child.phase in (RunPhase.CANCELLED, *_UNDER_WAY):
-        board.abandoned.add(child.name)
+        draft.abandoned.add(child.name)
         return limit[1]
     if child.phase in _UNDER_WAY:
         if limit is not None:
-            board.wakes.append(limit[0])
+            draft.wakes.append(limit[0])
         return None
     return failure_of(child)
 
@@ -127,10 +127,10 @@ def _failure(board: Board, node: Node, child: ChildFact) -> Failed | None:
 _UNDER_WAY = tuple(phase for phase in RunPhase if not phase.ended)
 
 
-def start_of(board: Board, node: Node, index: int, items: Sequence[Any], ordinal: int) -> StartChild:
+def start_of(draft: PlanDraft, node: Node, index: int, items: Sequence[Any], attempt_number: int) -> StartChild:
     """The child run of one item. Raises Unread, ExpressionError, TemplateError."""
-    call, run = node.task.workflow, board.facts.run
+    call, run = node.task.workflow, draft.facts.run
     assert call is not None
-    params = params_of(board, node, Item(index, items[index]))
-    name = item_child_name(run.name, run.uid, node.name, index, ordinal)
-    return StartChild(node.name, name, ordinal, call.name, params, run.depth + 1, items=len(items), index=index)
+    params = params_of(draft, node, Item(index, items[index]))
+    name = item_child_name(run.name, run.uid, node.name, index, attempt_number)
+    return StartChild(node.name, name, attempt_number, call.name, params, run.depth + 1, items=len(items), index=index)

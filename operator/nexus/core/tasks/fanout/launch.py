@@ -16,7 +16,7 @@ from nexus.core.model.plan import Indexed, Payload, RaiseParallelism, Start, Sta
 from nexus.core.model.refusal import again_at, limit_words, over_since, parallelism_of
 from nexus.core.names import item_child_name, item_job_name, job_name
 from nexus.core.tasks.child_run import too_deep
-from nexus.core.tasks.decision import Board, Unread
+from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.evidence import Failed
 from nexus.core.tasks.fanout import payload
 from nexus.core.tasks.fanout.children import start_of
@@ -38,112 +38,112 @@ MOST_REFUSED = 20
 _IMPOSSIBLE = (Unread, ExpressionError, TemplateError, PayloadError, ItemsInvalid)
 
 
-def launch(board: Board, node: Node, slots: Slots) -> None:
+def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
     """Start a fan-out, or take over what is there of it: its rule is met, its `when` is true, and there is a slot where
     it takes one."""
-    if node.type == "workflow" and too_deep(board, node):
+    if node.type == "workflow" and too_deep(draft, node):
         return
-    items = _items(board, node)
+    items = _items(draft, node)
     if items is None:
         return
     if not items:
-        _nothing_to_do(board, node)
+        _nothing_to_do(draft, node)
         return
-    before = board.tasks[node.name]
-    if must_know_stored(board, node):
+    before = draft.tasks[node.name]
+    if must_know_stored(draft, node):
         return
-    if take_over(board, node, items):
+    if take_over(draft, node, items):
         return
-    known = (stored(board, node) or []) if before.items is not None and before.items.total == len(items) else []
+    known = (stored(draft, node) or []) if before.items is not None and before.items.total == len(items) else []
     due = {index: Due(1, None) for index in range(len(items)) if index >= len(known) or known[index] is None}
     tally = Tally(len(items), due=due)
     try:
-        indexed = is_indexed(node, board.facts.native_backoff) and len(due) == len(items)
-        started = (_launch_whole if indexed else _launch_items)(board, node, slots, items, tally)
+        indexed = is_indexed(node, draft.facts.native_backoff) and len(due) == len(items)
+        started = (_launch_whole if indexed else _launch_items)(draft, node, slots, items, tally)
     except payload.ItemUnrendered:
         # One Indexed Job runs all its items or none.
-        started = _launch_items(board, node, slots, items, tally)
+        started = _launch_items(draft, node, slots, items, tally)
     if not started:
         if tally.refused:
-            _tell_refused(board, node, tally)
-        if not (tally.due or board.tasks[node.name].phase.ended):
-            _all_failed(board, node, tally)
+            _tell_refused(draft, node, tally)
+        if not (tally.due or draft.tasks[node.name].phase.ended):
+            _all_failed(draft, node, tally)
         return
-    board.planned[node.name] = before
-    board.move(
+    draft.planned[node.name] = before
+    draft.move(
         node.name,
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
         attempts=1,
-        start_time=board.now,
+        start_time=draft.now,
         items=before.items if known else ItemsStatus(total=len(items)),
         **({} if known else {"output": None, "output_ref": None}),
     )
-    _tell_refused(board, node, tally)
+    _tell_refused(draft, node, tally)
     if tally.failed:
-        _note(board, node, tally)
+        _note(draft, node, tally)
 
 
-def proceed(board: Board, node: Node, slots: Slots) -> None:
+def proceed(draft: PlanDraft, node: Node, slots: Slots) -> None:
     """Start what is due of a fan-out that runs, as far as there are slots."""
-    tally = board.tallies[node.name]
-    now = {index: due for index, due in tally.due.items() if due.at is None or due.at <= board.now}
-    board.wakes += [due.at for due in tally.due.values() if due.at is not None and due.at > board.now]
+    tally = draft.tallies[node.name]
+    now = {index: due for index, due in tally.due.items() if due.at is None or due.at <= draft.now}
+    draft.wakes += [due.at for due in tally.due.values() if due.at is not None and due.at > draft.now]
     whole = tally.whole
-    refusal = board.facts.refusals.get(parallelism_of(whole.name)) if whole is not None else None
+    refusal = draft.facts.refusals.get(parallelism_of(whole.name)) if whole is not None else None
     if refusal is not None:
-        board.refuse(node.name, refusal, f"its parallelism cannot be raised: {refusal.message}")
-    room = _room(board, node, slots, tally)
+        draft.refuse(node.name, refusal, f"its parallelism cannot be raised: {refusal.message}")
+    room = _room(draft, node, slots, tally)
     if room <= 0:
         return
-    if now and not held_back(board, node):
-        items = _items(board, node)
+    if now and not held_back(draft, node):
+        items = _items(draft, node)
         if items is not None:
             failed = len(tally.failed)
-            _launch_items(board, node, slots, items, tally, dict(sorted(now.items())))
-            _tell_refused(board, node, tally)
-            if len(tally.failed) > failed and not board.tasks[node.name].phase.ended:
-                _note(board, node, tally)
-    elif not now and refusal is None and not board.facts.run.suspended:
-        _raise(board, node, slots, tally)
+            _launch_items(draft, node, slots, items, tally, dict(sorted(now.items())))
+            _tell_refused(draft, node, tally)
+            if len(tally.failed) > failed and not draft.tasks[node.name].phase.ended:
+                _note(draft, node, tally)
+    elif not now and refusal is None and not draft.facts.run.suspended:
+        _raise(draft, node, slots, tally)
 
 
-def _room(board: Board, node: Node, slots: Slots, tally: Tally) -> int:
+def _room(draft: PlanDraft, node: Node, slots: Slots, tally: Tally) -> int:
     """How many more items may run now. Child runs take no slots; a thousand at once that nobody asked for would be too
     many all the same."""
     if node.type == "workflow":
         assert node.task.for_each is not None
-        return (node.task.for_each.parallelism or board.definition.max_parallel_tasks) - len(tally.running)
+        return (node.task.for_each.parallelism or draft.definition.max_parallel_tasks) - len(tally.running)
     return min(slots.free, _parallelism(node, tally.total) - tally.held)
 
 
-def _tell_refused(board: Board, node: Node, tally: Tally) -> None:
+def _tell_refused(draft: PlanDraft, node: Node, tally: Tally) -> None:
     """Say that starts of items are refused, while others run."""
     if not tally.refused:
-        if node.name not in board.refused:
-            board.move(node.name, refused_time=None)
+        if node.name not in draft.refused:
+            draft.move(node.name, refused_time=None)
         return
     index, refusal = min(tally.refused.items())
     more = f" (and {len(tally.refused) - 1} more)" if len(tally.refused) > 1 else ""
     words = refusal.message
     if refusal.since is not None:
         words = limit_words(refusal, refusal.since, node.start_timeout_seconds)
-    board.refuse(node.name, refusal, f"item {index}{more}: {words}")
+    draft.refuse(node.name, refusal, f"item {index}{more}: {words}")
 
 
-def _is_refused(board: Board, node: Node, tally: Tally, index: int, name: str) -> bool:
+def _is_refused(draft: PlanDraft, node: Node, tally: Tally, index: int, name: str) -> bool:
     """Whether the Job, or child run, of an item is not made now. What is refused for good fails the item alone."""
-    refusal = board.facts.refusals.get(name)
+    refusal = draft.facts.refusals.get(name)
     if refusal is None:
         return False
     over = refusal.message if refusal.final else None
     if refusal.limited:
         # By this operator's memory: the status has no entry for an item.
-        over = over_since(refusal, refusal.since or board.now, node.start_timeout_seconds, board.now)
-        board.wakes.append((refusal.since or board.now) + timedelta(seconds=node.start_timeout_seconds))
+        over = over_since(refusal, refusal.since or draft.now, node.start_timeout_seconds, draft.now)
+        draft.wakes.append((refusal.since or draft.now) + timedelta(seconds=node.start_timeout_seconds))
     if over is None:
-        board.wakes.append(again_at(refusal, board.now))
+        draft.wakes.append(again_at(refusal, draft.now))
         tally.refused[index] = refusal
     else:
         del tally.due[index]
@@ -151,47 +151,47 @@ def _is_refused(board: Board, node: Node, tally: Tally, index: int, name: str) -
     return True
 
 
-def _note(board: Board, node: Node, tally: Tally) -> None:
+def _note(draft: PlanDraft, node: Node, tally: Tally) -> None:
     """Items failed that were never started. They are put on record, and only what is on record ends the task: how many
     are found depends on the slots there are, and a decision that ends the task may have to be made once more, by an
     operator that finds fewer."""
-    noted = note_failed(board, node, tally)
-    if stops_early(board, node, tally):
-        _drop_starts(board, node)
+    noted = note_failed(draft, node, tally)
+    if stops_early(draft, node, tally):
+        _drop_starts(draft, node)
     if noted:
-        board.wakes.append(board.now)
-    elif tally.over or stops_early(board, node, tally):
+        draft.wakes.append(draft.now)
+    elif tally.over or stops_early(draft, node, tally):
         # More than the record has room for are found again each time.
-        board.tallies[node.name] = tally
-        conclude(board, node, tally)
+        draft.tallies[node.name] = tally
+        conclude(draft, node, tally)
 
 
-def _all_failed(board: Board, node: Node, tally: Tally) -> None:
+def _all_failed(draft: PlanDraft, node: Node, tally: Tally) -> None:
     """No item can be started, however many slots there are."""
-    board.tallies[node.name] = tally
-    board.move(node.name, start_time=board.now, items=ItemsStatus(total=tally.total))
-    conclude(board, node, tally)
+    draft.tallies[node.name] = tally
+    draft.move(node.name, start_time=draft.now, items=ItemsStatus(total=tally.total))
+    conclude(draft, node, tally)
 
 
-def _nothing_to_do(board: Board, node: Node) -> None:
+def _nothing_to_do(draft: PlanDraft, node: Node) -> None:
     output: dict[str, list[Any]] = {"items": []}
-    board.keep(node.name, output)
-    board.end(
+    draft.keep(node.name, output)
+    draft.end(
         node.name,
         TaskPhase.SUCCEEDED,
-        start_time=board.now,
+        start_time=draft.now,
         items=ItemsStatus(total=0),
         output=output,
     )
 
 
-def _items(board: Board, node: Node) -> list[Any] | None:
+def _items(draft: PlanDraft, node: Node) -> list[Any] | None:
     """The items, or None where they have to wait for a read or cannot be had, which ends the task."""
     assert node.task.for_each is not None
     try:
-        return resolve(node.task.for_each, board.renderer(node))
+        return resolve(node.task.for_each, draft.renderer(node))
     except _IMPOSSIBLE as error:
-        _end(board, node, error)
+        _end(draft, node, error)
     return None
 
 
@@ -200,126 +200,136 @@ def _parallelism(node: Node, total: int) -> int:
     return min(node.task.for_each.parallelism or total, total)
 
 
-def _launch_whole(board: Board, node: Node, slots: Slots, items: list[Any], _: Tally) -> bool:
+def _launch_whole(draft: PlanDraft, node: Node, slots: Slots, items: list[Any], _: Tally) -> bool:
     """Whether the Indexed Job is on its way. Raises ItemUnrendered."""
-    run = board.facts.run
+    run = draft.facts.run
     name = job_name(run.name, run.uid, node.name, 1)
-    if refused(board, node, name):
+    if refused(draft, node, name):
         return False
     try:
-        rendered = payload.for_all(board, node, items)
+        rendered = payload.for_all(draft, node, items)
     except _IMPOSSIBLE as error:
-        _end(board, node, error)
+        _end(draft, node, error)
         return False
-    if not board.may_start:
-        board.wakes.append(board.now)
+    if not draft.may_start:
+        draft.wakes.append(draft.now)
         return False
     width = min(_parallelism(node, len(items)), slots.free)
     slots.free -= width
-    fail_fast = max_failed(node) if board.definition.fail_fast else None
-    board.starts.append(
+    fail_fast = max_failed(node) if draft.definition.fail_fast else None
+    draft.starts.append(
         StartTask(
-            ordinal=1,
+            attempt_number=1,
             backoff_limit=node.retry.limit,
             indexed=Indexed(width, fail_fast),
-            **_common(board, node, name, rendered, len(items), board.now),
+            **_common(draft, node, name, rendered, len(items), draft.now),
         )
     )
-    board.move(node.name, job=JobRef(name=name))
+    draft.move(node.name, job=JobRef(name=name))
     return True
 
 
 def _launch_items(
-    board: Board, node: Node, slots: Slots, items: list[Any], tally: Tally, due: dict[int, Due] | None = None
+    draft: PlanDraft, node: Node, slots: Slots, items: list[Any], tally: Tally, due: dict[int, Due] | None = None
 ) -> bool:
     """Whether any Job, or child run, is planned, of as many of the items that are due (all, where it is not said which)
     as there is room for. Items whose own values cannot be rendered are moved to the failed ones, and take no room."""
-    run, status = board.facts.run, board.tasks[node.name]
+    run, status = draft.facts.run, draft.tasks[node.name]
     children = node.type == "workflow"
-    room = _room(board, node, slots, tally)
+    room = _room(draft, node, slots, tally)
     started = 0
     for index, attempt in list((tally.due if due is None else due).items()):
         if started and started >= room:
             break
-        name = (item_child_name if children else item_job_name)(run.name, run.uid, node.name, index, attempt.ordinal)
+        name = (item_child_name if children else item_job_name)(
+            run.name, run.uid, node.name, index, attempt.attempt_number
+        )
         if len(tally.refused) >= MOST_REFUSED:
             break
-        if _is_refused(board, node, tally, index, name):
+        if _is_refused(draft, node, tally, index, name):
             continue
         start: Start
         try:
             if children:
-                start = start_of(board, node, index, items, attempt.ordinal)
+                start = start_of(draft, node, index, items, attempt.attempt_number)
             else:
-                began = status.start_time or board.now
-                start = _start_of(board, node, name, Item(index, items[index]), attempt.ordinal, len(items), began)
+                began = status.start_time or draft.now
+                start = _start_of(
+                    draft, node, name, Item(index, items[index]), attempt.attempt_number, len(items), began
+                )
         except _IMPOSSIBLE as error:
-            to_blame = _to_blame(board, node, error, attempt)
+            to_blame = _to_blame(draft, node, error, attempt)
             if to_blame is not None:
-                _end(board, node, to_blame)
+                _end(draft, node, to_blame)
                 return False
             del tally.due[index]
             tally.failed[index] = Failed(Reason.EXPRESSION_ERROR, str(error), final=True)
             continue
-        if not board.may_start:
-            board.wakes.append(board.now)
-        if not board.may_start or started >= room or not (children or has_turn(board, node, name)):
+        if not draft.may_start:
+            draft.wakes.append(draft.now)
+        if not draft.may_start or started >= room or not (children or has_turn(draft, node, name)):
             break
-        board.starts.append(start)
+        draft.starts.append(start)
         slots.free -= 0 if children else 1
         started += 1
     return started > 0
 
 
-def _to_blame(board: Board, node: Node, error: Exception, attempt: Due) -> Exception | None:
+def _to_blame(draft: PlanDraft, node: Node, error: Exception, attempt: Due) -> Exception | None:
     """What keeps all items from being rendered, None where it is the one item's own values. Those of one that ran
     before could be had: what they were made of is gone."""
-    if attempt.ordinal > 1 or not isinstance(error, ExpressionError | TemplateError):
+    if attempt.attempt_number > 1 or not isinstance(error, ExpressionError | TemplateError):
         return error
     try:
-        return payload.shared_fault(board, node)
+        return payload.shared_fault(draft, node)
     except Unread as unread:
         return unread
 
 
-def _start_of(board: Board, node: Node, name: str, item: Item, ordinal: int, total: int, began: datetime) -> StartTask:
-    rendered = payload.for_item(board, node, item)
-    return StartTask(ordinal=ordinal, index=item.index, **_common(board, node, name, rendered, total, began))
+def _start_of(
+    draft: PlanDraft, node: Node, name: str, item: Item, attempt_number: int, total: int, began: datetime
+) -> StartTask:
+    rendered = payload.for_item(draft, node, item)
+    return StartTask(
+        attempt_number=attempt_number, index=item.index, **_common(draft, node, name, rendered, total, began)
+    )
 
 
-def _end(board: Board, node: Node, error: Exception) -> None:
+def _end(draft: PlanDraft, node: Node, error: Exception) -> None:
     """Items or a payload that cannot be had end the task; those that wait for a read do not."""
     if isinstance(error, Unread):
         return
-    _drop_starts(board, node)
+    _drop_starts(draft, node)
     reason, message = Reason.EXPRESSION_ERROR, str(error)
     if isinstance(error, PayloadError | ItemsInvalid):
         reason, message = error.reason, error.message
-    if board.tasks[node.name].start_time is None:
-        board.end(node.name, TaskPhase.FAILED, reason, message)
+    if draft.tasks[node.name].start_time is None:
+        draft.end(node.name, TaskPhase.FAILED, reason, message)
     else:
-        close(board, node, TaskPhase.FAILED, reason, message)
+        close(draft, node, TaskPhase.FAILED, reason, message)
 
 
-def _drop_starts(board: Board, node: Node) -> None:
-    board.starts[:] = [start for start in board.starts if start.task != node.name]
+def _drop_starts(draft: PlanDraft, node: Node) -> None:
+    draft.starts[:] = [start for start in draft.starts if start.task != node.name]
 
 
-def _common(board: Board, node: Node, name: str, rendered: Payload, total: int, started_at: datetime) -> dict[str, Any]:
+def _common(
+    draft: PlanDraft, node: Node, name: str, rendered: Payload, total: int, started_at: datetime
+) -> dict[str, Any]:
     return {
         "task": node.name,
         "job_name": name,
         "payload": rendered,
         "retry": node.retry,
         "timeout_seconds": node.task.timeout_seconds,
-        "deadline_seconds": remaining(node, int((board.now - started_at).total_seconds())),
-        "labels": dict(board.definition.spec.labels or {}),
+        "deadline_seconds": remaining(node, int((draft.now - started_at).total_seconds())),
+        "labels": dict(draft.definition.spec.labels or {}),
         "items": total,
         "pool": node.task.pool,
     }
 
 
-def _raise(board: Board, node: Node, slots: Slots, tally: Tally) -> None:
+def _raise(draft: PlanDraft, node: Node, slots: Slots, tally: Tally) -> None:
     """More pods for the Indexed Job. Never fewer: Kubernetes would delete running ones."""
     whole = tally.whole
     if whole is None or whole.finished or whole.failing or whole.deleting:
@@ -331,4 +341,4 @@ def _raise(board: Board, node: Node, slots: Slots, tally: Tally) -> None:
     more = min(slots.free, wanted - whole.parallelism, waiting)
     if more > 0:
         slots.free -= more
-        board.raises.append(RaiseParallelism(node.name, whole.name, whole.uid, whole.parallelism + more, more))
+        draft.raises.append(RaiseParallelism(node.name, whole.name, whole.uid, whole.parallelism + more, more))

@@ -18,7 +18,7 @@ from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import ChildFact, JobFact
 from nexus.core.tasks.child_run import is_same
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.evidence import Waiting
 from nexus.core.tasks.fanout import indexes
 from nexus.core.tasks.fanout.collect import checkpoint, close, first_failure, gather, tally_of
@@ -26,73 +26,73 @@ from nexus.core.tasks.fanout.tally import Tally
 from nexus.core.tasks.observe import delay_words
 
 
-def observe(board: Board, node: Node) -> None:
+def observe(draft: PlanDraft, node: Node) -> None:
     """Move a fan-out on as far as its Jobs and pods prove."""
-    if board.tasks[node.name].phase.ended:
+    if draft.tasks[node.name].phase.ended:
         return
-    if board.tasks[node.name].start_time is None:
+    if draft.tasks[node.name].start_time is None:
         return
-    tally = tally_of(board, node)
+    tally = tally_of(draft, node)
     if tally is None:
         return
-    _record_job(board, node, tally)
-    if _is_late(board, node, tally) or _cannot_start(board, node, tally):
+    _record_job(draft, node, tally)
+    if _is_late(draft, node, tally) or _cannot_start(draft, node, tally):
         return
-    if tally.over or stops_early(board, node, tally):
-        conclude(board, node, tally)
+    if tally.over or stops_early(draft, node, tally):
+        conclude(draft, node, tally)
     else:
-        checkpoint(board, node, tally)
+        checkpoint(draft, node, tally)
 
 
-def take_over(board: Board, node: Node, items: Sequence[Any]) -> bool:
+def take_over(draft: PlanDraft, node: Node, items: Sequence[Any]) -> bool:
     """Whether Jobs or child runs of a fan-out that is due are there already: the operator died after making them, or
     another copy was first. Those that it makes first are first attempts. Raises Unread."""
-    jobs = [job for job in board.facts.jobs.get(node.name, ()) if job.index is None or job.index < len(items)]
-    children = [child for child in board.facts.children.get(node.name, ()) if _is_same(board, node, child, items)]
+    jobs = [job for job in draft.facts.jobs.get(node.name, ()) if job.index is None or job.index < len(items)]
+    children = [child for child in draft.facts.children.get(node.name, ()) if _is_same(draft, node, child, items)]
     found: list[JobFact | ChildFact] = [*jobs, *children]
-    made = [one for one in found if one.ordinal == 1]
+    made = [one for one in found if one.attempt_number == 1]
     if not made:
         return False
-    board.move(
+    draft.move(
         node.name,
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
         attempts=1,
         start_time=min(one.created_at for one in made),
-        items=board.tasks[node.name].items or ItemsStatus(total=len(items)),
+        items=draft.tasks[node.name].items or ItemsStatus(total=len(items)),
     )
-    observe(board, node)
+    observe(draft, node)
     return True
 
 
-def _is_same(board: Board, node: Node, child: ChildFact, items: Sequence[Any]) -> bool:
+def _is_same(draft: PlanDraft, node: Node, child: ChildFact, items: Sequence[Any]) -> bool:
     if child.index is None or child.index >= len(items):
         return False
     try:
-        return is_same(board, node, child, Item(child.index, items[child.index]))
+        return is_same(draft, node, child, Item(child.index, items[child.index]))
     except (ExpressionError, TemplateError):
         return False
 
 
-def _record_job(board: Board, node: Node, tally: Tally) -> None:
+def _record_job(draft: PlanDraft, node: Node, tally: Tally) -> None:
     if tally.whole is not None:
-        board.move(node.name, job=JobRef(name=tally.whole.name, uid=tally.whole.uid))
+        draft.move(node.name, job=JobRef(name=tally.whole.name, uid=tally.whole.uid))
 
 
-def _is_late(board: Board, node: Node, tally: Tally) -> bool:
+def _is_late(draft: PlanDraft, node: Node, tally: Tally) -> bool:
     """Whether the whole fan-out took too long, by our clock or, while no operator ran, by the Job's."""
-    seconds, started_at = node.task.deadline_seconds, board.tasks[node.name].start_time
+    seconds, started_at = node.task.deadline_seconds, draft.tasks[node.name].start_time
     if seconds is None or started_at is None:
         return False
     deadline = started_at + timedelta(seconds=seconds)
     stopped = tally.whole is not None and tally.whole.failure == "DeadlineExceeded"
-    if board.now < deadline and not stopped:
-        board.wakes.append(deadline)
+    if draft.now < deadline and not stopped:
+        draft.wakes.append(deadline)
         return False
     if tally.over and not tally.running:
         return False  # all was done in time
-    close(board, node, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, _late_words(node), broken_off=True)
+    close(draft, node, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, _late_words(node), broken_off=True)
     return True
 
 
@@ -100,30 +100,30 @@ def _late_words(node: Node) -> str:
     return f"the task took longer than its deadlineSeconds ({node.task.deadline_seconds})"
 
 
-def _cannot_start(board: Board, node: Node, tally: Tally) -> bool:
+def _cannot_start(draft: PlanDraft, node: Node, tally: Tally) -> bool:
     """End a fan-out of which a pod cannot start: no other could. Until that is certain, say what it waits for."""
     limit = timedelta(seconds=node.start_timeout_seconds)
     for waiting in tally.waiting:
         reason = Reason.START_TIMEOUT if waiting.reason is Reason.STARTING else waiting.reason
         if waiting.hopeless:
-            close(board, node, TaskPhase.FAILED, waiting.reason, waiting.message, broken_off=True)
+            close(draft, node, TaskPhase.FAILED, waiting.reason, waiting.message, broken_off=True)
             return True
-        if waiting.since is not None and board.now >= waiting.since + limit:
+        if waiting.since is not None and draft.now >= waiting.since + limit:
             words = f"not started within startTimeoutSeconds ({node.start_timeout_seconds}): {waiting.message}"
-            close(board, node, TaskPhase.FAILED, reason, words, broken_off=True)
+            close(draft, node, TaskPhase.FAILED, reason, words, broken_off=True)
             return True
         if waiting.since is not None:
-            board.wakes.append(waiting.since + limit)
+            draft.wakes.append(waiting.since + limit)
     # One that is held back says so at any time: nothing of it runs. So does a child run that waits for a person.
     at_any_time = (Reason.QUEUED, Reason.AWAITING_APPROVAL)
     told = [one for one in tally.waiting if not tally.started or one.reason in at_any_time]
-    _say(board, node, (told[0] if told else None) or _delayed(board, node, tally))
+    _say(draft, node, (told[0] if told else None) or _delayed(draft, node, tally))
     return False
 
 
-def _delayed(board: Board, node: Node, tally: Tally) -> Waiting | None:
+def _delayed(draft: PlanDraft, node: Node, tally: Tally) -> Waiting | None:
     """What it waits for where no item runs and each that is left has a delay: the first that will be over."""
-    later = [(due.at, index, due) for index, due in tally.due.items() if due.at is not None and due.at > board.now]
+    later = [(due.at, index, due) for index, due in tally.due.items() if due.at is not None and due.at > draft.now]
     if tally.running or not later or len(later) < len(tally.due):
         return None
     at, index, due = min(later, key=lambda one: one[:2])
@@ -133,33 +133,33 @@ def _delayed(board: Board, node: Node, tally: Tally) -> Waiting | None:
     return Waiting(Reason.RETRY_DELAY, delay_words(at, words, asked), since=None)
 
 
-def _say(board: Board, node: Node, waiting: Waiting | None) -> None:
+def _say(draft: PlanDraft, node: Node, waiting: Waiting | None) -> None:
     """What it waits for, until the first container runs."""
-    status = board.tasks[node.name]
+    status = draft.tasks[node.name]
     if waiting is None or (waiting.reason is Reason.STARTING and status.phase is not TaskPhase.PENDING):
-        board.move(node.name, phase=TaskPhase.RUNNING, reason=None, message=None)
+        draft.move(node.name, phase=TaskPhase.RUNNING, reason=None, message=None)
         return
     message = waiting.message
     if waiting.reason is Reason.IMAGE_PULL and status.reason is Reason.IMAGE_PULL:
         # ErrImagePull and ImagePullBackOff take turns; the first message is the one with the cause.
         message = status.message or message
     begun = waiting.reason in (Reason.AWAITING_APPROVAL, Reason.RETRY_DELAY)
-    board.move(node.name, phase=TaskPhase.RUNNING if begun else TaskPhase.PENDING)
-    board.wait(node.name, waiting.reason, message)
+    draft.move(node.name, phase=TaskPhase.RUNNING if begun else TaskPhase.PENDING)
+    draft.wait(node.name, waiting.reason, message)
 
 
-def stops_early(board: Board, node: Node, tally: Tally) -> bool:
+def stops_early(draft: PlanDraft, node: Node, tally: Tally) -> bool:
     """Whether FailFast does not wait for the remaining items."""
-    return board.definition.fail_fast and len(tally.failed) > max_failed(node)
+    return draft.definition.fail_fast and len(tally.failed) > max_failed(node)
 
 
-def conclude(board: Board, node: Node, tally: Tally) -> None:
+def conclude(draft: PlanDraft, node: Node, tally: Tally) -> None:
     """End a fan-out as its items did."""
-    items = gather(board, node, tally)
+    items = gather(draft, node, tally)
     if items is None:
         return
     if len(tally.failed) <= max_failed(node) and not tally.running:
-        close(board, node, TaskPhase.SUCCEEDED, items=items)
+        close(draft, node, TaskPhase.SUCCEEDED, items=items)
         return
     where = indexes.text(tally.failed, 60)
     words = (
@@ -167,7 +167,7 @@ def conclude(board: Board, node: Node, tally: Tally) -> None:
     )
     if tally.failed:
         words = f"{words}; {first_failure(tally.failed.items())}"
-    close(board, node, TaskPhase.FAILED, Reason.ITEMS_FAILED, words, items)
+    close(draft, node, TaskPhase.FAILED, Reason.ITEMS_FAILED, words, items)
 
 
 def max_failed(node: Node) -> int:

@@ -21,7 +21,7 @@ from nexus.core.manifest.problem import Path
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import Payload
 from nexus.core.pods import templated_fields
-from nexus.core.tasks.decision import Board
+from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.fanout.mechanism import uses_item
 from nexus.core.tasks.launch import context_of
 from nexus.core.tasks.payload import build, check_item_text, check_total, task_values
@@ -92,14 +92,14 @@ class ItemUnrendered(Exception):
     """An item's own values cannot be rendered."""
 
 
-def for_item(board: Board, node: Node, item: Item) -> Payload:
+def for_item(draft: PlanDraft, node: Node, item: Item) -> Payload:
     """The payload of one item's own Job. Raises Unread, ExpressionError, TemplateError, PayloadError."""
-    return build(node, board.renderer(node, item), context_of(board, node, item))
+    return build(node, draft.renderer(node, item), context_of(draft, node, item))
 
 
-def shared_fault(board: Board, node: Node) -> ExpressionError | TemplateError | None:
+def shared_fault(draft: PlanDraft, node: Node) -> ExpressionError | TemplateError | None:
     """Why no item can be rendered: an expression that does not name it fails for all of them. Raises Unread."""
-    renderer = board.renderer(node)
+    renderer = draft.renderer(node)
     for path, text in templated_fields.templated(node.task):
         if not uses_item(text):
             try:
@@ -116,18 +116,18 @@ def _where(node: Node, path: Path) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
-def for_all(board: Board, node: Node, items: list[Any]) -> Payload:
+def for_all(draft: PlanDraft, node: Node, items: list[Any]) -> Payload:
     """The payload of the Indexed Job. Raises Unread, ExpressionError, TemplateError, PayloadError, and ItemUnrendered
     where one item is to blame."""
-    shared = board.renderer(node)
+    shared = draft.renderer(node)
     renderer = _Shared.like(shared)
-    payload = build(node, renderer, context_of(board, node))
+    payload = build(node, renderer, context_of(draft, node))
     if node.type == "container":
         return payload
     holes = list(_holes(task_values(node, renderer), ()))
     size = len(payload.context_json.encode()) + len((payload.task_json or "").encode())
     lines: list[str] = []
-    for line in _bash_lines(items) if node.type == "bash" else _value_lines(board, node, items, holes):
+    for line in _bash_lines(items) if node.type == "bash" else _value_lines(draft, node, items, holes):
         # At once: an expression may give 1 MiB for each of a thousand items.
         size += len(line.encode()) + 1
         check_total(size)
@@ -143,9 +143,9 @@ def _bash_lines(items: list[Any]) -> Iterator[str]:
         yield f"{dump(item)}\t{escaped}"
 
 
-def _value_lines(board: Board, node: Node, items: list[Any], holes: list[tuple[Place, _Hole]]) -> Iterator[str]:
+def _value_lines(draft: PlanDraft, node: Node, items: list[Any], holes: list[tuple[Place, _Hole]]) -> Iterator[str]:
     item = Item(0, None)
-    renderer = _PerItem.like(board.renderer(node, item))
+    renderer = _PerItem.like(draft.renderer(node, item))
     for item.index, item.value in enumerate(items):
         try:
             values = [hole.fill(renderer) for _, hole in holes]

@@ -26,7 +26,7 @@ from nexus.core.tasks.fanout import indexes
 class Due:
     """The next attempt of an item is one to start."""
 
-    ordinal: int
+    attempt_number: int
     at: datetime | None
     """When; None for at once."""
     last: Failed | None = field(default=None, compare=False)
@@ -67,7 +67,7 @@ class Tally:
 
 
 @dataclass
-class Evidence:
+class TallyInput:
     """What a tally is made from. `recorded` is the name of the Indexed Job where the status knows one, `whose` tells
     the task from all others, for the jitter of its items."""
 
@@ -85,7 +85,7 @@ class Evidence:
     or the API server refuses it, nothing else tells."""
 
 
-def take(known: Evidence) -> Tally:
+def take(known: TallyInput) -> Tally:
     """The tally of a fan-out."""
     own: dict[int, list[JobFact]] = {}
     whole: JobFact | None = None
@@ -159,7 +159,7 @@ class _OfWhole:
     completed: bool
     given_up: bool
 
-    def leaves_it(self, known: Evidence) -> bool:
+    def leaves_it(self, known: TallyInput) -> bool:
         """Whether the item is left to Jobs of its own."""
         if self.job is None:
             return True
@@ -170,14 +170,14 @@ class _OfWhole:
         return self.completed or ((self.job.finished or self.job.deleting) and not self.given_up)
 
 
-def _counting(known: Evidence, own: list[JobFact], of_whole: _OfWhole) -> list[JobFact]:
+def _counting(known: TallyInput, own: list[JobFact], of_whole: _OfWhole) -> list[JobFact]:
     """The Jobs of its own that count for an item, oldest first: each after what came before it has ended. A Job before
     it that is not there was deleted."""
     if not of_whole.leaves_it(known):
         return []
     timeout = known.node.task.timeout_seconds
     counting: list[JobFact] = []
-    for job in sorted(own, key=lambda job: job.ordinal):
+    for job in sorted(own, key=lambda job: job.attempt_number):
         if counting:
             seen = evidence.judge(counting[-1], timeout)
             well = seen.pod if isinstance(seen, evidence.Succeeded) else None
@@ -187,14 +187,14 @@ def _counting(known: Evidence, own: list[JobFact], of_whole: _OfWhole) -> list[J
     return counting
 
 
-def _is_lost(known: Evidence, pod: PodFact) -> bool:
+def _is_lost(known: TallyInput, pod: PodFact) -> bool:
     """Whether the log of a pod that ended well does not hold its output."""
     return pod.uid in known.frames and known.frames[pod.uid] is None
 
 
 def _in_whole(
     tally: Tally,
-    known: Evidence,
+    known: TallyInput,
     whole: JobFact,
     index: int,
     pods: list[PodFact] | tuple[PodFact, ...],
@@ -233,9 +233,9 @@ def _look(tally: Tally, pod: PodFact) -> None:
         tally.started = True
 
 
-def _own(tally: Tally, known: Evidence, index: int, jobs: list[JobFact], was_lost: bool) -> None:
+def _own(tally: Tally, known: TallyInput, index: int, jobs: list[JobFact], was_lost: bool) -> None:
     """An item with Jobs of its own: the last of them decides."""
-    job, following = jobs[-1], jobs[-1].ordinal + 1
+    job, following = jobs[-1], jobs[-1].attempt_number + 1
     seen = evidence.judge(job, known.node.task.timeout_seconds)
     replaced = sum(before.complete for before in jobs[:-1]) + was_lost
     if isinstance(seen, evidence.Succeeded):
@@ -250,7 +250,7 @@ def _own(tally: Tally, known: Evidence, index: int, jobs: list[JobFact], was_los
         if job.complete:
             _unproven(tally, known, job, index, replaced + 1, following)
         else:
-            before = jobs[0].ordinal - 1 - was_lost
+            before = jobs[0].attempt_number - 1 - was_lost
             seen = evidence.with_number(seen, known.node.task.timeout_seconds)
             _again(tally, known, index, seen, sum(bool(one.failure) for one in jobs) + before, following)
         return
@@ -262,7 +262,7 @@ def _own(tally: Tally, known: Evidence, index: int, jobs: list[JobFact], was_los
         tally.started = True
 
 
-def _again(tally: Tally, known: Evidence, index: int, failure: Failed, attempts: int, following: int) -> None:
+def _again(tally: Tally, known: TallyInput, index: int, failure: Failed, attempts: int, following: int) -> None:
     """Another attempt of a failed item, where its retries allow one."""
     retry = known.node.retry
     if failure.final or not retry.allows(attempts, failure.exit_code):
@@ -273,7 +273,7 @@ def _again(tally: Tally, known: Evidence, index: int, failure: Failed, attempts:
         tally.due[index] = Due(following, at, failure)
 
 
-def _unproven(tally: Tally, known: Evidence, job: JobFact, index: int, times: int, following: int) -> None:
+def _unproven(tally: Tally, known: TallyInput, job: JobFact, index: int, times: int, following: int) -> None:
     """The Job says that the item is done, and no pod that is known shows its output."""
     if job.uid in known.listed:
         _lost(tally, index, "the pod was gone before its output was recorded", times, following)

@@ -1,4 +1,4 @@
-"""KubeWorkflows: Workflows are objects of the API server. The port `WorkflowPlace` of the loop."""
+"""KubeWorkflows: Workflows are objects of the API server. The port `WorkflowBackend` of the loop."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from nexus.core.manifest.schema_errors import read
 from nexus.core.model.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.text.json_text import dump
-from nexus.core.workflow.decide import Verdict
-from nexus.core.workflow.facts import RunRefused, Sibling, WorkflowFacts
+from nexus.core.workflow.decide import Validation
+from nexus.core.workflow.facts import RunRefused, RunSummary, WorkflowFacts
 from nexus.core.workflow.history import Revision, outdated
 from nexus.core.workflow.ticks import CreateRun, WorkflowEvent, is_run_of
 from nexus.runtime.away import away
-from nexus.runtime.ports import RunKey, Stale, Unstartable
+from nexus.runtime.ports import RunKey, Stale, StartRejected
 
 
 class KubeWorkflows:
@@ -76,12 +76,12 @@ class KubeWorkflows:
         return None if record is None else record.facts(self._cache.runs(record))
 
     @refusing
-    async def check(self, facts: WorkflowFacts) -> Verdict:
+    async def check(self, facts: WorkflowFacts) -> Validation:
         """Read the definition and check it."""
         async with self._cache.reads.turn(self._cache.size(RunKey(facts.namespace, facts.name))):
             return await self._check(facts)
 
-    async def _check(self, facts: WorkflowFacts) -> Verdict:
+    async def _check(self, facts: WorkflowFacts) -> Validation:
         try:
             body = await self._api.get(WORKFLOWS, facts.namespace, facts.name)
         except NotFound as error:
@@ -89,13 +89,13 @@ class KubeWorkflows:
         if body["metadata"]["uid"] != facts.uid or int(body["metadata"].get("generation") or 1) != facts.generation:
             raise Stale(f"Workflow {facts.name} was changed")
         if why := unreadable(body):
-            return Verdict(0, Reason.WORKFLOW_INVALID, why)
+            return Validation(0, Reason.WORKFLOW_INVALID, why)
         tasks = sum(len(body["spec"].get(key) or ()) for key in ("tasks", "finally"))
         load = partial(read, body["spec"], WorkflowSpec)
         result = await away(partial(checked, load, self._evaluator, self.now(), facts.name))
-        if isinstance(result, Unstartable):
-            return Verdict(tasks, result.reason, result.message)
-        return Verdict(tasks)
+        if isinstance(result, StartRejected):
+            return Validation(tasks, result.reason, result.message)
+        return Validation(tasks)
 
     @refusing
     async def confirm(self, facts: WorkflowFacts) -> WorkflowFacts:
@@ -118,7 +118,7 @@ class KubeWorkflows:
         )
 
     @refusing
-    async def create_run(self, facts: WorkflowFacts, run: CreateRun) -> Sibling | RunRefused:
+    async def create_run(self, facts: WorkflowFacts, run: CreateRun) -> RunSummary | RunRefused:
         """Make the run of a tick; one of that name which is ours already is the one."""
         try:
             params = await self._params(facts, run)
@@ -157,7 +157,7 @@ class KubeWorkflows:
         self._cache.see_workflow(body)
 
     @refusing
-    async def delete_runs(self, facts: WorkflowFacts, runs: tuple[Sibling, ...]) -> None:
+    async def delete_runs(self, facts: WorkflowFacts, runs: tuple[RunSummary, ...]) -> None:
         """Delete these very runs; their Jobs, pods and ConfigMaps follow by their owner references."""
         for run in runs:
             await delete(self._api, WORKFLOW_RUNS, facts.namespace, run.name, run.uid)

@@ -1,4 +1,4 @@
-"""LocalPlace: one run on this machine. The port `Place` of the loop, with subprocesses for Jobs."""
+"""LocalBackend: one run on this machine. The port `Backend` of the loop, with subprocesses for Jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.data.log_lines import TAIL_READ, tail
 from nexus.core.data.outputs import find_frame
 from nexus.core.model.definition import Definition
-from nexus.core.model.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, RunFact, Turn
+from nexus.core.model.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, RunFact, SlotGrant
 from nexus.core.model.plan import (
     AskSlot,
     CancelRun,
@@ -49,7 +49,7 @@ from nexus.core.model.refusal import Refusal
 from nexus.core.pods.policy import PodPolicy
 from nexus.core.tasks.payload import SPILL_LIMIT
 from nexus.core.text.sha256 import sha256
-from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View
+from nexus.runtime.ports import Refused, RunKey, Stale, StartRejected, View
 
 # As in a pod, a task sees nothing of the environment it is started from, but what a program needs to work here.
 INHERITED = (
@@ -76,7 +76,7 @@ class Observer(Protocol):
         """There is something to say about the run as a whole."""
 
 
-class LocalPlace:
+class LocalBackend:
     """One run, its status in memory, its attempts as subprocesses in folders below `folder`.
 
     `search_path` is the manifest's folder: `call` finds its modules there. `changed` is called when there is
@@ -86,7 +86,7 @@ class LocalPlace:
     def __init__(
         self,
         run: RunFact,
-        definition: Definition | Unstartable,
+        definition: Definition | StartRejected,
         bindings: Bindings,
         folder: Path,
         search_path: Path,
@@ -114,13 +114,13 @@ class LocalPlace:
         self._path = path
 
     def _child(
-        self, run: RunFact, definition: Definition | Unstartable, task: str, changed: Callable[[], None]
-    ) -> LocalPlace:
+        self, run: RunFact, definition: Definition | StartRejected, task: str, changed: Callable[[], None]
+    ) -> LocalBackend:
         observer = Below(self._observer, task, self._changed)
         name, _, _ = task.partition("[")  # an answer is for all items of a fan-out
         path = f"{self._path}/{name}".removeprefix("/")
         run = replace(run, approvals=self._family.answered(path))
-        return LocalPlace(
+        return LocalBackend(
             run, definition, self._bindings, self._folder, self._search_path, observer, changed, self._family, path
         )
 
@@ -195,7 +195,7 @@ class LocalPlace:
         """The last lines of an attempt's log."""
         return tail(self._attempts[read.pod].tail(TAIL_READ), read.lines)
 
-    async def ask_slot(self, view: View, ask: AskSlot) -> Turn:
+    async def ask_slot(self, view: View, ask: AskSlot) -> SlotGrant:
         """Stand in line for a slot of a pool."""
         return self._family.pools.ask(self.run.name, ask.slot, self._changed)
 
@@ -230,7 +230,7 @@ class LocalPlace:
             start.job_name,
             f"local-{start.job_name}",
             start.task,
-            start.ordinal,
+            start.attempt_number,
             datetime.now(UTC),
             index=start.index,
         )

@@ -1,4 +1,4 @@
-"""The board: what one decision knows so far, while the policies take their turns."""
+"""The draft: what one decision knows so far, while the policies take their turns."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from nexus.core.text.sha256 import reference, sha256
 
 
 class Unread(Exception):
-    """A value is needed that has to be read first; the board has noted the read."""
+    """A value is needed that has to be read first; the draft has noted the read."""
 
 
 @dataclass
-class Board:
+class PlanDraft:
     """Starts from the recorded status; policies move tasks on it and note what is to be done."""
 
     definition: Definition
@@ -124,15 +124,17 @@ class Board:
         status = self.tasks[task]
         return not status.phase.ended and (status.start_time is None or status.next_attempt_time is not None)
 
-    def job(self, task: str, ordinals: Iterable[int]) -> JobFact | None:
+    def job(self, task: str, numbers: Iterable[int]) -> JobFact | None:
         """The Job of the first of these attempts that has one."""
-        found = {job.ordinal: job for job in self.facts.jobs.get(task, ()) if job.index is None}
-        return next((found[ordinal] for ordinal in ordinals if ordinal in found), None)
+        found = {job.attempt_number: job for job in self.facts.jobs.get(task, ()) if job.index is None}
+        return next((found[attempt_number] for attempt_number in numbers if attempt_number in found), None)
 
-    def child(self, task: str, ordinal: int) -> ChildFact | None:
+    def child(self, task: str, attempt_number: int) -> ChildFact | None:
         """The child run of an attempt."""
         children = self.facts.children.get(task, ())
-        return next((child for child in children if child.ordinal == ordinal and child.index is None), None)
+        return next(
+            (child for child in children if child.attempt_number == attempt_number and child.index is None), None
+        )
 
     def is_made(self, task: str) -> bool:
         """Whether objects of a task are there of which this reconcile knows that they are its own."""

@@ -1,4 +1,4 @@
-"""KubePlace: runs are objects of the API server, tasks are Jobs. The port `Place` of the loop."""
+"""KubeBackend: runs are objects of the API server, tasks are Jobs. The port `Backend` of the loop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from nexus.adapters.kube.runs.definitions import Definitions
 from nexus.adapters.kube.runs.earlier_runs import EarlierRuns
 from nexus.adapters.kube.runs.event_log import log_events
 from nexus.adapters.kube.runs.maker import Maker
-from nexus.adapters.kube.runs.namespace_quota import LOOK_AGAIN, NamespaceRoom
+from nexus.adapters.kube.runs.namespace_quota import REQUEUE_AFTER_QUOTA, NamespaceRoom
 from nexus.adapters.kube.runs.pod_events import PodEvents
 from nexus.adapters.kube.runs.pod_logs import PodLogs
 from nexus.adapters.kube.runs.pools import Pools
@@ -49,7 +49,7 @@ from nexus.api.run import WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition
-from nexus.core.model.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, Turn
+from nexus.core.model.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, SlotGrant
 from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.model.plan import (
     AskSlot,
@@ -73,7 +73,7 @@ from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
 from nexus.core.pools.size import CONFIG_MAP
 from nexus.core.tasks.identity import expected
-from nexus.runtime.ports import Refused, RunKey, Stale, Unstartable, View, Waiting, Wake, nobody
+from nexus.runtime.ports import Blocked, Refused, RunKey, Stale, StartRejected, View, Wake, nobody
 
 log = logging.getLogger("nexus")
 
@@ -90,7 +90,7 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
-class KubePlace:
+class KubeBackend:
     """A cluster, or one namespace of it."""
 
     def __init__(
@@ -164,7 +164,7 @@ class KubePlace:
             return await self._live_view(key, record)
         except Unreadable as error:
             if not record.begun:
-                why = Unstartable(Reason.UNREADABLE, str(error))
+                why = StartRejected(Reason.UNREADABLE, str(error))
                 return View(key, self._facts(record, record.status), why, record.status)
             body = await leave(self._api, record, str(error))
             if body is not None:
@@ -178,7 +178,7 @@ class KubePlace:
         now, known = self.now(), record.status
         full = self._room.hold(record)
         if full is not None:
-            return View(key, self._facts(record, known), full, known, now + LOOK_AGAIN)
+            return View(key, self._facts(record, known), full, known, now + REQUEUE_AFTER_QUOTA)
         gate = await self._admissions.workflow(record)
         if gate is not None:
             # First: the others find it in line by the label of its Workflow.
@@ -186,7 +186,7 @@ class KubePlace:
             hold, known = await self._admitted(record, gate)
             if hold is not None:
                 # A child that is seen before its parent, or before that has it on record, takes no turn soon after.
-                look = now + LOOK_AT_PARENT if record.parent and isinstance(hold, Waiting) else None
+                look = now + LOOK_AT_PARENT if record.parent and isinstance(hold, Blocked) else None
                 return View(key, self._facts(record, known), hold, record.status, look)
         definition, revision = await self._definitions.of(record, now)
         record = await self._adopt(record, definition)
@@ -233,10 +233,10 @@ class KubePlace:
 
     async def _admitted(
         self, record: RunRecord, workflow: WorkflowRecord
-    ) -> tuple[Waiting | Unstartable | None, WorkflowRunStatus | None]:
+    ) -> tuple[Blocked | StartRejected | None, WorkflowRunStatus | None]:
         """Why a run may not begin yet, None where it may; and its status, which names the key that it counts for."""
         line = await self._admissions.key(record, workflow)
-        if isinstance(line, Unstartable):
+        if isinstance(line, StartRejected):
             return line, record.status
         return await self._admissions.ask(record, workflow, line), _with_key(record.status, line)
 
@@ -264,7 +264,7 @@ class KubePlace:
     async def _adopt(self, record: RunRecord, definition: object) -> RunRecord:
         """Make the Workflow the run's owner, as `nexus run` does and a plain `kubectl create` cannot."""
         reference = record.spec.workflow_ref if record.spec else None
-        if record.adopted or reference is None or isinstance(definition, Unstartable):
+        if record.adopted or reference is None or isinstance(definition, StartRejected):
             return record
         workflow = await self._definitions.workflow(record.key.namespace, reference.name)
         if workflow is None:
@@ -334,7 +334,7 @@ class KubePlace:
         return await self._logs.last(view.key.namespace, read)
 
     @refusing
-    async def ask_slot(self, view: View, ask: AskSlot) -> Turn:
+    async def ask_slot(self, view: View, ask: AskSlot) -> SlotGrant:
         """Stand in line for a slot of a pool. Raises Stale."""
         return await self._pools.ask(view.facts.run, ask.slot)
 
@@ -357,7 +357,7 @@ class KubePlace:
     async def start_task(self, view: View, start: StartTask) -> JobFact:
         """Make the Job of an attempt; one of that name which is ours already is the one."""
         run = view.facts.run
-        if start.ordinal > 1 or (start.index is not None and _has_started(view, start.task)):
+        if start.attempt_number > 1 or (start.index is not None and _has_started(view, start.task)):
             await self._confirm_newest(view)
         job = await self._maker.job(start, run)
         if start.pool is not None:
@@ -367,7 +367,7 @@ class KubePlace:
             self._cache.see_job(body)
         fact = job_fact(body)
         assert fact is not None
-        fact = replace(fact, task=start.task, ordinal=start.ordinal, index=start.index)
+        fact = replace(fact, task=start.task, attempt_number=start.attempt_number, index=start.index)
         if fact.finished or fact.completed_indexes:  # it was there, and has ended since: only its pods tell how
             await self._confirm.list_pods(run.namespace, fact)
             known = self._cache.jobs(run.uid).get(start.task, ())
@@ -419,7 +419,7 @@ class KubePlace:
     async def start_child(self, view: View, start: StartChild) -> ChildFact:
         """Make the child run of an attempt; one of that name which is ours already is the one."""
         run = view.facts.run
-        if start.ordinal > 1:
+        if start.attempt_number > 1:
             await self._confirm_newest(view)
         body = await self._maker.create(WORKFLOW_RUNS, run, child_run(start, run))
         self._saw_run(body, view.key)
