@@ -13,7 +13,7 @@ from tests.unit.cli_harness import bash, workflow
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.cli import backfill as filling
-from nexus.cli import cluster as commands
+from nexus.cli import new_run
 from nexus.cli.ending import Exit, UsageError
 from nexus.core.names import BACKFILL_ENDS, LABEL_BACKFILL
 
@@ -31,7 +31,7 @@ def fake() -> FakeCluster:
 
 
 async def fill(fake: FakeCluster, parallel: int = 1, to: str = TO, **options: Any) -> Exit:
-    source = await commands.schedules_of(fake, "default", "sales")
+    source = await new_run.schedules_of(fake, "default", "sales")
     wanted = filling.asked(source, options.pop("schedule", None), options.pop("start", FROM), to, NOW)
     options = {"dry_run": False, "yes": True, "as_json": False, **options}
     return await filling.backfill(fake, "default", wanted, parallel, **options)

@@ -17,7 +17,7 @@ from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS,
 from nexus.api.base import parse_time
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import cluster as commands
-from nexus.cli import follow
+from nexus.cli import follow, new_run
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.logs import print_logs
 from nexus.core.names import child_name, item_child_name
@@ -40,7 +40,7 @@ def run(work: Coroutine[Any, Any, Exit]) -> Exit:
 
 
 def start(fake: FakeCluster, *params: str, output: str | None = None, watch: bool = False) -> Exit:
-    return run(commands.run_workflow(fake, "default", "sales", params, output=output, watch=watch))
+    return run(new_run.run_workflow(fake, "default", "sales", params, output=output, watch=watch))
 
 
 def task(name: str, phase: str, **fields: Any) -> Object:
@@ -114,7 +114,7 @@ def test_params_that_do_not_fit_make_no_run(fake: FakeCluster, param: str, words
 
 def test_a_workflow_that_is_not_there_is_guessed_at(fake: FakeCluster) -> None:
     with pytest.raises(UsageError, match=r"there is no Workflow sails in namespace default: did you mean sales\?"):
-        run(commands.run_workflow(fake, "default", "sails", [], output=None, watch=False))
+        run(new_run.run_workflow(fake, "default", "sails", [], output=None, watch=False))
 
 
 def test_a_workflow_that_is_not_ready_makes_no_run(fake: FakeCluster) -> None:
@@ -157,7 +157,7 @@ async def _with_operator(fake: FakeCluster, command: Coroutine[Any, Any, Exit], 
 
 
 def watching(fake: FakeCluster, output: str | None = None) -> Coroutine[Any, Any, Exit]:
-    return commands.run_workflow(fake, "default", "sales", [], output=output, watch=True)
+    return new_run.run_workflow(fake, "default", "sales", [], output=output, watch=True)
 
 
 def test_watching_tells_each_step_and_ends_with_the_runs_status(

@@ -14,6 +14,7 @@ from tests.unit.cli_harness import bash, nexus, workflow, workflow_run, write
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Object
 from nexus.cli import cluster as commands
+from nexus.cli import new_run
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.schedule import is_file, print_next
 
@@ -200,7 +201,7 @@ def fake() -> FakeCluster:
 
 
 def start(fake: FakeCluster, *params: str, at: str) -> Object:
-    work = commands.run_workflow(fake, "default", "sales", params, at=at, output=None, watch=False)
+    work = new_run.run_workflow(fake, "default", "sales", params, at=at, output=None, watch=False)
     assert asyncio.run(work) is Exit.SUCCEEDED
     (body,) = fake.objects(WORKFLOW_RUNS)
     return body
@@ -235,6 +236,6 @@ def test_as_of_no_time_makes_no_run(fake: FakeCluster) -> None:
 
 
 def test_ticks_of_a_workflow_in_the_cluster_are_shown(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
-    source = asyncio.run(commands.schedules_of(fake, "default", "sales"))
+    source = asyncio.run(new_run.schedules_of(fake, "default", "sales"))
     assert print_next([source], 1, "2026-11-24T00:00:00Z", as_json=True) is Exit.SUCCEEDED
     assert json.loads(capsys.readouterr().out)["ticks"][0]["time"] == "2026-11-24T01:30:00Z"

@@ -24,9 +24,10 @@ from nexus.api.reasons import Reason
 from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import EvaluationLost, Evaluator
 from nexus.core.model.definition import Definition
-from nexus.runtime.away import away, share_of
+from nexus.runtime.away import away
 from nexus.runtime.lines import Lines
 from nexus.runtime.ports import Refused
+from nexus.runtime.share import share_of
 from nexus.runtime.turns import Overtaken
 
 # Some 30 ms on the machine that this was written on.

@@ -33,10 +33,10 @@ from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition
 from nexus.core.model.plan import Start, StartTask
 from nexus.core.pods.policy import PodPolicy
-from nexus.runtime.away import share_of
 from nexus.runtime.ports import Refused, RunKey, Stale, View
 from nexus.runtime.queue import WorkQueue, seconds_until
 from nexus.runtime.reconcile import Reconciler
+from nexus.runtime.share import share_of
 from nexus.runtime.stats import Reading
 from nexus.runtime.turns import Turns
 from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler

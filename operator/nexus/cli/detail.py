@@ -12,7 +12,7 @@ from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli import attempts, summary
 from nexus.cli.summary import compact
 from nexus.cli.words import seconds_of, seconds_text, why
-from nexus.core.engine.finish import duration
+from nexus.core.model.duration import duration
 from nexus.core.names import LABEL_INDEX, LABEL_TASK
 from nexus.core.text.plain import one_line, plain
 

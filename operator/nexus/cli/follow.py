@@ -6,17 +6,14 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from graphlib import CycleError
 from typing import IO
 
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Expired, KubeApi, NotFound, Object, ServerError, Unreachable
 from nexus.api.packed import unpacked
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
-from nexus.cli import summary, view
 from nexus.cli.ending import Exit, UsageError, of_phase
 from nexus.cli.terminal import say, say_json
-from nexus.core.model.definition import ordered, waits_for
 from nexus.core.names import LABEL_WORKFLOW
 
 # Between two tries where the API server is away for a moment.
@@ -104,6 +101,8 @@ async def to_the_end(
 
     `patience` is for an operator to take the run up, in seconds.
     """
+    from nexus.cli import summary, view
+
     namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
     depends_on = dependencies(spec)
     try:
@@ -139,6 +138,10 @@ def say_run(run: Object) -> None:
 def dependencies(spec: WorkflowSpec) -> Mapping[str, tuple[str, ...]]:
     """What each task waits for, in an order in which dependencies come first. A definition with errors has no order:
     its run ends before any task is there to be shown."""
+    from graphlib import CycleError
+
+    from nexus.core.model.definition import ordered, waits_for
+
     graph = waits_for(spec)
     try:
         return {name: graph.get(name, ()) for name in ordered(graph)}

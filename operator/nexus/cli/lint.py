@@ -12,9 +12,7 @@ from nexus.cli.located import Located
 from nexus.cli.manifests import Manifest, load, of_params, read_text
 from nexus.cli.syntax import NO_BASH, check_code
 from nexus.cli.terminal import say, say_json
-from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.model.facts import RunFact
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -79,6 +77,11 @@ def _of_chart(file: Path, chart: Path) -> bool:
 
 def _params(manifest: Manifest, evaluator: Evaluator) -> Iterator[Located]:
     """The params of each WorkflowRun whose definition is in the file too."""
+    if not manifest.runs:
+        return
+    from nexus.core.data.params import ParamsInvalid, resolve
+    from nexus.core.model.facts import RunFact
+
     for run in manifest.runs:
         definition = manifest.definition(run)
         if definition is None or run.spec is None:

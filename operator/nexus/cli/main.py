@@ -118,9 +118,9 @@ def run(
         end(run_local(file or "", param or [], secret or [], answers, kept, at=at, again=again, as_json=as_json))
 
     async def work(api: KubeApi, space: str) -> Exit:
-        from nexus.cli import cluster
+        from nexus.cli import new_run
 
-        return await cluster.run_workflow(api, space, workflow or "", param or [], at=at, output=output, watch=watch)
+        return await new_run.run_workflow(api, space, workflow or "", param or [], at=at, output=output, watch=watch)
 
     end_in_cluster(work, namespace, context, kubeconfig)
 
@@ -172,9 +172,9 @@ def backfill(
 
     async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli import backfill as filling
-        from nexus.cli import cluster
+        from nexus.cli import new_run
 
-        source = await cluster.schedules_of(api, space, workflow)
+        source = await new_run.schedules_of(api, space, workflow)
         wanted = filling.asked(source, schedule, from_time, to_time, filling.now())
         return await filling.backfill(
             api, space, wanted, parallel, dry_run=dry_run, yes=yes, as_json=output is Output.JSON

@@ -9,14 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from nexus.adapters.local.bindings import of_manifest
 from nexus.api.base import API_VERSION, GROUP, Model
 from nexus.api.manifest import Document, ManifestError, read
-from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import UsageError
 from nexus.cli.located import Located, locate, no_string, odd_keys, unquoted
@@ -32,6 +30,9 @@ from nexus.core.text.similar_names import closest
 from nexus.core.validate import problems
 from nexus.core.validate.calls import circle, unfit
 from nexus.core.validate.warnings import warnings
+
+if TYPE_CHECKING:
+    from nexus.api.run import WorkflowRunSpec
 
 KINDS = ("Workflow", "WorkflowRun")
 ENVELOPE = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -226,6 +227,8 @@ def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> N
 
 
 def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
+    from nexus.api.run import WorkflowRunSpec
+
     body: Any = document.body["spec"]
     inline = body.get("workflowSpec")
     spec, found = checked({key: value for key, value in body.items() if key != "workflowSpec"}, WorkflowRunSpec)
@@ -298,6 +301,8 @@ def _entries(manifest: Manifest, document: Document) -> Iterator[Problem]:
     if not isinstance(name, str):
         yield Problem(("metadata",), "name is missing")
         return
+    from nexus.adapters.local.bindings import of_manifest
+
     kept = manifest.secrets if document.body["kind"] == "Secret" else manifest.config_maps
     try:
         kept[name] = of_manifest(document.body)

@@ -120,9 +120,9 @@ def schedule_next(
         end(lambda: schedule.print_next(schedule.of_file(target), count, from_time, as_json=output is Output.JSON))
 
     async def work(api: KubeApi, space: str) -> Exit:
-        from nexus.cli import cluster
+        from nexus.cli import new_run
 
-        source = await cluster.schedules_of(api, space, target)
+        source = await new_run.schedules_of(api, space, target)
         return schedule.print_next([source], count, from_time, as_json=output is Output.JSON)
 
     end_in_cluster(work, namespace, context, kubeconfig)

@@ -12,7 +12,6 @@ import typer
 
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.terminal import say
-from nexus.core.expressions.templates import EvaluationLost
 
 if TYPE_CHECKING:
     from nexus.adapters.kube.client.api import KubeApi
@@ -58,7 +57,11 @@ def end(work: Coroutine[Any, Any, Exit] | Callable[[], Exit]) -> NoReturn:
         code = _run(work) if isinstance(work, Coroutine) else work()
     except UsageError as error:
         refuse(*error.problems)
-    except EvaluationLost as error:
+    except RuntimeError as error:
+        from nexus.core.expressions.templates import EvaluationLost
+
+        if not isinstance(error, EvaluationLost):
+            raise
         refuse(f"{error}; run the command again")
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
@@ -74,9 +77,9 @@ def end_in_cluster(
     """The same for work that takes a cluster's API server and the namespace to work in."""
 
     async def connected() -> Exit:
-        from nexus.cli import cluster
+        from nexus.cli import connection
 
-        async with cluster.connected(cluster.Target(namespace, context, kubeconfig)) as (api, space):
+        async with connection.connected(connection.Target(namespace, context, kubeconfig)) as (api, space):
             return await work(api, space)
 
     end(connected())

@@ -13,9 +13,10 @@ from nexus.api.base import API_VERSION, parse_time
 from nexus.api.run import RerunOf, Trigger, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import given
-from nexus.cli.cluster import found, metadata_under, readable, sound, tell
+from nexus.cli.cluster import found, readable
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.follow import status_of
+from nexus.cli.new_run import metadata_under, sound, tell
 from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.engine.rerun import unknown_task
 from nexus.core.manifest.begun import read_begun

@@ -8,50 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, contextmanager
-from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
+from contextvars import copy_context
 from typing import TypeVar
 
 from nexus.api.reasons import Reason
 from nexus.core.expressions.templates import EvaluationLost
 from nexus.core.model.refusal import Code, Refusal
 from nexus.runtime.ports import Refused
-from nexus.runtime.turns import Turns
+from nexus.runtime.share import at_hand
 
 Result = TypeVar("Result")
 
 # Not asyncio's own pool of cpu + 4: work that waits for its turn keeps its thread, and the next one must not wait for
 # that. How much of it there is the queue bounds, for each namespace.
 _threads = ThreadPoolExecutor(max_workers=1_000, thread_name_prefix="away")
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    namespace: str
-    turns: Turns
-    aside: Callable[[], AbstractAsyncContextManager[None]]
-
-
-_share: ContextVar[_Share | None] = ContextVar("share", default=None)
-
-
-@contextmanager
-def share_of(namespace: str, turns: Turns, aside: Callable[[], AbstractAsyncContextManager[None]]) -> Iterator[None]:
-    """What this block, and all that it starts, sends away counts for this namespace. It is `aside` meanwhile."""
-    token = _share.set(_Share(namespace, turns, aside))
-    try:
-        yield
-    finally:
-        _share.reset(token)
-
-
-def served() -> str:
-    """The namespace that the work at hand counts for; empty where it is nobody's."""
-    share = _share.get()
-    return "" if share is None else share.namespace
 
 
 async def away(function: Callable[[], Result], overtaken: Callable[[], bool] = lambda: False) -> Result:
@@ -67,7 +39,7 @@ async def away(function: Callable[[], Result], overtaken: Callable[[], bool] = l
 
 
 async def _away(function: Callable[[], Result], overtaken: Callable[[], bool]) -> Result:
-    share, cancelled = _share.get(), threading.Event()
+    share, cancelled = at_hand(), threading.Event()
     if share is None:
         return await asyncio.to_thread(function)
 

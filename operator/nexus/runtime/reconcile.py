@@ -17,9 +17,10 @@ from typing import TypeVar
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
 from nexus.core.engine.decide import after, decide
-from nexus.core.engine.finish import blocked, duration, refuse, waits
+from nexus.core.engine.finish import blocked, refuse, waits
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition
+from nexus.core.model.duration import duration
 from nexus.core.model.facts import ChildFact, Facts, JobFact, SlotAsked, SlotGrant
 from nexus.core.model.plan import (
     AskSlot,

@@ -16,12 +16,11 @@ from typing import Any
 
 from nexus.api.reasons import Reason
 from nexus.core.data import output_lines
+from nexus.core.data.limits import OUTPUT_LIMIT
 from nexus.core.text.json_text import dump, load
 
 # Kubernetes keeps 4,096 bytes of a container's termination message (kubelet, MaxContainerTerminationMessageLength).
 MESSAGE_LIMIT = 4_096
-OUTPUT_LIMIT = 512 * 1024
-INLINE_LIMIT = 1_024
 FRAME_PREFIX = "NEXUS-OUTPUT "
 # A frame of lines is larger than the JSON made of it; the bash bootstrap refuses more than this.
 FRAME_LIMIT = 1024 * 1024

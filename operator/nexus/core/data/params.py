@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nexus.api.numbers import as_stored
 from nexus.api.workflow import Param, ParamType
+from nexus.core.data.limits import PARAMS_LIMIT
 from nexus.core.data.scope import RUN_VARIABLES, run_values
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
-from nexus.core.model.facts import RunFact
 from nexus.core.text.json_text import dump
 from nexus.core.text.similar_names import closest, listed
 
-# Params travel in the environment of every pod of a run.
-TOTAL_LIMIT = 64 * 1024
+if TYPE_CHECKING:
+    from nexus.core.model.facts import RunFact
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def _unfit(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"params.{name}: a NUL cannot stand in an environment variable: pass bytes as base64"
         if any("\ud800" <= character <= "\udfff" for character in dump(value)):
             yield f"params.{name}: its text is not Unicode: pass bytes as base64"
-    if len(dump(values).encode(errors="replace")) > TOTAL_LIMIT:
-        yield f"the params are over {TOTAL_LIMIT:,} bytes of JSON in all: pass large data through a task's output"
+    if len(dump(values).encode(errors="replace")) > PARAMS_LIMIT:
+        yield f"the params are over {PARAMS_LIMIT:,} bytes of JSON in all: pass large data through a task's output"
 
 
 def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nexus.api.base import format_time
 from nexus.api.workflow import Param, ParamType
 from nexus.core.expressions.templates import task_identifier
-from nexus.core.model.facts import RunFact
+
+if TYPE_CHECKING:
+    from nexus.core.model.definition import Definition, Node
+    from nexus.core.model.facts import RunFact
 
 # A number param is `dyn`: its JSON may hold a whole number, which is an int in CEL, or any other.
 _PARAM_TYPES = {
@@ -63,6 +66,25 @@ def task_variables(tasks: Iterable[str]) -> dict[str, str]:
         variables[f"tasks.{task_identifier(task)}.output"] = "dyn"
         variables[f"tasks.{task_identifier(task)}.phase"] = "string"
     return variables
+
+
+def node_variables(definition: Definition, node: Node, *, with_item: bool = False) -> dict[str, str]:
+    """The names that a task's expressions may use, with their CEL types; `with_item` those of a fan-out's fields."""
+    return {
+        **(ITEM_VARIABLES if with_item else {}),
+        **param_variables(definition.spec.params or ()),
+        **RUN_VARIABLES,
+        **task_variables(node.ancestors),
+    }
+
+
+def output_variables(definition: Definition) -> dict[str, str]:
+    """The names that the outputs of a run may use, with their CEL types: params, run, and every task."""
+    return {
+        **param_variables(definition.spec.params or ()),
+        **RUN_VARIABLES,
+        **task_variables(definition.nodes),
+    }
 
 
 def run_values(run: RunFact, phase: str) -> dict[str, Any]:

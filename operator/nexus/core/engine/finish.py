@@ -209,15 +209,3 @@ def _event(facts: Facts, status: WorkflowRunStatus) -> RunEvent:
     if status.message:
         words = f"{words}: {status.message}"
     return RunEvent(f"Run{status.phase.value}", words[:1_000], warning=status.phase is RunPhase.FAILED)
-
-
-def duration(status: WorkflowRunStatus, now: datetime) -> str | None:
-    """From start to completion, or to `now`, as 1h2m3s: the DURATION column of kubectl."""
-    if status.start_time is None:
-        return None
-    seconds = max(int(((status.completion_time or now) - status.start_time).total_seconds()), 0)
-    hours, rest = divmod(seconds, 3_600)
-    minutes, seconds = divmod(rest, 60)
-    if hours:
-        return f"{hours}h{minutes}m{seconds}s"
-    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"

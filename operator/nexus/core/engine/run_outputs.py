@@ -8,9 +8,8 @@ from typing import Any
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
 from nexus.core.data import scope
-from nexus.core.data.outputs import INLINE_LIMIT, OUTPUT_LIMIT
+from nexus.core.data.limits import INLINE_LIMIT, OUTPUT_LIMIT
 from nexus.core.expressions.templates import ExpressionError, TemplateError
-from nexus.core.model.definition import Definition
 from nexus.core.model.plan import StoreOutput
 from nexus.core.model.refusal import Refusal
 from nexus.core.names import outputs_name
@@ -34,15 +33,6 @@ class NoOutputs(Exception):
         self.reason = reason
         self.message = message
         super().__init__(message)
-
-
-def variables(definition: Definition) -> dict[str, str]:
-    """The names that the outputs may use, with their CEL types: params, run, and every task."""
-    return {
-        **scope.param_variables(definition.spec.params or ()),
-        **scope.RUN_VARIABLES,
-        **scope.task_variables(definition.nodes),
-    }
 
 
 def outputs(draft: PlanDraft) -> dict[str, Any]:
@@ -71,7 +61,7 @@ def _rendered(draft: PlanDraft) -> Mapping[str, Any]:
     texts = draft.definition.spec.outputs
     if not texts:
         return _of_tasks(draft) if draft.facts.run.trigger is Trigger.WORKFLOW else {}
-    renderer = draft.renderer_over(draft.tasks, variables(draft.definition), "Succeeded")
+    renderer = draft.renderer_over(draft.tasks, scope.output_variables(draft.definition), "Succeeded")
     try:
         return {name: renderer.field(text, f"outputs.{name}") for name, text in texts.items()}
     except (ExpressionError, TemplateError) as error:

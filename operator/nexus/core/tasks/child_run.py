@@ -16,7 +16,7 @@ from nexus.api.numbers import as_stored
 from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, RunRef, TaskStatus
-from nexus.core.data.params import TOTAL_LIMIT
+from nexus.core.data.limits import PARAMS_LIMIT
 from nexus.core.data.scope import Item
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
@@ -75,8 +75,8 @@ def params_of(draft: PlanDraft, node: Node, item: Item | None = None) -> dict[st
     # Such a run could not be read. After a crash nothing would tell that it is this task's own.
     if _nests_deeper(rendered, PARAM_LEVELS):
         raise ExpressionError(f"workflow.params: nested deeper than {PARAM_LEVELS} levels; flatten it")
-    if len(dump(rendered).encode(errors="replace")) > TOTAL_LIMIT:
-        words = f"over {TOTAL_LIMIT:,} bytes of JSON in all; pass large data through a task's output"
+    if len(dump(rendered).encode(errors="replace")) > PARAMS_LIMIT:
+        words = f"over {PARAMS_LIMIT:,} bytes of JSON in all; pass large data through a task's output"
         raise ExpressionError(f"workflow.params: {words}")
     return rendered
 

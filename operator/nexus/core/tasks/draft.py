@@ -13,7 +13,7 @@ from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import RerunStatus, TaskStatus
 from nexus.core.data import scope
-from nexus.core.data.outputs import INLINE_LIMIT
+from nexus.core.data.limits import INLINE_LIMIT
 from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.data.scope import Item
 from nexus.core.expressions.render import Renderer
@@ -278,7 +278,7 @@ class PlanDraft:
     def renderer(self, node: Node, item: Item | None = None) -> Renderer:
         """Renders the fields of one task: it sees params, run, and the tasks before it; those of a fan-out its item
         too."""
-        variables = node_variables(self.definition, node, with_item=item is not None)
+        variables = scope.node_variables(self.definition, node, with_item=item is not None)
         return self.renderer_over(node.ancestors, variables, self.run_phase(node), item)
 
     def renderer_over(
@@ -301,13 +301,3 @@ class PlanDraft:
             return self.tasks[task].phase.value if attribute == "phase" else self.output(task)
 
         return Renderer(self.evaluator, variables, lookup, self.facts.run.time_zone)
-
-
-def node_variables(definition: Definition, node: Node, *, with_item: bool = False) -> dict[str, str]:
-    """The names that a task's expressions may use, with their CEL types; `with_item` those of a fan-out's fields."""
-    return {
-        **(scope.ITEM_VARIABLES if with_item else {}),
-        **scope.param_variables(definition.spec.params or ()),
-        **scope.RUN_VARIABLES,
-        **scope.task_variables(node.ancestors),
-    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from nexus.api.base import format_time, parse_time
+from nexus.api.base import format_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.tasks import MOST_SECONDS, Wait
 from nexus.core.expressions.render import Renderer
@@ -15,12 +15,7 @@ from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
 from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.slots import Slots
-
-LONGEST = timedelta(seconds=MOST_SECONDS)
-
-
-class WaitInvalid(ValueError):
-    """A wait that cannot be meant; the message names the field and says what to write."""
+from nexus.core.tasks.wait_time import TOO_LONG, WaitInvalid, instant
 
 
 def launch(draft: PlanDraft, node: Node, _: Slots) -> None:
@@ -62,26 +57,5 @@ def _due(wait: Wait, renderer: Renderer, now: datetime) -> datetime:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         raise WaitInvalid(f"wait.seconds gives {value!r}, which is no whole number of seconds")
     if value > MOST_SECONDS:
-        raise WaitInvalid(f"wait.seconds gives {value:,}: {_TOO_LONG}")
+        raise WaitInvalid(f"wait.seconds gives {value:,}: {TOO_LONG}")
     return now + timedelta(seconds=int(value))
-
-
-_TOO_LONG = f"a wait takes at most {MOST_SECONDS:,} seconds, a year"
-
-
-def instant(value: object, now: datetime | None) -> datetime:
-    """The time that a `wait.until` names. Raises WaitInvalid where it is none, or more than a year after `now`."""
-    try:
-        if not isinstance(value, str):
-            raise ValueError
-        written = datetime.fromisoformat(value)
-        if written.tzinfo is None:
-            raise WaitInvalid(f"wait.until: the time {value!r} has no offset: write it with Z, or as +02:00")
-        due = parse_time(written)
-    except WaitInvalid:
-        raise
-    except (ValueError, OverflowError):
-        raise WaitInvalid(f"wait.until: {value!r} is no time: write it as 2026-11-23T10:00:00Z") from None
-    if now is not None and due - now > LONGEST:
-        raise WaitInvalid(f"wait.until: {value} is more than a year away: {_TOO_LONG}")
-    return due

@@ -31,7 +31,6 @@ from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
 from nexus.core.validate.pod import mounts, pod_problems
 from nexus.core.validate.podless import podless
-from nexus.core.validate.schedules import schedules
 from nexus.core.validate.task import env_problems, kinds_of, shape
 
 MOST_TASKS = 500
@@ -49,7 +48,10 @@ def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: date
 
 def _all(spec: WorkflowSpec, evaluator: Evaluator, name: str, now: datetime | None) -> Iterator[Problem]:
     yield from params(spec, evaluator)
-    yield from schedules(spec, evaluator)
+    if spec.schedules:
+        from nexus.core.validate.schedules import schedules
+
+        yield from schedules(spec, evaluator)
     yield from concurrency(spec, evaluator)
     yield from output_store(spec)
     yield from _labels(spec)

@@ -21,7 +21,6 @@ from nexus.core.expressions.templates import (
 from nexus.core.manifest.problem import Path, Problem, first
 from nexus.core.model.definition import Definition
 from nexus.core.pods import templated_fields
-from nexus.core.tasks.draft import node_variables
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.formats import formats
@@ -56,7 +55,7 @@ def sight_of_run(spec: WorkflowSpec) -> Sight:
 
 def sight_of(task: Task, definition: Definition, names: Collection[str] = ()) -> Sight:
     """What the fields of a task see, those of forEach and `when` aside; `names` are those of all tasks."""
-    variables = node_variables(definition, definition.nodes[task.name])
+    variables = scope.node_variables(definition, definition.nodes[task.name])
     sight = Sight(variables, task.name, names, of_params(definition.spec.params or ()))
     if task.for_each is None:
         return sight

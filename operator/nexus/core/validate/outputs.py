@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from nexus.api.rules import OUTPUT_NAMES
 from nexus.api.workflow import WorkflowSpec
-from nexus.core.engine.run_outputs import variables
+from nexus.core.data.scope import output_variables
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition
@@ -23,7 +23,7 @@ def outputs(
     """What is wrong with the outputs. `definition` has the tasks that could be read, `names` are those of all; the
     expressions are checked where both are the same."""
     known = (
-        Sight(variables(definition), names=names, allowed=of_params(spec.params or ()))
+        Sight(output_variables(definition), names=names, allowed=of_params(spec.params or ()))
         if len(definition.nodes) == len(names)
         else None
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from nexus.api.tasks import FIELDS_OF_PODS, PODLESS, Task
 from nexus.core.manifest.problem import Path, Problem
-from nexus.core.tasks.wait import WaitInvalid, instant
+from nexus.core.tasks.wait_time import WaitInvalid, instant
 
 
 def podless(path: Path, task: Task, now: datetime | None) -> Iterator[Problem]:

@@ -9,8 +9,6 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import TemplateError, parse
 from nexus.core.manifest.problem import Path, Problem, first
 from nexus.core.pods import render, templated_fields
-from nexus.core.schedule.cron import Cron, CronInvalid
-from nexus.core.schedule.cron import parse as parse_cron
 from nexus.core.validate.delimiters import fixed_delimiters
 from nexus.core.validate.numbers import mixed, number_items, number_params
 
@@ -46,7 +44,12 @@ def _of_task(place: Path, task: Task, spec: WorkflowSpec, numbers: Collection[st
 
 def _either_day(spec: WorkflowSpec) -> Iterator[Problem]:
     """Schedules with a day of the month and of the week: to cron either is enough, to most authors it takes both."""
-    for position, schedule in enumerate(spec.schedules or ()):
+    if not spec.schedules:
+        return
+    from nexus.core.schedule.cron import Cron, CronInvalid
+    from nexus.core.schedule.cron import parse as parse_cron
+
+    for position, schedule in enumerate(spec.schedules):
         try:
             rule = parse_cron(schedule.cron)
         except CronInvalid:

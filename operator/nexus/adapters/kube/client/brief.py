@@ -40,7 +40,7 @@ from nexus.adapters.kube.client.bounded_json import (
     objects,
     pruned,
 )
-from nexus.core.data.params import TOTAL_LIMIT
+from nexus.core.data.limits import PARAMS_LIMIT
 
 UNREADABLE = "nexus.dev/unreadable"
 """Key of the reason why an object cannot be read, in words."""
@@ -187,7 +187,7 @@ def _shorten(kind: Kind, parts: Fields) -> tuple[str, dict[str, Any]]:
     if kind == WORKFLOWS and "spec" in parts:
         parts["spec"] = _policies(fields(parts["spec"]))
     if held.pop("too large", False):
-        return f"spec.params is over {TOTAL_LIMIT:,} bytes of JSON; pass large data through a task's output", {}
+        return f"spec.params is over {PARAMS_LIMIT:,} bytes of JSON; pass large data through a task's output", {}
     for field, levels in (("spec", LEVELS), ("status", RECORD_LEVELS)):
         if field in parts and nests_deeper(parts[field], levels - 1):
             return too_deep(field), {}
@@ -207,7 +207,7 @@ def _hold(parts: Fields) -> dict[str, Any]:
     if params is not None and len(memoryview(params)) > TEXT_BYTES:
         text = bytes(params)
         # The API server escapes some characters, which makes six bytes of one; the limit is for them without that.
-        if len(text) - 5 * text.count(b"\\u") > TOTAL_LIMIT:
+        if len(text) - 5 * text.count(b"\\u") > PARAMS_LIMIT:
             return {"too large": True}
         if nests_deeper(text, LEVELS - 2):
             raise TooDeep
@@ -258,7 +258,7 @@ def _policies(spec: Fields) -> msgspec.Raw:
             if len(memoryview(schedule.get("params", b""))) > TEXT_BYTES:
                 del schedule["params"]
         spec["schedules"] = msgspec.Raw(encode(schedules))
-    if "concurrency" not in spec or len(memoryview(spec.get("params", b""))) > TOTAL_LIMIT:
+    if "concurrency" not in spec or len(memoryview(spec.get("params", b""))) > PARAMS_LIMIT:
         spec.pop("params", None)
     return msgspec.Raw(encode(spec))
 

@@ -42,7 +42,7 @@ from nexus.adapters.kube.client.bounded_json import MAX_BYTES, STEP, NotJson, To
 from nexus.adapters.kube.client.brief import brief_object, read_object
 from nexus.adapters.kube.client.list_reader import Content, read_bounded, read_event, read_list
 from nexus.adapters.kube.client.transport import Request, Response, Transport, Unanswered
-from nexus.runtime.away import served
+from nexus.runtime.share import served
 from nexus.runtime.turnstile import Turnstile
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from nexus.api.packed import unpacked
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus
 from nexus.core.data import outputs
+from nexus.core.data.limits import OUTPUT_LIMIT
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Changed, ChildFact, PodFact
 from nexus.core.model.plan import ListPods, LoadItems, LoadOutput, Read, ReadFrame, RunEvent, StoreItems
@@ -135,7 +136,7 @@ def checkpoint(draft: PlanDraft, node: Node, tally: Tally) -> None:
         return
     text = json_text.dump({"items": items})
     size = len(text.encode())
-    if size > outputs.OUTPUT_LIMIT:
+    if size > OUTPUT_LIMIT:
         refuse_size(draft, node, tally, size)
         return
     if _is_refused(draft, node):
@@ -173,7 +174,7 @@ def close(
     output = {"items": items}
     text = json_text.dump(output)
     size = len(text.encode())
-    if size > outputs.OUTPUT_LIMIT:
+    if size > OUTPUT_LIMIT:
         refuse_size(draft, node, tally, size)
         return
     placed = _placed(draft, node, items, text, size)
@@ -206,7 +207,7 @@ def refuse_size(draft: PlanDraft, node: Node, tally: Tally, size: int) -> None:
     """End a fan-out whose outputs are too large together; what is stored of them stays readable."""
     message = (
         f"the outputs of {len(tally.done)} items are {size:,} bytes of JSON together, the limit is "
-        f"{outputs.OUTPUT_LIMIT:,}: return less, or keep the data outside and return where it lies"
+        f"{OUTPUT_LIMIT:,}: return less, or keep the data outside and return where it lies"
     )
     items = _numbers(draft, node, tally)
     draft.end(node.name, TaskPhase.FAILED, Reason.OUTPUT_TOO_LARGE, message, items=items)

@@ -10,7 +10,7 @@ from typing import Any
 
 from nexus.api.fanout import MAX_ITEMS, ForEach
 from nexus.api.reasons import Reason
-from nexus.core.data.outputs import OUTPUT_LIMIT
+from nexus.core.data.limits import OUTPUT_LIMIT
 from nexus.core.expressions.render import Renderer
 from nexus.core.text.json_text import dump
 

@@ -1,0 +1,33 @@
+"""When a wait is over, as far as what is written tells it: lint asks that without the engine."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from nexus.api.base import parse_time
+from nexus.api.tasks import MOST_SECONDS
+
+LONGEST = timedelta(seconds=MOST_SECONDS)
+TOO_LONG = f"a wait takes at most {MOST_SECONDS:,} seconds, a year"
+
+
+class WaitInvalid(ValueError):
+    """A wait that cannot be meant; the message names the field and says what to write."""
+
+
+def instant(value: object, now: datetime | None) -> datetime:
+    """The time that a `wait.until` names. Raises WaitInvalid where it is none, or more than a year after `now`."""
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        written = datetime.fromisoformat(value)
+        if written.tzinfo is None:
+            raise WaitInvalid(f"wait.until: the time {value!r} has no offset: write it with Z, or as +02:00")
+        due = parse_time(written)
+    except WaitInvalid:
+        raise
+    except (ValueError, OverflowError):
+        raise WaitInvalid(f"wait.until: {value!r} is no time: write it as 2026-11-23T10:00:00Z") from None
+    if now is not None and due - now > LONGEST:
+        raise WaitInvalid(f"wait.until: {value} is more than a year away: {TOO_LONG}")
+    return due
