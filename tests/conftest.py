@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis.internal.conjecture import engine
-from tests import scheduling
+from tests import effort, scheduling
 from tests.cluster_session import SessionCluster, kubeconfig
 
 from nexus.adapters.cel.pool import CelEvaluator
@@ -24,7 +24,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("default", deadline=None, print_blob=True)
 # CI searches longer and from a new seed each time; what it finds is printed, since its database is thrown away.
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=False, max_examples=300, database=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+# make test-fast
+settings.register_profile("fast", deadline=None, print_blob=True, max_examples=20)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "fast" if effort.FAST else "ci" if os.environ.get("CI") else "default")
+)
 
 # Seconds in which hypothesis makes a failing example smaller (its own limit: 300). A failing run has to end soon, too,
 # and a larger example is replayed as well.

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from tests.effort import effort
 from tests.operators import KEY, Story
 from tests.property.workflows import CHILD, Case, cases, holds
 
@@ -21,8 +22,8 @@ from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, Kind, Obje
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.names import item_job_name, job_name
 
-# Ten thousand runs where there is time (make test-long); in CI a tenth of them; at a desk as many as one waits for.
-RUNS = 10_000 if os.environ.get("NEXUS_LONG") else 1_000 if os.environ.get("CI") else 200
+# Ten thousand runs where there is time; in CI a tenth of them; at a desk as many as one waits for.
+RUNS = effort(fast=60, normal=1_000 if os.environ.get("CI") else 200, long=10_000)
 # Hypothesis remembers all it has tried: in one search of ten thousand that is a gigabyte, and slow.
 PARTS = 20
 STEPS = 12

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.builders import at, spec, task
+from tests.effort import sample
 from tests.operators import KEY, Operator, Story, story
 
 from nexus.adapters.fake import Outcome
@@ -283,7 +284,7 @@ def test_the_run_that_is_waited_for_may_be_deleted(cel: Evaluator) -> None:
 
 @pytest.mark.parametrize("die", ["before", "after"])
 def test_one_at_a_time_though_operators_die_and_two_are_at_work(cel: Evaluator, die: str) -> None:
-    for write in range(1, 16):
+    for write in sample(range(1, 16)):
         with one_at_a_time(cel) as told:
             line = Line(told)
             for name in ("aa", "zz", "second"):
@@ -312,7 +313,7 @@ def test_a_child_run_of_a_suspended_workflow_waits_and_goes_on(cel: Evaluator) -
 @pytest.mark.parametrize("die", ["before", "after"])
 def test_the_limit_holds_though_operators_die_and_two_are_at_work(cel: Evaluator, die: str) -> None:
     most = 0
-    for write in range(1, 20, 2):
+    for write in sample(range(1, 20, 2)):
         concurrency = {"policy": "Queue", "limit": 2}
         with story(spec(task("a"), task("b", "a"), concurrency=concurrency), cel, by_reference=True) as told:
             line = Line(told, 2)
