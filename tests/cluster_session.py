@@ -71,7 +71,7 @@ class Start:
                     _words(*words), env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True
                 )
             # The fixture that needs it runs the command again, and fails with its message.
-            if self._process.wait():
+            if self._process.wait() != 0:
                 return
 
     def ended(self) -> bool:
