@@ -117,7 +117,7 @@ def started(space: Space, operator: OperatorProcess, server: str) -> None:
     space.run("asked", *asked(server))
     space.run("limits", *limits())
     space.run(
-        "deadline", container("long", *SLEEP), bash("never", "true", "long"), container("quick"), deadlineSeconds=20
+        "deadline", container("long", *SLEEP), bash("never", "true", "long"), container("quick"), deadlineSeconds=40
     )
     space.run("starts", *starts())
     space.run("rules", *rules(), maxParallelTasks=20)

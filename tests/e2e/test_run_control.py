@@ -153,12 +153,12 @@ def test_nobody_in_time_rejects(space: Space) -> None:
 
 
 def test_a_wait_survives_its_operator(space: Space, operator: OperatorProcess) -> None:
-    space.run("waits", {"name": "pause", "wait": {"seconds": "${{ 2 * 4 }}"}}, container("after", after=("pause",)))
+    space.run("waits", {"name": "pause", "wait": {"seconds": "${{ 4 * 4 }}"}}, container("after", after=("pause",)))
     begun = space.until("waits", lambda run: task(run, "pause").get("reason") == "Waiting")
     operator.restart()
 
     ended = space.finished("waits")
-    assert when(begun, "pause", "dueTime") == when(begun, "pause", "startTime") + timedelta(seconds=8)
+    assert when(begun, "pause", "dueTime") == when(begun, "pause", "startTime") + timedelta(seconds=16)
     late = when(ended, "pause", "completionTime") - when(begun, "pause", "dueTime")
     assert timedelta(0) <= late < timedelta(seconds=2)
 
