@@ -84,7 +84,7 @@ def test_what_would_be_refused_is_and_what_would_fail_exits_1(tmp_path: Path) ->
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.name)
 def test_every_example_can_be_planned(file: Path, cel: CelEvaluator) -> None:
-    planned = planned_run(str(file), GIVEN.get(file.name, []), cel, None)
+    planned, _ = planned_run(str(file), GIVEN.get(file.name, []), cel, None)
     verdicts = {task.verdict for task in planned.tasks}
     assert Forecast.RUNS in verdicts
     assert Forecast.FAILS not in verdicts

@@ -12,10 +12,11 @@ from tests.operators import KEY, story
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.owners import owned_by
-from nexus.cli import versions
 from nexus.cli.ending import Exit, UsageError
+from nexus.cli.versions import print_diff, print_history
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.workflow.changes import changes
+from nexus.services import versions
 
 A, B = {"name": "a", "bash": {"command": "x"}}, {"name": "b", "dependsOn": ["a"], "bash": {"command": "y"}}
 
@@ -71,7 +72,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_history_tells_versions_their_runs_and_what_changed(
     kept: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert asyncio.run(versions.print_history(kept, KEY.namespace, "sales", as_json=False)) is Exit.SUCCEEDED
+    assert asyncio.run(print_history(kept, KEY.namespace, "sales", as_json=False)) is Exit.SUCCEEDED
     head, *rows = printed(capsys)
     assert head == "REVISION AGE RUNS CHANGED"
     assert rows[0] == "3 (current) none yet description added"
@@ -82,7 +83,7 @@ def test_history_tells_versions_their_runs_and_what_changed(
 
 
 def test_a_run_names_its_revision_and_history_has_it(kept: FakeCluster) -> None:
-    found = asyncio.run(versions.versions(kept, KEY.namespace, "sales"))
+    found = asyncio.run(versions.versions(kept, kept.objects(WORKFLOWS)[0]))
     named = {run["metadata"]["name"]: run["status"]["revision"] for run in kept.objects(WORKFLOW_RUNS)}
     assert {run: version.name for version in found for run in version.runs} == named
     assert len(kept.objects(CONTROLLER_REVISIONS)) == 2
@@ -93,7 +94,7 @@ def test_diff_is_unified_yaml_against_the_current_version_or_another(
 ) -> None:
     def lines(*revisions: str | None) -> list[str]:
         old, new = revisions
-        assert asyncio.run(versions.print_diff(kept, KEY.namespace, "sales", str(old), new)) is Exit.FAILED
+        assert asyncio.run(print_diff(kept, KEY.namespace, "sales", str(old), new)) is Exit.FAILED
         return capsys.readouterr().out.splitlines()
 
     assert lines("1", "third") == [
@@ -114,11 +115,11 @@ def test_diff_is_unified_yaml_against_the_current_version_or_another(
     current = lines("2", None)
     assert current[:2] == ["--- sales revision 2", "+++ sales revision 3 (current)"]
     assert "+description: Now with words." in current
-    assert asyncio.run(versions.print_diff(kept, KEY.namespace, "sales", "2", "2")) is Exit.SUCCEEDED
+    assert asyncio.run(print_diff(kept, KEY.namespace, "sales", "2", "2")) is Exit.SUCCEEDED
     with pytest.raises(
         UsageError, match=r"Workflow sales has no revision 7: there are 3, 2, 1 \(nexus history sales\)"
     ):
-        asyncio.run(versions.print_diff(kept, KEY.namespace, "sales", "7", None))
+        asyncio.run(print_diff(kept, KEY.namespace, "sales", "7", None))
 
 
 def test_a_definition_that_came_back_is_the_old_revision_again(
@@ -126,9 +127,9 @@ def test_a_definition_that_came_back_is_the_old_revision_again(
 ) -> None:
     first = next(body for body in kept.objects(CONTROLLER_REVISIONS) if body["revision"] == 1)
     kept.store.change(WORKFLOWS, KEY.namespace, "sales", lambda body: body.update(spec=first["data"]["spec"]))
-    asyncio.run(versions.print_history(kept, KEY.namespace, "sales", as_json=False))
+    asyncio.run(print_history(kept, KEY.namespace, "sales", as_json=False))
     assert [row.split()[0] for row in printed(capsys)] == ["REVISION", "1", "2"]
-    found = asyncio.run(versions.versions(kept, KEY.namespace, "sales"))
+    found = asyncio.run(versions.versions(kept, kept.objects(WORKFLOWS)[0]))
     assert [(version.number, version.current) for version in found] == [(1, True), (2, False)]
 
 
@@ -141,5 +142,5 @@ def test_a_null_that_was_written_is_a_difference(capsys: pytest.CaptureFixture[s
     data = {"spec": {"params": [{"name": "n", "nullable": True, "default": None}], "tasks": [A]}}
     metadata = {"name": "sales-1", "labels": {"nexus.dev/workflow": "sales"}, "ownerReferences": owner}
     cluster.add(CONTROLLER_REVISIONS, {"metadata": metadata, "data": data, "revision": 0})
-    assert asyncio.run(versions.print_diff(cluster, "default", "sales", "0", None)) is Exit.FAILED
+    assert asyncio.run(print_diff(cluster, "default", "sales", "0", None)) is Exit.FAILED
     assert "-  default: null" in capsys.readouterr().out

@@ -14,7 +14,9 @@ from nexus.api.reasons import Reason, RunPhase, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli import summary, words
 from nexus.cli.detail import table_of_runs
-from nexus.cli.view import LiveView, PlainView, levels
+from nexus.cli.view import LiveView, PlainView
+from nexus.services import graph
+from nexus.services.graph import levels
 
 
 def ran(name: str, start: float, end: float) -> TaskStatus:
@@ -29,20 +31,20 @@ def ran(name: str, start: float, end: float) -> TaskStatus:
 def test_the_critical_path_is_the_chain_that_was_waited_for() -> None:
     tasks = [ran("a", 0, 2), ran("b", 0, 5), ran("c", 5, 6), ran("d", 2, 3), ran("e", 6, 7)]
     depends_on = {"a": (), "b": (), "c": ("a", "b"), "d": ("a",), "e": ("c", "d")}
-    assert [task.name for task in summary.critical_path(tasks, depends_on)] == ["b", "c", "e"]
+    assert [task.name for task in graph.critical_path(tasks, depends_on)] == ["b", "c", "e"]
 
 
 def test_the_critical_path_passes_by_what_never_ran() -> None:
     tasks = [ran("a", 0, 2), TaskStatus(name="b", phase=TaskPhase.SKIPPED), ran("c", 2, 3)]
-    assert [task.name for task in summary.critical_path(tasks, {"c": ("a", "b"), "b": ("a",)})] == ["a", "c"]
-    assert summary.critical_path([TaskStatus(name="b", phase=TaskPhase.OMITTED)], {}) == []
+    assert [task.name for task in graph.critical_path(tasks, {"c": ("a", "b"), "b": ("a",)})] == ["a", "c"]
+    assert graph.critical_path([TaskStatus(name="b", phase=TaskPhase.OMITTED)], {}) == []
 
 
 def test_the_critical_path_goes_on_behind_what_never_ran() -> None:
     omitted = [TaskStatus(name=name, phase=TaskPhase.OMITTED) for name in ("c", "d")]
     tasks = [ran("a", 0, 2), ran("b", 2, 3), *omitted, ran("tell", 4, 5)]
     depends_on = {"b": ("a",), "c": ("b",), "d": ("c", "b"), "tell": ("d", "c")}
-    assert [task.name for task in summary.critical_path(tasks, depends_on)] == ["a", "b", "tell"]
+    assert [task.name for task in graph.critical_path(tasks, depends_on)] == ["a", "b", "tell"]
 
 
 @pytest.mark.parametrize(

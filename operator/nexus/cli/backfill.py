@@ -32,7 +32,7 @@ from nexus.api.base import API_VERSION, format_time, parse_time
 from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.cli.ending import Exit, UsageError
-from nexus.cli.schedule import Source, time_of, told
+from nexus.cli.schedule import time_of, told
 from nexus.cli.terminal import say, say_json
 from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.expressions.templates import Evaluator
@@ -42,6 +42,7 @@ from nexus.core.schedule.as_of import of_tick
 from nexus.core.schedule.timetable import Tick, Timetable
 from nexus.core.workflow.facts import RunSummary
 from nexus.core.workflow.ticks import is_run_of
+from nexus.services.calendar import Source
 
 MOST = 1_000
 _MICROSECOND = timedelta(microseconds=1)

@@ -26,7 +26,7 @@ from nexus.cli.ending import Exit, UsageError, of_phase
 from nexus.cli.local_rerun import load_rerun, saved
 from nexus.cli.manifests import Manifest, RunDocument, load_sound, of_params
 from nexus.cli.pools import of_namespace
-from nexus.cli.schedule import remark, time_of, told
+from nexus.cli.schedule import time_of, told
 from nexus.cli.terminal import say, say_json
 from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.expressions.templates import Evaluator
@@ -37,6 +37,7 @@ from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.pools.size import CONFIG_MAP
 from nexus.core.schedule.as_of import of_time
 from nexus.core.validate.calls import callees, missing, reachable
+from nexus.services.calendar import remark
 
 # The alphabet and length of the API server's generateName.
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"

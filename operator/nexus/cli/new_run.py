@@ -16,13 +16,14 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import follow, given
 from nexus.cli.cluster import found, readable
 from nexus.cli.ending import Exit, UsageError
-from nexus.cli.schedule import Source, time_of, told
+from nexus.cli.schedule import time_of, told
 from nexus.cli.terminal import say
 from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.manifest.schema_errors import read
 from nexus.core.model.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.schedule.as_of import AsOf, of_time
+from nexus.services.calendar import Source
 
 
 async def run_workflow(

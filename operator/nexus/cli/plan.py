@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from nexus.api.base import format_time
-from nexus.api.workflow import WorkflowSpec
 from nexus.cli import given
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.local import fact_of, params_problems, what_runs
@@ -18,17 +14,12 @@ from nexus.cli.manifests import load_sound
 from nexus.cli.schedule import time_of, told
 from nexus.cli.summary import compact, param
 from nexus.cli.terminal import say, say_json
-from nexus.cli.view import levels
-from nexus.core.data.params import resolve
-from nexus.core.engine.preview import Fails, Forecast, Foreseen, foresee
+from nexus.core.engine.preview import Fails, Forecast, Foreseen
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.model.definition import Definition, prepare, waits_for
-from nexus.core.model.facts import RunFact
 from nexus.core.schedule.as_of import of_time
-from nexus.core.schedule.timetable import Timetable
+from nexus.services.calendar import utc
+from nexus.services.plan import Planned, levels_of, next_ticks, plan_run, to_json
 
-TICKS = 3
-"""Ticks of each schedule that are shown."""
 _ITEMS_BESIDE = 3
 """Items that are named beside their task."""
 _WORDS = {
@@ -40,40 +31,23 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A run that is not made."""
-
-    workflow: str
-    run: RunFact
-    schedule: str | None
-    params: dict[str, Any]
-    definition: Definition
-    tasks: Sequence[Foreseen]
-    now: datetime
-    warnings: Sequence[Located] = ()
-
-    @property
-    def spec(self) -> WorkflowSpec:
-        """Its definition as it is written."""
-        return self.definition.spec
-
-
 def plan(file: str, param_texts: Sequence[str], evaluator: Evaluator, *, at: str | None, as_json: bool) -> Exit:
     """Print what a run of a file would do. Raises Refused where it would be refused."""
-    planned = planned_run(file, param_texts, evaluator, at)
+    planned, warnings = planned_run(file, param_texts, evaluator, at)
     if as_json:
-        say_json(_object(planned))
+        say_json(to_json(planned))
     else:
         say("\n".join(_lines(planned)))
-    for warning in planned.warnings:
+    for warning in warnings:
         say(str(warning), to=sys.stderr)
     fails = any(task.verdict is Forecast.FAILS for task in planned.tasks)
     return Exit.FAILED if fails else Exit.SUCCEEDED
 
 
-def planned_run(file: str, param_texts: Sequence[str], evaluator: Evaluator, at: str | None) -> Planned:
-    """Find out what would run. Raises Refused with all that is wrong."""
+def planned_run(
+    file: str, param_texts: Sequence[str], evaluator: Evaluator, at: str | None
+) -> tuple[Planned, Sequence[Located]]:
+    """Find out what would run, and what lint warns of. Raises UsageError with all that is wrong."""
     time = time_of(at, "--at") if at else None
     manifest = load_sound(file, evaluator)
     asked, spec, document, name = what_runs(manifest)
@@ -85,23 +59,14 @@ def planned_run(file: str, param_texts: Sequence[str], evaluator: Evaluator, at:
     problems = [*read.problems, *params_problems(manifest, asked, document, run, spec, evaluator, read)]
     if problems:
         raise UsageError(*problems)
-    definition = prepare(spec)
-    tasks = foresee(definition, run, run.created_at, evaluator)
-    values = resolve(spec.params or (), run.params, run, evaluator)
-    schedule = as_of.schedule if as_of else None
-    return Planned(name, run, schedule, values, definition, tasks, datetime.now(UTC), manifest.warnings)
-
-
-def _levels(definition: Definition) -> dict[str, int]:
-    """The level of each task, from 1: those of one level could run side by side."""
-    waits = waits_for(definition.spec)
-    return {name: level + 1 for name, level in levels({name: waits[name] for name in definition.nodes}).items()}
+    planned = plan_run(name, spec, run, as_of.schedule if as_of else None, evaluator)
+    return planned, manifest.warnings
 
 
 def _lines(planned: Planned) -> Iterator[str]:
-    found = _levels(planned.definition)
+    found = levels_of(planned.definition)
     scheduled = planned.run.scheduled_time
-    as_of = f", as of {_utc(scheduled)}" if scheduled is not None else ""
+    as_of = f", as of {utc(scheduled)}" if scheduled is not None else ""
     tick = f" (a tick of schedule {planned.schedule})" if planned.schedule else ""
     tasks, high = len(found), max(found.values())
     name = planned.workflow or "its own definition"
@@ -112,7 +77,7 @@ def _lines(planned: Planned) -> Iterator[str]:
         yield from (f"  {name} = {param(value)}" for name, value in planned.params.items())
     yield ""
     yield from _task_lines(planned, found)
-    ticks = list(_ticks(planned))
+    ticks = list(next_ticks(planned))
     if ticks:
         yield ""
         yield "Next"
@@ -170,57 +135,3 @@ def _items(task: Foreseen) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _ticks(planned: Planned) -> Iterator[dict[str, Any]]:
-    for schedule in planned.spec.schedules or ():
-        table = Timetable(schedule, planned.run.uid)
-        at = planned.now
-        for _ in range(TICKS):
-            tick = table.next(at)
-            if tick is None:
-                break
-            at = tick.time
-            local = f"{at.astimezone(table.zone):%Y-%m-%d %H:%M:%S}".removesuffix(":00")
-            suspended = bool(schedule.suspend or planned.spec.suspend)
-            yield {
-                "schedule": schedule.name,
-                "time": _utc(at),
-                "localTime": local,
-                "timeZone": table.zone.key,
-                "suspended": suspended,
-            }
-
-
-def _object(planned: Planned) -> dict[str, Any]:
-    """For `-o json`."""
-    found = _levels(planned.definition)
-    run = planned.run
-    tasks = []
-    for task in planned.tasks:
-        node = planned.definition.nodes[task.task]
-        entry: dict[str, Any] = {
-            "name": task.task,
-            "type": node.type,
-            "level": found[task.task],
-            "dependsOn": list(node.depends_on),
-            "finally": node.final,
-            "verdict": task.verdict.value,
-            "why": task.why or None,
-            "fields": dict(task.fields),
-        }
-        if task.items is not None:
-            entry |= {"items": list(task.items), "totalItems": task.total, "itemFields": [*map(dict, task.each)]}
-        tasks.append(entry)
-    return {
-        "workflow": planned.workflow or None,
-        "scheduledTime": _utc(run.scheduled_time) if run.scheduled_time is not None else None,
-        "schedule": planned.schedule,
-        "params": planned.params,
-        "tasks": tasks,
-        "next": list(_ticks(planned)),
-    }
-
-
-def _utc(at: datetime) -> str:
-    return format_time(at).replace(".000Z", "Z")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -13,68 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.api.base import format_time, parse_time
-from nexus.api.manifest import JSON
-from nexus.api.schedule import Schedule
-from nexus.api.workflow import WorkflowSpec
+from nexus.api.base import parse_time
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.manifests import load_sound
 from nexus.cli.terminal import say, say_json
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
 from nexus.core.model.facts import RunFact
 from nexus.core.schedule.as_of import AsOf
-from nexus.core.schedule.timetable import Skipped, Tick, Timetable
 from nexus.core.schedule.zone import wall
+from nexus.services.calendar import Row, Source, remarks, tables_of, upcoming
 
 # Of what is skipped one after the other so many lines are shown.
 _MOST_SKIPPED = 5
 _SUFFIXES = (".yaml", ".yml", ".json")
-
-
-@dataclass(frozen=True)
-class Source:
-    """The schedules of one Workflow."""
-
-    workflow: str
-    uid: str
-    spec: WorkflowSpec
-
-
-@dataclass(frozen=True)
-class Row:
-    """A tick, or what is skipped, of one schedule."""
-
-    workflow: str
-    timetable: Timetable
-    entry: Tick | Skipped
-
-    @property
-    def runs(self) -> bool:
-        """True of a tick."""
-        return isinstance(self.entry, Tick)
-
-    @property
-    def note(self) -> str:
-        """What there is to say of it."""
-        suspended = "suspended: does not run" if self.timetable.schedule.suspend and self.runs else ""
-        return "; ".join(text for text in (self.entry.note, suspended) if text)
-
-    def to_json(self) -> dict[str, JSON]:
-        """For `-o json`."""
-        timetable, entry = self.timetable, self.entry
-        found: dict[str, JSON] = {
-            "workflow": self.workflow,
-            "schedule": timetable.schedule.name,
-            "time": _utc(entry.time),
-            "localTime": entry.time.astimezone(timetable.zone).isoformat(),
-            "timeZone": timetable.zone.key,
-            "skipped": not self.runs,
-            "note": self.note or None,
-        }
-        if isinstance(entry, Tick):
-            start, end = timetable.interval(entry)
-            found |= {"intervalStart": _utc(start), "intervalEnd": _utc(end)}
-        return found
 
 
 def is_file(target: str) -> bool:
@@ -92,18 +43,17 @@ def of_file(file: str) -> list[Source]:
 def print_next(sources: Sequence[Source], count: int, from_text: str | None, *, as_json: bool) -> Exit:
     """Print the next ticks of all schedules together. Raises Refused where there are none, or no such time."""
     after = time_of(from_text, "--from") if from_text else datetime.now(UTC)
-    schedules = [(source, schedule) for source in sources for schedule in source.spec.schedules or ()]
-    if not schedules:
+    tables = tables_of(sources)
+    if not tables:
         names = " and ".join(source.workflow for source in sources) or "the file"
         raise UsageError(f"{names} has no schedules: add spec.schedules, as [{{name: nightly, cron: 30 2 * * *}}]")
-    tables = [(source.workflow, Timetable(schedule, source.uid)) for source, schedule in schedules]
-    rows = _rows(tables, after, count)
+    rows = upcoming(tables, after, count)
     if as_json:
         say_json({"ticks": [row.to_json() for row in rows]})
         return Exit.SUCCEEDED
     if rows:
         _print(rows, several=len(tables) > 1, workflows=len({workflow for workflow, _ in tables}) > 1)
-    for line in _remarks(tables, rows):
+    for line in remarks(tables, rows):
         say(line)
     return Exit.SUCCEEDED
 
@@ -128,26 +78,6 @@ def told(as_of: AsOf, run: RunFact, evaluator: Evaluator) -> RunFact:
     except (ExpressionError, TemplateError) as error:
         raise UsageError(f"schedule {as_of.schedule}: {error}") from error
     return replace(as_of.fact(run), params={**rendered, **run.params})
-
-
-def remark(as_of: AsOf, schedules: Sequence[Schedule]) -> str | None:
-    """What the user of --at wants to know: whether it is a tick."""
-    at = _utc(as_of.time)
-    if as_of.schedule is not None:
-        return f"as of {at}, a tick of schedule {as_of.schedule}"
-    if not schedules:
-        return None
-    ticks = [tick for schedule in schedules if (tick := Timetable(schedule).previous(as_of.time)) is not None]
-    near = f"; the last one before is {_utc(max(tick.time for tick in ticks))}" if ticks else ""
-    return f"as of {at}, at which no schedule has a tick: both ends of the interval are this instant{near}"
-
-
-def _rows(tables: Sequence[tuple[str, Timetable]], after: datetime, count: int) -> list[Row]:
-    """The first `count` ticks of all, and what is skipped before the last of them."""
-    rows = [Row(workflow, table, entry) for workflow, table in tables for entry in table.upcoming(after, count)]
-    rows.sort(key=lambda row: row.entry.time)
-    ticks = [position for position, row in enumerate(rows) if row.runs]
-    return rows[: ticks[count - 1] + 1] if len(ticks) > count else rows
 
 
 def _print(rows: Sequence[Row], *, several: bool, workflows: bool) -> None:
@@ -193,23 +123,3 @@ def _local(row: Row) -> str:
     shown = on_the_clock if row.runs else row.entry.local
     abbreviation = aware.tzname() or ""
     return f"{shown:%a %Y-%m-%d %H:%M:%S}".removesuffix(":00") + (f" {abbreviation}" if shown == on_the_clock else "")
-
-
-def _remarks(tables: Sequence[tuple[str, Timetable]], rows: Sequence[Row]) -> Iterator[str]:
-    """What there is to say of schedules as a whole."""
-    for workflow, table in tables:
-        schedule = table.schedule
-        if not any(row.timetable is table and row.runs for row in rows) and table.next(datetime.now(UTC)) is None:
-            yield f"{workflow}/{schedule.name}: no tick is left{_why(schedule)}"
-        if schedule.jitter_seconds:
-            yield f"{workflow}/{schedule.name}: each is started up to {schedule.jitter_seconds}s late (jitterSeconds)"
-
-
-def _why(schedule: Schedule) -> str:
-    if schedule.until is not None and schedule.until <= datetime.now(UTC):
-        return f": it ended at {_utc(schedule.until)} (until)"
-    return ": all days that fit cron are excluded" if schedule.exclude is not None else ""
-
-
-def _utc(at: datetime) -> str:
-    return format_time(at).replace(".000Z", "Z")

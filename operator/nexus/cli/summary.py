@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,36 +11,9 @@ from nexus.api.packed import unpacked
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.words import seconds_of, seconds_text
 from nexus.core.text.plain import plain
+from nexus.services.graph import critical_path
 
 _WIDEST = 160
-
-
-def critical_path(tasks: Sequence[TaskStatus], depends_on: Mapping[str, tuple[str, ...]]) -> list[TaskStatus]:
-    """The tasks that decided how long the run took, first to last: from the task that ended last back to the one among
-    its dependencies that ended last, and so on.
-
-    Walking back over the recorded times needs no graph library, and unlike the longest path by durations it is the
-    chain that was really waited for, delays between attempts and waiting for a slot included.
-    """
-    ran = {task.name: task for task in tasks if task.start_time is not None and task.completion_time is not None}
-    path: list[TaskStatus] = []
-    names: Iterable[str] = list(ran)
-    while candidates := [ran[name] for name in names]:
-        last = max(candidates, key=lambda task: task.completion_time or datetime.min.replace(tzinfo=UTC))
-        path.append(last)
-        names = _that_ran(depends_on.get(last.name, ()), ran, depends_on)
-    return path[::-1]
-
-
-def _that_ran(
-    names: Iterable[str], ran: Mapping[str, TaskStatus], depends_on: Mapping[str, tuple[str, ...]]
-) -> list[str]:
-    """These tasks, and for one that never ran those that it waited for."""
-    waited = list(dict.fromkeys(names))
-    for name in waited:  # grows while it is walked
-        if name not in ran:
-            waited += [other for other in depends_on.get(name, ()) if other not in waited]
-    return [name for name in waited if name in ran]
 
 
 def lines(

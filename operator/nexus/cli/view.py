@@ -20,6 +20,7 @@ from nexus.cli.terminal import Lasting, say
 from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, seconds_of, seconds_text, why
 from nexus.core.tasks.approval import question
 from nexus.core.text.plain import coloured, plain
+from nexus.services.graph import levels
 
 WIDEST = 40
 """Characters of the longest name that columns are made for."""
@@ -263,11 +264,3 @@ def choose(title: str, stream: IO[str], depends_on: Mapping[str, tuple[str, ...]
     if stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb"):
         return LiveView(title, stream, levels(depends_on))
     return PlainView(title, stream, min(max((len(name) for name in depends_on), default=0), WIDEST))
-
-
-def levels(depends_on: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
-    """How many tasks stand one after the other before each."""
-    found: dict[str, int] = {}
-    for name, dependencies in depends_on.items():
-        found[name] = max((found[dependency] + 1 for dependency in dependencies), default=0)
-    return found
