@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.builders import RUN, at, definition, task
 
 from nexus.adapters.kube.manifests.job import Images, task_objects
+from nexus.api.reasons import Reason
 from nexus.api.tasks import Disruptions, Retry
 from nexus.core.model.plan import Payload, StartTask
 from nexus.core.model.retry import RetryPolicy
+from nexus.core.tasks.evidence import Failed
+from nexus.core.tasks.retries import NextAttempt, next_attempt_after
 
 TYPES: dict[str, Any] = {
     "python": {"python": {"code": "pass"}},
@@ -25,9 +29,14 @@ def policy(**fields: Any) -> RetryPolicy:
     return RetryPolicy.of(Retry.model_validate(fields))
 
 
+def retried(policy: RetryPolicy, attempts: int, exit_code: int | None = 1) -> bool:
+    failure = Failed(Reason.TASK_ERROR, "exit code 1", exit_code, at=at(0))
+    return next_attempt_after(failure, policy, attempts, whose="") is not None
+
+
 def test_nothing_said_means_one_attempt_and_disruptions_are_free() -> None:
     assert RetryPolicy.of(None) == policy() == RetryPolicy(limit=0, disruptions=Disruptions.IGNORE)
-    assert not policy().allows(1, exit_code=1)
+    assert not retried(policy(), attempts=1)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +55,7 @@ def test_one_policy_says_which_exit_codes_are_final_here_and_to_the_job(
 ) -> None:
     retry = {"limit": 5} if listed is None else {"limit": 5, "failOnExitCodes": listed}
     node = definition(task("t", retry=retry, **TYPES[kind])).nodes["t"]
-    assert [code for code in range(256) if not node.retry.allows(1, code)] == list(final)
+    assert [code for code in range(256) if not retried(node.retry, 1, code)] == list(final)
     job = task_objects(StartTask("t", "t-1", 1, Payload(kind, None, "{}"), node.retry), RUN, Images()).job
     rules = [rule["onExitCodes"]["values"] for rule in rules_of(job) if "onExitCodes" in rule]
     assert rules == ([list(final)] if final else [])
@@ -60,13 +69,13 @@ def rules_of(job: dict[str, Any]) -> list[dict[str, Any]]:
     ("limit", "attempts", "allowed"), [(0, 1, False), (1, 1, True), (1, 2, False), (3, 3, True), (3, 4, False)]
 )
 def test_the_limit_counts_retries_after_the_first_attempt(limit: int, attempts: int, allowed: bool) -> None:
-    assert policy(limit=limit).allows(attempts, exit_code=1) is allowed
+    assert retried(policy(limit=limit), attempts) is allowed
 
 
 def test_an_exit_code_of_failOnExitCodes_ends_the_task_at_once() -> None:  # noqa: N802  a field's name
     strict = policy(limit=5, failOnExitCodes=[3, 64])
 
-    assert [code for code in (None, 0, 1, 3, 64, 65) if not strict.allows(1, code)] == [3, 64]
+    assert [code for code in (None, 0, 1, 3, 64, 65) if not retried(strict, 1, code)] == [3, 64]
 
 
 @pytest.mark.parametrize(
@@ -147,3 +156,34 @@ def test_an_attempt_is_due_a_delay_after_the_failure() -> None:
 )
 def test_the_job_controller_retries_only_with_the_delays_that_it_has(fields: dict[str, Any], native: bool) -> None:
     assert policy(**fields).native is native
+
+
+@pytest.mark.parametrize("reason", [Reason.CHILD_FAILED, Reason.TASK_ERROR, Reason.JOB_DELETED])
+def test_a_final_failure_is_never_retried(reason: Reason) -> None:
+    assert next_attempt_after(Failed(reason, "", at=at(0), final=True), policy(limit=5), 1, whose="") is None
+
+
+def test_a_failure_without_a_time_counts_from_now_and_without_a_clock_is_retried_at_once() -> None:
+    gone, wanted = Failed(Reason.JOB_DELETED, "the Job was deleted"), policy(limit=1, delaySeconds=60)
+
+    assert next_attempt_after(gone, wanted, 1, whose="", now=at(0)) == NextAttempt(at(0) + timedelta(seconds=60))
+    assert next_attempt_after(gone, wanted, 1, whose="") == NextAttempt(None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "disruptions", "replacements", "replaced"),
+    [
+        (Reason.EVICTED, "Ignore", 0, True),
+        (Reason.EVICTED, "Ignore", 99, True),
+        (Reason.EVICTED, "Count", 0, False),
+        (Reason.OUTPUT_LOST, "Ignore", 2, True),
+        (Reason.OUTPUT_LOST, "Count", 2, True),
+        (Reason.OUTPUT_LOST, "Ignore", 3, False),
+    ],
+)
+def test_an_attempt_that_ended_by_no_fault_of_its_own_is_replaced_without_counting(
+    reason: Reason, disruptions: str, replacements: int, replaced: bool
+) -> None:
+    failure, wanted = Failed(reason, "", at=at(0), free=True), policy(disruptions=disruptions)
+    following = next_attempt_after(failure, wanted, 1, whose="", replacements=replacements, now=at(0))
+    assert following == (NextAttempt(at(0), replaces=True) if replaced else None)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 
 from nexus.api.tasks import Disruptions, Retry
 from nexus.core.model.exit_codes import NOT_LISTED, OUTPUT_REFUSED
@@ -31,6 +32,24 @@ FINAL_EXIT_CODES: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("python", "bash", "sql"), (OUTPUT_REFUSED,)),
     "http": (OUTPUT_REFUSED, NOT_LISTED),
 }
+
+
+class OnFailure(Enum):
+    """What a failure of a certain kind leads to, whatever the limit of retries."""
+
+    REPLACE = "replace"
+    """Another attempt, and this one does not count."""
+    END = "end"
+    """No other attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodRule:
+    """A rule on how a pod ended: that it was disrupted, or that its container exited with one of these codes."""
+
+    action: OnFailure
+    disrupted: bool = False
+    exit_codes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +103,13 @@ class RetryPolicy:
         spread = 1 + self.jitter * _chance(f"{whose}/{attempts}") if self.jitter else 1
         return timedelta(seconds=min(seconds, self.max_delay_seconds) * spread)
 
-    def allows(self, attempts: int, exit_code: int | None) -> bool:
-        """True where another attempt may follow `attempts` failed ones, the last with `exit_code`."""
-        return attempts <= self.limit and exit_code not in self.fail_on_exit_codes
+    @property
+    def pod_rules(self) -> tuple[PodRule, ...]:
+        """The rules on how a pod ended, the first that fits decides. The podFailurePolicy of a Job is made of them."""
+        # Disruption first: the exit code of a process that was asked to stop says nothing about its task.
+        replaced = [PodRule(OnFailure.REPLACE, disrupted=True)] if self.disruptions is Disruptions.IGNORE else []
+        ended = [PodRule(OnFailure.END, exit_codes=self.fail_on_exit_codes)] if self.fail_on_exit_codes else []
+        return (*replaced, *ended)
 
     def due(self, attempts: int, failed_at: datetime, whose: str = "", retry_after: int | None = None) -> datetime:
         """When the next attempt starts after `attempts` failed ones; `whose` as for `delay`, `retry_after` are seconds

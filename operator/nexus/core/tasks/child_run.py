@@ -29,7 +29,8 @@ from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.evidence import Failed
 from nexus.core.tasks.identity import child_content
 from nexus.core.tasks.launch import refused
-from nexus.core.tasks.observe import attempt_number, next_attempt, task_deadline
+from nexus.core.tasks.observe import attempt_number, await_next_attempt, task_deadline
+from nexus.core.tasks.retries import next_attempt_after
 from nexus.core.tasks.slots import Slots
 from nexus.core.text.json_text import dump
 
@@ -245,9 +246,10 @@ def _timeout(draft: PlanDraft, node: Node, child: ChildFact) -> None:
 def _failed(draft: PlanDraft, node: Node, failure: Failed) -> None:
     attempts = draft.tasks[node.name].attempts or 1
     records.last(draft, node, attempts, failure, None)
-    if not failure.final and node.retry.allows(attempts, None):
-        whose = f"{draft.facts.run.uid}/{node.name}"
-        next_attempt(draft, node, failure, node.retry.due(attempts, failure.at or draft.now, whose))
+    whose = f"{draft.facts.run.uid}/{node.name}"
+    following = next_attempt_after(failure, node.retry, attempts, whose=whose, now=draft.now)
+    if following is not None:
+        await_next_attempt(draft, node, failure, following)
     else:
         draft.end(node.name, TaskPhase.FAILED, failure.reason, failure.message)
 

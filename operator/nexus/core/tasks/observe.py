@@ -8,16 +8,15 @@ from typing import Any
 from nexus.api.base import format_time
 from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef, TaskStatus
-from nexus.api.tasks import Disruptions
 from nexus.core.data import outputs
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import JobFact, PodFact
 from nexus.core.model.plan import ReadFrame, RunEvent
-from nexus.core.model.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
 from nexus.core.tasks import attempt_records as records
 from nexus.core.tasks import transfers
 from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, with_number
+from nexus.core.tasks.retries import NextAttempt, next_attempt_after
 
 
 def attempt_number(status: TaskStatus) -> int:
@@ -213,16 +212,16 @@ def _failed(draft: PlanDraft, node: Node, job: JobFact | None, failure: Failed) 
     status = draft.tasks[node.name]
     # Of a Job's failed pods the last one is the failure at hand, the others were followed by another attempt.
     attempts = _attempts(node, status, job, 0) if job is not None else status.attempts or 1
-    if _free(failure, node, status):
-        draft.move(node.name, attempts=attempts - 1, replacements=(status.replacements or 0) + 1)
-        next_attempt(draft, node, failure, draft.now)
+    replacements, whose = status.replacements or 0, f"{draft.facts.run.uid}/{node.name}"
+    following = next_attempt_after(failure, node.retry, attempts, whose=whose, replacements=replacements, now=draft.now)
+    if following is not None and following.replaces:
+        draft.move(node.name, attempts=attempts - 1, replacements=replacements + 1)
+        await_next_attempt(draft, node, failure, following)
         return
     records.failure(draft, node, job, attempts, failure)
-    if not failure.final and node.retry.allows(attempts, failure.exit_code):
+    if following is not None:
         draft.move(node.name, attempts=attempts, exit_code=failure.exit_code)
-        whose = f"{draft.facts.run.uid}/{node.name}"
-        due = node.retry.due(attempts, failure.at or draft.now, whose, failure.retry_after)
-        next_attempt(draft, node, failure, due)
+        await_next_attempt(draft, node, failure, following)
     else:
         message = failure.message
         if failure.reason is Reason.DEADLINE_EXCEEDED:
@@ -230,18 +229,9 @@ def _failed(draft: PlanDraft, node: Node, job: JobFact | None, failure: Failed) 
         draft.end(node.name, TaskPhase.FAILED, failure.reason, message, attempts=attempts, exit_code=failure.exit_code)
 
 
-def _free(failure: Failed, node: Node, status: TaskStatus) -> bool:
-    """Whether the attempt is replaced without counting. Lost outputs have a bound: a task whose output is always
-    lost must not run for ever."""
-    if not failure.free:
-        return False
-    if failure.reason is Reason.OUTPUT_LOST:
-        return (status.replacements or 0) < MAX_REPLACEMENTS_OF_LOST_OUTPUT
-    return node.retry.disruptions is Disruptions.IGNORE
-
-
-def next_attempt(draft: PlanDraft, node: Node, failure: Failed, due: datetime) -> None:
+def await_next_attempt(draft: PlanDraft, node: Node, failure: Failed, following: NextAttempt) -> None:
     """Have another attempt follow a failed one when it is due."""
+    due = following.at or draft.now
     words = f"{failure.reason.value}: {failure.message}"
     _tell_retry(draft, node, f"attempt failed: {words}")
     draft.move(node.name, phase=TaskPhase.RUNNING, next_attempt_time=due)

@@ -14,10 +14,10 @@ from nexus.adapters.kube.containers import PUT
 from nexus.adapters.kube.manifests import transfer
 from nexus.adapters.kube.manifests.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.adapters.kube.owners import owned_by
-from nexus.api.tasks import Disruptions
 from nexus.core.model.exit_codes import OUTPUT_REFUSED
 from nexus.core.model.facts import RunFact
 from nexus.core.model.plan import Payload, StartTask
+from nexus.core.model.retry import OnFailure, PodRule
 from nexus.core.names import (
     LABEL_ATTEMPT,
     LABEL_INDEX,
@@ -218,15 +218,19 @@ def _pod_spec(
     return spec
 
 
+def _failure_rule(rule: PodRule, *, indexed: bool) -> dict[str, Any]:
+    """A rule of the retry policy as an entry of podFailurePolicy, whose Ignore makes another pod."""
+    ends = "FailIndex" if indexed else "FailJob"
+    entry: dict[str, Any] = {"action": "Ignore" if rule.action is OnFailure.REPLACE else ends}
+    if rule.disrupted:
+        entry["onPodConditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    if rule.exit_codes:
+        entry["onExitCodes"] = {"containerName": "task", "operator": "In", "values": list(rule.exit_codes)}
+    return entry
+
+
 def _job_spec(start: StartTask) -> dict[str, Any]:
-    codes = list(start.retry.fail_on_exit_codes)
-    rules: list[dict[str, Any]] = []
-    if start.retry.disruptions is Disruptions.IGNORE:
-        # First: the exit code of a process that was asked to stop says nothing about its task.
-        rules.append({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]})
-    if codes:
-        action = "FailJob" if start.indexed is None else "FailIndex"
-        rules.append({"action": action, "onExitCodes": {"containerName": "task", "operator": "In", "values": codes}})
+    rules = [_failure_rule(rule, indexed=start.indexed is not None) for rule in start.retry.pod_rules]
     if start.payload.transfer is not None and start.payload.transfer.puts:
         left_out = {"containerName": PUT, "operator": "In", "values": [OUTPUT_REFUSED]}
         rules.append({"action": "FailJob", "onExitCodes": left_out})

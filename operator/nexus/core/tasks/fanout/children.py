@@ -22,6 +22,7 @@ from nexus.core.tasks.evidence import Failed, Waiting
 from nexus.core.tasks.fanout.checkpoint import proven
 from nexus.core.tasks.fanout.items import ItemsInvalid, resolve
 from nexus.core.tasks.fanout.tally import Due, Tally
+from nexus.core.tasks.retries import next_attempt_after
 
 
 def take(draft: PlanDraft, node: Node, total: int, refused: Mapping[int, Failed]) -> Tally:
@@ -102,12 +103,13 @@ def _last(draft: PlanDraft, node: Node, tally: Tally, index: int, child: ChildFa
         reason, words = stands(child)
         if reason is Reason.AWAITING_APPROVAL:
             tally.waiting.append(Waiting(reason, f"item {index}: child run {child.name}{words}", since=None))
-    elif failure.final or not node.retry.allows(child.attempt_number, None):
+        return
+    whose = f"{draft.facts.run.uid}/{node.name}/{index}"
+    following = next_attempt_after(failure, node.retry, child.attempt_number, whose=whose)
+    if following is None:
         tally.failed[index] = failure
     else:
-        whose = f"{draft.facts.run.uid}/{node.name}/{index}"
-        at = node.retry.due(child.attempt_number, failure.at, whose) if failure.at is not None else None
-        tally.due[index] = Due(child.attempt_number + 1, at, failure)
+        tally.due[index] = Due(child.attempt_number + 1, following.at, failure)
 
 
 def _failure(draft: PlanDraft, node: Node, child: ChildFact) -> Failed | None:

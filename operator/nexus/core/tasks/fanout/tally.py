@@ -20,6 +20,7 @@ from nexus.core.model.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
 from nexus.core.tasks import evidence
 from nexus.core.tasks.evidence import Failed, Waiting
 from nexus.core.tasks.fanout import indexes
+from nexus.core.tasks.retries import next_attempt_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,13 +265,11 @@ def _own(tally: Tally, known: TallyInput, index: int, jobs: list[JobFact], was_l
 
 def _again(tally: Tally, known: TallyInput, index: int, failure: Failed, attempts: int, following: int) -> None:
     """Another attempt of a failed item, where its retries allow one."""
-    retry = known.node.retry
-    if failure.final or not retry.allows(attempts, failure.exit_code):
+    then = next_attempt_after(failure, known.node.retry, attempts, whose=f"{known.whose}/{index}")
+    if then is None:
         tally.failed[index] = failure
     else:
-        whose = f"{known.whose}/{index}"
-        at = retry.due(attempts, failure.at, whose, failure.retry_after) if failure.at else None
-        tally.due[index] = Due(following, at, failure)
+        tally.due[index] = Due(following, then.at, failure)
 
 
 def _unproven(tally: Tally, known: TallyInput, job: JobFact, index: int, times: int, following: int) -> None:
