@@ -54,7 +54,11 @@ def bill(packages: list[Locked]) -> Bom:
     """The bill of materials of the operator."""
     bom = Bom()
     root = Component(
-        name=PROJECT, version=metadata(PROJECT)["Version"], type=ComponentType.APPLICATION, bom_ref=PROJECT
+        name=PROJECT,
+        version=metadata(PROJECT)["Version"],
+        type=ComponentType.APPLICATION,
+        bom_ref=PROJECT,
+        licenses=[LicenseFactory().make_from_string(licence) for licence in _licences(PROJECT)],
     )
     bom.metadata.component = root
     components = {package.name: _component(package) for package in packages}

@@ -32,6 +32,7 @@ def test_each_locked_package_is_named_with_its_version(bill: dict[str, Any]) -> 
 def test_it_says_what_needs_what_and_under_which_licence(bill: dict[str, Any]) -> None:
     root = bill["metadata"]["component"]
     assert (root["name"], root["version"]) == ("nexus-workflows", version("nexus-workflows"))
+    assert root["licenses"] == [{"license": {"id": "MIT"}}]
     needs = {one["ref"].partition("@")[0]: one.get("dependsOn", []) for one in bill["dependencies"]}
     assert {"kopf", "pydantic", "aiohttp"} <= {ref.partition("@")[0] for ref in needs["nexus-workflows"]}
     assert "pydantic-core" in {ref.partition("@")[0] for ref in needs["pydantic"]}
