@@ -26,6 +26,7 @@ from nexus.cli.ending import Exit, UsageError, of_phase
 from nexus.cli.local_rerun import load_rerun, saved
 from nexus.cli.manifests import Manifest, RunDocument, load_sound, of_params
 from nexus.cli.pools import of_namespace
+from nexus.cli.prepared import Prepared
 from nexus.cli.schedule import time_of, told
 from nexus.cli.terminal import say, say_json
 from nexus.core.data.params import ParamsInvalid, resolve
@@ -41,22 +42,6 @@ from nexus.services.calendar import remark
 
 # The alphabet and length of the API server's generateName.
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that nothing stands in the way of."""
-
-    fact: RunFact
-    spec: WorkflowRunSpec
-    definition: Definition
-    bindings: Bindings
-    search_path: Path
-    notes: Sequence[str]
-    workflows: Mapping[str, Definition]
-    """The Workflows that child runs execute."""
-    answers: Mapping[str, Approval]
-    """What is said beforehand to approval tasks of child runs, by their paths."""
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nexus.api.base import parse_time
 from nexus.api.reasons import Reason
 from nexus.api.run import RerunOf, TaskStatus, Trigger, WorkflowRunSpec, WorkflowRunStatus
 from nexus.cli.ending import UsageError
+from nexus.cli.prepared import Prepared
 from nexus.core.engine.decide import decide
 from nexus.core.engine.rerun import unknown_task
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import Earlier, Facts
 from nexus.core.model.plan import LoadOutput
-
-if TYPE_CHECKING:
-    from nexus.cli.local import Prepared
 
 
 @dataclass(frozen=True)

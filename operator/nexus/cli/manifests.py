@@ -117,6 +117,11 @@ class Manifest:
         told = (self.locate(problem, document, *below) for problem in found)
         self.warnings += [replace(warning, warning=True) for warning in told]
 
+    def order(self) -> None:
+        """Put problems and warnings in the order of the file."""
+        self.problems.sort()
+        self.warnings.sort()
+
 
 def load_sound(file: str, evaluator: Evaluator, *, code: bool = True) -> Manifest:
     """Read and check a file, or standard input (-), the syntax of its code only with `code`. Raises Refused with all

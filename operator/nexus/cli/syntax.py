@@ -13,16 +13,15 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from nexus.api.manifest import Document
 from nexus.api.tasks import Task
-from nexus.core.manifest.problem import Problem, first
-
-if TYPE_CHECKING:
-    from nexus.cli.manifests import Manifest
+from nexus.api.workflow import WorkflowSpec
+from nexus.core.manifest.problem import Path, Problem, first
 
 NO_BASH = "bash commands are not checked: there is no bash on this machine"
 SECONDS = 30
@@ -92,7 +91,24 @@ class _Found:
     """Whether the task must fail for it."""
 
 
-def check_code(manifest: Manifest) -> bool:
+class Checked(Protocol):
+    """A file whose definitions are checked: it takes what is wrong with them."""
+
+    @property
+    def definitions(self) -> Sequence[tuple[Document, Path, WorkflowSpec]]:
+        """Each definition, with its document and its place there."""
+
+    def add(self, document: Document, found: Iterable[Problem], *below: str | int) -> None:
+        """Note problems."""
+
+    def warn(self, document: Document, found: Iterable[Problem], *below: str | int) -> None:
+        """Note warnings."""
+
+    def order(self) -> None:
+        """Put both in the order of the file."""
+
+
+def check_code(manifest: Checked) -> bool:
     """Note what is wrong with the code in a file, as problems or as warnings; False where there is no bash to check the
     bash commands with."""
     begun = time.monotonic()
@@ -107,8 +123,7 @@ def check_code(manifest: Manifest) -> bool:
         found = [(_problem(code, entry), entry.certain) for code, entry in told if entry is not None]
         manifest.add(document, first(problem for problem, certain in found if certain), *place)
         manifest.warn(document, first(problem for problem, certain in found if not certain), *place)
-    manifest.problems.sort()
-    manifest.warnings.sort()
+    manifest.order()
     return bash is not None or not texts["bash"]
 
 

@@ -1,6 +1,6 @@
 """Views of a run under way: a live one for terminals, plain lines for everything else.
 
-Both are observers of a local run (nexus.adapters.local.backend.Observer); a watch of the cluster tells them the same.
+Both are observers of a local run (nexus.adapters.local.observer.Observer); a watch of the cluster tells them the same.
 """
 
 from __future__ import annotations

@@ -12,14 +12,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from nexus import bootstrap
 from nexus.adapters.local.attempt import Attempt, Command
 from nexus.adapters.local.bindings import Bindings
-from nexus.adapters.local.child_runs import Below, ChildRuns, Family
+from nexus.adapters.local.child_runs import Below, ChildRuns
 from nexus.adapters.local.expansion import expand
+from nexus.adapters.local.family import Family
 from nexus.adapters.local.fork_server import ForkServer
+from nexus.adapters.local.observer import Observer
 from nexus.adapters.local.transfer import LOCAL_STORE, mounted, task_variables, wrapped
 from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
@@ -58,22 +60,6 @@ INHERITED = (
     "DOCKER_HOST",
 )
 _UTF8 = {"PYTHONUTF8": "1"}
-
-
-class Observer(Protocol):
-    """Who watches a local run."""
-
-    def status(self, status: WorkflowRunStatus) -> None:
-        """The status changed."""
-
-    def line(self, task: str, line: str) -> None:
-        """A task wrote a line."""
-
-    def child(self, path: str, status: WorkflowRunStatus) -> None:
-        """The status of a child run changed. `path` is the task that made it, behind those above it: nightly/price."""
-
-    def note(self, text: str) -> None:
-        """There is something to say about the run as a whole."""
 
 
 class LocalBackend:

@@ -3,60 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from nexus.adapters.local.fork_server import ForkServer
-from nexus.adapters.local.pools import LocalPools
-from nexus.adapters.local.questions import Ask, Questions
+from nexus.adapters.local.family import Family
+from nexus.adapters.local.loop import LocalRun, until_ended
+from nexus.adapters.local.observer import Observer
 from nexus.api.reasons import Reason
-from nexus.api.run import Approval, Cancel, TaskStatus, Trigger, WorkflowRunStatus
-from nexus.core.expressions.templates import Evaluator
+from nexus.api.run import Cancel, Trigger, WorkflowRunStatus
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import ChildFact, RunFact
 from nexus.core.model.plan import CancelRun, StartChild
 from nexus.runtime.ports import StartRejected
-from nexus.runtime.queue import seconds_until
-from nexus.runtime.reconcile import Reconciler
-
-if TYPE_CHECKING:
-    from nexus.adapters.local.backend import LocalBackend, Observer
-
-
-@dataclass
-class Family:
-    """What a run and the runs below it share."""
-
-    evaluator: Evaluator
-    store: Path
-    """The folder that is their output store."""
-    workflows: Mapping[str, Definition] = field(default_factory=dict)
-    """The Workflows that child runs may execute, by name."""
-    fork_server: ForkServer | None = None
-    outputs: dict[str, str] = field(default_factory=dict)
-    """The outputs that statuses refer to, by the name of the ConfigMap that a cluster would have."""
-    pools: LocalPools = field(default_factory=LocalPools)
-    ask: Ask | None = None
-    """Puts the question of an approval task, where somebody is there to answer."""
-    answers: Mapping[str, Approval] = field(default_factory=dict)
-    """What was said beforehand to approval tasks of child runs, by their paths."""
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def answered(self, above: str) -> tuple[Approval, ...]:
-        """What was said to the tasks of the run that the task `above`, a path, makes."""
-        found = (path.rpartition("/") for path in self.answers)
-        return tuple(self.answers["".join(parts)] for parts in found if parts[0] == above)
-
-    async def put(self, task: TaskStatus) -> Approval:
-        """Put a question, once the ones before it were answered."""
-        assert self.ask is not None
-        async with self._asking:
-            return await self.ask(task)
 
 
 @dataclass(frozen=True)
@@ -85,31 +45,12 @@ class Below:
         self.observer.note(text)
 
 
-async def until_ended(backend: LocalBackend, family: Family, changed: asyncio.Event) -> None:
-    """The loop of the operator, for one run."""
-    reconciler = Reconciler(backend, family.evaluator, in_thread=False)
-    questions = Questions(backend, family.put, changed.set) if family.ask is not None else None
-    try:
-        while backend.recorded is None or not backend.recorded.phase.ended:
-            changed.clear()
-            wake_at = await reconciler.reconcile(backend.key)
-            if backend.recorded is not None and backend.recorded.phase.ended:
-                return
-            if questions is not None:
-                questions.look()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), seconds_until(wake_at, datetime.now(UTC)))
-    finally:
-        if questions is not None:
-            await questions.close()
-
-
 @dataclass(frozen=True)
 class _Child:
     """One child run. `made` is what is known of it from its start."""
 
     made: ChildFact
-    backend: LocalBackend
+    backend: LocalRun
     loop: asyncio.Task[None]
 
     def fact(self) -> ChildFact:
@@ -130,7 +71,7 @@ class _Child:
         )
 
 
-Make = Callable[[RunFact, Definition | StartRejected, str, Callable[[], None]], "LocalBackend"]
+Make = Callable[[RunFact, Definition | StartRejected, str, Callable[[], None]], LocalRun]
 
 
 class ChildRuns:

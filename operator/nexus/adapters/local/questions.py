@@ -6,22 +6,29 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from nexus.api.run import Approval, TaskStatus
+from nexus.api.run import Approval, TaskStatus, WorkflowRunStatus
+from nexus.core.model.facts import RunFact
 from nexus.core.tasks.approval import asks
-
-if TYPE_CHECKING:
-    from nexus.adapters.local.backend import LocalBackend
 
 Ask = Callable[[TaskStatus], Awaitable[Approval]]
 """Puts the question of a task that waits for approval. It is cancelled where the task does not wait any more."""
 
 
+class Asked(Protocol):
+    """A run whose approval tasks are asked about."""
+
+    run: RunFact
+    """With what was answered."""
+    recorded: WorkflowRunStatus | None
+    """Its status."""
+
+
 class Questions:
     """Sees to it that each task that waits is asked about. `changed` is called when one was answered."""
 
-    def __init__(self, backend: LocalBackend, ask: Ask, changed: Callable[[], None]) -> None:
+    def __init__(self, backend: Asked, ask: Ask, changed: Callable[[], None]) -> None:
         self._backend = backend
         self._ask = ask
         self._changed = changed

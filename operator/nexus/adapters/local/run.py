@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from nexus.adapters.local.backend import LocalBackend, Observer, fork_server
+from nexus.adapters.local.backend import LocalBackend, fork_server
 from nexus.adapters.local.bindings import Bindings
-from nexus.adapters.local.child_runs import Family, until_ended
+from nexus.adapters.local.family import Family
+from nexus.adapters.local.loop import until_ended
+from nexus.adapters.local.observer import Observer
 from nexus.adapters.local.pools import LocalPools, read_sizes
 from nexus.adapters.local.questions import Ask
 from nexus.api.packed import unpacked

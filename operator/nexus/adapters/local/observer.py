@@ -1,0 +1,23 @@
+"""The port to whoever watches a local run: a terminal, a log, a parent run."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from nexus.api.run import WorkflowRunStatus
+
+
+class Observer(Protocol):
+    """Who watches a local run."""
+
+    def status(self, status: WorkflowRunStatus) -> None:
+        """The status changed."""
+
+    def line(self, task: str, line: str) -> None:
+        """A task wrote a line."""
+
+    def child(self, path: str, status: WorkflowRunStatus) -> None:
+        """The status of a child run changed. `path` is the task that made it, behind those above it: nightly/price."""
+
+    def note(self, text: str) -> None:
+        """There is something to say about the run as a whole."""
