@@ -14,9 +14,9 @@ from nexus.api.reasons import TaskPhase
 from nexus.api.run import JobRef, TaskStatus, WorkflowRunStatus
 from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
+from nexus.core.model import indexes
 from nexus.core.model.facts import JobFact, PodFact
 from nexus.core.model.plan import LoadItems, Plan, StoreItems
-from nexus.core.tasks.fanout import indexes
 
 KIB = 1024
 

@@ -11,14 +11,14 @@ from tests.builders import at, definition, ended, pod, task, waiting
 
 from nexus.api.fanout import ForEach
 from nexus.core.expressions.render import Renderer
+from nexus.core.model import indexes
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import JobFact
 from nexus.core.names import item_job_name
 from nexus.core.tasks.evidence import Waiting
-from nexus.core.tasks.fanout import indexes
 from nexus.core.tasks.fanout.items import ItemsInvalid, combine, resolve
-from nexus.core.tasks.fanout.mechanism import is_indexed
-from nexus.core.tasks.fanout.tally import Due, Tally, TallyInput, is_idle, take
+from nexus.core.tasks.item_mechanism import is_indexed
+from nexus.core.tasks.item_tally import Due, Tally, TallyInput, is_idle, take
 
 
 def node(**fields: Any) -> Node:

@@ -14,7 +14,7 @@ from nexus.adapters.fake.objects import copied
 from nexus.adapters.fake.pod_failure_policy import verdict
 from nexus.adapters.kube.client.api import Object
 from nexus.api.fanout import MAX_ITEMS
-from nexus.core.tasks.fanout import indexes
+from nexus.core.model import indexes
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 FAILURES = "batch.kubernetes.io/job-index-failure-count"

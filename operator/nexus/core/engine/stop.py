@@ -16,7 +16,7 @@ from nexus.core.model.plan import CancelRun, StopJob
 from nexus.core.tasks.child_run import stray_children
 from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.fanout.collect import close
-from nexus.core.tasks.fanout.tally import is_idle
+from nexus.core.tasks.item_tally import is_idle
 
 
 def stop(draft: PlanDraft, started_at: datetime) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nexus.core.model import indexes
 from nexus.core.model.facts import Capacity, JobFact
 from nexus.core.tasks.evidence import Succeeded, judge
-from nexus.core.tasks.fanout import indexes
 
 
 def held(job: JobFact) -> int:

@@ -26,7 +26,7 @@ from nexus.core.model.plan import LoadOutput, RaiseParallelism, Read, RunEvent, 
 from nexus.core.model.refusal import REASONS, Code, Refusal, again_at
 from nexus.core.model.status_limits import LEAST_MESSAGE_LIMIT, cut, inline_outputs_limit, message_limit
 from nexus.core.names import output_name
-from nexus.core.tasks.fanout.tally import Tally
+from nexus.core.tasks.item_tally import Tally
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference, sha256
 

@@ -30,7 +30,7 @@ from nexus.api.run import TaskStatus, Trigger, WorkflowRunStatus
 from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import ChildFact, Forged, JobFact, PodFact, RunFact
 from nexus.core.names import item_job_name, item_stem, job_name, job_stem
-from nexus.core.tasks.fanout.mechanism import is_indexed
+from nexus.core.tasks.item_mechanism import is_indexed
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.sha256 import sha256
 

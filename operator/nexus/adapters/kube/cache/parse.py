@@ -10,9 +10,9 @@ from nexus.adapters.kube.containers import CONTAINER, FETCH, PUT
 from nexus.adapters.kube.owners import Owner, controller
 from nexus.api.base import parse_time
 from nexus.api.fanout import MAX_ITEMS
+from nexus.core.model import indexes
 from nexus.core.model.facts import JobFact, PodFact, Terminated
 from nexus.core.names import LABEL_RUN, LABEL_TASK
-from nexus.core.tasks.fanout import indexes
 from nexus.core.tasks.identity import Slot, slot_of
 
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from nexus.api.run import TaskStatus
+from nexus.core.model import indexes
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Checkpoint
 from nexus.core.names import job_name, output_name
 from nexus.core.tasks.draft import PlanDraft
-from nexus.core.tasks.fanout import indexes
 from nexus.core.text import json_text
 from nexus.core.text.sha256 import sha256
 

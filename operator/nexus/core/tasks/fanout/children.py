@@ -21,7 +21,7 @@ from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.evidence import Failed, Waiting
 from nexus.core.tasks.fanout.checkpoint import proven
 from nexus.core.tasks.fanout.items import ItemsInvalid, resolve
-from nexus.core.tasks.fanout.tally import Due, Tally
+from nexus.core.tasks.item_tally import Due, Tally
 from nexus.core.tasks.retries import next_attempt_after
 
 

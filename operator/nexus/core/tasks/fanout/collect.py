@@ -20,16 +20,16 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus
 from nexus.core.data import outputs
 from nexus.core.data.limits import OUTPUT_LIMIT
+from nexus.core.model import indexes
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Changed, ChildFact, PodFact
 from nexus.core.model.plan import ListPods, LoadItems, LoadOutput, Read, ReadFrame, RunEvent, StoreItems
 from nexus.core.tasks.child_run import lost_outputs
 from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.evidence import Failed
-from nexus.core.tasks.fanout import indexes
 from nexus.core.tasks.fanout.checkpoint import Items, config_map, is_spoiled, proven, stored_indexes
 from nexus.core.tasks.fanout.children import take as take_children
-from nexus.core.tasks.fanout.tally import Tally, TallyInput, take
+from nexus.core.tasks.item_tally import Tally, TallyInput, take
 from nexus.core.text import json_text
 from nexus.core.text.sha256 import reference, sha256
 

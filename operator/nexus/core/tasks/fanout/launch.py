@@ -22,9 +22,9 @@ from nexus.core.tasks.fanout import payload
 from nexus.core.tasks.fanout.children import start_of
 from nexus.core.tasks.fanout.collect import close, must_know_stored, note_failed, stored
 from nexus.core.tasks.fanout.items import ItemsInvalid, resolve
-from nexus.core.tasks.fanout.mechanism import is_indexed
 from nexus.core.tasks.fanout.observe import conclude, max_failed, stops_early, take_over
-from nexus.core.tasks.fanout.tally import Due, Tally
+from nexus.core.tasks.item_mechanism import is_indexed
+from nexus.core.tasks.item_tally import Due, Tally
 from nexus.core.tasks.launch import refused, remaining
 from nexus.core.tasks.payload import PayloadError
 from nexus.core.tasks.pool_slots import has_turn

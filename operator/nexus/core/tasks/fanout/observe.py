@@ -15,14 +15,14 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import JobRef
 from nexus.core.data.scope import Item
 from nexus.core.expressions.templates import ExpressionError, TemplateError
+from nexus.core.model import indexes
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import ChildFact, JobFact
 from nexus.core.tasks.child_run import is_same
 from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.evidence import Waiting
-from nexus.core.tasks.fanout import indexes
 from nexus.core.tasks.fanout.collect import checkpoint, close, first_failure, gather, tally_of
-from nexus.core.tasks.fanout.tally import Tally
+from nexus.core.tasks.item_tally import Tally
 from nexus.core.tasks.observe import delay_words
 
 

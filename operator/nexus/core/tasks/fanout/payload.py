@@ -22,7 +22,7 @@ from nexus.core.model.definition import Node
 from nexus.core.model.plan import Payload
 from nexus.core.pods import templated_fields
 from nexus.core.tasks.draft import PlanDraft
-from nexus.core.tasks.fanout.mechanism import uses_item
+from nexus.core.tasks.item_mechanism import uses_item
 from nexus.core.tasks.launch import context_of
 from nexus.core.tasks.payload import build, check_item_text, check_total, task_values
 from nexus.core.text.json_text import dump

@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from nexus.api.reasons import Reason
+from nexus.core.model import indexes
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import ChildFact, JobFact, PodFact
 from nexus.core.model.refusal import Refusal
 from nexus.core.model.retry import MAX_REPLACEMENTS_OF_LOST_OUTPUT
 from nexus.core.tasks import evidence
 from nexus.core.tasks.evidence import Failed, Waiting
-from nexus.core.tasks.fanout import indexes
 from nexus.core.tasks.retries import next_attempt_after
 
 
