@@ -31,7 +31,7 @@ format: $(VENV)/.dev ## lay the Python out as `make lint` wants it
 	@$(BIN)/ruff check --quiet --fix-only operator tests examples charts
 	@$(BIN)/ruff format --quiet operator tests examples charts
 
-lint: $(VENV)/.dev ## style, types, layers, and generated files that match the models
+lint: $(VENV)/.dev ## style, types, layers, words, and generated files that match the models
 	@$(BIN)/ruff check operator tests examples charts
 	@$(BIN)/ruff format --check --diff operator tests examples charts
 	@$(BIN)/mypy
@@ -41,6 +41,7 @@ lint: $(VENV)/.dev ## style, types, layers, and generated files that match the m
 	@$(BIN)/python -m nexus.app.settings_page --check docs
 	@$(BIN)/python charts/settings.py --check $(CHART)
 	@$(BIN)/python charts/readme.py --check $(CHART)
+	@$(BIN)/python tests/wording.py
 	@echo "lint: all clean"
 
 cluster: ## start a local cluster and print its KUBECONFIG (KWOK=1: with fake nodes, for scale)
