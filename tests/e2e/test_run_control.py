@@ -117,7 +117,9 @@ def test_a_task_is_approved_and_another_rejected(space: Space, cli: Cli, operato
     for name in ("yes", "no"):
         space.run_of("gated", name)
     waiting = space.until("yes", waits_for_approval)
-    assert task(waiting, "gate")["message"] == "waits for a person: nexus approve yes gate [--reject]: Load 1200 rows?"
+    assert (
+        task(waiting, "gate")["message"] == "waiting for approval: nexus approve yes gate [--reject]: Load 1200 rows?"
+    )
     space.until("no", waits_for_approval)
     assert space.jobs("yes") == []
 

@@ -12,11 +12,12 @@ from tests.unit.test_validate import found, one
 
 from nexus.adapters.fake import Outcome
 from nexus.api.reasons import Reason
-from nexus.api.run import Cancel
+from nexus.api.run import ApprovalRequest, Cancel
 from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import RunFact
+from nexus.core.tasks.approval import command, requested
 
 TEN = "2026-11-23T10:00:00.000Z"
 
@@ -40,13 +41,16 @@ def test_it_waits_for_a_person_and_shows_the_command(cel: Evaluator) -> None:
 
     entry = entry_of(plan.status, "release")
     assert (entry.phase, entry.reason, entry.start_time) == ("Running", Reason.AWAITING_APPROVAL, START)
-    assert entry.message == "waits for a person: nexus approve sales-x7k2p release [--reject]: Load 1200 rows?"
+    assert entry.message == "waiting for approval: nexus approve sales-x7k2p release [--reject]: Load 1200 rows?"
+    request = ApprovalRequest(run="sales-x7k2p", task="release", message="Load 1200 rows?")
+    assert entry.approval == request
     assert (plan.starts, plan.wake_at) == ((), None)
     assert plan.status is not None
     assert (plan.status.phase, plan.status.reason) == ("Running", Reason.AWAITING_APPROVAL)
     assert plan.status.message == f"task release: {entry.message}"
+    assert plan.status.approval == request
     told = [event.message for event in plan.events if event.reason == "ApprovalRequested"]
-    assert told == [f"task release {entry.message}"]
+    assert told == [f"task release is {entry.message}"]
     again = decide(subject, facts(succeeded("count", '{"rows":1200}'), status=plan.status), at(5), cel)
     assert (again.status, again.events) == (plan.status, ())
 
@@ -75,7 +79,7 @@ def test_it_waits_for_a_person_and_shows_the_command(cel: Evaluator) -> None:
         (
             approval("other"),
             {"release": "Running AwaitingApproval", "next": "Pending Dependencies"},
-            "waits for a person: nexus approve sales-x7k2p release [--reject]",
+            "waiting for approval: nexus approve sales-x7k2p release [--reject]",
             None,
         ),
     ],
@@ -91,6 +95,8 @@ def test_a_decision_ends_it_whenever_it_came(
     assert states(plan.status) == then
     entry = entry_of(plan.status, "release")
     assert (entry.message, entry.output) == (message, output)
+    assert entry.approval is not None
+    assert entry.approval.decision == (given.decision if given.task == "release" else None)
     asked = entry.reason is Reason.AWAITING_APPROVAL
     assert plan.status is not None
     assert (plan.status.reason is Reason.AWAITING_APPROVAL) is asked
@@ -115,10 +121,31 @@ def test_nobody_in_time_rejects_it(cel: Evaluator, limits: dict[str, int], reaso
     plan = decide(subject, facts(status=before.status), at(60), cel)
 
     assert states(plan.status)["release"] == reason
-    assert "nobody decided within" in (entry_of(plan.status, "release").message or "")
+    entry = entry_of(plan.status, "release")
+    field = next(iter(limits))
+    assert entry.message == f"approval timed out after 60s ({field})"
+    # Nobody rejected it: a tool tells the two by this field.
+    assert entry.approval == ApprovalRequest(run="sales-x7k2p", task="release")
     # What a person did before anybody looked counts.
     late = decide(subject, facts(status=before.status, run=decided(approval("release"))), at(90), cel)
     assert states(late.status)["release"] == "Succeeded"
+
+
+@pytest.mark.parametrize("message", ["Load ${{ params.rows }} rows?", None])
+def test_a_status_of_the_version_before_gets_what_it_asks_as_a_field(cel: Evaluator, message: str | None) -> None:
+    asked = {"message": message} if message else {}
+    subject = definition(task("release", approval=asked), params=[{"name": "rows", "type": "number", "default": 12}])
+    now = decide(subject, facts(), START, cel).status
+    assert now is not None
+    tasks = [entry.model_copy(update={"approval": None}) for entry in now.tasks or ()]
+    before = now.model_copy(update={"approval": None, "tasks": tasks})
+
+    # A CLI that is newer than the operator knows what to type all the same.
+    request = requested("sales-x7k2p", tasks[0])
+    assert request is not None
+    assert command(request) == "nexus approve sales-x7k2p release"
+    plan = decide(subject, facts(status=before), at(5), cel)
+    assert (plan.status, plan.events) == (now, ())
 
 
 @pytest.mark.parametrize("cancel", list(Cancel))

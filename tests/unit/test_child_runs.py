@@ -12,7 +12,7 @@ from tests.operators import KEY, Story, story
 
 from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.client.api import CONFIG_MAPS, JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Object
-from nexus.api.run import TaskStatus
+from nexus.api.run import ApprovalRequest, TaskStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
 
@@ -792,15 +792,18 @@ def test_a_child_run_that_waits_for_a_person_shows_in_its_parent(cel: Evaluator,
         subject.operator()
         subject.quiet(5)
         name = child_name(subject)
-        words = f"child run {name}: task ask: waits for a person: nexus approve {name} ask [--reject]: Go?"
+        words = f"child run {name}: task ask: waiting for approval: nexus approve {name} ask [--reject]: Go?"
         words = f"item 0: {words}" if for_each else words
         found = entry(subject, "call")
         assert (found.phase, found.reason, found.message) == ("Running", "AwaitingApproval", words)
         assert (subject.status.reason, subject.status.message) == ("AwaitingApproval", f"task call: {words}")
+        request = ApprovalRequest(run=name, task="ask", message="Go?")
+        assert (found.approval, subject.status.approval) == (request, request)
         change = {"spec": {"approvals": [{"task": "ask", "decision": "Approved", "by": "ann"}]}}
         subject.cluster.store.change(WORKFLOW_RUNS, KEY.namespace, name, lambda run: run["spec"].update(change["spec"]))
         status = subject.run()
     assert (status.phase, status.reason, entry(subject, "call").phase) == ("Succeeded", None, "Succeeded")
+    assert (status.approval, entry(subject, "call").approval) == (None, None)
 
 
 @pytest.mark.parametrize(

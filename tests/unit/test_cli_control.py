@@ -22,7 +22,7 @@ GATE = {
     "name": "gate",
     "phase": "Running",
     "reason": "AwaitingApproval",
-    "message": f"waits for a person: nexus approve {NAME} gate [--reject]: Load?",
+    "message": f"waiting for approval: nexus approve {NAME} gate [--reject]: Load?",
     "startTime": NOW,
 }
 TASKS = [{"name": "load", "phase": "Succeeded"}, GATE, {**GATE, "name": "second"}]
@@ -84,14 +84,15 @@ def test_a_task_is_approved_by_who_the_server_says(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("child", [{"childRun": {"name": f"{NAME}-k"}}, {"items": {"total": 2}}])
 def test_who_asks_above_is_told_which_child_run_waits(child: Object) -> None:
-    message = f"child run {NAME}-k: task ask: waits for a person: nexus approve {NAME}-k ask [--reject]: Go?"
-    fake = cluster({"name": "k", "phase": "Running", "reason": "AwaitingApproval", "message": message, **child})
+    request = {"run": f"{NAME}-k", "task": "ask", "message": "Go?"}
+    fake = cluster({"name": "k", "phase": "Running", "reason": "AwaitingApproval", "approval": request, **child})
 
     assert refused(lambda: approve(fake, "k")) == (
-        f"task k of run {NAME} waits for no approval itself, a child run of it does: nexus approve {NAME}-k ask"
+        f'task "k" of run {NAME} is not waiting for an approval itself, '
+        f"a child run of it is waiting for one: nexus approve {NAME}-k ask"
     )
     assert refused(lambda: approve(fake, "ask")) == (
-        f"task ask is one of a child run of {NAME}: nexus approve {NAME}-k ask"
+        f'task "ask" belongs to a child run of {NAME}: nexus approve {NAME}-k ask'
     )
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from tests.builders import START
 
 from nexus.api.reasons import Reason, RunPhase, TaskPhase
-from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.api.run import ApprovalRequest, TaskStatus, WorkflowRunStatus
 from nexus.cli import summary, words
 from nexus.cli.detail import table_of_runs
 from nexus.cli.view import LiveView, PlainView
@@ -49,14 +49,19 @@ def test_the_critical_path_goes_on_behind_what_never_ran() -> None:
 
 @pytest.mark.parametrize(
     ("here", "words"),
-    [(False, "AwaitingApproval: waits for a person: nexus approve x ask [--reject]: Ship?"), (True, "Ship?")],
+    [(False, "AwaitingApproval: waiting for approval: nexus approve x ask [--reject]: Ship?"), (True, "Ship?")],
 )
 def test_where_a_terminal_asks_no_command_is_named(here: bool, words: str) -> None:
     stream = io.StringIO()
     shown = PlainView("sales", stream, width=4)
     shown.asks_here = here
-    message = "waits for a person: nexus approve x ask [--reject]: Ship?"
-    task = TaskStatus(name="ask", phase=TaskPhase.RUNNING, reason=Reason.AWAITING_APPROVAL, message=message)
+    task = TaskStatus(
+        name="ask",
+        phase=TaskPhase.RUNNING,
+        reason=Reason.AWAITING_APPROVAL,
+        message="waiting for approval: nexus approve x ask [--reject]: Ship?",
+        approval=ApprovalRequest(run="x", task="ask", message="Ship?"),
+    )
     shown.status(WorkflowRunStatus(tasks=[task]))
     assert stream.getvalue().endswith(f"{words}\n")
     assert here != ("nexus approve" in stream.getvalue())

@@ -31,7 +31,6 @@ from nexus.core.model.definition import Definition, prepare
 from nexus.core.model.facts import RunFact
 from nexus.core.schedule.as_of import of_time
 from nexus.core.schedule.timetable import Timetable
-from nexus.core.tasks.approval import question
 from nexus.core.validate import problems
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -197,7 +196,7 @@ def test_a_release_waits_for_a_person_and_then_for_its_time(decision: str, phase
     asked = []
 
     async def ask(task: TaskStatus) -> Approval:
-        asked.append(question(task.message or ""))
+        asked.append(task.approval.message if task.approval else None)
         return approval("go-ahead", decision)
 
     finished = execute("release", evaluator, person=ask)

@@ -34,7 +34,6 @@ from nexus.core.expressions.urls import rendered
 from nexus.core.manifest import suggestions
 from nexus.core.pods.quantity import amount
 from nexus.core.schedule import cron
-from nexus.core.tasks.approval import question
 from nexus.core.text.plain import coloured, json_text, one_line, plain
 from nexus.core.text.similar_names import LONGEST, closest
 from nexus.core.validate.delimiters import fixed_delimiters
@@ -140,7 +139,6 @@ SCANNERS: dict[str, Callable[[str], object]] = {
     ),
     "delimiters": lambda text: list(fixed_delimiters(text)),
     "plain": lambda text: (plain(text), one_line(text), coloured(text), json_text(text)),
-    "approval": question,
     "url": _url,
     "http": _http,
     "json": _json,

@@ -39,7 +39,7 @@ WAITING = {
         "`nexus resume RUN`; where the message names the Workflow, set its `spec.suspend` to false.",
     ),
     Reason.AWAITING_APPROVAL: Remedy(
-        "waits for a person: nexus approve release-7dk2x go-ahead [--reject]: Release 1.4.2?",
+        "waiting for approval: nexus approve release-7dk2x go-ahead [--reject]: Release 1.4.2?",
         "Decide: `nexus approve RUN TASK`, or the same with `--reject`.",
     ),
     Reason.WAITING: Remedy("waits until 2026-11-23T10:00:00Z", NOTHING),

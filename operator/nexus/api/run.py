@@ -176,6 +176,19 @@ class AttemptRecord(Model):
     """The end of its log, where recordLogLines asks for it."""
 
 
+class ApprovalRequest(Model):
+    """An approval task that is waiting for a decision, or has one: of the run itself, or of a child run below it."""
+
+    run: ObjectName
+    """Name of the run that takes the decision, in spec.approvals."""
+    task: TaskName
+    """Name of the approval task in that run."""
+    message: Annotated[str, StringConstraints(max_length=1_024)] | None = None
+    """Rendered approval.message, cut to the limit of a task message. Absent if the task has none."""
+    decision: Decision | None = None
+    """Approved or Rejected. Absent while the task is waiting, and if it ended without a decision."""
+
+
 class TaskStatus(Model):
     """Where one task of the run stands."""
 
@@ -205,6 +218,8 @@ class TaskStatus(Model):
     """When the next attempt is due."""
     due_time: Time | None = None
     """When a wait is over."""
+    approval: ApprovalRequest | None = None
+    """The approval that the task asks for; of a `workflow` task, the one that a child run is waiting for."""
     refused_time: Time | None = None
     """Since when the API server refuses what the task needs written; absent where nothing is refused."""
     attempt_records: Annotated[list[AttemptRecord], Field(max_length=5)] | None = None
@@ -260,6 +275,8 @@ class WorkflowRunStatus(Model):
         Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=MOST_FORGED)] | None
     ) = None
     """UIDs of objects that claimed to belong to the run, do not count, and were reported by an Event: at most 11."""
+    approval: ApprovalRequest | None = None
+    """The first approval that the run is waiting for; its tasks may be waiting for more."""
     concurrency_key: Annotated[str, StringConstraints(max_length=256)] | None = None
     """The value of the Workflow's concurrency.key that the run counts for."""
     start_time: Time | None = None

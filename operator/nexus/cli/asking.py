@@ -15,7 +15,6 @@ from nexus.cli.ending import UsageError
 from nexus.cli.view import View
 from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition
-from nexus.core.tasks.approval import question
 from nexus.core.tasks.child_run import MAX_DEPTH
 from nexus.core.text.plain import plain
 from nexus.core.text.similar_names import closest
@@ -138,7 +137,7 @@ class Terminal:
     async def __call__(self, task: TaskStatus) -> Approval:
         """Put the question of a task."""
         with self.view.paused():
-            asks = question(task.message or "") or "approve it?"
+            asks = (task.approval.message if task.approval else None) or "approve it?"
             decision = None
             while decision is None:
                 self.view.prompt(f"{task.name}: {plain(asks)} [y/n] ")

@@ -14,13 +14,13 @@ from nexus.adapters.kube.client.api import (
     NotFound,
     Object,
 )
-from nexus.api.run import Approval, Cancel, Decision, TaskStatus
+from nexus.api.run import Approval, ApprovalRequest, Cancel, Decision, TaskStatus
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.follow import has_ended, status_of
 from nexus.cli.terminal import say
 from nexus.cli.words import why
-from nexus.core.tasks.approval import asks, command
+from nexus.core.tasks.approval import asks, command, requested
 from nexus.core.text.similar_names import closest
 
 # The operator writes the status of a run that is under way again and again, and each write is a conflict.
@@ -104,12 +104,13 @@ def _waiting(run: Object, name: str) -> None:
     tasks = status_of(run).tasks or []
     task = next((task for task in tasks if task.name == name), None)
     waiting = [task.name for task in tasks if asks(task)]
-    below = [words for task in tasks if not asks(task) and (words := command(task)) is not None]
-    if task is None and any(words.endswith(f" {name}") for words in below):
-        words = next(words for words in below if words.endswith(f" {name}"))
-        raise UsageError(f"task {name} is one of a child run of {run['metadata']['name']}: {words}")
-    if task is not None and not asks(task) and (words := command(task)):
-        raise UsageError(f"task {name} of {of_run} waits for no approval itself, a child run of it does: {words}")
+    below = {task.name: found for task in tasks if not asks(task) and (found := _requested(run, task)) is not None}
+    other = next((request for request in below.values() if request.task == name), None)
+    if task is None and other is not None:
+        raise UsageError(f'task "{name}" belongs to a child run of {run["metadata"]["name"]}: {command(other)}')
+    if task is not None and task.name in below:
+        words = f"a child run of it is waiting for one: {command(below[task.name])}"
+        raise UsageError(f'task "{name}" of {of_run} is not waiting for an approval itself, {words}')
     if task is None:
         close = closest(name, waiting or [task.name for task in tasks])
         hint = f"did you mean {close[0]}?" if close else _known(tasks, waiting)
@@ -121,6 +122,10 @@ def _waiting(run: Object, name: str) -> None:
         explained = why(task, attempts=False)
         state = task.phase.value + (f", {explained}" if explained else "")
         raise UsageError(f"task {name} of {of_run} waits for no approval ({state}): {_known(tasks, waiting)}")
+
+
+def _requested(run: Object, task: TaskStatus) -> ApprovalRequest | None:
+    return requested(run["metadata"]["name"], task)
 
 
 def _known(tasks: Sequence[TaskStatus], waiting: Sequence[str]) -> str:

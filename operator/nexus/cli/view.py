@@ -18,7 +18,6 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.terminal import Lasting, say
 from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, seconds_of, seconds_text, why
-from nexus.core.tasks.approval import question
 from nexus.core.text.plain import coloured, plain
 from nexus.services.graph import levels
 
@@ -69,7 +68,7 @@ class View:
             path = above + task.name
             update: dict[str, Any] = {"name": path} if above else {}
             if self.asks_here and task.reason is Reason.AWAITING_APPROVAL:
-                update["message"] = question(task.message or "") or None
+                update["message"] = task.approval.message if task.approval else None
             yield task.model_copy(update=update) if update else task
             for below in (path, *(f"{path}[{index}]" for index in range(task.items.total if task.items else 0))):
                 if below in self.children:

@@ -64,6 +64,7 @@ class _Child:
             phase=status.phase,
             reason=status.reason,
             message=status.message or "",
+            approval=status.approval,
             outputs=status.outputs,
             outputs_ref=status.outputs_ref,
             ended_at=status.completion_time,

@@ -80,6 +80,7 @@ def _under_way(
             "phase": RunPhase.SUSPENDED if run.suspended else RunPhase.RUNNING,
             "reason": why[0],
             "message": why[1],
+            "approval": next((task.approval for task in _asking(draft)), None),
             "conditions": [*suspend.conditions(known, run, draft.now), *forged(known, found_by(draft), run, draft.now)]
             or None,
         }
@@ -88,11 +89,15 @@ def _under_way(
 
 def _awaits(draft: PlanDraft) -> tuple[Reason, str] | None:
     """Whom the run waits for, while other tasks may go on: nobody looks for it in the tasks of a run."""
-    asking = [task for task in draft.tasks.values() if task.reason is Reason.AWAITING_APPROVAL]
+    asking = _asking(draft)
     if not asking:
         return None
     others = f" (and {len(asking) - 1} more)" if len(asking) > 1 else ""
     return Reason.AWAITING_APPROVAL, f"task {asking[0].name}{others}: {asking[0].message}"[:4_096]
+
+
+def _asking(draft: PlanDraft) -> list[TaskStatus]:
+    return [task for task in draft.tasks.values() if task.reason is Reason.AWAITING_APPROVAL]
 
 
 def _refused(draft: PlanDraft) -> tuple[Reason, str] | None:
@@ -191,6 +196,7 @@ def _ended(
             "phase": phase,
             "reason": reason,
             "message": message[:4_096] or None,
+            "approval": None,
             "completion_time": now,
             "conditions": [
                 condition("Complete", succeeded),

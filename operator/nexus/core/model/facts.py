@@ -12,7 +12,7 @@ from typing import Any
 
 from nexus.api.packed import Packed
 from nexus.api.reasons import Reason, RunPhase
-from nexus.api.run import Approval, Cancel, OutputRef, RerunOf, Trigger, WorkflowRunStatus
+from nexus.api.run import Approval, ApprovalRequest, Cancel, OutputRef, RerunOf, Trigger, WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.model.refusal import Refusal
@@ -132,8 +132,10 @@ class ChildFact:
     """When an operator first saw it."""
     phase: RunPhase = RunPhase.PENDING
     reason: Reason | None = None
-    """Of one under way, only that it waits for a person."""
+    """Of one in progress, only that it is waiting for approval."""
     message: str = ""
+    approval: ApprovalRequest | None = None
+    """What it is waiting for a decision on."""
     outputs: dict[str, Any] | Packed | None = None
     """What it came to, where that is small."""
     outputs_ref: OutputRef | None = None

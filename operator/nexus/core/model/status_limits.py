@@ -53,9 +53,9 @@ def squeezed(status: WorkflowRunStatus) -> Iterator[WorkflowRunStatus]:
     read stays: phases and outputs. Of one that has ended, in the end only how it did."""
     tasks = [task.model_copy(update={"attempt_records": None}) for task in status.tasks or ()]
     yield status.model_copy(update={"tasks": tasks or None})
-    tasks = [task.model_copy(update={"message": None}) for task in tasks]
+    tasks = [task.model_copy(update={"message": None, "approval": None}) for task in tasks]
     brief = cut(status.message or "", LEAST_MESSAGE_LIMIT) or None
-    status = status.model_copy(update={"tasks": tasks or None, "message": brief})
+    status = status.model_copy(update={"tasks": tasks or None, "message": brief, "approval": None})
     yield status
     if status.phase.ended:
         tasks = [TaskStatus(name=task.name, phase=task.phase, reason=task.reason) for task in tasks]

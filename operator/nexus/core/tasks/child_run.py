@@ -149,6 +149,7 @@ def _running(draft: PlanDraft, node: Node, child: RunRef, number: int, began: da
         message=None,
         attempts=number,
         child_run=child,
+        approval=None,
         start_time=draft.tasks[node.name].start_time or began,
         next_attempt_time=None,
         refused_time=None,
@@ -177,6 +178,7 @@ def _apply(draft: PlanDraft, node: Node, child: ChildFact) -> None:
                 reason=reason,
                 message=cut(f"child run {child.name}{words}", draft.message_limit),
                 child_run=RunRef(name=child.name, uid=child.uid),
+                approval=child.approval,
             )
             _timeout(draft, node, child)
 

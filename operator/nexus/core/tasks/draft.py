@@ -154,7 +154,8 @@ class PlanDraft:
 
     def wait(self, task: str, reason: Reason, message: str) -> None:
         """Say why a task that has not ended is not further."""
-        self.move(task, reason=reason, message=cut(message, self.message_limit))
+        none_asked = {} if reason is Reason.AWAITING_APPROVAL else {"approval": None}
+        self.move(task, reason=reason, message=cut(message, self.message_limit), **none_asked)
 
     def refuse(self, task: str, refusal: Refusal, words: str = "") -> None:
         """Say of a task that has not ended that a write it needs is refused, and since when."""
@@ -179,7 +180,7 @@ class PlanDraft:
             completion_time=self.now,
             next_attempt_time=None,
             refused_time=None,
-            **changes,
+            **{"approval": None, **changes},
         )
         words = f"task {task} {phase.value.lower()}" + (f" ({reason.value}): {text}" if reason and text else "")
         self.events.append(RunEvent(f"Task{phase.value}", words, warning=phase is TaskPhase.FAILED, task=task))

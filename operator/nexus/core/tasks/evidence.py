@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from nexus.api.reasons import Reason
+from nexus.api.run import ApprovalRequest
 from nexus.core.data.outputs import error_of, is_kept, retry_after_of
 from nexus.core.model.exit_codes import OUTPUT_REFUSED
 from nexus.core.model.facts import JobFact, PodFact, Terminated
@@ -37,6 +38,8 @@ class Waiting:
     since: datetime | None
     hopeless: bool = False
     """True where waiting cannot help."""
+    approval: ApprovalRequest | None = None
+    """The approval that a child run is waiting for."""
 
 
 @dataclass(frozen=True, slots=True)

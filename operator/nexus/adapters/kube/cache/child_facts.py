@@ -66,6 +66,7 @@ def child_fact(
         phase=status.phase,
         reason=status.reason if told else None,
         message=status.message or "" if told else "",
+        approval=status.approval if told else None,
         outputs=status.outputs,
         outputs_ref=status.outputs_ref,
         ended_at=status.completion_time,

@@ -102,7 +102,8 @@ def _last(draft: PlanDraft, node: Node, tally: Tally, index: int, child: ChildFa
         tally.running.add(index)
         reason, words = stands(child)
         if reason is Reason.AWAITING_APPROVAL:
-            tally.waiting.append(Waiting(reason, f"item {index}: child run {child.name}{words}", since=None))
+            told = f"item {index}: child run {child.name}{words}"
+            tally.waiting.append(Waiting(reason, told, since=None, approval=child.approval))
         return
     whose = f"{draft.facts.run.uid}/{node.name}/{index}"
     following = next_attempt_after(failure, node.retry, child.attempt_number, whose=whose)

@@ -137,14 +137,14 @@ def _say(draft: PlanDraft, node: Node, waiting: Waiting | None) -> None:
     """What it waits for, until the first container runs."""
     status = draft.tasks[node.name]
     if waiting is None or (waiting.reason is Reason.STARTING and status.phase is not TaskPhase.PENDING):
-        draft.move(node.name, phase=TaskPhase.RUNNING, reason=None, message=None)
+        draft.move(node.name, phase=TaskPhase.RUNNING, reason=None, message=None, approval=None)
         return
     message = waiting.message
     if waiting.reason is Reason.IMAGE_PULL and status.reason is Reason.IMAGE_PULL:
         # ErrImagePull and ImagePullBackOff take turns; the first message is the one with the cause.
         message = status.message or message
     begun = waiting.reason in (Reason.AWAITING_APPROVAL, Reason.RETRY_DELAY)
-    draft.move(node.name, phase=TaskPhase.RUNNING if begun else TaskPhase.PENDING)
+    draft.move(node.name, phase=TaskPhase.RUNNING if begun else TaskPhase.PENDING, approval=waiting.approval)
     draft.wait(node.name, waiting.reason, message)
 
 
