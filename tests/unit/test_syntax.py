@@ -200,3 +200,29 @@ def test_what_a_newer_python_may_read_is_no_problem(cel: CelEvaluator, code: str
     manifest = checked(cel, task("python", code))
     assert manifest.problems == []
     assert all("a newer one may read it" in str(entry) for entry in manifest.warnings)
+
+
+def test_one_bash_finds_sound_what_a_bash_for_each_finds_sound_and_runs_none_of_it(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    touch = f"touch {made}"
+    texts = [
+        *(touch, f"set +n; {touch}", f"set +n\n{touch}", f"x=$({touch})", f"trap '{touch}' EXIT", f"\n{touch}"),
+        *(f"'\n{touch}", f'"\n{touch};', f"}}\n{touch}", f"cat <<EOF\n$({touch})\nEOF", f"cat <<EOF\n$({touch})"),
+        *("", "\n", "\\", "#\\\n", "a() { echo $(echo hi); }\na", "x=(1 2); echo ${x[@]}", "exit 3\n)", "ä=\udcff"),
+        *(
+            "if true; then",
+            "echo $((1+",
+            "case x in",
+            "fi",
+            "[[ a < ]]",
+            "echo !(a|b)",
+            "shopt -s extglob\necho !(a|b)",
+        ),
+        *("shopt -s extglob\necho !(a|b)", "a\0b", "set -o posix\n[[ x ]]", "echo é", "\techo 1\r\n"),
+    ]
+    exactly = {text for text in texts if syntax._read_by("bash", text) is None}
+    sound = syntax._sound("bash", texts)
+    assert exactly - sound <= {text for text in texts if "extglob" in text or "\0" in text}
+    assert sound <= exactly
+    assert len(sound) > 10
+    assert not made.exists()

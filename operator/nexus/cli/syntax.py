@@ -11,10 +11,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -57,6 +57,15 @@ for code in json.load(sys.stdin):
     print(json.dumps(found), flush=True)
 """
 _LIMITED = 'ulimit -c 0; ulimit -t 5; ulimit -v 1048576; exec "$BASH" "$@" -n /dev/stdin'
+# Answers 1 for each text that bash reads without a word. After `set -n` it runs nothing, and no text takes that back.
+_SOUND = r"""
+ulimit -c 0; ulimit -t 5; ulimit -v 1048576
+[[ -z $(eval 'set -n'$'\n''echo it runs' 2>&1) ]] || exit
+while IFS= read -r -d '' text; do
+  said=$(eval 'set -n'$'\n'"$text" 2>&1) && [[ -z $said ]] && printf 1 || printf 0
+done
+"""
+_ENV = {"LC_ALL": "C.UTF-8"}
 _BASH_SAYS = re.compile(r"^/dev/stdin: line (\d+): (warning: )?(.*)$", re.MULTILINE)
 
 # Syntax that a newer Python than the one that checks may know, by the line in which it stands: type statements and
@@ -217,15 +226,44 @@ def _compiled(texts: Sequence[str]) -> Iterator[_Found | None]:
 
 
 def _bash(bash: str, texts: Sequence[str], begun: float) -> Iterator[_Found | None]:
-    """What bash says of each text."""
+    """What bash says of each text: of the sound ones one process, of each other one a process of its own."""
+    sound = _sound(bash, texts)
+    unsure = [text for text in texts if text not in sound]
 
     def check(text: str) -> _Found | None:
         if time.monotonic() - begun > SECONDS:
             return _Found("the syntax was not checked: the code of this file takes too long", certain=False)
         return _read_by(bash, text)
 
-    with ThreadPoolExecutor(_BASHES) as threads:
-        yield from threads.map(check, texts)
+    told: dict[str, _Found | None] = {}
+    if unsure:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_BASHES) as threads:
+            told = dict(zip(unsure, threads.map(check, unsure), strict=True))
+    yield from (told.get(text) for text in texts)
+
+
+def _sound(bash: str, texts: Sequence[str]) -> set[str]:
+    """The texts of which one bash has nothing to say; a fork for each of them takes a sixth of a process' time."""
+    asked = [text for text in texts if "\0" not in text and "extglob" not in text]
+    with tempfile.TemporaryFile() as file:  # of what is no file `read` takes one byte at a time
+        file.writelines(text.encode("utf-8", "replace") + b"\0" for text in asked)
+        file.seek(0)
+        command = [bash, "--norc", "--noprofile", "-c", _SOUND]
+        try:
+            ended = subprocess.run(
+                command,
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=10,
+                check=False,
+                env=_ENV,
+            )
+        except subprocess.TimeoutExpired:
+            return set()
+    return {text for text, answer in zip(asked, ended.stdout.decode(), strict=False) if answer == "1"}
 
 
 def _read_by(bash: str, text: str) -> _Found | None:
@@ -239,7 +277,7 @@ def _read_by(bash: str, text: str) -> _Found | None:
             capture_output=True,
             timeout=10,
             check=False,
-            env={"LC_ALL": "C.UTF-8"},
+            env=_ENV,
         )
     except subprocess.TimeoutExpired:
         return _Found("the syntax was not checked: bash takes too long to read it", certain=False)
