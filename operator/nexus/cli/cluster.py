@@ -16,10 +16,10 @@ from nexus.core.text.similar_names import closest
 async def list_runs(api: KubeApi, namespace: str, *, as_json: bool) -> Exit:
     """Print the runs of a namespace, oldest first."""
     runs = await api.list(WORKFLOW_RUNS, namespace, in_brief=not as_json)
-    from nexus.cli import detail, follow  # the models, while nobody waits for the request any more
-
     runs.sort(key=lambda run: str(run["metadata"]["creationTimestamp"]))
     if as_json:
+        from nexus.cli import follow
+
         listing = {
             "apiVersion": "v1",
             "kind": "List",
@@ -28,6 +28,8 @@ async def list_runs(api: KubeApi, namespace: str, *, as_json: bool) -> Exit:
         }
         say_json(listing)
     elif runs:
+        from nexus.cli import detail
+
         say("\n".join(detail.table_of_runs(runs, datetime.now(UTC))))
     else:
         say(f"No runs found in namespace {namespace}.", to=sys.stderr)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gc
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nexus.cli.ending import Exit
-from nexus.cli.options import AsJson, Context, Kubeconfig, Output, Params, end, end_in_cluster, refuse
+from nexus.cli.options import AsJson, Context, Kubeconfig, Output, Params, end, end_in_cluster, live_shortly, refuse
 
 if TYPE_CHECKING:
     from nexus.adapters.kube.client.api import KubeApi
@@ -37,18 +38,18 @@ def lint(
         refuse("say of what: nexus lint FILE...")
     from nexus.adapters.cel.pool import CelEvaluator
 
-    _live_shortly()
+    live_shortly()
     with CelEvaluator() as evaluator:
-        evaluator.warm_up()  # while everything else is imported, which takes as long
+        if _may_evaluate(named):
+            evaluator.warm_up()  # while everything else is imported, which takes as long
         from nexus.cli.lint import lint as check
 
         end(lambda: check(named, evaluator, as_json=output is Output.JSON, strict=strict))
 
 
-def _live_shortly() -> None:
-    """Collect no garbage: a process that is gone within the second has next to none, and spends a tenth of its time on
-    the search for it."""
-    gc.disable()
+def _may_evaluate(names: Sequence[str]) -> bool:
+    """Whether to start an evaluator before the files are read. One that is needed all the same starts then."""
+    return any(not Path(name).is_file() or b"${{" in Path(name).read_bytes() for name in names)
 
 
 def _the_one(argument: str | None, option: str | None, usage: str) -> str:
@@ -78,7 +79,7 @@ def plan(
     manifest = _the_one(bare, file, "nexus plan FILE")
     from nexus.adapters.cel.pool import CelEvaluator
 
-    _live_shortly()
+    live_shortly()
     with CelEvaluator() as evaluator:
         evaluator.warm_up()
         from nexus.cli.plan import plan as show

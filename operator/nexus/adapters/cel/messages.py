@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 
 from nexus.adapters.cel.child import MEMORY_MIB, Death, Died
-from nexus.adapters.cel.cost import LIMIT
 from nexus.core.expressions.templates import EvaluationLost, ExpressionError, UnknownName
 from nexus.core.text.similar_names import closest
 
@@ -120,6 +119,8 @@ _ADVICE = "simplify it, or compute the value in a python task"
 
 def costly() -> ExpressionError:
     """The error for an expression that may cost more than one is allowed."""
+    from nexus.adapters.cel.cost import LIMIT  # with all that counts a cost, which only the child does
+
     return ExpressionError(
         f"the expression may take more than {LIMIT // STEP:,} steps with values of this size; {_ADVICE}", budget=True
     )
