@@ -75,7 +75,7 @@ y = "this is "     "no text"
         (12, 11, "is no"),
         (12, 21, "no text"),
     ]
-    assert found(in_docstrings, source) == [(1, 15, "stands"), (4, 21, "nobody"), (11, 4, "Such a")]
+    assert found(in_docstrings, source) == [(1, 15, "stands"), (4, 20, "nobody"), (11, 4, "Such a")]
 
 
 def test_a_line_says_where_what_and_what_instead() -> None:
