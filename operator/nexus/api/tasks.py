@@ -40,13 +40,13 @@ StatusClass = Annotated[str, StringConstraints(pattern=r"^[1-5]xx$", max_length=
 RetrySign = Annotated[str, StringConstraints(pattern=r"^([1-5]xx|network)$", max_length=7)]
 Image = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
 MOST_SECONDS = 31_536_000
-"""A year: the longest that anything may take or wait."""
+"""Maximum of every duration, in seconds: one year."""
 Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS)]
 Expression = Annotated[str, StringConstraints(pattern=r"^\$\{\{.*\}\}$", max_length=1_100)]
 
 
 class TriggerRule(StrEnum):
-    """What must be true of a task's dependencies, all of them ended, for it to run."""
+    """Condition on a task's dependencies, all of them ended, for it to run."""
 
     ALL_SUCCEEDED = "AllSucceeded"
     ALL_DONE = "AllDone"
@@ -57,7 +57,7 @@ class TriggerRule(StrEnum):
 
 
 class Disruptions(StrEnum):
-    """Whether an attempt that a drain or a preemption ended counts."""
+    """Whether an attempt that ended by a drain or a preemption counts."""
 
     IGNORE = "Ignore"
     COUNT = "Count"
@@ -69,9 +69,9 @@ class KeyRef(Model):
     name: ObjectName
     """Name of the Secret or ConfigMap."""
     key: ConfigKey
-    """The key within it."""
+    """Key within it."""
     optional: bool | None = None
-    """Leave the variable unset where the object or key is missing, instead of failing."""
+    """Leave the variable unset if the object or key does not exist, instead of failing. Default false."""
 
 
 class ObjectRef(Model):
@@ -80,204 +80,207 @@ class ObjectRef(Model):
     name: ObjectName
     """Name of the Secret or ConfigMap."""
     optional: bool | None = None
-    """Go on without it where it is missing, instead of failing."""
+    """Continue without it if it does not exist, instead of failing. Default false."""
 
 
 class EnvValueFrom(Model):
-    """Where the value of an environment variable comes from: exactly one source."""
+    """Source of an environment variable's value: exactly one of the fields."""
 
     secret_key_ref: KeyRef | None = None
-    """A key of a Secret. The value is set by the kubelet and appears in no object of NEXUS."""
+    """Key of a Secret. The kubelet sets the value; no object of NEXUS contains it."""
     config_map_key_ref: KeyRef | None = None
-    """A key of a ConfigMap."""
+    """Key of a ConfigMap."""
 
 
 class EnvVar(Model):
-    """An environment variable of the task's container, in Kubernetes' own shape."""
+    """An environment variable of the task's container, in Kubernetes' own format."""
 
     name: EnvName
     """Name of the variable; the prefix NEXUS_ is reserved."""
     value: Text | None = None
-    """Its text. `${{ }}` is rendered; `$(NAME)` is resolved in the pod as Kubernetes does."""
+    """Value of the variable. `${{ }}` is rendered; `$(NAME)` is resolved in the pod, as Kubernetes does."""
     value_from: EnvValueFrom | None = None
-    """A source for the value, instead of `value`."""
+    """Source of the value, instead of `value`."""
 
 
 class EnvFrom(Model):
-    """All keys of a Secret or ConfigMap as environment variables: exactly one of the two refs."""
+    """All keys of a Secret or ConfigMap as environment variables: exactly one of `secretRef` and `configMapRef`."""
 
     prefix: Annotated[str, StringConstraints(max_length=128)] | None = None
-    """Put before the name of each key."""
+    """Prefix for the name of each variable. Default none."""
     secret_ref: ObjectRef | None = None
-    """A Secret."""
+    """Secret whose keys become variables."""
     config_map_ref: ObjectRef | None = None
-    """A ConfigMap."""
+    """ConfigMap whose keys become variables."""
 
 
 class Retry(Model):
-    """How often, and how, a failed attempt is followed by another."""
+    """Retries of failed attempts: how many, when, and for which failures."""
 
     limit: Annotated[int, Field(ge=0, le=100)] | None = None
-    """Retries after the first attempt. Default 0."""
+    """Maximum number of retries after the first attempt. Default 0."""
     delay_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
-    """Seconds before the first retry. Default 10, as the Job controller's."""
+    """Delay before the first retry, in seconds. Default 10, as in the Job controller."""
     factor: Annotated[float, Field(ge=1, le=10)] | None = None
-    """What the delay is multiplied by after each retry. Default 2."""
+    """Factor by which the delay grows after each retry. Default 2."""
     max_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
-    """The longest delay, in seconds, before jitter. Default 600."""
+    """Maximum delay before jitter, in seconds. Default 600."""
     jitter: Annotated[float, Field(ge=0, le=1)] | None = None
-    """How far a delay may be off, either way, as a fraction of it: 0.2 makes 10 s any time from 8 to 12, so that tasks
-    that failed together do not come back together. Default 0."""
+    """Random deviation of each delay in both directions, as a fraction: 0.2 turns 10 s into 8 to 12 s, and tasks that
+    failed together are not retried together. Default 0."""
     fail_on_exit_codes: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(max_length=255)] | None = None
-    """Exit codes that end the task at once, without a retry."""
+    """Exit codes that are not retried: the task fails at once. Default none."""
     retry_on: Annotated[list[StatusCode | RetrySign], Field(min_length=1, max_length=50)] | None = None
-    """Of http tasks: the failures that are worth a retry, as `[429, 5xx, network]`; all others end the task at once.
-    network: no whole answer (refused, unknown host, timeout, cut off). A Retry-After of the server lengthens the delay,
-    up to a day. Default: every failure is retried."""
+    """Failures of an http task that are retried, such as `[429, 5xx, network]`; all others fail the task at once.
+    network: no complete response (connection refused, unknown host, timeout, connection lost). A Retry-After header
+    extends the delay, up to one day. Default: every failure is retried."""
     disruptions: Disruptions | None = None
-    """Ignore (default): a pod that a drain, preemption or eviction by the API ended is replaced without
-    counting as an attempt. Count: it counts, so that with limit 0 the task never runs twice."""
+    """Ignore (default): a pod that ends by a drain, a preemption or an eviction through the API is replaced, and does
+    not count as an attempt. Count: it counts, and with limit 0 the task never runs twice."""
 
 
 class Python(Model):
-    """Python code, or a function, run with `input`, `params`, `run` and an `output` to fill."""
+    """Python code, or a function in the image; reads `input`, `params` and `run`, and fills `output`."""
 
     code: Code | None = None
-    """The code. Exactly one of `code` and `call`. No `${{ }}` in it: values come as `params` and `input`."""
+    """Python source code. Exactly one of `code` and `call`. `${{ }}` is refused: read values from `params` and
+    `input`."""
     call: Function | None = None
-    """`package.module:function`, found in the image; the dict it returns is the output."""
+    """Function in the image, as `package.module:function`. The dict that it returns is the output."""
     with_: Annotated[dict[str, Any], Field(max_length=100)] | None = Field(None, alias="with")
-    """Keyword arguments for `call`; expressions are rendered deep and keep their types."""
+    """Keyword arguments for `call`. `${{ }}` is rendered at every depth, and values keep their types."""
     image: Image | None = None
-    """An image with Python 3.9 or later. Default: the operator's python image."""
+    """Image with Python 3.9 or newer. Default: the operator's python image."""
 
 
 class NameValue(Model):
     """A header or a query parameter."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=256)]
-    """Its name."""
+    """Name of the header or parameter."""
     value: Text
-    """Its value. `${{ }}` is rendered, `$(NAME)` is resolved in the pod from `env`."""
+    """Value. `${{ }}` is rendered; `$(NAME)` is resolved in the pod from `env`."""
 
 
 class Http(Model):
     """One HTTP request."""
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] | None = None
-    """The method. Default GET."""
+    """HTTP method. Default GET."""
     url: Annotated[str, StringConstraints(min_length=1, max_length=8_192)]
-    """http:// or https:// address. `${{ }}` is rendered, `$(NAME)` is resolved in the pod from `env`. A value behind
-    the host is percent-encoded but for `/`."""
+    """URL with http:// or https://. `${{ }}` is rendered; `$(NAME)` is resolved in the pod from `env`. Values after the
+    host are percent-encoded, except for `/`."""
     hosts: Annotated[list[Host], Field(min_length=1, max_length=50)] | None = None
-    """Hosts that the request may go to, as `[api.example.com, "*.example.com", "db:8080"]`. Required where an
-    expression reaches the host of `url` and the task uses `$(NAME)`."""
+    """Hosts that the request may be sent to, such as `[api.example.com, "*.example.com", "db:8080"]`. Required if an
+    expression can change the host of `url` and the task uses `$(NAME)`."""
     headers: Annotated[list[NameValue], Field(max_length=100)] | None = None
     """Request headers."""
     query: Annotated[list[NameValue], Field(max_length=100)] | None = None
-    """Query parameters, added to those of the url and encoded."""
+    """Query parameters, encoded and added to those of `url`."""
     json_: Any = Field(None, alias="json")
-    """A JSON body, instead of `body`; expressions are rendered deep and keep their types."""
+    """JSON body, instead of `body`. `${{ }}` is rendered at every depth, and values keep their types."""
     body: Text | None = None
-    """A text body, instead of `json`."""
+    """Text body, instead of `json`. `${{ }}` is rendered."""
     timeout_seconds: Seconds | None = None
-    """Seconds for the request. Default 30."""
+    """Timeout of the request, in seconds. Default 30."""
     expect: Annotated[list[StatusCode | StatusClass], Field(min_length=1, max_length=20)] | None = None
-    """Status codes and classes that count as success, as `[2xx, 404]`. Default 2xx."""
+    """Status codes and classes that count as success, such as `[2xx, 404]`. Default `[2xx]`."""
     response_type: Literal["json", "text", "base64"] | None = None
-    """What the body becomes in the output. Default: `json` where the content type says so and the body is, else `text`.
-    json: fail where the body is not JSON. base64: the bytes, of any content."""
+    """Form of the body in the output. Default: `json` if the content type says so and the body is valid JSON, otherwise
+    `text`. json: fail if the body is not valid JSON. base64: the bytes of any content."""
     result: Annotated[str, StringConstraints(max_length=1_100)] | None = None
-    """An expression over `response` = {status, headers, json | text | base64}; its value takes the place of `json`."""
+    """CEL expression over `response` = {status, headers, json | text | base64}. Its value replaces `json` in the
+    output."""
 
 
 class Bash(Model):
     """A bash script, run with `set -euo pipefail`."""
 
     command: Code
-    """The script. No `${{ }}` in it: values come as `$PARAM_DAY`, `$NEXUS_CONTEXT` and `env`."""
+    """Script. `${{ }}` is refused: read values from variables, such as `$PARAM_DAY` for the param day, from
+    `$NEXUS_CONTEXT` and `env`."""
     image: Image | None = None
-    """An image with bash, coreutils and gzip. Default: the operator's bash image."""
+    """Image with bash, coreutils and gzip. Default: the operator's bash image."""
 
 
 class SqlConnectionSource(Model):
-    """Where the database URL comes from."""
+    """Source of the database URL."""
 
     secret_key_ref: KeyRef
-    """A Secret's key that holds a SQLAlchemy URL."""
+    """Key of a Secret that contains a SQLAlchemy URL."""
 
 
 class Sql(Model):
     """One SQL statement with bound parameters."""
 
     connection: Literal["sqlite://"] | SqlConnectionSource
-    """`sqlite://` (a database in memory), or `{secretKeyRef: {name, key}}` with a SQLAlchemy URL."""
+    """Database: `sqlite://` (in memory), or `{secretKeyRef: {name, key}}` of a SQLAlchemy URL."""
     query: Code
-    """The statement, with `:name` placeholders. No `${{ }}` in it: values come as `parameters`."""
+    """SQL statement, with `:name` placeholders. `${{ }}` is refused: pass values in `parameters`."""
     parameters: Annotated[dict[str, Any], Field(max_length=200)] | None = None
-    """Values of the placeholders; expressions are rendered. Lists and objects are bound as JSON text."""
+    """Values of the placeholders. `${{ }}` is rendered. Lists and objects are bound as JSON strings."""
     image: Image | None = None
-    """An image with Python, SQLAlchemy and the driver. Default: the operator's sql image."""
+    """Image with Python, SQLAlchemy and the driver. Default: the operator's sql image."""
 
 
 class Container(Model):
-    """Any image. Its exit code decides; a JSON object in /dev/termination-log is its output (4 KiB)."""
+    """Any image. Exit code 0 means success; a JSON object in /dev/termination-log is the output (at most 4 KiB)."""
 
     image: Image
-    """The image. `${{ }}` is rendered."""
+    """Name of the image. `${{ }}` is rendered."""
     command: Annotated[list[Text], Field(max_length=100)] | None = None
-    """Entrypoint instead of the image's own. `${{ }}` is rendered, `$(NAME)` is resolved by Kubernetes."""
+    """Entrypoint. Default: the image's. `${{ }}` is rendered; `$(NAME)` is resolved by Kubernetes."""
     args: Annotated[list[Text], Field(max_length=1_000)] | None = None
-    """Arguments. `${{ }}` is rendered, `$(NAME)` is resolved by Kubernetes."""
+    """Arguments of the entrypoint. Default: the image's. `${{ }}` is rendered; `$(NAME)` is resolved by Kubernetes."""
 
 
 class ChildWorkflow(Model):
     """A run of another Workflow, as a task: a child run."""
 
     name: ObjectName
-    """Name of the Workflow, in the run's namespace. No `${{ }}` in it: a value never chooses what is run."""
+    """Name of the Workflow, in the run's namespace. `${{ }}` is refused: no value chooses what runs."""
     params: Annotated[dict[str, Any], Field(max_length=100)] | None = None
-    """Values for that Workflow's params; expressions are rendered deep and keep their types."""
+    """Values of that Workflow's params. `${{ }}` is rendered at every depth, and values keep their types."""
 
 
 class Gate(Model):
-    """A person decides: `nexus approve RUN TASK`, or with --reject. No pod runs. `timeoutSeconds` without a decision
-    rejects. The output is {by, comment, time}."""
+    """Approval by a user: `nexus approve RUN TASK`, with --reject to reject. No pod runs. Without a decision within
+    `timeoutSeconds` it is rejected. The output is {by, comment, time}."""
 
     message: Annotated[str, StringConstraints(max_length=1_024)] | None = None
-    """What is asked. `${{ }}` is rendered."""
+    """Question to the approver. `${{ }}` is rendered."""
 
 
 class Wait(Model):
-    """A timer: exactly one of `seconds` and `until`, at most a year. No pod runs."""
+    """Timer: exactly one of `seconds` and `until`, at most one year. No pod runs."""
 
     seconds: Seconds | Expression | None = None
-    """Seconds to wait, or one whole `${{ }}` that gives them."""
+    """Time to wait, in seconds; or a single `${{ }}` that evaluates to it."""
     until: Annotated[str, StringConstraints(min_length=1, max_length=1_100)] | None = None
-    """The time to wait for, RFC 3339 with an offset: 2026-11-23T10:00:00Z. `${{ }}` is rendered. One that has passed is
-    due at once."""
+    """Time at which the wait ends, as RFC 3339 with an offset: 2026-11-23T10:00:00Z. `${{ }}` is rendered. A time in
+    the past ends it at once."""
 
 
 class Task(Model):
-    """A node of the DAG: exactly one of python, http, bash, sql, container, workflow, approval and wait."""
+    """A task of the DAG: exactly one of python, http, bash, sql, container, workflow, approval and wait."""
 
     name: TaskName
     """Name of the task, unique in the workflow."""
     description: Annotated[str, StringConstraints(max_length=1_024)] | None = None
-    """What the task is for, in words."""
+    """Description of the task, for readers."""
     depends_on: Annotated[list[TaskName], Field(max_length=100)] | None = None
-    """Tasks that must have ended before this one is looked at."""
+    """Names of the tasks that must end before this one starts, at most 100. Default none."""
     trigger_rule: TriggerRule | None = None
-    """How the dependencies, all of them ended, must have ended for the task to run.
+    """Condition on how the dependencies ended; evaluated once all of them have ended.
 
-    AllSucceeded (default): all of them Succeeded; a skip travels on. AllDone: in whatever way. AnySucceeded,
-    AnyFailed: at least one of them did. AllFailed: every one of them did. NoneFailed: none Failed or was Omitted,
-    and at least one Succeeded.
+    AllSucceeded (default): all Succeeded; if one was Skipped, this task is Skipped too. AllDone: any result.
+    AnySucceeded, AnyFailed: at least one did. AllFailed: all did. NoneFailed: none Failed and at least one Succeeded.
+    An Omitted dependency counts as Failed.
     """
     when: Annotated[str, StringConstraints(max_length=1_100)] | None = None
-    """`${{ }}` with a boolean: the task is Skipped where it is false. Looked at after triggerRule."""
+    """Condition, a `${{ }}` that evaluates to a boolean; if false, the task is Skipped. Evaluated after triggerRule."""
     for_each: ForEach | None = None
-    """Run the task once for each of many items; its output is {items: [...]}, in the order of the items."""
+    """Fan-out: run the task once for each item. The output is {items: [...]}, in the order of the items."""
     python: Python | None = None
     """Run Python code or a function."""
     http: Http | None = None
@@ -289,40 +292,41 @@ class Task(Model):
     container: Container | None = None
     """Run an image."""
     workflow: ChildWorkflow | None = None
-    """Run another Workflow; the task ends as that run does, and its outputs are the task's output."""
+    """Run another Workflow as a child run. The task ends as the child run does; its output is the child run's
+    outputs."""
     approval: Gate | None = None
-    """Wait for a person's decision."""
+    """Wait for the approval of a user."""
     wait: Wait | None = None
-    """Wait for so long, or until a time."""
+    """Wait for a number of seconds, or until a time."""
     artifacts: Artifacts | None = None
-    """Files and folders that a python, bash or container task takes and leaves."""
+    """Input and output files and folders of a python, bash or container task."""
     env: Annotated[list[EnvVar], Field(max_length=200)] | None = None
     """Environment variables of the container."""
     env_from: Annotated[list[EnvFrom], Field(max_length=50)] | None = None
     """Whole Secrets and ConfigMaps as environment variables."""
     retry: Retry | None = None
-    """Retries of a failed attempt."""
+    """Retries of failed attempts. Default: no retry."""
     record_log_lines: LogLineCount | None = None
-    """Last lines of each attempt's log that the status keeps, up to 1 KiB of them. Default none: what code prints may
-    be secret, and everybody who may read the run can read its status."""
+    """Number of lines from the end of each attempt's log to keep in the status, at most 1 KiB. Default: none, since
+    logs may contain secrets, and every user who may read the run can read its status."""
     pod: Pod | None = None
-    """What is asked of the task's pods: resources, volumes, nodes, labels. Ignored locally."""
+    """Settings of the task's pods: resources, volumes, nodes, labels. Ignored in local runs."""
     pool: PoolName | None = None
-    """A pool of the namespace: each pod of the task holds one of its slots, and waits in line for one. Sizes stand in
-    the ConfigMap nexus-pools, `warehouse: "5"`. No `${{ }}` in it."""
+    """Pool of the namespace. Each pod of the task occupies one slot, and is queued while all are in use. The ConfigMap
+    nexus-pools sets the sizes: `warehouse: "5"`. `${{ }}` is refused."""
     timeout_seconds: Seconds | None = None
-    """Seconds that one attempt may take."""
+    """Maximum duration of one attempt, in seconds. Default: no limit."""
     deadline_seconds: Seconds | None = None
-    """Seconds that the whole task may take, all attempts and delays together."""
+    """Maximum duration of the task, all attempts and delays included, in seconds. Default: no limit."""
     start_timeout_seconds: Seconds | None = None
-    """Seconds that a scheduled pod may take to start its container. Default 300."""
+    """Maximum time from scheduling a pod to the start of its container, in seconds. Default 300."""
     allow_failure: bool | None = None
-    """True: where the task ends Failed, it counts as Succeeded (with the output {}) for triggerRules, for failurePolicy
-    and for the run's phase."""
+    """If true, a failed task counts as Succeeded (with the output {}) for triggerRules, failurePolicy and the run's
+    phase. Default false."""
 
 
 TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container", "workflow", "approval", "wait")
 PODLESS = ("approval", "wait")
-"""Types of tasks that execute nothing."""
+"""Types of tasks that run no code and have no pod."""
 FIELDS_OF_PODS = ("env", "envFrom", "pod", "pool", "retry", "startTimeoutSeconds", "recordLogLines")
-"""Fields of a task that mean nothing without a pod."""
+"""Fields of a task that require a pod."""
