@@ -23,10 +23,10 @@ sys.path.insert(0, str(ROOT))
 from tests.bench import (  # noqa: E402
     artifacts,
     cluster,
+    commands,
     decide,
     failover,
     foreach,
-    lint,
     local,
     memory,
     neighbour,
@@ -88,7 +88,7 @@ def _environment(text: str) -> dict[str, str]:
 
 def engine() -> list[Row]:
     """What needs no cluster."""
-    return [local.local_chain(), lint.lint_500(), *decide.decide_500(), *schedules.next_fire()]
+    return [local.local_chain(), *commands.short_commands(), *decide.decide_500(), *schedules.next_fire()]
 
 
 def on_cluster() -> list[Row]:

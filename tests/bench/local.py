@@ -47,4 +47,6 @@ def local_chain() -> Row:
             for _ in range(TASKS):
                 subprocess.run([sys.executable, "-c", "import json"], check=True)
             floors.append(time.monotonic() - began)
-    return Row("local_chain_40", statistics.median(ours), "s", floor=statistics.median(floors), target=2.0)
+    return Row(
+        "local_chain_40", statistics.median(ours), "s", floor=statistics.median(floors), target=1.05, by_ratio=True
+    )
