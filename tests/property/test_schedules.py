@@ -1,15 +1,15 @@
-"""Ticks in any zone at any time: what always holds of them; and croniter agrees on local times without a zone."""
+"""Ticks in any zone at any time: what always holds of them; and local times are those that a walk finds."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
-from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.api.schedule import Schedule
-from nexus.core.schedule.cron import Cron, parse
+from nexus.core.schedule.cron import Cron, Days, parse
+from nexus.core.schedule.local_times import HORIZON_YEARS, time_after, time_before
 from nexus.core.schedule.timetable import Timetable
 
 MICROSECOND = timedelta(microseconds=1)
@@ -33,7 +33,7 @@ def fields(draw: st.DrawFn, low: int, high: int) -> str:
     if kind == "list":
         return ",".join(map(str, draw(st.lists(number, min_size=1, max_size=4))))
     first = draw(st.integers(low, high - 1))
-    last = draw(st.integers(first + 1, high))  # croniter takes 1-1 for all there are
+    last = draw(st.integers(first + 1, high))
     return f"{first}-{last}" + (f"/{draw(st.integers(1, 9))}" if kind == "a-b/n" else "")
 
 
@@ -107,16 +107,48 @@ def test_the_list_of_ticks_is_in_order_and_holds_as_many_as_asked_for(timetable:
     assert [entry.time for entry in listed] == sorted(entry.time for entry in listed)
 
 
-@given(crons, st.datetimes(datetime(1975, 1, 1), datetime(2060, 1, 1)))  # noqa: DTZ001
-def test_croniter_names_the_same_local_times(text: str, after: datetime) -> None:
+@st.composite
+def odd_fields(draw: st.DrawFn, low: int, high: int) -> str:
+    """One field as few people write it: what croniter reads in its own way stands for the same to us."""
+    first, last = sorted((draw(st.integers(low, high)), draw(st.integers(low, high))))
+    every = draw(st.integers(1, 9))
+    forms = ["?", "*/1", f"{first}-{first}", f"{low}-{high}", f"{first}/{every}", f"{first}-{last}/{every}"]
+    return draw(st.one_of(fields(low, high), st.sampled_from(forms)))
+
+
+odd_crons = st.builds(
+    lambda *parts: " ".join(parts),
+    *(odd_fields(0, 59), odd_fields(0, 23), odd_fields(1, 31), odd_fields(1, 12), odd_fields(0, 6)),
+)
+allowances = st.sampled_from([None, lambda day: day.isoweekday() < 6, lambda day: day.month == 2])
+# Beyond both ends of what croniter counts by itself, too.
+moments = st.one_of(
+    st.datetimes(datetime(1900, 1, 1), datetime(2150, 1, 1)),  # noqa: DTZ001 - a clock without a zone
+    st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)),  # noqa: DTZ001
+)
+
+
+def walk(cron: Cron, local: datetime, allowed: Days | None, step: int) -> datetime | None:
+    """The nearest time found by looking at every day."""
+    hours, minutes = sorted(cron.hours, reverse=step < 0), sorted(cron.minutes, reverse=step < 0)
+    for distance in range(HORIZON_YEARS * 366):
+        try:
+            day = local.date() + timedelta(days=step * distance)
+        except OverflowError:
+            return None
+        if abs(day.year - local.year) > HORIZON_YEARS:
+            return None
+        if cron.on(day) and (allowed is None or allowed(day)):
+            for clock in (time(hour, minute) for hour in hours for minute in minutes):
+                found = datetime.combine(day, clock)
+                if found > local if step > 0 else found < local:
+                    return found
+    return None
+
+
+@given(odd_crons, moments, allowances)
+def test_times_are_those_that_a_walk_over_all_days_finds(text: str, local: datetime, allowed: Days | None) -> None:
     cron = parse(text)
     assert isinstance(cron, Cron)
-    day, weekday = text.split()[2], text.split()[4]
-    if "*" in (day, weekday) or not any(_whole(cron, star) for star in ("days", "weekdays")):
-        assert cron.after(after) == croniter(text, after).get_next(datetime)
-        assert cron.before(after) == croniter(text, after).get_prev(datetime)
-
-
-def _whole(cron: Cron, field: str) -> bool:
-    """A field that names all there are is a star to croniter, and none to Kubernetes."""
-    return len(getattr(cron, field)) == {"days": 31, "weekdays": 7}[field]
+    assert time_after(cron, local, allowed) == walk(cron, local, allowed, 1)
+    assert time_before(cron, local, allowed) == walk(cron, local, allowed, -1)

@@ -1,4 +1,4 @@
-"""Cron expressions: five fields read into sets of numbers, and arithmetic on local times without a zone.
+"""Cron expressions: five fields read into sets of numbers, and which days and minutes they fit.
 
 The language is that of Kubernetes' CronJob (robfig/cron v3, `ParseStandard`), and beyond it 7 for Sunday, as in
 crontab(5). A day fits when both day fields fit; where neither of them is a star (`*`, `?`, `*/1`), when one of them
@@ -8,20 +8,15 @@ does.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 
 from nexus.core.text.similar_names import closest
 
-HORIZON_YEARS = 28
-"""How far ticks are searched for: after 28 years the calendar repeats itself. The longest wait without exclusions, for
-29 February around 2100, is 8."""
 _MOST_EVERY = 366 * 86_400
-_DAY = timedelta(days=1)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 MACROS = {
@@ -80,71 +75,6 @@ class Cron:
     def at(self, local: datetime) -> bool:
         """Whether a local minute is one of its times."""
         return local.minute in self.minutes and local.hour in self.hours and self.on(local.date())
-
-    def after(self, local: datetime, allowed: Days | None = None) -> datetime | None:
-        """The first of its times later than `local`, None where there is none within HORIZON_YEARS."""
-        day = local.date()
-        if self.on(day) and (allowed is None or allowed(day)):
-            found = self._later(local)
-            if found is not None:
-                return found
-        first = self._day(day, _DAY, allowed)
-        return None if first is None else datetime.combine(first, time(self.hours[0], self.minutes[0]))
-
-    def before(self, local: datetime, allowed: Days | None = None) -> datetime | None:
-        """The last of its times earlier than `local`, None where there is none within HORIZON_YEARS."""
-        day = local.date()
-        if self.on(day) and (allowed is None or allowed(day)):
-            found = self._earlier(local)
-            if found is not None:
-                return found
-        last = self._day(day, -_DAY, allowed)
-        return None if last is None else datetime.combine(last, time(self.hours[-1], self.minutes[-1]))
-
-    def _later(self, local: datetime) -> datetime | None:
-        """Within the day."""
-        hour = bisect_left(self.hours, local.hour)
-        if hour < len(self.hours) and self.hours[hour] == local.hour:
-            minute = bisect_right(self.minutes, local.minute)
-            if minute < len(self.minutes):
-                return local.replace(minute=self.minutes[minute], second=0, microsecond=0)
-            hour += 1
-        if hour == len(self.hours):
-            return None
-        return local.replace(hour=self.hours[hour], minute=self.minutes[0], second=0, microsecond=0)
-
-    def _earlier(self, local: datetime) -> datetime | None:
-        hour = bisect_right(self.hours, local.hour) - 1
-        if hour >= 0 and self.hours[hour] == local.hour:
-            # Within a minute that has begun, that minute itself is earlier.
-            begun = bool(local.second or local.microsecond)
-            minute = (bisect_right if begun else bisect_left)(self.minutes, local.minute) - 1
-            if minute >= 0:
-                return local.replace(minute=self.minutes[minute], second=0, microsecond=0)
-            hour -= 1
-        if hour < 0:
-            return None
-        return local.replace(hour=self.hours[hour], minute=self.minutes[-1], second=0, microsecond=0)
-
-    def _day(self, day: date, step: timedelta, allowed: Days | None) -> date | None:
-        """The nearest day with times beyond `day`."""
-        years = range(day.year - HORIZON_YEARS, day.year + HORIZON_YEARS + 1)
-        try:
-            while True:
-                day += step
-                while day.month not in self.months:
-                    # From here the next month is a step away, or most of a month.
-                    day = day.replace(day=1) - _DAY if step < timedelta() else _first_of_next_month(day)
-                if day.year not in years:
-                    return None
-                if self.on(day) and (allowed is None or allowed(day)):
-                    return day
-        except OverflowError:  # the years end at 1 and at 9999
-            return None
-
-
-def _first_of_next_month(day: date) -> date:
-    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 @lru_cache(maxsize=8192)

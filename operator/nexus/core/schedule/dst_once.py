@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, tzinfo
 
 from nexus.core.schedule.cron import Cron, Days
+from nexus.core.schedule.local_times import time_after, time_before
 from nexus.core.schedule.zone import place, repeat_end, wall
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -21,7 +22,7 @@ def following(
     end = repeat_end(after, zone)
     # All that comes twice has had its first.
     local = wall(after, zone) if end is None else end - _MICROSECOND
-    while (found := cron.after(local, allowed)) is not None:
+    while (found := time_after(cron, local, allowed)) is not None:
         placed = place(found, zone)
         if placed.at > after:
             return placed.at, found
@@ -34,7 +35,7 @@ def preceding(
 ) -> tuple[datetime, datetime] | None:
     """The last tick earlier than `before`, as of `following`."""
     local = repeat_end(before, zone) or wall(before, zone)
-    while (found := cron.before(local, allowed)) is not None:
+    while (found := time_before(cron, local, allowed)) is not None:
         placed = place(found, zone)
         if placed.at < before:
             # Several local times may fall on the instant of a jump; the tick is named after the first of them.

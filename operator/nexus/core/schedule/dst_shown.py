@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, tzinfo
 
 from nexus.core.schedule.cron import Cron, Days
+from nexus.core.schedule.local_times import time_after, time_before
 from nexus.core.schedule.zone import Clock, Repeat, place, repeat, wall
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -23,11 +24,11 @@ def following(
         # What is left of this pass; then, behind the first, all of the second.
         starts = [local] if around.second else [local, around.start - _MICROSECOND]
         for second, start in zip((around.second, True), starts, strict=False):
-            found = cron.after(start, allowed)
+            found = time_after(cron, start, allowed)
             if found is not None and found < around.end:
                 return _tick(found, zone, around, second=second)
         local = around.end - _MICROSECOND
-    while (found := cron.after(local, allowed)) is not None:
+    while (found := time_after(cron, local, allowed)) is not None:
         placed = place(found, zone)
         if placed.clock is not Clock.SKIPPED:
             return placed.at, found
@@ -43,11 +44,11 @@ def preceding(
     if around is not None:
         ends = [local, around.end] if around.second else [local]
         for second, end in zip((around.second, False), ends, strict=False):
-            found = cron.before(end, allowed)
+            found = time_before(cron, end, allowed)
             if found is not None and found >= around.start:
                 return _tick(found, zone, around, second=second)
         local = around.start
-    while (found := cron.before(local, allowed)) is not None:
+    while (found := time_before(cron, local, allowed)) is not None:
         placed = place(found, zone)
         if placed.clock is not Clock.SKIPPED:
             passed = repeat(placed.at, zone)

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from nexus.api.schedule import Dst, Schedule
 from nexus.core.schedule import dst_cronjob, dst_once, dst_shown, exclusion, zone
-from nexus.core.schedule.cron import HORIZON_YEARS, Cron, Days, Every, parse
+from nexus.core.schedule.cron import Cron, Days, Every, parse
+from nexus.core.schedule.local_times import HORIZON_YEARS
 from nexus.core.schedule.zone import Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

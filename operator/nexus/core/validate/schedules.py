@@ -15,6 +15,7 @@ from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.pods import templated_fields
 from nexus.core.schedule import exclusion, zone
 from nexus.core.schedule.cron import Cron, CronInvalid, parse
+from nexus.core.schedule.local_times import time_after
 from nexus.core.validate.expressions import Sight
 from nexus.core.validate.params import rendered
 
@@ -37,7 +38,7 @@ def schedules(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
 def _times(path: Path, schedule: Schedule) -> Iterator[Problem]:
     try:
         rule = parse(schedule.cron)
-        if isinstance(rule, Cron) and rule.after(_SOME_DAY) is None:
+        if isinstance(rule, Cron) and time_after(rule, _SOME_DAY) is None:
             yield Problem((*path, "cron"), f"{schedule.cron} is never: no month has such a day")
     except CronInvalid as error:
         yield Problem((*path, "cron"), error.message, offset=error.offset)
