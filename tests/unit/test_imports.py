@@ -110,3 +110,8 @@ def test_lint_loads_neither_engine_nor_cluster(tmp_path: Path) -> None:
         *("nexus.core.tasks.draft", "nexus.core.tasks.evidence", "nexus.runtime.reconcile"),
     )
     assert not of((*HEAVY, *unused), loaded("lint", write(tmp_path, sales)))
+
+
+def test_a_local_run_that_nobody_looks_at_loads_no_table_and_no_task_types_of_others(tmp_path: Path) -> None:
+    modules = loaded("run", "-f", write(tmp_path, workflow(bash("a"))), "--local", "-o", "json")
+    assert not of(("aiohttp", "httpx", "kopf", "kubernetes", "prometheus_client", "rich", "sqlalchemy"), modules)

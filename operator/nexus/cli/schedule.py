@@ -8,10 +8,6 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.api.base import parse_time
 from nexus.cli.ending import Exit, UsageError
@@ -81,6 +77,10 @@ def told(as_of: AsOf, run: RunFact, evaluator: Evaluator) -> RunFact:
 
 
 def _print(rows: Sequence[Row], *, several: bool, workflows: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("LOCAL TIME", no_wrap=True)
     table.add_column("UTC", no_wrap=True)
