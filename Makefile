@@ -24,7 +24,7 @@ test: $(VENV)/.dev ## every test, the ones on a real cluster (it comes up and go
 test-long: $(VENV)/.dev ## the same with all that takes long: ten thousand runs of the state machine, larger searches
 	@NEXUS_LONG=1 HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -n auto --max-worker-restart 0
 
-test-fast: $(VENV)/.dev ## the tests that need no cluster, with a part of what make test searches
+test-fast: $(VENV)/.dev ## the tests that need no cluster, each with a part of its cases
 	@NEXUS_FAST=1 $(BIN)/python -m pytest -n auto -m 'not cluster'
 
 format: $(VENV)/.dev ## lay the Python out as `make lint` wants it

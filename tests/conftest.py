@@ -1,5 +1,6 @@
 """What all tests share: how long and how reproducibly hypothesis searches, and one evaluator of expressions."""
 
+import gc
 import os
 import secrets
 import signal
@@ -75,9 +76,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> scheduling.S
     return scheduling.Scheduling(config, log, config.pluginmanager.get_plugin("session-cluster").bring_up)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make test-fast` runs a part of each table."""
+    items[:], left_out = effort.of_each_table(items)
+    config.hook.pytest_deselected(items=left_out)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The workers that compute give way to the cluster."""
     scheduling.lower_priority(session.items)
+    # Of eight thousand tests there are millions of objects, which the collector would go through again and again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
