@@ -1,4 +1,4 @@
-"""A fan-out: one task for each of many items, and what a status says of them."""
+"""A fan-out: one task for each of many items, and its status."""
 
 from typing import Annotated, Any
 
@@ -8,9 +8,9 @@ from nexus.api.base import Model, Time
 from nexus.api.reasons import Reason
 
 MAX_ITEMS = 1_000
-"""Items of one fan-out."""
+"""Maximum number of items of one fan-out."""
 FAILURES_SHOWN = 10
-"""Failed items that a status tells of, the first ones."""
+"""Maximum number of failed items in a status, the first ones."""
 FailureText = Annotated[str, StringConstraints(max_length=200)]
 
 
@@ -18,46 +18,47 @@ class ForEach(Model):
     """Run the task once for each item: exactly one of items and matrix."""
 
     items: Any = None
-    """A list of at most 1,000 items, or one `${{ }}` that gives one. Items may be of any type."""
+    """List of at most 1,000 items of any type, or a single `${{ }}` that evaluates to one."""
     matrix: Annotated[dict[str, Any], Field(min_length=1, max_length=10)] | None = None
-    """Lists by name, or `${{ }}` that give them: every combination is an item, an object with these names. The last
-    name in the order of the alphabet varies fastest; Kubernetes does not keep the order in which they are written."""
+    """Lists by name, or `${{ }}` that evaluate to lists. Every combination is an item: an object with these names. The
+    alphabetically last name varies fastest, since Kubernetes does not keep the order in which names are written."""
     parallelism: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
-    """Items that run at the same time, at most. maxParallelTasks of the workflow bounds them too; child runs only
-    where this is absent."""
+    """Maximum number of items that run at the same time. maxParallelTasks of the workflow limits them too; it limits
+    child runs only if this field is absent."""
     max_failed_items: Annotated[int, Field(ge=0, le=MAX_ITEMS)] | None = None
-    """Items that may fail while the task succeeds. Default 0."""
+    """Maximum number of failed items with which the task still succeeds. Default 0."""
 
 
 class ItemFailure(Model):
     """Why one item failed."""
 
     index: Annotated[int, Field(ge=0)]
-    """Which item, counted from 0."""
+    """Index of the item, from 0."""
     reason: Reason
-    """Why, in one word."""
+    """Reason, a single CamelCase word."""
     message: FailureText | None = None
-    """Why, in words."""
+    """Explanation, for readers."""
     exit_code: int | None = None
     """Exit code of its last attempt."""
 
 
 class ItemsStatus(Model):
-    """The items of a fan-out in numbers, brought up to date at most every ten seconds and when the task ends."""
+    """Counts of a fan-out's items, updated at most every ten seconds and when the task ends."""
 
     total: Annotated[int, Field(ge=0)]
-    """How many items there are."""
+    """Number of items."""
     succeeded: Annotated[int, Field(ge=0)] = 0
-    """How many have succeeded."""
+    """Number of succeeded items."""
     failed: Annotated[int, Field(ge=0)] = 0
-    """How many have failed."""
+    """Number of failed items."""
     failed_indexes: Annotated[str, StringConstraints(max_length=1_100)] | None = None
-    """Which have failed, as 3,7-9; cut with … where it would be long."""
+    """Indexes of the failed items, such as 3,7-9; truncated with … if too long."""
     failures: Annotated[list[ItemFailure], Field(max_length=FAILURES_SHOWN)] | None = None
-    """How the first of them failed."""
+    """Details of the first failed items, at most 10."""
     reused: Annotated[int, Field(ge=0)] | None = None
-    """Of those that succeeded, how many did so in the run that this one reruns."""
+    """Number of succeeded items that succeeded in the run that this one reruns."""
     stored_indexes: Annotated[str, StringConstraints(max_length=2_100)] | None = None
-    """Whose outputs are stored, of a running task: those that the SHA-256 in outputRef is of; as failedIndexes."""
+    """Indexes of the items of a running task whose outputs are stored, those that the SHA-256 in outputRef covers; in
+    the format of failedIndexes."""
     checkpoint_time: Time | None = None
-    """When outputs of finished items were last stored while others ran."""
+    """Time at which outputs of finished items were last stored while others ran."""

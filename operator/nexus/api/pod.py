@@ -1,4 +1,5 @@
-"""What a task may ask of its pod: an allow-list. What is not here cannot be written, so no task weakens its pod."""
+"""Settings that a task may make of its pod: an allow-list. No other field can be written, so no task weakens its
+pod."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])
 VolumeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 # A prefix of 253, a slash and a name of 63 characters.
 Key = Annotated[str, StringConstraints(min_length=1, max_length=317)]
-# As text, since the rendered ones are: what is no label value is found when it is known.
+# A string, since it may contain `${{ }}`: an invalid label value is found when the value is known.
 Value = Annotated[str, StringConstraints(max_length=1_100)]
 Quantity = int | Annotated[str, StringConstraints(max_length=1_100)]
 Path = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
@@ -20,32 +21,32 @@ Short = Annotated[str, StringConstraints(max_length=253)]
 
 
 class Resources(Model):
-    """What the container gets and may use, by resource: cpu, memory, ephemeral-storage, nvidia.com/gpu."""
+    """Requests and limits of the container, by resource: cpu, memory, ephemeral-storage, nvidia.com/gpu."""
 
     requests: Annotated[dict[Key, Quantity], Field(max_length=20)] | None = None
-    """What the scheduler keeps for it. `${{ }}` is rendered."""
+    """Amounts that the scheduler reserves for the container. `${{ }}` is rendered."""
     limits: Annotated[dict[Key, Quantity], Field(max_length=20)] | None = None
-    """What it may not exceed; over its memory it ends OutOfMemory. `${{ }}` is rendered."""
+    """Maximum amounts. A container that exceeds its memory limit ends OutOfMemory. `${{ }}` is rendered."""
 
 
 class KeyToPath(Model):
     """One key of a Secret or ConfigMap as a file."""
 
     key: Short
-    """The key."""
+    """Name of the key."""
     path: Path
-    """Name of the file, below the mount."""
+    """Path of the file, relative to the mount."""
     mode: Mode | None = None
-    """Permissions of the file."""
+    """Permissions of the file. Default: defaultMode."""
 
 
 class EmptyDir(Model):
     """An empty folder that lives as long as the pod."""
 
     medium: Literal["", "Memory", "HugePages"] | None = None
-    """Memory: a tmpfs, which counts towards the memory limit."""
+    """Storage medium. Memory: a tmpfs, which counts towards the memory limit. Default: the node's disk."""
     size_limit: Quantity | None = None
-    """Over it the pod is evicted."""
+    """Maximum size. A pod that exceeds it is evicted. Default: no limit."""
 
 
 class ConfigMapVolume(Model):
@@ -54,11 +55,11 @@ class ConfigMapVolume(Model):
     name: Name
     """Name of the ConfigMap."""
     items: Annotated[list[KeyToPath], Field(max_length=100)] | None = None
-    """The keys to take; default all."""
+    """Keys to include. Default: all."""
     default_mode: Mode | None = None
-    """Permissions of the files."""
+    """Permissions of the files. Default 0644."""
     optional: bool | None = None
-    """Go on without it where it is missing."""
+    """Continue without it if it does not exist. Default false."""
 
 
 class SecretVolume(Model):
@@ -67,20 +68,20 @@ class SecretVolume(Model):
     secret_name: Name
     """Name of the Secret."""
     items: Annotated[list[KeyToPath], Field(max_length=100)] | None = None
-    """The keys to take; default all."""
+    """Keys to include. Default: all."""
     default_mode: Mode | None = None
-    """Permissions of the files."""
+    """Permissions of the files. Default 0644."""
     optional: bool | None = None
-    """Go on without it where it is missing."""
+    """Continue without it if it does not exist. Default false."""
 
 
 class ClaimVolume(Model):
-    """A PersistentVolumeClaim that exists."""
+    """An existing PersistentVolumeClaim."""
 
     claim_name: Name
-    """Its name."""
+    """Name of the claim."""
     read_only: bool | None = None
-    """Mount it read-only."""
+    """Mount the volume read-only. Default false."""
 
 
 class ProjectedSecret(Model):
@@ -89,94 +90,94 @@ class ProjectedSecret(Model):
     name: Name
     """Name of the Secret."""
     items: Annotated[list[KeyToPath], Field(max_length=100)] | None = None
-    """The keys to take; default all."""
+    """Keys to include. Default: all."""
     optional: bool | None = None
-    """Go on without it where it is missing."""
+    """Continue without it if it does not exist. Default false."""
 
 
 class Source(Model):
-    """One part of a projected volume: exactly one of the two."""
+    """One source of a projected volume: exactly one of configMap and secret."""
 
     config_map: ProjectedSecret | None = None
-    """A ConfigMap."""
+    """ConfigMap whose keys become files."""
     secret: ProjectedSecret | None = None
-    """A Secret."""
+    """Secret whose keys become files."""
 
 
 class Projected(Model):
     """Several Secrets and ConfigMaps in one folder."""
 
     sources: Annotated[list[Source], Field(min_length=1, max_length=20)]
-    """The parts."""
+    """Sources of the files, at most 20."""
     default_mode: Mode | None = None
-    """Permissions of the files."""
+    """Permissions of the files. Default 0644."""
 
 
 class SelectorRequirement(Model):
     """A condition on a label."""
 
     key: Key
-    """The label."""
+    """Key of the label."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    """How it is compared."""
+    """Comparison operator."""
     values: Annotated[list[Short], Field(max_length=100)] | None = None
-    """With what."""
+    """Values to compare with; none for Exists and DoesNotExist."""
 
 
 class LabelSelector(Model):
-    """Objects by their labels."""
+    """Selection of objects by their labels."""
 
     match_labels: Annotated[dict[Key, Short], Field(max_length=50)] | None = None
-    """Labels and their values."""
+    """Labels and their required values."""
     match_expressions: Annotated[list[SelectorRequirement], Field(max_length=50)] | None = None
-    """Conditions on labels."""
+    """Conditions on labels; all must be met."""
 
 
 class ClaimMetadata(Model):
     """Labels and annotations of a claim."""
 
     labels: Annotated[dict[Key, Short], Field(max_length=50)] | None = None
-    """Labels."""
+    """Labels of the claim."""
     annotations: Annotated[dict[Key, Value], Field(max_length=50)] | None = None
-    """Annotations."""
+    """Annotations of the claim."""
 
 
 class ClaimSpec(Model):
-    """The claim that is made for the pod."""
+    """Spec of the claim that is created for the pod."""
 
     access_modes: Annotated[list[Short], Field(min_length=1, max_length=4)]
-    """ReadWriteOnce, ReadOnlyMany, ReadWriteMany or ReadWriteOncePod."""
+    """Access modes: ReadWriteOnce, ReadOnlyMany, ReadWriteMany or ReadWriteOncePod."""
     resources: Resources
-    """requests.storage: how much."""
+    """Size of the volume, as requests.storage."""
     storage_class_name: Short | None = None
-    """Name of the StorageClass."""
+    """Name of the StorageClass. Default: the cluster's."""
     volume_mode: Literal["Filesystem"] | None = None
-    """Filesystem."""
+    """Mode of the volume: Filesystem."""
     selector: LabelSelector | None = None
-    """Which volumes may serve."""
+    """Selection of volumes to bind to."""
 
 
 class ClaimTemplate(Model):
     """A claim that lives as long as the pod."""
 
     metadata: ClaimMetadata | None = None
-    """Its labels and annotations."""
+    """Labels and annotations of the claim."""
     spec: ClaimSpec
-    """What is claimed."""
+    """Spec of the claim."""
 
 
 class Ephemeral(Model):
-    """A volume that is made for the pod and goes with it."""
+    """A volume that is created and deleted with the pod."""
 
     volume_claim_template: ClaimTemplate
-    """The claim."""
+    """Template of the claim."""
 
 
 class SecretName(Model):
     """A Secret in the run's namespace."""
 
     name: Name
-    """Its name."""
+    """Name of the Secret."""
 
 
 class Csi(Model):
@@ -185,20 +186,20 @@ class Csi(Model):
     driver: Name
     """Name of the driver."""
     read_only: bool | None = None
-    """Mount it read-only."""
+    """Mount the volume read-only. Default false."""
     fs_type: Short | None = None
-    """Filesystem, where the driver asks for it."""
+    """Filesystem type, if the driver requires it. Default: the driver's."""
     volume_attributes: Annotated[dict[Key, Value], Field(max_length=50)] | None = None
-    """What the driver is told."""
+    """Attributes for the driver."""
     node_publish_secret_ref: SecretName | None = None
-    """A Secret for the driver."""
+    """Secret for the driver."""
 
 
 class Volume(Model):
     """A volume of the pod: exactly one source. There is no hostPath and no token of a service account."""
 
     name: VolumeName
-    """Its name, for volumeMounts; tmp and nexus are taken."""
+    """Name of the volume, for volumeMounts; tmp and nexus are reserved."""
     empty_dir: EmptyDir | None = None
     """An empty folder that lives as long as the pod: medium, sizeLimit."""
     config_map: ConfigMapVolume | None = None
@@ -206,9 +207,9 @@ class Volume(Model):
     secret: SecretVolume | None = None
     """The keys of a Secret as files: secretName, items, defaultMode, optional."""
     persistent_volume_claim: ClaimVolume | None = None
-    """A PersistentVolumeClaim that exists: claimName, readOnly."""
+    """An existing PersistentVolumeClaim: claimName, readOnly."""
     ephemeral: Ephemeral | None = None
-    """A claim that is made for the pod and goes with it: volumeClaimTemplate."""
+    """A claim that is created and deleted with the pod: volumeClaimTemplate."""
     projected: Projected | None = None
     """Several Secrets and ConfigMaps in one folder: sources, defaultMode."""
     csi: Csi | None = None
@@ -222,171 +223,171 @@ VOLUME_SOURCES: dict[str, str] = {
 
 
 class VolumeMount(Model):
-    """Where a volume is seen in the container."""
+    """Mount of a volume in the container."""
 
     name: VolumeName
     """Name of the volume."""
     mount_path: Path
-    """Its place, absolute; /tmp and /nexus are taken."""
+    """Absolute path in the container; /tmp and /nexus are reserved."""
     sub_path: Path | None = None
-    """A folder of the volume, instead of its root."""
+    """Folder of the volume to mount. Default: its root."""
     read_only: bool | None = None
-    """Mount it read-only."""
+    """Mount the volume read-only. Default false."""
 
 
 class Toleration(Model):
-    """A taint that does not keep the pod from a node."""
+    """A taint that the pod tolerates."""
 
     key: Annotated[str, StringConstraints(max_length=317)] | None = None
-    """Key of the taint; none, with operator Exists, for all."""
+    """Key of the taint. Absent, with operator Exists: all keys."""
     operator: Literal["Exists", "Equal"] | None = None
-    """Equal (default) or Exists."""
+    """Comparison operator: Equal (default) or Exists."""
     value: Short | None = None
     """Value of the taint."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Effect of the taint; none for all."""
+    """Effect of the taint. Default: all effects."""
     toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
-    """How long a NoExecute taint is borne."""
+    """Time for which a NoExecute taint is tolerated, in seconds. Default: no limit."""
 
 
 class NodeTerm(Model):
-    """Nodes that meet all of its conditions."""
+    """Nodes that meet all conditions."""
 
     match_expressions: Annotated[list[SelectorRequirement], Field(max_length=50)] | None = None
     """Conditions on labels."""
     match_fields: Annotated[list[SelectorRequirement], Field(max_length=50)] | None = None
-    """Conditions on fields, as metadata.name."""
+    """Conditions on fields, such as metadata.name."""
 
 
 class NodeTerms(Model):
-    """Nodes that meet one of the terms."""
+    """Nodes that meet at least one of the terms."""
 
     node_selector_terms: Annotated[list[NodeTerm], Field(min_length=1, max_length=50)]
-    """The terms."""
+    """Terms, of which at least one must be met."""
 
 
 class PreferredNodeTerm(Model):
-    """Nodes that are better than others."""
+    """Preferred nodes."""
 
     weight: Annotated[int, Field(ge=1, le=100)]
-    """How much better."""
+    """Weight of the preference, from 1 to 100."""
     preference: NodeTerm
-    """Which."""
+    """Nodes that are preferred."""
 
 
 class NodeAffinity(Model):
-    """Nodes, by their labels."""
+    """Selection of nodes by their labels."""
 
     required_during_scheduling_ignored_during_execution: NodeTerms | None = None
-    """No other nodes."""
+    """Nodes that are required."""
     preferred_during_scheduling_ignored_during_execution: (
         Annotated[list[PreferredNodeTerm], Field(max_length=50)] | None
     ) = None
-    """Rather these nodes."""
+    """Nodes that are preferred."""
 
 
 class PodTerm(Model):
-    """Nodes, or zones, where certain pods run."""
+    """Topology domains (nodes or zones) in which selected pods run."""
 
     topology_key: Key
-    """The node label that makes a place: kubernetes.io/hostname, topology.kubernetes.io/zone."""
+    """Node label that defines a domain, such as kubernetes.io/hostname or topology.kubernetes.io/zone."""
     label_selector: LabelSelector | None = None
-    """Which pods."""
+    """Selection of pods."""
     namespaces: Annotated[list[Short], Field(max_length=50)] | None = None
-    """In which namespaces; default the run's."""
+    """Namespaces of the pods. Default: the run's."""
     namespace_selector: LabelSelector | None = None
-    """In namespaces with these labels."""
+    """Selection of namespaces by their labels."""
     match_label_keys: Annotated[list[Key], Field(max_length=20)] | None = None
-    """Only pods that have the same value as this pod."""
+    """Label keys for which only pods with the same value as this pod are selected."""
     mismatch_label_keys: Annotated[list[Key], Field(max_length=20)] | None = None
-    """Only pods that have another value than this pod."""
+    """Label keys for which only pods with a different value than this pod are selected."""
 
 
 class PreferredPodTerm(Model):
-    """Places that are better than others."""
+    """Preferred topology domains."""
 
     weight: Annotated[int, Field(ge=1, le=100)]
-    """How much better."""
+    """Weight of the preference, from 1 to 100."""
     pod_affinity_term: PodTerm
-    """Which."""
+    """Domains that are preferred."""
 
 
 class PodAffinity(Model):
-    """Places near, or away from, other pods."""
+    """Topology domains near, or away from, other pods."""
 
     required_during_scheduling_ignored_during_execution: Annotated[list[PodTerm], Field(max_length=50)] | None = None
-    """No other places."""
+    """Domains that are required."""
     preferred_during_scheduling_ignored_during_execution: (
         Annotated[list[PreferredPodTerm], Field(max_length=50)] | None
     ) = None
-    """Rather these places."""
+    """Domains that are preferred."""
 
 
 class Affinity(Model):
-    """Where the pod should run."""
+    """Rules for the node on which the pod runs."""
 
     node_affinity: NodeAffinity | None = None
-    """On which nodes."""
+    """Nodes on which the pod runs."""
     pod_affinity: PodAffinity | None = None
-    """Near which pods."""
+    """Pods near which the pod runs."""
     pod_anti_affinity: PodAffinity | None = None
-    """Away from which pods."""
+    """Pods away from which the pod runs."""
 
 
 class TopologySpread(Model):
-    """How evenly pods are spread over nodes or zones."""
+    """Even spread of pods over topology domains (nodes or zones)."""
 
     max_skew: Annotated[int, Field(ge=1, le=1_000_000)]
-    """How many more one place may have than another."""
+    """Maximum difference of the number of pods between two domains."""
     topology_key: Key
-    """The node label that makes a place."""
+    """Node label that defines a domain."""
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
-    """What happens where it cannot be even."""
+    """Action if maxSkew cannot be met: DoNotSchedule or ScheduleAnyway."""
     label_selector: LabelSelector | None = None
-    """Which pods are counted."""
+    """Selection of the pods to count."""
     min_domains: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """At least so many places."""
+    """Minimum number of domains."""
     node_affinity_policy: Literal["Honor", "Ignore"] | None = None
-    """Whether nodes that the pod may not use count."""
+    """Whether nodes that the pod may not use are ignored (Honor, default) or counted (Ignore)."""
     node_taints_policy: Literal["Honor", "Ignore"] | None = None
-    """Whether nodes with taints count."""
+    """Whether nodes with taints that the pod does not tolerate are ignored (Honor) or counted (Ignore, default)."""
     match_label_keys: Annotated[list[Key], Field(max_length=20)] | None = None
-    """Only pods that have the same value as this pod."""
+    """Label keys for which only pods with the same value as this pod are counted."""
 
 
 class Pod(Model):
-    """What is asked of a task's pod, beyond what every pod has. An operator may forbid any of it."""
+    """Settings of a task's pod, in addition to what every pod has. An operator may forbid any of them."""
 
     resources: Resources | None = None
-    """Requests and limits of the container, GPUs among them."""
+    """Requests and limits of the container, GPUs included."""
     volumes: Annotated[list[Volume], Field(max_length=30)] | None = None
-    """Volumes, beside the folder /tmp that every pod has."""
+    """Volumes, in addition to the folder /tmp that every pod has."""
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=50)] | None = None
-    """Where the volumes are seen."""
+    """Mounts of the volumes in the container."""
     node_selector: Annotated[dict[Key, Value], Field(max_length=20)] | None = None
     """Labels that the node must have. `${{ }}` is rendered in the values."""
     tolerations: Annotated[list[Toleration], Field(max_length=50)] | None = None
-    """Taints that do not keep the pod from a node, in Kubernetes' own shape."""
+    """Taints that the pod tolerates, in Kubernetes' own format."""
     affinity: Affinity | None = None
-    """Where the pod should run, in Kubernetes' own shape."""
+    """Rules for the node on which the pod runs, in Kubernetes' own format."""
     topology_spread_constraints: Annotated[list[TopologySpread], Field(max_length=20)] | None = None
-    """How evenly pods are spread, in Kubernetes' own shape."""
+    """Even spread of pods over nodes or zones, in Kubernetes' own format."""
     service_account_name: Name | None = None
-    """The service account whose token the pod has; without it the pod has none."""
+    """Name of the service account whose token the pod receives. Default: no token."""
     image_pull_secrets: Annotated[list[SecretName], Field(max_length=20)] | None = None
-    """Secrets for registries."""
+    """Secrets for pulling images."""
     priority_class_name: Name | None = None
     """Name of the PriorityClass."""
     runtime_class_name: Name | None = None
     """Name of the RuntimeClass, for sandboxes and GPUs."""
     run_as_user: Id | None = None
-    """User of the container. Default 65532; 0, root, only where the operator allows Baseline."""
+    """User ID of the container. Default 65532; 0 (root) is allowed only if the operator allows Baseline."""
     run_as_group: Id | None = None
-    """Group of the container. Default 65532; 0 only where the operator allows Baseline."""
+    """Group ID of the container. Default 65532; 0 is allowed only if the operator allows Baseline."""
     fs_group: Id | None = None
-    """Group that owns the volumes. Default 65532; 0 only where the operator allows Baseline."""
+    """Group ID that owns the volumes. Default 65532; 0 is allowed only if the operator allows Baseline."""
     labels: Annotated[dict[Key, Value], Field(max_length=50)] | None = None
-    """Labels of the pod and of its Job, where Kueue reads them. `${{ }}` is rendered in the values."""
+    """Labels of the pod and of its Job (Kueue reads those of the Job). `${{ }}` is rendered in the values."""
     annotations: (
         Annotated[dict[Key, Annotated[str, StringConstraints(max_length=16_384)]], Field(max_length=50)] | None
     ) = None
@@ -394,4 +395,4 @@ class Pod(Model):
 
 
 POD_FIELDS: tuple[str, ...] = tuple(field.alias or name for name, field in Pod.model_fields.items())
-"""The fields of `pod` as manifests write them: what an operator can forbid."""
+"""The fields of `pod` as manifests write them; an operator can forbid each of them."""

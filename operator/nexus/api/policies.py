@@ -1,4 +1,4 @@
-"""What a Workflow says about its runs as a whole: how many at once, how long the ended ones are kept."""
+"""Fields of a Workflow about all of its runs: how many at once, and how long ended ones are kept."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -15,7 +15,7 @@ KeyText = Annotated[str, StringConstraints(min_length=1, max_length=1_100)]
 
 
 class ConcurrencyPolicy(StrEnum):
-    """What happens to a run that comes while another one of its Workflow has not ended."""
+    """Treatment of a run that is created while another run of its Workflow has not ended."""
 
     ALLOW = "Allow"
     FORBID = "Forbid"
@@ -24,29 +24,28 @@ class ConcurrencyPolicy(StrEnum):
 
     @property
     def takes_turns(self) -> bool:
-        """Whether runs wait for one another."""
+        """Return whether runs wait for one another."""
         return self is not ConcurrencyPolicy.ALLOW
 
 
 class Concurrency(Model):
-    """Whether runs of the Workflow may be under way at the same time."""
+    """Limit on runs of the Workflow in progress at the same time."""
 
     policy: ConcurrencyPolicy
-    """Allow (default): any number at once. The others: `limit` at a time, and a run made by hand or by a backfill waits
-    its turn. A tick of a schedule that comes too early is dropped under Forbid, cancels the scheduled run that is under
-    way and takes its place under Replace, and waits its turn under Queue."""
+    """Allow (default): no limit. With the other policies `limit` runs are in progress at a time, and a run that is
+    created manually or by a backfill is queued. At the limit, a tick of a schedule is dropped with Forbid, cancels and
+    replaces the scheduled run in progress with Replace, and is queued with Queue."""
     limit: Annotated[int, Field(ge=1, le=1_000)] | None = None
-    """How many runs may be under way at a time. Default 1."""
+    """Maximum number of runs in progress at a time. Default 1."""
     key: KeyText | None = None
-    """Text with `${{ }}` over params and run: the limit holds for each value apart. `${{ params.env }}` lets a run for
-    staging begin while one for production is under way."""
+    """String with `${{ }}` over params and run; the limit applies to each value separately. With `${{ params.env }}` a
+    run for staging starts while one for production is in progress. Default: one limit for all runs."""
 
 
 class History(Model):
-    """How many ended runs are kept, counted for each trigger apart: those made by hand do not push out those of a
-    schedule."""
+    """Number of ended runs to keep, counted for each trigger separately: manual runs do not displace scheduled ones."""
 
     succeeded: HistoryCount | None = None
-    """Runs that succeeded. Default 3."""
+    """Number of succeeded runs to keep. Default 3."""
     failed: HistoryCount | None = None
-    """Runs that failed or were cancelled. Default 3."""
+    """Number of failed and cancelled runs to keep. Default 3."""

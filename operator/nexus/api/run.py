@@ -1,4 +1,4 @@
-"""WorkflowRun: one execution of a definition."""
+"""WorkflowRun: one run of a definition."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from nexus.api.workflow import Condition, ParamName, WorkflowSpec
 
 
 class Trigger(StrEnum):
-    """What made a run."""
+    """Origin of a run."""
 
     MANUAL = "manual"
     SCHEDULE = "schedule"
@@ -29,84 +29,86 @@ class WorkflowRef(Model):
     """A Workflow in the run's namespace."""
 
     name: ObjectName
-    """Its name."""
+    """Name of the Workflow."""
 
 
 class Cancel(StrEnum):
-    """How a run is to be cancelled."""
+    """Mode of a cancellation."""
 
     GRACEFUL = "Graceful"
     IMMEDIATE = "Immediate"
 
 
 class Decision(StrEnum):
-    """What a person says to a task that waits for approval."""
+    """Decision on an approval task."""
 
     APPROVED = "Approved"
     REJECTED = "Rejected"
 
 
 class Approval(Model):
-    """What a person decided about one approval task."""
+    """Decision of a user on one approval task."""
 
     task: TaskName
     """Name of the task."""
     decision: Decision
     """Approved or Rejected."""
     by: Annotated[str, StringConstraints(min_length=1, max_length=253)]
-    """Who decided. `nexus approve` writes the user that the API server knows; the audit log is the proof."""
+    """User who decided. `nexus approve` writes the user name that the API server reports; the audit log is the
+    proof."""
     comment: Annotated[str, StringConstraints(max_length=500)] | None = None
-    """Why, in words."""
+    """Comment of the user."""
     time: Time | None = None
-    """When."""
+    """Time of the decision."""
 
 
 class RerunOf(Model):
-    """Which run is run again, and from where. At most one of `from` and `tasks`."""
+    """Earlier run to rerun, and the tasks to run again. At most one of `from` and `tasks`."""
 
     name: ObjectName
-    """A run of the same Workflow in this namespace that has ended."""
+    """Name of an ended run of the same Workflow in this namespace."""
     from_: Literal["Failed"] | None = Field(None, alias="from")
-    """Failed (default): tasks that did not succeed, and all after them. Of a fan-out that failed only the items that
-    did not succeed, where nothing it depends on has changed."""
+    """Failed (default): run the tasks that did not succeed and all downstream tasks. Of a failed fan-out, run only the
+    items that did not succeed if nothing that it depends on has changed."""
     tasks: Annotated[list[TaskName], Field(min_length=1, max_length=100)] | None = None
-    """These tasks and all after them, and what else did not succeed."""
+    """Names of tasks to run again, with all downstream tasks and all tasks that did not succeed."""
 
 
 class WorkflowRunSpec(Model):
-    """What to execute: exactly one of workflowRef and workflowSpec, with params. All of it stays as it is made, but for
-    suspend, cancel and approvals."""
+    """What to run: exactly one of workflowRef and workflowSpec, with params. Immutable, except for suspend, cancel and
+    approvals."""
 
     workflow_ref: WorkflowRef | None = None
-    """The Workflow to execute, as it is when the run starts; later edits do not change the run."""
+    """Workflow to run, as it is when the run starts; later edits do not change the run."""
     workflow_spec: WorkflowSpec | None = None
-    """A definition of the run's own, instead of workflowRef."""
+    """Definition of this run alone, instead of workflowRef."""
     params: Annotated[dict[str, Any], Field(max_length=100)] | None = None
-    """Values for the definition's params. They are values: `${{ }}` in them is not rendered."""
+    """Values of the definition's params. `${{ }}` in them is not rendered."""
     triggered_by: Trigger | None = None
-    """What made the run: manual (default), schedule, backfill, rerun, workflow (a child of another run) or api."""
+    """Origin of the run: manual (default), schedule, backfill, rerun, workflow (a child of another run) or api."""
     scheduled_time: Time | None = None
-    """The time that the run is for: the tick of a schedule, or as somebody asked; run.scheduledTime. Default: the
+    """Time that the run is for, run.scheduledTime in expressions: the tick of a schedule, or a given time. Default: the
     creation of the run."""
     interval_start: Time | None = None
-    """run.intervalStart: for a tick, the tick before it. Default: scheduledTime."""
+    """Start of the run's data interval, run.intervalStart in expressions: for a tick, the previous tick. Default:
+    scheduledTime."""
     interval_end: Time | None = None
-    """run.intervalEnd. Default: scheduledTime."""
+    """End of the run's data interval, run.intervalEnd in expressions. Default: scheduledTime."""
     schedule: TaskName | None = None
     """Name of the schedule whose tick the run is for."""
     time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
-    """The zone of date() and strftime() where an expression names none: that of the schedule. Default UTC."""
+    """Time zone of date() and strftime() in expressions that name none: that of the schedule. Default UTC."""
     rerun_of: RerunOf | None = None
-    """Run a run again: what succeeded there, and is not after a task that runs again, is not run, and its outputs are
-    used. `nexus rerun` makes such runs, with the params and the times of the earlier one."""
+    """Rerun of an earlier run. Tasks that succeeded there and are not downstream of a task that runs again do not run;
+    their outputs are used. `nexus rerun` creates such a run with the params and times of the earlier one."""
     suspend: bool | None = None
-    """True: nothing new is started, what is started goes on to its end; deadlines go on counting. May be changed at any
-    time."""
+    """If true, no task is started; started tasks run to their end, and deadlines keep counting. May be changed at any
+    time. Default false."""
     cancel: Cancel | None = None
-    """Graceful: tasks are stopped, then `finally` runs. Immediate: everything is stopped. Cancelling wins over suspend;
-    it may be made Immediate, and not be taken back."""
+    """Graceful: stop tasks, then run `finally`. Immediate: stop everything. Takes precedence over suspend. Graceful may
+    be changed to Immediate; a cancellation cannot be undone."""
     approvals: Annotated[list[Approval], Field(max_length=500)] | None = None
-    """What people decided about approval tasks, one entry a task; entries are added at the end and never change."""
+    """Decisions on approval tasks, one entry for each task. Entries are appended and never change."""
 
 
 MOST_FORGED = 11
@@ -131,49 +133,48 @@ class RunRef(Model):
 
 
 class OutputRef(Model):
-    """Where an output lies that is too big for the status."""
+    """Place of an output that is too large for the status."""
 
     config_map: ObjectName
-    """Name of the ConfigMap, key output.json."""
+    """Name of the ConfigMap; the key is output.json."""
     size: Annotated[int, Field(ge=0)]
-    """Bytes of the JSON text."""
+    """Size of the JSON, in bytes."""
     sha256: Sha256 | None = None
-    """SHA-256 of the JSON text, checked by everybody who reads it. Absent where an older version of the operator stored
-    it."""
+    """SHA-256 of the JSON, checked at every read. Absent if an older version of the operator stored it."""
 
 
 class AttemptError(Model):
-    """The exception that ended an attempt, as the bootstrap of a python, http or sql task saw it."""
+    """Exception that ended an attempt, as reported by the bootstrap of a python, http or sql task."""
 
     type: Annotated[str, StringConstraints(max_length=200)]
-    """Name of its class."""
+    """Name of the exception's class."""
     message: Annotated[str, StringConstraints(max_length=256)]
-    """Its text, cut at 256 characters."""
+    """Message of the exception, truncated to 256 characters."""
     line: int | None = None
-    """Line of the task's code, where it is one of them."""
+    """Line number in the task's code. Absent if the exception was raised elsewhere."""
 
 
 class AttemptRecord(Model):
-    """How one attempt of a task went."""
+    """Result of one attempt of a task."""
 
     attempt: Annotated[int, Field(ge=1)]
-    """Its number; attempts that were replaced without counting have none."""
+    """Number of the attempt, from 1; attempts that were replaced without counting have none."""
     pod: Annotated[str, StringConstraints(max_length=253)] | None = None
-    """Name of its pod."""
+    """Name of the pod."""
     start_time: Time | None = None
-    """When its container started."""
+    """Start of the container."""
     completion_time: Time | None = None
-    """When it ended."""
+    """End of the attempt."""
     exit_code: int | None = None
-    """Exit code of its container."""
+    """Exit code of the container."""
     reason: Reason | None = None
-    """Why it failed, in one word; absent where it succeeded."""
+    """Reason of the failure, a single CamelCase word; absent if the attempt succeeded."""
     message: Annotated[str, StringConstraints(max_length=256)] | None = None
-    """Why it failed, in words, cut at 256 characters."""
+    """Explanation of the failure, truncated to 256 characters."""
     exception: AttemptError | None = None
-    """The exception that ended it."""
+    """Exception that ended the attempt."""
     log_tail: Annotated[str, StringConstraints(max_length=1_024)] | None = None
-    """The end of its log, where recordLogLines asks for it."""
+    """Last lines of the log, if recordLogLines is set."""
 
 
 class ApprovalRequest(Model):
@@ -190,118 +191,117 @@ class ApprovalRequest(Model):
 
 
 class TaskStatus(Model):
-    """Where one task of the run stands."""
+    """Status of one task of the run."""
 
     name: TaskName
     """Name of the task."""
     phase: TaskPhase = TaskPhase.PENDING
     """Pending, Running, Succeeded, Failed, Skipped, Omitted or Cancelled."""
     reason: Reason | None = None
-    """Why, in one word; docs list them all."""
+    """Reason of the phase, a single CamelCase word; docs/reasons.md lists all."""
     message: Annotated[str, StringConstraints(max_length=1_024)] | None = None
-    """Why, in words a user can act on."""
+    """Explanation of the phase, with what to do."""
     attempts: Annotated[int, Field(ge=0)] | None = None
-    """Attempts started so far, those aside that were replaced without counting."""
+    """Number of attempts started so far, without those that were replaced without counting."""
     replacements: int | None = None
-    """Attempts that were replaced without counting: disrupted pods whose Job had to be made anew, lost outputs."""
+    """Number of attempts that were replaced without counting: disrupted pods whose Job was created again, lost
+    outputs."""
     job: JobRef | None = None
-    """The Job of the last attempt."""
+    """Job of the last attempt."""
     child_run: RunRef | None = None
-    """The child run of the last attempt, of a `workflow` task."""
+    """Child run of the last attempt of a `workflow` task."""
     exit_code: int | None = None
     """Exit code of the last attempt that ended."""
     start_time: Time | None = None
-    """When the first attempt was started."""
+    """Start of the first attempt."""
     completion_time: Time | None = None
-    """When the task ended."""
+    """End of the task."""
     next_attempt_time: Time | None = None
-    """When the next attempt is due."""
+    """Time of the next attempt."""
     due_time: Time | None = None
-    """When a wait is over."""
+    """End of a wait."""
     approval: ApprovalRequest | None = None
     """The approval that the task asks for; of a `workflow` task, the one that a child run is waiting for."""
     refused_time: Time | None = None
-    """Since when the API server refuses what the task needs written; absent where nothing is refused."""
+    """Time since which the API server has refused a write that the task requires; absent if it refuses none."""
     attempt_records: Annotated[list[AttemptRecord], Field(max_length=5)] | None = None
-    """The last five attempts that have ended, oldest first. Absent for a task whose first attempt succeeded, unless
-    recordLogLines is set. All records of a run together have a limit of size."""
+    """Last five ended attempts, oldest first. Absent if the first attempt succeeded and recordLogLines is not set. The
+    total size of a run's records is limited."""
     output: Output | None = None
-    """The output, where it is small; see outputRef otherwise."""
+    """Output, if it is small; otherwise see outputRef and storedOutput."""
     output_ref: OutputRef | None = None
-    """Where the output lies that is too big for the status; of a running fan-out, the outputs of finished items."""
+    """Place of an output that is too large for the status; for a running fan-out, of the finished items' outputs."""
     stored_output: StoredObject | None = None
-    """Where the output lies that is too big for a ConfigMap: in the output store."""
+    """Place in the output store of an output that is too large for a ConfigMap."""
     artifacts: Annotated[list[StoredArtifact], Field(max_length=MOST_ARTIFACTS)] | None = None
-    """The artifacts that the task left in the output store."""
+    """Artifacts that the task saved in the output store."""
     items: ItemsStatus | None = None
-    """The items of a fan-out in numbers."""
+    """Counts of a fan-out's items."""
 
 
 class RerunStatus(Model):
-    """What became of rerunOf."""
+    """Result of rerunOf."""
 
     name: ObjectName
-    """The earlier run."""
+    """Name of the earlier run."""
     uid: Annotated[str, StringConstraints(max_length=64)]
-    """Its UID."""
+    """UID of the earlier run."""
     reused: Annotated[int, Field(ge=0)]
-    """How many tasks are not run again."""
+    """Number of tasks that are not run again."""
     changed_params: Annotated[list[ParamName], Field(max_length=200)] | None = None
-    """Params that the two runs were given different values of."""
+    """Params whose values differ between the two runs."""
     changed_tasks: Annotated[list[TaskName], Field(max_length=1_000)] | None = None
-    """Tasks whose definition is not what it was: changed, added or taken out. A reused one has the output of the
-    earlier definition."""
+    """Tasks whose definition was changed, added or removed. A reused task has the output of the earlier definition."""
 
 
 class WorkflowRunStatus(Model):
-    """Where a run stands: the only record of it there is."""
+    """Status of a run, its only record."""
 
     observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """The metadata.generation that the status speaks of."""
+    """The metadata.generation that the status is for."""
     phase: RunPhase = RunPhase.PENDING
     """Pending, Running, Suspended, Succeeded, Failed or Cancelled: a summary of the conditions and tasks."""
     reason: Reason | None = None
-    """Why, in one word."""
+    """Reason of the phase, a single CamelCase word."""
     message: Annotated[str, StringConstraints(max_length=4_096)] | None = None
-    """Why, in words a user can act on."""
+    """Explanation of the phase, with what to do."""
     revision: ObjectName | None = None
-    """The ControllerRevision that holds the definition the run executes."""
+    """Name of the ControllerRevision with the definition of the run."""
     revision_hash: Sha256 | None = None
-    """SHA-256 of that definition as JSON with sorted keys, checked whenever it is read. Absent where an older
-    version of the operator let the run begin."""
+    """SHA-256 of that definition as JSON with sorted keys, checked at every read. Absent if an older version of the
+    operator started the run."""
     rerun_of: RerunStatus | None = None
-    """What is reused of the run that this one reruns, and what has changed since."""
+    """What this run reuses of the earlier one, and what has changed since."""
     forged_uids: (
         Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=MOST_FORGED)] | None
     ) = None
-    """UIDs of objects that claimed to belong to the run, do not count, and were reported by an Event: at most 11."""
+    """UIDs of objects that claim to belong to the run, are ignored, and were reported by an Event; at most 11."""
     approval: ApprovalRequest | None = None
     """The first approval that the run is waiting for; its tasks may be waiting for more."""
     concurrency_key: Annotated[str, StringConstraints(max_length=256)] | None = None
-    """The value of the Workflow's concurrency.key that the run counts for."""
+    """Value of the Workflow's concurrency.key that the run counts for."""
     start_time: Time | None = None
-    """When the operator first saw the run."""
+    """Time at which the operator first saw the run."""
     completion_time: Time | None = None
-    """When the run ended."""
+    """End of the run."""
     duration: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """From start to completion, as 1h2m3s; absent until the run has ended."""
+    """Time from start to completion, such as 1h2m3s; absent until the run has ended."""
     tasks_done: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """Tasks that have ended, of all: 3/7."""
+    """Number of ended tasks of all tasks, such as 3/7."""
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
-    """Complete, Failed, and Finished (True either way); Suspended of a run that is or was; WriteRefused of one that
-    has, or had, a write that the API server refuses; Forged where objects claim to belong to the run and do not
-    count."""
+    """Complete, Failed, and Finished (True after either); Suspended, if the run is or was suspended; WriteRefused, if
+    the API server refuses or refused a write; Forged, if objects claim to belong to the run and are ignored."""
     tasks: Annotated[list[TaskStatus], Field(max_length=1_000)] | None = None
-    """One entry a task, in the order of the definition."""
+    """Status of each task, in the order of the definition."""
     outputs: Output | None = None
-    """What the definition's outputs came to, where they are small; see outputsRef otherwise. Of a child run whose
-    definition has none: each task's output."""
+    """Outputs of the run, if they are small; otherwise see outputsRef. For a child run whose definition has no
+    `outputs`: the output of each task."""
     outputs_ref: OutputRef | None = None
-    """Where the run's outputs lie that are too big for the status."""
+    """Place of outputs that are too large for the status."""
 
 
 class WorkflowRun(Model):
-    """One execution of a Workflow."""
+    """One run of a Workflow."""
 
     api_version: Literal["nexus.dev/v1alpha1"] = API_VERSION  # type: ignore[assignment]
     """nexus.dev/v1alpha1"""
@@ -310,6 +310,6 @@ class WorkflowRun(Model):
     metadata: dict[str, Any]
     """Kubernetes object metadata."""
     spec: WorkflowRunSpec
-    """What to execute."""
+    """What to run."""
     status: WorkflowRunStatus | None = None
-    """Where the run stands."""
+    """Status of the run."""

@@ -1,4 +1,4 @@
-"""Where the schedules of a Workflow stand."""
+"""Status of the schedules of a Workflow."""
 
 from typing import Annotated
 
@@ -9,31 +9,33 @@ from nexus.api.tasks import TaskName
 
 
 class NextTick(Model):
-    """A tick to come, or one that will not."""
+    """A future tick, or a time that is skipped."""
 
     time: Time
-    """When. With jitterSeconds the run is made up to so many seconds later."""
+    """Time of the tick. With jitterSeconds the run is created up to that many seconds later."""
     skipped: bool | None = None
-    """True: nothing runs then, as `note` says."""
+    """True if no run starts at this time; `note` says why."""
     note: Annotated[str, StringConstraints(max_length=256)] | None = None
-    """What clocks, holidays or excluded days did to it."""
+    """Effect of clock changes, holidays or excluded days on the tick."""
 
 
 class ScheduleStatus(Model):
-    """Where one schedule stands."""
+    """Status of one schedule."""
 
     name: TaskName
     """Name of the schedule."""
     definition: Annotated[str, StringConstraints(max_length=32)]
-    """A hash of what decides when it ticks: with each change of that, it begins anew at `since`."""
+    """Hash of the fields that decide the ticks. If it changes, the schedule starts over at `since`."""
     since: Time
-    """Ticks after this are looked at: the Workflow's creation, or when the schedule was added, changed or resumed."""
+    """Time after which ticks count: the creation of the Workflow, or the time at which the schedule was added, changed
+    or resumed."""
     last_schedule_time: Time | None = None
-    """The last tick that was decided: its run was made or, as Events say, will never be. Nothing at or before it
-    is started (again)."""
+    """Last tick that was handled: its run was created or, as an Event says, never will be. No tick at or before it is
+    started."""
     last_successful_time: Time | None = None
-    """When a run of the schedule last succeeded."""
+    """Time at which a run of the schedule last succeeded."""
     next_schedule_times: Annotated[list[NextTick], Field(max_length=10)] | None = None
-    """The next five ticks and between them what is skipped, ten entries at most. Absent while it is suspended."""
+    """Next five ticks and the skipped times between them, at most ten entries. Absent while the schedule is
+    suspended."""
     failing: Annotated[str, StringConstraints(max_length=512)] | None = None
-    """Why its last tick has no run though it should; the condition DidNotRun is True then."""
+    """Reason why the last tick has no run although it should; the condition DidNotRun is True then."""

@@ -15,7 +15,7 @@ from nexus.api.store import OutputStore
 from nexus.api.tasks import EnvFrom, EnvVar, LogLineCount, Retry, Seconds, Task
 
 ParamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]
-# As far as a double, which JSON's numbers are to many readers, holds whole numbers exactly.
+# A double, which many readers use for JSON's numbers, holds integers exactly up to here.
 Bound = Annotated[float, Field(ge=-(2**53), le=2**53)]
 OutputName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 OutputText = Annotated[str, StringConstraints(max_length=4_096)]
@@ -24,7 +24,7 @@ LabelValue = Annotated[str, StringConstraints(pattern=r"^(([A-Za-z0-9][-A-Za-z0-
 
 
 class ParamType(StrEnum):
-    """JSON Schema's names for the types of values."""
+    """JSON Schema's names of types."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -35,174 +35,175 @@ class ParamType(StrEnum):
 
 
 class FailurePolicy(StrEnum):
-    """What a failed task does to the tasks that do not depend on it."""
+    """Effect of a failed task on the tasks that do not depend on it."""
 
     CONTINUE = "Continue"
     FAIL_FAST = "FailFast"
 
 
 class Param(Model):
-    """A value that a run may or must give."""
+    """A parameter: a value that each run may or must provide."""
 
     name: ParamName
-    """Name of the param: `${{ params.day }}`, `params["day"]` in python, `$PARAM_DAY` in bash."""
+    """Name of the param. Read it as `${{ params.day }}`, as `params["day"]` in python, as `$PARAM_DAY` in bash."""
     type: ParamType | None = None
-    """Type of the value, by JSON Schema's names: string (default), integer, number, boolean, array or object."""
+    """Type of the value: string (default), integer, number, boolean, array or object."""
     description: Annotated[str, StringConstraints(max_length=1_024)] | None = None
-    """What the param is for, in words."""
+    """Description of the param, for readers."""
     default: Any = None
-    """The value where a run gives none; may use `${{ }}` over `run`. Without it, see `required`."""
+    """Value if a run provides none. May use `${{ }}` over `run`. Default none, see `required`."""
     required: bool | None = None
-    """Whether each run must give a value. Unless you say otherwise it must where there is no default. False without a
-    default: the param is null where a run gives none."""
+    """Whether each run must provide a value. Default: true if there is no `default`. If false and there is no
+    `default`, the param is null in runs that provide none."""
     enum: Annotated[list[Any], Field(min_length=1, max_length=100)] | None = None
-    """The values that are allowed."""
+    """Allowed values. Default: all values of the type."""
     pattern: Annotated[str, StringConstraints(max_length=512)] | None = None
-    """An RE2 expression that is searched for in a string value; anchor it with ^ and $."""
+    """RE2 pattern that must match somewhere in a string value; anchor it with ^ and $ to match the whole value."""
     minimum: Bound | None = None
-    """The smallest value of an integer or a number, itself allowed."""
+    """Inclusive minimum of an integer or a number."""
     maximum: Bound | None = None
-    """The largest value of an integer or a number, itself allowed."""
+    """Inclusive maximum of an integer or a number."""
 
     @property
     def has_default(self) -> bool:
-        """True where a default is written, be it null."""
+        """Return whether a default is written, be it null."""
         return "default" in self.model_fields_set
 
     @property
     def nullable(self) -> bool:
-        """True where a run may leave the param without a value: it is null then."""
+        """Return whether the param is null in a run that provides no value."""
         return self.required is False and self.default is None
 
 
 class Defaults(Model):
-    """What every task takes where it says nothing itself; lists by name, the task wins."""
+    """Defaults of all tasks. Lists are merged by name; the task's own values win."""
 
     retry: Retry | None = None
-    """Retries, field by field."""
+    """Retries of failed attempts, merged field by field."""
     record_log_lines: LogLineCount | None = None
-    """Last lines of each attempt's log that the status keeps."""
+    """Number of lines from the end of each attempt's log to keep in the status."""
     timeout_seconds: Seconds | None = None
-    """Seconds that one attempt may take."""
+    """Maximum duration of one attempt, in seconds."""
     env: Annotated[list[EnvVar], Field(max_length=200)] | None = None
-    """Environment variables."""
+    """Environment variables, merged by name."""
     env_from: Annotated[list[EnvFrom], Field(max_length=50)] | None = None
     """Whole Secrets and ConfigMaps as environment variables, before the task's own."""
     pod: Pod | None = None
-    """What is asked of the pods: by field, volumes by name, labels by key, the task wins."""
+    """Settings of the pods, merged field by field, volumes by name, labels by key."""
 
 
 class WorkflowSpec(Model):
     """The definition of a DAG of tasks."""
 
     description: Annotated[str, StringConstraints(max_length=4_096)] | None = None
-    """What the workflow is for, in words."""
+    """Description of the workflow, for readers."""
     params: Annotated[list[Param], Field(max_length=100)] | None = None
-    """The values that a run may or must give."""
+    """Parameters of each run."""
     schedules: Annotated[list[Schedule], Field(max_length=50)] | None = None
-    """When the workflow runs by itself; `nexus schedule next` shows the times."""
+    """Schedules that start runs. `nexus schedule next` shows the next times."""
     max_parallel_tasks: Annotated[int, Field(ge=1, le=1_000)] | None = None
-    """Live task pods of a run. Default 10."""
+    """Maximum number of live task pods of a run. Default 10."""
     deadline_seconds: Seconds | None = None
-    """Seconds that a whole run may take."""
+    """Maximum duration of a run, in seconds. Default: no limit."""
     suspend: bool | None = None
-    """True: no schedule ticks, and no new run begins: those that are made wait until it is false again. What is under
-    way goes on."""
+    """If true, schedules do not tick and new runs stay queued until it is false again; runs in progress continue.
+    Default false."""
     concurrency: Concurrency | None = None
-    """Whether several runs may be under way at the same time."""
+    """Limit on runs in progress at the same time. Default: no limit."""
     history: History | None = None
-    """How many ended runs are kept; the oldest go first, with their Jobs, pods and ConfigMaps."""
+    """Number of ended runs to keep. The oldest are deleted first, with their Jobs, pods and ConfigMaps."""
     ttl_seconds_after_finished: TtlSeconds | None = None
-    """Seconds after its end at which a run is deleted, however few there are. Without it only `history` counts."""
+    """Time after its end at which a run is deleted even if `history` would keep it, in seconds. Default: none, only
+    `history` counts."""
     revision_history_limit: RevisionCount | None = None
-    """Earlier versions of this definition that are kept as ControllerRevisions, beside those that runs still name.
-    Default 10."""
+    """Number of earlier versions of this definition to keep as ControllerRevisions, in addition to those that runs
+    refer to. Default 10."""
     failure_policy: FailurePolicy | None = None
-    """Continue (default): tasks that do not depend on the failed one go on. FailFast: running tasks are
-    stopped, nothing new is started."""
+    """Continue (default): tasks that do not depend on a failed one continue. FailFast: running tasks are stopped and no
+    task is started."""
     output_store: OutputStore | None = None
-    """Where outputs above 512 KiB and artifacts are kept. With it, outputs of python, http and sql tasks may have up to
-    64 MiB; `{}` names the store of the operator."""
+    """Object store for artifacts and for outputs above 512 KiB. With it, outputs of python, http and sql tasks may have
+    up to 64 MiB; `{}` selects the operator's store."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=50)] | None = None
-    """Labels for the Jobs and pods of every task; nexus.dev/ and batch.kubernetes.io/ are taken."""
+    """Labels of the Jobs and pods of every task. The prefixes nexus.dev/ and batch.kubernetes.io/ are reserved."""
     defaults: Defaults | None = None
-    """What every task takes where it says nothing itself."""
+    """Defaults of all tasks."""
     tasks: Annotated[list[Task], Field(min_length=1, max_length=500)]
-    """The nodes of the DAG."""
+    """Tasks of the DAG, at most 500 together with `finally`."""
     outputs: Annotated[dict[OutputName, OutputText], Field(max_length=100)] | None = None
-    """What a run comes to, by name: text with `${{ }}` over params, run and all tasks, rendered when the run has
-    succeeded. One whole `${{ }}` keeps its type. A `workflow` task gets these as its output."""
+    """Outputs of the run by name: strings with `${{ }}` over params, run and all tasks, rendered when the run has
+    succeeded. A single `${{ }}` keeps its type. A `workflow` task has these as its output."""
     finally_: Annotated[list[Task], Field(max_length=500)] | None = Field(None, alias="finally")
-    """Tasks that run when all of `tasks` have ended, whatever happened: success, failure, a Graceful cancel, the run's
-    deadline. They may depend on each other, read every task's phase and output, and see in run.phase what the run ends
-    with; one that fails fails the run. With `tasks`, at most 500."""
+    """Tasks that run when all of `tasks` have ended, after success, failure, a Graceful cancel, or the run's deadline.
+    They may depend on each other and read every task's phase and output; run.phase is the phase that the run ends with.
+    If one fails, the run fails."""
 
     def every_task(self) -> list[tuple[tuple[str, int], Task]]:
-        """All tasks with their places in the spec, those of `finally` last."""
+        """Return all tasks with their places in the spec, those of `finally` last."""
         lists = (("tasks", self.tasks), ("finally", self.finally_ or ()))
         return [((name, position), task) for name, tasks in lists for position, task in enumerate(tasks)]
 
 
 class Condition(Model):
-    """A condition in Kubernetes' own shape (metav1.Condition)."""
+    """A condition in Kubernetes' own format (metav1.Condition)."""
 
     type: Annotated[str, StringConstraints(min_length=1, max_length=316)]
     """Name of the condition."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Status of the condition: True, False or Unknown."""
     observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """The metadata.generation that it speaks of."""
+    """The metadata.generation that the condition is for."""
     last_transition_time: Time
-    """When the status changed last."""
+    """Time of the last change of `status`."""
     reason: Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
-    """Why, in one word."""
+    """Reason, a single CamelCase word."""
     message: Annotated[str, StringConstraints(max_length=32_768)] = ""
-    """Why, in words."""
+    """Explanation, for readers."""
 
 
 class ActiveRun(Model):
     """A run that has not ended."""
 
     name: Annotated[str, StringConstraints(max_length=63)]
-    """Its name."""
+    """Name of the run."""
     uid: Annotated[str, StringConstraints(max_length=64)]
-    """Its UID."""
+    """UID of the run."""
 
 
 class BeginningRun(ActiveRun):
-    """A run whose turn has come."""
+    """A run that was admitted."""
 
     key: Annotated[str, StringConstraints(max_length=256)] | None = None
-    """The value of concurrency.key that it counts for."""
+    """Value of concurrency.key that the run counts for."""
 
 
 class WorkflowStatus(Model):
-    """What the operator found out about a definition, and its runs."""
+    """Result of the operator's checks of a definition, and its runs."""
 
     observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """The metadata.generation that the status speaks of."""
+    """The metadata.generation that the status is for."""
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
-    """Ready: False, with reason and message, where the definition has errors. DidNotRun: True where the last tick of a
-    schedule has no run though it should have one; absent if that never was so."""
+    """Ready: False, with reason and message, if the definition has errors. DidNotRun: True if the last tick of a
+    schedule should have a run and has none; absent if that never happened."""
     task_count: Annotated[int, Field(ge=0)] | None = None
-    """How many tasks the definition has."""
+    """Number of tasks in the definition."""
     active: Annotated[list[ActiveRun], Field(max_length=10)] | None = None
-    """Runs that have not ended, the oldest ten of them; of a Workflow with schedules."""
+    """Runs that have not ended, the ten oldest. Only for a Workflow with schedules."""
     active_count: Annotated[int, Field(ge=0)] | None = None
-    """How many runs have not ended; of a Workflow with schedules."""
+    """Number of runs that have not ended. Only for a Workflow with schedules."""
     schedules: Annotated[list[ScheduleStatus], Field(max_length=50)] | None = None
-    """Where each schedule stands."""
+    """Status of each schedule."""
     last_schedule_time: Time | None = None
-    """The last tick of any schedule that was decided."""
+    """Last tick of any schedule that was started or skipped."""
     next_schedule_time: Time | None = None
-    """The next tick of any schedule."""
+    """Next tick of any schedule."""
     beginning: Annotated[list[BeginningRun], Field(max_length=100)] | None = None
-    """Runs whose turn has come and whose own status did not say so when this was written, where runs take turns: what
-    the operators agree on, not what runs now."""
+    """Runs that concurrency admitted and whose own status did not say so yet at the time of writing. Operators agree by
+    it; it is not the list of running runs."""
 
 
 class Workflow(Model):
-    """The definition of a DAG of tasks; a WorkflowRun executes it."""
+    """The definition of a DAG of tasks; a WorkflowRun runs it."""
 
     api_version: Literal["nexus.dev/v1alpha1"] = API_VERSION  # type: ignore[assignment]
     """nexus.dev/v1alpha1"""
@@ -213,7 +214,7 @@ class Workflow(Model):
     spec: WorkflowSpec
     """The definition."""
     status: WorkflowStatus | None = None
-    """What the operator found out about the definition."""
+    """Result of the operator's checks of the definition."""
 
 
 __all__ = [
