@@ -15,8 +15,8 @@ from nexus.api.run import ApprovalRequest, TaskStatus, WorkflowRunStatus
 from nexus.cli import summary, words
 from nexus.cli.detail import table_of_runs
 from nexus.cli.view import LiveView, PlainView
-from nexus.services import graph
-from nexus.services.graph import levels
+from nexus.core.model import graph
+from nexus.core.model.graph import levels
 
 
 def ran(name: str, start: float, end: float) -> TaskStatus:

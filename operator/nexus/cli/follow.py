@@ -140,7 +140,8 @@ def dependencies(spec: WorkflowSpec) -> Mapping[str, tuple[str, ...]]:
     its run ends before any task is there to be shown."""
     from graphlib import CycleError
 
-    from nexus.core.model.definition import ordered, waits_for
+    from nexus.core.model.definition import waits_for
+    from nexus.core.model.graph import ordered
 
     graph = waits_for(spec)
     try:

@@ -17,9 +17,11 @@ from nexus.core.expressions.templates import Evaluator
 SUFFIXES = (".yaml", ".yml")
 
 
-def lint(names: Sequence[str], evaluator: Evaluator, *, as_json: bool, strict: bool = False) -> Exit:
-    """Check files, folders and `-`; print problems and warnings. These change the exit status only where `strict`.
-    Raises Refused for what cannot be read."""
+def lint(
+    names: Sequence[str], evaluator: Evaluator, *, as_json: bool, strict: bool = False, hints: bool = False
+) -> Exit:
+    """Check files, folders and `-`; print problems and warnings, with `hints` redundant dependencies too. Warnings
+    change the exit status only where `strict`. Raises UsageError for what cannot be read."""
     found: list[Located] = []
     warnings: list[Located] = []
     workflows, unchecked, has_bash = 0, False, True
@@ -30,6 +32,8 @@ def lint(names: Sequence[str], evaluator: Evaluator, *, as_json: bool, strict: b
         has_bash = check_code(manifest) and has_bash
         workflows += len(manifest.workflows) + sum(run.workflow_spec is not None for run in manifest.runs)
         unchecked = unchecked or manifest.unchecked
+        if hints and not manifest.problems:
+            _hint(manifest)
         found += sorted([*manifest.problems, *_params(manifest, evaluator)])
         warnings += sorted(manifest.warnings)
     if not has_bash:
@@ -46,6 +50,14 @@ def lint(names: Sequence[str], evaluator: Evaluator, *, as_json: bool, strict: b
         counts += [_count(len(warnings), "warning")] if warnings else []
         say(", ".join(counts) + ("; further checks wait until these are mended" if unchecked else ""))
     return Exit.FAILED if found or (strict and warnings) else Exit.SUCCEEDED
+
+
+def _hint(manifest: Manifest) -> None:
+    from nexus.core.validate.dependencies import redundant_dependencies
+
+    for document, place, spec in manifest.definitions:
+        manifest.warn(document, redundant_dependencies(spec), *place)
+    manifest.order()
 
 
 def _count(number: int, what: str) -> str:

@@ -19,6 +19,7 @@ from nexus.core.engine.rerun import unknown_task
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import Earlier, Facts
+from nexus.core.model.graph import descendants
 from nexus.core.model.plan import LoadOutput
 
 
@@ -130,12 +131,8 @@ def _lost(definition: Definition, tasks: Mapping[str, TaskStatus], store: Path |
 
 
 def _after(definition: Definition, tasks: Collection[str]) -> set[str]:
-    """The tasks after these; dependencies come first in the definition's nodes."""
-    found: set[str] = set()
-    for name, node in definition.nodes.items():
-        if any(dependency in tasks or dependency in found for dependency in node.depends_on):
-            found.add(name)
-    return found
+    """The tasks after these."""
+    return descendants({name: node.depends_on for name, node in definition.nodes.items()}, tasks) if tasks else set()
 
 
 def _taken(node: Node, tasks: Mapping[str, TaskStatus]) -> Iterator[tuple[str, str]]:

@@ -293,7 +293,7 @@ def _definition(
     if spec is None:
         manifest.unchecked = True
     else:
-        found = problems(spec, evaluator, name, datetime.now(UTC))
+        found = problems(spec, evaluator, name, datetime.now(UTC), every_cycle=True)
         manifest.definitions.append((document, place, spec))
         manifest.warn(document, warnings(spec), *place)
     return (spec if not found else None), found

@@ -27,6 +27,7 @@ def lint(
         list[str] | None, typer.Option("-f", "--file", metavar="FILE", help="The same as FILE; repeatable.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings, too.")] = False,
+    hints: Annotated[bool, typer.Option("--hints", help="Warn of redundant dependencies, too.")] = False,
     output: AsJson = None,
 ) -> None:
     """Check manifests without a cluster: fields, names, cycles, expressions and their types.
@@ -44,7 +45,7 @@ def lint(
             evaluator.warm_up()  # while everything else is imported, which takes as long
         from nexus.cli.lint import lint as check
 
-        end(lambda: check(named, evaluator, as_json=output is Output.JSON, strict=strict))
+        end(lambda: check(named, evaluator, as_json=output is Output.JSON, strict=strict, hints=hints))
 
 
 def _may_evaluate(names: Sequence[str]) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 from nexus.api.packed import unpacked
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.words import seconds_of, seconds_text
+from nexus.core.model.graph import critical_path
 from nexus.core.text.plain import plain
-from nexus.services.graph import critical_path
 
 _WIDEST = 160
 

@@ -18,8 +18,8 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli.terminal import Lasting, say
 from nexus.cli.words import RUN_STYLES, STYLES, SYMBOLS, clock, is_news, seconds_of, seconds_text, why
+from nexus.core.model.graph import levels
 from nexus.core.text.plain import coloured, plain
-from nexus.services.graph import levels
 
 WIDEST = 40
 """Characters of the longest name that columns are made for."""

@@ -13,9 +13,9 @@ from nexus.core.engine.preview import Foreseen, foresee
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.model.definition import Definition, prepare, waits_for
 from nexus.core.model.facts import RunFact
+from nexus.core.model.graph import levels
 from nexus.core.schedule.timetable import Timetable
 from nexus.services.calendar import utc
-from nexus.services.graph import levels
 
 TICKS = 3
 """Ticks of each schedule that are shown."""

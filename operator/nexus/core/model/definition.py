@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 
 from nexus.api.tasks import PODLESS, TASK_TYPES, EnvVar, Retry, Task, TriggerRule
 from nexus.api.workflow import Defaults, FailurePolicy, WorkflowSpec
+from nexus.core.model.graph import ordered
 from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.model.retry import FINAL_EXIT_CODES, RetryPolicy
 from nexus.core.pods import merge
@@ -94,11 +94,6 @@ def waits_for(spec: WorkflowSpec) -> dict[str, tuple[str, ...]]:
     """Each task to those whose end it waits for: a task of `finally` without dependsOn to all that are not."""
     main = {task.name: tuple(task.depends_on or ()) for task in spec.tasks}
     return main | {task.name: tuple(task.depends_on or main) for task in spec.finally_ or ()}
-
-
-def ordered(depends_on: Mapping[str, Iterable[str]]) -> Sequence[str]:
-    """Task names, dependencies first, otherwise in the order they are written. Raises graphlib.CycleError."""
-    return tuple(TopologicalSorter(depends_on).static_order())
 
 
 def type_of(task: Task) -> str:

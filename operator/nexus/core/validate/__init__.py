@@ -37,16 +37,21 @@ MOST_TASKS = 500
 """Tasks of a workflow, those of `finally` among them."""
 
 
-def problems(spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: datetime | None = None) -> list[Problem]:
+def problems(
+    spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: datetime | None = None, *, every_cycle: bool = False
+) -> list[Problem]:
     """What is wrong with a definition, in the order of its fields; empty where it can run. `name` is that of its
     Workflow, where it has one.
 
     `now` lets it tell a time to wait for that is too far away; it only comes nearer, so a definition stays valid.
+    With `every_cycle` each group of tasks that wait for each other is named, not the first alone: it loads networkx.
     """
-    return first(_all(spec, evaluator, name, now))
+    return first(_all(spec, evaluator, name, now, every_cycle=every_cycle))
 
 
-def _all(spec: WorkflowSpec, evaluator: Evaluator, name: str, now: datetime | None) -> Iterator[Problem]:
+def _all(
+    spec: WorkflowSpec, evaluator: Evaluator, name: str, now: datetime | None, *, every_cycle: bool
+) -> Iterator[Problem]:
     yield from params(spec, evaluator)
     if spec.schedules:
         from nexus.core.validate.schedules import schedules
@@ -76,7 +81,7 @@ def _all(spec: WorkflowSpec, evaluator: Evaluator, name: str, now: datetime | No
         yield from _of_expressions(spec, readable, definition, Answered(evaluator, noting.asked))
     yield from artifacts(spec)
     yield from dependencies(spec)
-    yield from cycle(spec)
+    yield from cycle(spec, every=every_cycle)
     yield from calls_itself(name, spec)
 
 

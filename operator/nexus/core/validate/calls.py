@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from graphlib import CycleError
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import Param, WorkflowSpec
 from nexus.core.data.params import mismatch, unknown
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path, Problem
-from nexus.core.model.definition import Definition, ordered, prepare
+from nexus.core.model.definition import Definition, prepare
+from nexus.core.model.graph import first_cycle
 from nexus.core.pods import templated_fields
 from nexus.core.text.similar_names import closest, listed
 from nexus.core.validate.expressions import sight_of
@@ -41,11 +41,8 @@ def circle(workflows: Mapping[str, WorkflowSpec]) -> tuple[str, Problem] | None:
         name: [callee for _, _, callee in callees(spec) if callee in workflows and callee != name]
         for name, spec in workflows.items()
     }
-    try:
-        ordered(graph)
-    except CycleError as error:
-        # graphlib names them from callee to caller.
-        names = list(reversed(error.args[1]))
+    names = first_cycle(graph)
+    if names is not None:
         path, task, _ = next(call for call in callees(workflows[names[0]]) if call[2] == names[1])
         words = f"the Workflows call each other in a circle: {' -> '.join(names)}: take one of the calls out"
         return names[0], Problem(path, words, task)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from graphlib import CycleError
 
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.problem import Path, Problem
-from nexus.core.model.definition import ordered
+from nexus.core.model.graph import first_cycle, redundant, shortest_cycles
 from nexus.core.text.similar_names import closest
 
 
@@ -45,26 +44,42 @@ def no_task(name: str, names: Collection[str]) -> str:
     return f"there is no task {name}: {hint}"
 
 
-def cycle(spec: WorkflowSpec) -> Iterator[Problem]:
-    """The first tasks that wait for each other."""
-    yield from _cycle_of("tasks", spec.tasks)
-    yield from _cycle_of("finally", spec.finally_ or ())
+def cycle(spec: WorkflowSpec, *, every: bool = False) -> Iterator[Problem]:
+    """The first tasks that wait for each other; with `every` the shortest cycle of each group of them."""
+    for field, tasks in (("tasks", spec.tasks), ("finally", spec.finally_ or ())):
+        waiting = graph_of(tasks)
+        found = first_cycle(waiting)
+        if found is not None:
+            cycles = shortest_cycles(waiting) if every else [found]
+            yield from (_cycle_problem(field, tasks, names) for names in cycles)
 
 
-def _cycle_of(field: str, tasks: Sequence[Task]) -> Iterator[Problem]:
+def graph_of(tasks: Sequence[Task]) -> dict[str, list[str]]:
+    """Return each task with those of its list that it waits for. A task that waits for itself is a problem of its
+    own."""
     known = {task.name for task in tasks}
-    graph = {
+    return {
         task.name: [name for name in task.depends_on or () if name in known and name != task.name] for task in tasks
     }
-    try:
-        ordered(graph)
-    except CycleError as error:
-        # graphlib names the nodes from a dependency to its dependent; users read dependsOn the other way.
-        cycle = list(reversed(error.args[1]))
-        first = cycle[0]
-        position = next(index for index, task in enumerate(tasks) if task.name == first)
-        yield Problem(
-            (field, position, "dependsOn"),
-            f"the tasks wait for each other: {' -> '.join(cycle)}: remove one dependsOn",
-            first,
-        )
+
+
+def redundant_dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
+    """Dependencies of a sound definition that say nothing new: the task waits for them through another one."""
+    for field, tasks in (("tasks", spec.tasks), ("finally", spec.finally_ or ())):
+        positions = {task.name: (position, task.depends_on or []) for position, task in enumerate(tasks)}
+        for name, dependency in redundant(graph_of(tasks)):
+            position, dependencies = positions[name]
+            path: Path = (field, position, "dependsOn", dependencies.index(dependency))
+            words = f'"{dependency}" is redundant: the task waits for it through another dependency; remove it'
+            yield Problem(path, words, name)
+
+
+def _cycle_problem(field: str, tasks: Sequence[Task], cycle: Sequence[str]) -> Problem:
+    """Return the problem of tasks that wait for each other, in the list of this field."""
+    first = cycle[0]
+    position = next(index for index, task in enumerate(tasks) if task.name == first)
+    return Problem(
+        (field, position, "dependsOn"),
+        f"the tasks wait for each other: {' -> '.join(cycle)}: remove one dependsOn",
+        first,
+    )
