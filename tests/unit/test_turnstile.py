@@ -50,7 +50,8 @@ def test_who_stops_waiting_takes_no_place() -> None:
         # At the moment at which it is given a place.
         first, second, third = (asyncio.create_task(hold(turnstile, name, log)) for name in "def")
         await asyncio.sleep(0.5)
-        turnstile._lines._lines["e"][0].add_done_callback(lambda _: second.cancel())
+        (place,) = turnstile._lines._lines["e"]._others
+        place.add_done_callback(lambda _: second.cancel())
         await asyncio.gather(first, second, third, return_exceptions=True)
         assert [name for _, name in log[2:]] in (["d", "f"], ["d", "e", "f"])
         await hold(turnstile, "g", log)
