@@ -7,6 +7,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -481,3 +482,14 @@ def test_a_server_that_cannot_be_reached_is_told_in_words(server: str, words: st
     with pytest.raises(Unreachable, match=words) as caught:
         asyncio.run(main())
     assert not caught.value.outcome_unknown
+
+
+def test_a_proxy_is_asked_for_the_api_server() -> None:
+    async def calls(client: KubeClient) -> Any:
+        access = replace(client.access, server="http://cluster.invalid", proxy=client.access.server)
+        async with KubeClient(access, budget=3, short=Script.short) as behind:
+            return await get(behind)
+
+    script = Script(FOUND)
+    assert script.play(calls) == FOUND
+    assert [headers["Host"] for headers in script.headers] == ["cluster.invalid"]
