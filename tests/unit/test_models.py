@@ -32,9 +32,9 @@ def _annotations(model: type[Model]) -> dict[str, type[Any]]:
 
 def test_a_field_is_described_by_the_string_below_it_also_an_inherited_one() -> None:
     found = docstrings.of_fields(StoredArtifact)
-    assert found["name"] == "Its name."
-    assert found["size"] == "Its bytes."
-    assert StoredArtifact.model_json_schema()["properties"]["size"]["description"] == "Its bytes."
+    assert found["name"] == "Name of the artifact."
+    assert found["size"] == "Size, in bytes."
+    assert StoredArtifact.model_json_schema()["properties"]["size"]["description"] == "Size, in bytes."
 
 
 @pytest.mark.parametrize("kind", [Workflow, WorkflowRun])

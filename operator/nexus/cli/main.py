@@ -1,4 +1,4 @@
-"""The commands. Everything heavy is imported by the command that needs it: `nexus --help` answers at once."""
+"""The commands. Each imports what it needs by itself: `nexus --help` answers at once."""
 
 from __future__ import annotations
 
@@ -17,17 +17,23 @@ from nexus import __version__
 from nexus.cli import offline
 from nexus.cli.ending import Exit
 from nexus.cli.options import (
+    Approve,
     AsJson,
+    At,
     Context,
     FromTask,
     Kubeconfig,
     Namespace,
     Output,
     Params,
+    Reject,
     RerunOf,
     Run,
+    RunForm,
     RunOutput,
+    Secrets,
     Store,
+    Watch,
     Workflow,
     end,
     end_in_cluster,
@@ -48,7 +54,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-schedules = typer.Typer(help="Look at schedules.", no_args_is_help=True)
+schedules = typer.Typer(help="Show schedules.", no_args_is_help=True)
 app.add_typer(schedules, name="schedule")
 
 
@@ -64,39 +70,35 @@ def program(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """DAG workflows on Kubernetes, and on this machine without one."""
+    """Run DAG workflows on Kubernetes, or on this machine without a cluster."""
 
 
 @app.command()
 def run(
-    workflow: Annotated[str | None, typer.Argument(help="Name of a Workflow in the cluster.")] = None,
-    file: Annotated[str | None, typer.Option("-f", "--file", help="Manifest to run with --local; - is stdin.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="Run the file on this machine, without a cluster.")] = False,
+    workflow: Annotated[
+        str | None, typer.Argument(metavar="WORKFLOW", help="Name of a Workflow in the cluster.")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("-f", "--file", metavar="FILE", help="Manifest to run with --local; - for stdin.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Run FILE on this machine, without a cluster.")] = False,
     param: Params = None,
-    secret: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME/KEY=SOURCE", help="With --local: a Secret's key, env:VARIABLE or file:PATH."),
-    ] = None,
-    approve: Annotated[
-        list[str] | None, typer.Option(metavar="TASK", help="With --local: what to answer where it asks for approval.")
-    ] = None,
-    reject: Annotated[
-        list[str] | None, typer.Option(metavar="TASK", help="With --local: as --approve, the other way.")
-    ] = None,
+    secret: Secrets = None,
+    approve: Approve = None,
+    reject: Reject = None,
     store: Store = None,
-    at: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Run as of this time: as that tick where a schedule has one then."),
-    ] = None,
+    at: At = None,
     rerun_of: RerunOf = None,
     from_task: FromTask = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run; leave with its exit status.")] = False,
-    output: Annotated[RunOutput | None, typer.Option("-o", "--output", help="What to print of the run.")] = None,
+    watch: Watch = False,
+    output: RunForm = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Run a workflow: in the cluster by its name, or on this machine with -f FILE --local.
+    """Run a workflow in the cluster, or a file locally.
+
+    In the cluster: nexus run WORKFLOW. On this machine: nexus run -f FILE --local.
 
     Exit status: 0 Succeeded, 1 Failed or Cancelled, 2 refused before anything started, 130 after Ctrl-C.
     """
@@ -128,7 +130,7 @@ def run(
 
 
 def _wrong_together(workflow: str | None, file: str | None, *, local: bool, secret: bool, named: bool) -> str | None:
-    """What cannot be meant, and what may have been."""
+    """Return why the arguments exclude each other, and what to write instead; None if they do not."""
     if local and file is None:
         return "--local runs a file: nexus run -f FILE --local"
     if file is not None and workflow is not None:
@@ -154,22 +156,27 @@ schedules.command("next")(offline.schedule_next)
 
 @app.command()
 def backfill(
-    workflow: Annotated[str, typer.Argument(help="Name of a Workflow in the cluster.")],
-    from_time: Annotated[str, typer.Option("--from", metavar="TIME", help="The first tick is at this time or after.")],
-    to_time: Annotated[str, typer.Option("--to", metavar="TIME", help="The last tick is before this time.")],
-    schedule: Annotated[str | None, typer.Option(help="Which schedule, where there are several.")] = None,
-    parallel: Annotated[int, typer.Option(min=1, max=100, help="Runs that are under way at once.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the ticks, and which have a run.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    workflow: Workflow,
+    from_time: Annotated[str, typer.Option("--from", metavar="TIME", help="Earliest time of a tick, inclusive.")],
+    to_time: Annotated[str, typer.Option("--to", metavar="TIME", help="Latest time of a tick, exclusive.")],
+    schedule: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the schedule. Required if there are several.")
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option(min=1, max=100, metavar="NUMBER", help="Maximum number of runs at once, 1 to 100.")
+    ] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the ticks and their runs, create none.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     output: AsJson = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Make the runs of a schedule's ticks in the past that have none, and wait for their ends.
+    """Create the missing runs of a schedule's past ticks.
 
-    What stops it does no harm: the same command goes on with it.
-    Exit status: 0 all succeeded, 1 some did not, 2 refused before anything was made.
+    Waits until all of them have ended. If interrupted, the same command continues where it stopped.
+
+    Exit status: 0 all succeeded, 1 some did not, 2 refused before any run was created.
     """
 
     async def work(api: KubeApi, space: str) -> Exit:
@@ -187,18 +194,20 @@ def backfill(
 
 @app.command()
 def rerun(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster that has ended.")],
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that has ended.")],
     from_task: FromTask = None,
     param: Params = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run; leave with its exit status.")] = False,
-    output: Annotated[RunOutput | None, typer.Option("-o", "--output", help="What to print of the run.")] = None,
+    watch: Watch = False,
+    output: RunForm = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Run again what did not succeed in a run, in a new run for the same time that uses the outputs of the rest.
+    """Run the tasks again that did not succeed in a run.
 
-    Exit status: 0 made (with --watch: Succeeded), 1 Failed or Cancelled, 2 refused before anything started.
+    Creates a new run for the same time, which reuses the outputs of all other tasks.
+
+    Exit status: 0 created (with --watch: Succeeded), 1 Failed or Cancelled, 2 refused before anything started.
     """
 
     async def work(api: KubeApi, space: str) -> Exit:
@@ -212,13 +221,16 @@ def rerun(
 
 @app.command()
 def get(
-    name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run; without it, all are listed.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of a run. Default: list all runs.")] = None,
     output: AsJson = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """List the runs in the cluster, or show one: its tasks, why they wait or failed, their outputs."""
+    """List runs, or show one run.
+
+    Of one run: its tasks, why they are waiting or failed, and their outputs.
+    """
 
     live_shortly()
 
@@ -234,15 +246,18 @@ def get(
 
 @app.command()
 def why(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster.")],
+    name: Run,
     task: Annotated[
-        str | None, typer.Argument(help="One of its tasks; without it, those that hold the others up.")
+        str | None, typer.Argument(metavar="TASK", help="Name of a task. Default: the tasks that block others.")
     ] = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Say why a run, or a task of it, waits or failed: where that comes from, what the cluster says, what to do."""
+    """Explain why a run or a task is waiting or failed.
+
+    Prints the cause, what the cluster reports, and what to do.
+    """
 
     async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli.why import print_why
@@ -260,7 +275,10 @@ def history(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """List the versions of a Workflow that runs have executed: when they came up, for which runs, what changed."""
+    """List the versions of a Workflow that runs have used.
+
+    Of each version: when it was first used, its runs, and what changed.
+    """
 
     async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli import versions
@@ -273,17 +291,18 @@ def history(
 @app.command()
 def diff(
     workflow: Workflow,
-    old: Annotated[str, typer.Argument(metavar="REVISION", help="A revision's number, or a run of it.")],
+    old: Annotated[str, typer.Argument(metavar="REVISION", help="Number of a revision, or name of a run.")],
     new: Annotated[
-        str | None, typer.Argument(metavar="[REVISION]", help="Another one; default: the Workflow as it is now.")
+        str | None,
+        typer.Argument(metavar="REVISION", help="Revision to compare with. Default: the current Workflow."),
     ] = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show what changed between two versions of a Workflow, as a unified diff.
+    """Show changes between versions of a Workflow.
 
-    Exit status: 0 nothing, 1 something, 2 refused.
+    Prints a unified diff. Exit status: 0 no changes, 1 changes, 2 refused.
     """
 
     async def work(api: KubeApi, space: str) -> Exit:
@@ -296,18 +315,22 @@ def diff(
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster.")],
-    task: Annotated[str | None, typer.Argument(help="One of its tasks; without it, all of them.")] = None,
+    name: Run,
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="Name of a task. Default: all tasks.")] = None,
     follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on until the run, or the task, has ended.")
+        bool, typer.Option("-f", "--follow", help="Follow until the run, or the task, has ended.")
     ] = False,
-    item: Annotated[int | None, typer.Option(min=0, help="Of a task with forEach only this item, from 0.")] = None,
-    tail: Annotated[int | None, typer.Option(min=0, help="Only so many lines from the end of each log.")] = None,
+    item: Annotated[
+        int | None, typer.Option(min=0, metavar="INDEX", help="Index of one item of a fan-out task, from 0.")
+    ] = None,
+    tail: Annotated[
+        int | None, typer.Option(min=0, metavar="LINES", help="Number of lines to show from the end of each log.")
+    ] = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Print what the tasks of a run wrote."""
+    """Print the logs of a run's tasks."""
 
     async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli.logs import print_logs
@@ -320,14 +343,17 @@ def logs(
 @app.command()
 def approve(
     name: Run,
-    task: Annotated[str, typer.Argument(help="Its task that waits for approval.")],
-    reject: Annotated[bool, typer.Option("--reject", help="Say no: the task fails.")] = False,
-    comment: Annotated[str, typer.Option(help="Why, in words; kept with the decision.")] = "",
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Name of an approval task that is waiting.")],
+    reject: Annotated[bool, typer.Option("--reject", help="Reject: the task fails.")] = False,
+    comment: Annotated[str, typer.Option(metavar="TEXT", help="Comment to record with the decision.")] = "",
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Approve a task that waits for a person, or reject it. Who did it, and when, is recorded."""
+    """Approve or reject an approval task.
+
+    The user and the time are recorded in the run.
+    """
 
     async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli import control
@@ -340,12 +366,15 @@ def approve(
 @app.command()
 def cancel(
     name: Run,
-    now: Annotated[bool, typer.Option("--now", help="Stop everything at once, finally too.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Stop everything at once, finally tasks included.")] = False,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Cancel a run: its tasks are stopped, then its finally runs."""
+    """Cancel a run.
+
+    Its tasks are stopped, then its finally tasks run.
+    """
 
     async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli import control
@@ -357,13 +386,16 @@ def cancel(
 
 @app.command()
 def suspend(name: Run, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
-    """Suspend a run: what runs goes on to its end, nothing new is started. Deadlines go on counting."""
+    """Suspend a run.
+
+    Running tasks continue to their end, no task is started. Deadlines keep counting.
+    """
     _suspend(name, namespace, context, kubeconfig, resume=False)
 
 
 @app.command()
 def resume(name: Run, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
-    """Let a suspended run go on."""
+    """Resume a suspended run."""
     _suspend(name, namespace, context, kubeconfig, resume=True)
 
 
@@ -382,12 +414,17 @@ def _suspend(
 def operator(
     namespace: Annotated[
         list[str] | None,
-        typer.Option("-n", "--namespace", help="A namespace to work in, may be given again; default: all of them."),
+        typer.Option(
+            "-n", "--namespace", metavar="NAME", help="Namespace to work in. Repeatable. Default: all namespaces."
+        ),
     ] = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Run the operator in this process, until SIGTERM or Ctrl-C. Settings come as NEXUS_* variables."""
+    """Run the operator in this process.
+
+    It ends on SIGTERM or Ctrl-C. Settings are read from NEXUS_* variables: see docs/settings.md.
+    """
     from nexus.cli.operator import serve
 
     end(lambda: serve(namespace or [], context=context, kubeconfig=kubeconfig, environ=os.environ))
@@ -400,8 +437,8 @@ def version() -> None:
 
 
 def _app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The program with nothing but the command that is named; with all of them where the first word names none. typer
-    reads the signature of each command that there is before it looks which one is meant: a fifth of `nexus get`."""
+    """Return the program with the named command alone, or with all if the first argument names none. typer reads the
+    signatures of all commands before it looks for the one to run: a fifth of `nexus get`."""
     if not arguments:
         return app
     commands = [each for each in app.registered_commands if each.callback and each.callback.__name__ == arguments[0]]
@@ -414,7 +451,7 @@ def _app_for(arguments: Sequence[str]) -> typer.Typer:
 
 
 def main() -> None:
-    """The program, under either of its names."""
+    """Run the program, under either of its names."""
     name = Path(sys.argv[0]).stem
     prepare()
     try:

@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
 _MOST_TICKS = 1_000
 
-SameFile = Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="The same as FILE.")]
+SameFile = Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="Same as the argument FILE.")]
 
 
 def lint(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help="Files, folders, or - for standard input.")
+        list[str] | None, typer.Argument(metavar="FILE...", help="Files, folders, or - for stdin.")
     ] = None,
     more: Annotated[
-        list[str] | None, typer.Option("-f", "--file", metavar="FILE", help="The same as FILE; repeatable.")
+        list[str] | None, typer.Option("-f", "--file", metavar="FILE", help="Same as the argument FILE. Repeatable.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings, too.")] = False,
-    hints: Annotated[bool, typer.Option("--hints", help="Warn of redundant dependencies, too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 for warnings as well.")] = False,
+    hints: Annotated[bool, typer.Option("--hints", help="Also warn of redundant dependencies.")] = False,
     output: AsJson = None,
 ) -> None:
-    """Check manifests without a cluster: fields, names, cycles, expressions and their types.
+    """Check manifests without a cluster.
 
+    Checks fields, names, dependency cycles, and expressions with their types.
     Exit status: 0 no problems (there may be warnings), 1 problems, 2 a file that cannot be read.
     """
     named = [*(files or ()), *(more or ())]
@@ -49,12 +50,12 @@ def lint(
 
 
 def _may_evaluate(names: Sequence[str]) -> bool:
-    """Whether to start an evaluator before the files are read. One that is needed all the same starts then."""
+    """Return whether to start an evaluator before the files are read; one that is needed in spite of it starts then."""
     return any(not Path(name).is_file() or b"${{" in Path(name).read_bytes() for name in names)
 
 
 def _the_one(argument: str | None, option: str | None, usage: str) -> str:
-    """What is given bare or with -f, which `run` needs for a file."""
+    """Return what is given as an argument or with -f, which `run` requires for a file."""
     if argument is not None and option is not None:
         refuse(f"give one of them, {argument} or -f {option}: {usage}")
     given = argument if argument is not None else option
@@ -64,18 +65,21 @@ def _the_one(argument: str | None, option: str | None, usage: str) -> str:
 
 
 def plan(
-    bare: Annotated[str | None, typer.Argument(metavar="FILE", help="A manifest; - is standard input.")] = None,
+    bare: Annotated[str | None, typer.Argument(metavar="FILE", help="Manifest, or - for stdin.")] = None,
     file: SameFile = None,
     param: Params = None,
     at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="As of this time: as that tick where a schedule has one then.")
+        str | None,
+        typer.Option(metavar="TIME", help="Time that the run is for. If a schedule ticks then: plan that tick."),
     ] = None,
     output: AsJson = None,
 ) -> None:
-    """Show what a run of a file would do: the order of its tasks, which would run, their fields, the next ticks.
+    """Show what a run of a file would do.
 
-    Nothing is started, no cluster and no Secret is needed. Outputs of tasks are not known, and what depends on them is
-    said to. Exit status: 0 it is known what would run, 1 a task would fail, 2 refused.
+    Shows the order of tasks, which would run, their fields, and the next ticks. Nothing is started; no cluster and no
+    Secret is required. Outputs of tasks are unknown, and what depends on them is marked.
+
+    Exit status: 0 it is known what would run, 1 a task would fail, 2 refused.
     """
     manifest = _the_one(bare, file, "nexus plan FILE")
     from nexus.adapters.cel.pool import CelEvaluator
@@ -89,7 +93,7 @@ def plan(
 
 
 def _count(given: str | int) -> int:
-    """A number of ticks (typer hands in the default too). To all other commands -n is the namespace."""
+    """Return a number of ticks (typer passes the default too). In all other commands -n is the namespace."""
     text = str(given)
     if not text.isdecimal():
         raise typer.BadParameter(f"{text!r} is no number of ticks; a namespace is given with --namespace {text}")
@@ -100,21 +104,26 @@ def _count(given: str | int) -> int:
 
 def schedule_next(
     bare: Annotated[
-        str | None, typer.Argument(metavar="WORKFLOW|FILE", help="A Workflow in the cluster, a file, or -.")
+        str | None, typer.Argument(metavar="WORKFLOW|FILE", help="Workflow in the cluster, a file, or - for stdin.")
     ] = None,
     file: SameFile = None,
     count: Annotated[
-        int, typer.Option("-n", "--count", parser=_count, metavar="NUMBER", help="How many ticks, up to 1000.")
+        int, typer.Option("-n", "--count", parser=_count, metavar="NUMBER", help="Number of ticks, 1 to 1000.")
     ] = 20,
     from_time: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Those after this time; default: now.")
+        str | None, typer.Option("--from", metavar="TIME", help="Show ticks after this time. Default: now.")
     ] = None,
     output: AsJson = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", help="Namespace; default: the kubeconfig's.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", metavar="NAME", help="Namespace. Default: the kubeconfig's.")
+    ] = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show when schedules run: local time and UTC, and why a tick moved or is left out. A file needs no cluster."""
+    """Show the next ticks of schedules.
+
+    Shows local time and UTC, and why a tick moved or is skipped. A file requires no cluster.
+    """
     target = _the_one(bare, file, "nexus schedule next WORKFLOW|FILE")
     from nexus.cli import schedule
 

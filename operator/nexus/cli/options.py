@@ -1,4 +1,4 @@
-"""What the commands share: the options that several of them take, and how they end."""
+"""Options that several commands take, and how commands end."""
 
 from __future__ import annotations
 
@@ -19,47 +19,72 @@ if TYPE_CHECKING:
 
 
 class Output(StrEnum):
-    """Forms of what is printed."""
+    """Output formats of most commands."""
 
     JSON = "json"
 
 
 class RunOutput(StrEnum):
-    """Forms in which `run` prints a run."""
+    """Output formats of the commands that create a run."""
 
     JSON = "json"
     NAME = "name"
 
 
-AsJson = Annotated[Output | None, typer.Option("-o", "--output", help="Print JSON instead.")]
+AsJson = Annotated[Output | None, typer.Option("-o", "--output", help="Output format. Default: text.")]
+RunForm = Annotated[RunOutput | None, typer.Option("-o", "--output", help="Output format. Default: text.")]
+Watch = Annotated[bool, typer.Option("-w", "--watch", help="Follow the run, exit with its status.")]
 Params = Annotated[
     list[str] | None,
-    typer.Option("-p", "--param", metavar="NAME=VALUE", help="A param: text as it stands, other types as JSON."),
+    typer.Option(
+        "-p", "--param", metavar="NAME=VALUE", help="Value of a param: a string as is, other types as JSON. Repeatable."
+    ),
+]
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME/KEY=SOURCE",
+        help="With --local: value of a Secret's key, from env:VARIABLE or file:PATH. Repeatable.",
+    ),
+]
+Approve = Annotated[
+    list[str] | None, typer.Option(metavar="TASK", help="With --local: approve this approval task. Repeatable.")
+]
+Reject = Annotated[
+    list[str] | None, typer.Option(metavar="TASK", help="With --local: reject this approval task. Repeatable.")
+]
+At = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Time that the run is for. If a schedule ticks then: run as that tick."),
 ]
 Store = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="With --local: keep artifacts and large outputs here.")
+    Path | None, typer.Option(metavar="FOLDER", help="With --local: folder for artifacts and large outputs.")
 ]
 RerunOf = Annotated[
-    str | None, typer.Option(metavar="FILE", help="With --local: run again what failed in a run that -o json printed.")
+    str | None, typer.Option(metavar="FILE", help="With --local: rerun an earlier run, the output of -o json.")
 ]
 FromTask = Annotated[
-    list[str] | None, typer.Option(metavar="TASK", help="In a rerun: this task and all after it, too; repeatable.")
+    list[str] | None, typer.Option(metavar="TASK", help="In a rerun: also this task and all downstream. Repeatable.")
 ]
-Namespace = Annotated[str | None, typer.Option("-n", "--namespace", help="Namespace; default: the kubeconfig's.")]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; default: its current one.")]
-Kubeconfig = Annotated[str | None, typer.Option(help="Path of a kubeconfig; default: as for kubectl.")]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run in the cluster.")]
+Namespace = Annotated[
+    str | None, typer.Option("-n", "--namespace", metavar="NAME", help="Namespace. Default: the kubeconfig's.")
+]
+Context = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig. Default: the current one.")
+]
+Kubeconfig = Annotated[str | None, typer.Option(metavar="FILE", help="Path of the kubeconfig. Default: as kubectl.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run.")]
 Workflow = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of a Workflow in the cluster.")]
 
 
 def live_shortly() -> None:
-    """Collect no garbage: a process that is gone within the second has next to none, and spends a tenth of its time on
-    the search for it."""
+    """Turn the garbage collector off. A process of a second has next to no garbage, and would spend a tenth of its time
+    on the search for it."""
     gc.disable()
 
 
 def end(work: Coroutine[Any, Any, Exit] | Callable[[], Exit]) -> NoReturn:
-    """Do it, and leave with its exit status."""
+    """Do the work and exit with its exit status."""
     try:
         code = _run(work) if isinstance(work, Coroutine) else work()
     except UsageError as error:
@@ -81,7 +106,7 @@ def end_in_cluster(
     context: str | None,
     kubeconfig: str | None,
 ) -> NoReturn:
-    """The same for work that takes a cluster's API server and the namespace to work in."""
+    """Do work that takes a cluster's API server and a namespace, and exit with its exit status."""
 
     async def connected() -> Exit:
         from nexus.cli import connection
@@ -99,7 +124,7 @@ def _run(work: Coroutine[Any, Any, Exit]) -> Exit:
 
 
 def refuse(*problems: str) -> NoReturn:
-    """Say why on stderr, and leave."""
+    """Print the problems to stderr and exit with status 2."""
     for problem in problems:
         say(problem, to=sys.stderr)
     raise typer.Exit(Exit.REFUSED)
