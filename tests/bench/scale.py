@@ -180,7 +180,9 @@ async def tuned() -> list[Row]:
     """What else there is, on a controller manager with TUNED."""
     async with at_work() as (api, operator, _):
         ours, bare = await _burst(api, "burst")
-        rows = [Row("scale_burst_tuned", BURST / ours, "runs/s", floor=BURST / bare, target=18, least=True)]
+        rows = [
+            Row("scale_burst_tuned", BURST / ours, "runs/s", floor=BURST / bare, target=0.75, by_ratio=True, least=True)
+        ]
         rows += await _chains(api, operator)
     async with at_work() as (api, operator, _):
         rows += await _finished(api, operator)
@@ -224,7 +226,7 @@ async def _live(api: KubeApi, operator: OperatorProcess, before: int, count: int
     return [
         Row(f"{name}_rss", memory, "MiB", target=128 + count * 20 / 1024),
         Row(f"{name}_new_run_p50", statistics.median(waits), "ms"),
-        Row(f"{name}_new_run_p99", p99(waits), "ms", target=500),
+        Row(f"{name}_new_run_p99", p99(waits), "ms", target=250),
     ]
 
 

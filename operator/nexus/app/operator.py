@@ -81,7 +81,7 @@ class Operator:
 
     def __post_init__(self) -> None:
         self.stats.show(self._readings)
-        self.recorder = BackgroundRecorder(self.api)
+        self.recorder = BackgroundRecorder(self.api, self._busy)
         self.workflows = WorkflowCache(self.settings.defaults)
         images = Images(self.settings.task_images, dict(self.settings.task_image_digests))
         policy = PodPolicy(self.settings.pod_forbidden, baseline=self.settings.pod_security == "baseline")
@@ -101,7 +101,7 @@ class Operator:
             output_store=self.settings.output_store,
         )
         self.reconciler = Reconciler(
-            backend, self.evaluator, stats=self.stats, started=self._started, decided=self._decided
+            backend, self.evaluator, stats=self.stats, busy=self._busy, started=self._started, decided=self._decided
         )
         workflows = KubeWorkflows(self.api, self.workflows, self.evaluator, wall_clock, self._queue, self.recorder)
         self.workflow_reconciler = WorkflowReconciler(workflows, self.stats)
@@ -157,6 +157,10 @@ class Operator:
     def _queue_workflow(self, key: RunKey) -> None:
         if self.working:
             self.queue.add(WorkflowKey(key))
+
+    def _busy(self) -> bool:
+        """Whether half of the workers have work at once, or would; not at the end, when nothing more is begun."""
+        return len(self.queue) + self.queue.in_work > self.settings.workers // 2 and not self.queue.stopped
 
     def _stand_by(self, key: RunKey) -> None:
         """Remember that there is news, and do what the look at an ended run does besides: let go of its pods, thousands

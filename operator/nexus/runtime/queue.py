@@ -55,6 +55,16 @@ class WorkQueue(Generic[Key]):
         self._sooner = asyncio.Event()
         self._stopped = False
 
+    @property
+    def in_work(self) -> int:
+        """Keys that are worked on."""
+        return len(self._working)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing new is begun."""
+        return self._stopped
+
     def stop(self) -> None:
         """Begin nothing new: `run` ends as soon as what is in work is done."""
         self._stopped = True

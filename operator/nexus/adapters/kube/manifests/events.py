@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -16,6 +16,10 @@ from nexus.core.workflow.ticks import WorkflowEvent
 COMPONENT = "nexus-operator"
 # Events that wait to be published; in a storm beyond that, the newest are dropped, as client-go's recorder does.
 WAITING = 1_000
+# While runs wait, so many Events wait for them, and for so long: theirs are the calls that are made meanwhile.
+PATIENT = WAITING // 2
+PATIENCE_SECONDS = 10.0
+LOOK_SECONDS = 0.1
 
 
 class Recorder:
@@ -34,22 +38,29 @@ class Recorder:
 
 
 class BackgroundRecorder(Recorder):
-    """Publishes Events in a task of its own: the next task of a run does not wait for the news of the last one."""
+    """Publishes Events in a task of its own: the next task of a run does not wait for the news of the last one. While
+    the operator is `busy`, Events wait a little."""
 
-    def __init__(self, api: KubeApi) -> None:
+    def __init__(self, api: KubeApi, busy: Callable[[], bool] = lambda: False) -> None:
         super().__init__(api)
-        self._waiting: asyncio.Queue[tuple[str, Object]] = asyncio.Queue(WAITING)
+        self._busy = busy
+        self._waiting: asyncio.Queue[tuple[float, tuple[str, Object]]] = asyncio.Queue(WAITING)
 
     async def record(self, events: Sequence[tuple[str, Object]]) -> None:
         """Take (namespace, Event) pairs for publishing."""
+        now = asyncio.get_running_loop().time()
         for entry in events:
             if not self._waiting.full():
-                self._waiting.put_nowait(entry)
+                self._waiting.put_nowait((now, entry))
 
     async def run(self) -> None:
         """Publish until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
-            await super().record([await self._waiting.get()])
+            taken, entry = await self._waiting.get()
+            while self._busy() and self._waiting.qsize() < PATIENT and loop.time() - taken < PATIENCE_SECONDS:  # noqa: ASYNC110  nothing tells of the end of a rush
+                await asyncio.sleep(LOOK_SECONDS)
+            await super().record([entry])
             self._waiting.task_done()
 
     async def drained(self) -> None:
