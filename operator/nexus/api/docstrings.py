@@ -11,13 +11,15 @@ import inspect
 import textwrap
 from functools import cache
 
+from pydantic import BaseModel
+
 
 @cache
 def of_fields(model: type) -> dict[str, str]:
     """Return the description of each field by its name in Python, those of base classes included."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
-        if base.__module__.startswith("nexus."):
+        if issubclass(base, BaseModel) and base is not BaseModel:
             found |= _of_class(base)
     return found
 
