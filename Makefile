@@ -52,7 +52,8 @@ cluster-down: ## stop it; nothing of it is left
 
 images: ## build the operator's and the tasks' images with Docker, tag dev
 	docker build --tag nexus/operator:dev operator
-	@for task in python http bash sql store; do (set -x; docker build --tag nexus/task-$$task:dev task-images/$$task) || exit 1; done
+	@for folder in task-images/*/; do task=$$(basename $$folder); \
+		(set -x; docker build --tag nexus/task-$$task:dev task-images/$$task) || exit 1; done
 
 deploy: $(VENV)/.runtime ## install the chart in the local cluster (it comes up if need be) and run examples/sales.yaml there
 	@PYTHON="$(or $(PYTHON),python3)" NEXUS="$(BIN)/nexus" sh tests/cluster/deploy.sh

@@ -6,7 +6,8 @@ cluster="$PYTHON tests/cluster/cluster.py"
 
 $cluster env >/dev/null 2>&1 || $cluster up >/dev/null
 images=nexus/operator:dev=operator
-for task in python bash http sql store; do
+for folder in task-images/*/; do
+    task=$(basename "$folder")
     images="$images nexus/task-$task:dev=task-images/$task"
 done
 $cluster load $images

@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from nexus.bootstrap import Kind, text
+from nexus.bootstrap import text
 
 
 @pytest.mark.parametrize("kind", ["python", "http", "sql", "transfer"])
-def test_no_part_takes_a_name_that_another_has(kind: Kind) -> None:
+def test_no_part_takes_a_name_that_another_has(kind: str) -> None:
     names: Counter[str] = Counter()
     for node in ast.parse(text(kind)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

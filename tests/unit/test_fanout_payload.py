@@ -13,9 +13,9 @@ from tests.unit.bootstrap_harness import Bench
 from nexus.core.data.scope import Item
 from nexus.core.expressions.templates import Evaluator, as_text
 from nexus.core.model.plan import Payload
+from nexus.core.task_types.limits import PayloadError
 from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.fanout.payload import ItemUnrendered, for_all, for_item
-from nexus.core.tasks.payload import PayloadError
 
 ITEMS = ["plain", "two\nlines\ttab", 'back\\slash \\n "q" $(id) $$ é 漢', "", None, 7, [1, {"a": None}], {"b": "\t"}]
 

@@ -38,7 +38,7 @@ def spec_of(body: Any) -> Any:
 def test_the_image_of_a_type_may_be_pinned_by_its_digest(cel: Evaluator, fields: dict[str, Any], image: str) -> None:
     (start,) = decide(definition(task("t", **fields)), facts(), at(0), cel).starts
     images = Images("our/task-{type}:1", {"bash": "sha256:ab", "store": "sha256:cd"})
-    assert images.of_type("store") == "our/task-store:1@sha256:cd"
+    assert images.named("store") == "our/task-store:1@sha256:cd"
     (container,) = spec_of(task_objects(start, RUN, images).job)["containers"]
     assert container["image"] == image
 

@@ -24,7 +24,7 @@ from nexus.api.tasks import Http, NameValue
 from nexus.api.workflow import Param
 from nexus.bootstrap.redaction import parts_of, redacted
 from nexus.cli.manifests import load
-from nexus.core.data import outputs, sql_text
+from nexus.core.data import outputs
 from nexus.core.data.params import unknown
 from nexus.core.expressions import kubelet_variables, tokens
 from nexus.core.expressions.functions import wrong_format
@@ -34,11 +34,12 @@ from nexus.core.expressions.urls import rendered
 from nexus.core.manifest import suggestions
 from nexus.core.pods.quantity import amount
 from nexus.core.schedule import cron
+from nexus.core.task_types import sql_text
+from nexus.core.task_types.delimiters import fixed_delimiters
+from nexus.core.task_types.http_checks import hosts
 from nexus.core.text.plain import coloured, json_text, one_line, plain
 from nexus.core.text.similar_names import LONGEST, closest
-from nexus.core.validate.delimiters import fixed_delimiters
 from nexus.core.validate.foreign import foreign
-from nexus.core.validate.http import hosts
 from nexus.core.validate.numbers import mixed
 
 LENGTH = 2_000
@@ -92,7 +93,7 @@ def _http(text: str) -> None:
         http = Http.model_construct(
             url=url, headers=[NameValue.model_construct(name="a", value=text)], result=text, json_=text
         )
-        list(hosts((), http, "t"))
+        list(hosts(http, [url, text]))
     list(numbers_in(f"params.x {text}"))
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.builders import spec, task
 
-from nexus.core.validate.delimiters import fixed_delimiters
+from nexus.core.task_types.delimiters import fixed_delimiters
 from nexus.core.validate.warnings import warnings
 
 

@@ -15,7 +15,8 @@ from nexus.core.data import scope
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, ExpressionError
 from nexus.core.model.plan import Payload
-from nexus.core.tasks.payload import STRING_LIMIT, TOTAL_LIMIT, Context, PayloadError, build
+from nexus.core.task_types.limits import STRING_LIMIT, PayloadError
+from nexus.core.tasks.payload import TOTAL_LIMIT, Context, build
 
 NASTY = "'; rm -rf / # $(TOKEN) $$ `id` \" ${{ params.a }} \n \\ $HOME Zoë \N{SNOWMAN}"
 PARAMS = ("a", "n", "flag", "items", "big")

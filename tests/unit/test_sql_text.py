@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.builders import spec, task
 
 from nexus.adapters.cel.pool import CelEvaluator
-from nexus.core.data.sql_text import DIALECTS, PLACEHOLDER, code_of, pieces, placeholders
+from nexus.core.task_types.sql_text import DIALECTS, PLACEHOLDER, code_of, pieces, placeholders
 from nexus.core.validate import problems
 
 

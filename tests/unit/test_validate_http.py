@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from nexus.api.tasks import Http
-from nexus.core.validate.http import request
+from nexus.core.task_types.http_checks import request
 
 
 def problems(**fields: Any) -> list[str]:
-    return [problem.message for problem in request(("http",), Http.model_validate(fields), "t")]
+    return [problem.message for problem in request(Http.model_validate(fields))]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_an_address_that_may_be_right_passes(url: str) -> None:
     ],
 )
 def test_a_port_that_is_none_is_told_with_its_place(url: str) -> None:
-    (problem,) = request(("http",), Http.model_validate({"url": url}), "t")
+    (problem,) = request(Http.model_validate({"url": url}))
     port = problem.message.removeprefix('invalid port "').partition('"')[0]
     assert problem.offset is not None
     assert url[problem.offset :].startswith(port)

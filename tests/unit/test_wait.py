@@ -15,7 +15,7 @@ from nexus.api.reasons import Reason
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.engine.decide import decide
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.tasks.wait_time import LONGEST, WaitInvalid, instant
+from nexus.core.task_types.wait_time import LONGEST, WaitInvalid, instant
 from nexus.core.validate import problems
 
 YEAR = 31_536_000

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nexus.api.run import WorkflowRunSpec
-from nexus.api.tasks import FIELDS_OF_PODS, PODLESS, TASK_TYPES
+from nexus.api.tasks import FIELDS_OF_PODS, MODELS, PODLESS, TASK_TYPES
 
 NAME_LIMIT = 63
 """Characters in the name of a Workflow or WorkflowRun: the length of a label's value, which both become."""
@@ -177,9 +177,10 @@ MOUNT_PATH = Rule(
     "a mount path is absolute, and neither /, /tmp nor in /nexus or /artifacts, which are the task contract's own: "
     "choose another",
 )
+_WITH_FILES = tuple(name for name, model in MODELS.items() if model.has_files)
 ARTIFACTS_NEED_FILES = Rule(
-    "!has(self.artifacts) || has(self.python) || has(self.bash) || has(self.container)",
-    "artifacts are for python, bash and container tasks: take them out, or move the data in such a task",
+    f"!has(self.artifacts) || {' || '.join(f'has(self.{name})' for name in _WITH_FILES)}",
+    f"artifacts are for {_words(_WITH_FILES)} tasks: take them out, or move the data in such a task",
     reason="FieldValueForbidden",
 )
 NO_ARTIFACTS_OF_ITEMS = Rule(
@@ -236,8 +237,9 @@ OUTPUT_NAMES = Rule(
     "the name of an output is letters, digits and _, at most 63 of them and no digit first: expressions write it "
     "as tasks.NAME.output.total",
 )
+_WITH_RETRY_ON = tuple(name for name, model in MODELS.items() if model.has_retry_on)
 RETRY_ON_IS_FOR_HTTP = Rule(
-    "!has(self.retry) || !has(self.retry.retryOn) || has(self.http)",
+    f"!has(self.retry) || !has(self.retry.retryOn) || {' || '.join(f'has(self.{name})' for name in _WITH_RETRY_ON)}",
     "retryOn lists failures of http requests; remove it, or use failOnExitCodes",
     field=".retry.retryOn",
     reason="FieldValueForbidden",

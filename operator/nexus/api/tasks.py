@@ -1,7 +1,7 @@
 """One task of a workflow: its type, its rules, its limits."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
@@ -139,8 +139,22 @@ class Retry(Model):
     not count as an attempt. Count: it counts, and with limit 0 the task never runs twice."""
 
 
-class Python(Model):
+class TypeSpec(Model):
+    """The fields of one type of task. What the CRD's rules go by stands here; everything else that is known of a type
+    is in nexus.core.task_types."""
+
+    # False for a type that the operator itself carries out: nothing is executed, so no field of pods has a meaning.
+    executes: ClassVar[bool] = True
+    # Whether its code can read and write files, which is what artifacts are.
+    has_files: ClassVar[bool] = False
+    # Whether its failures are those that retry.retryOn names.
+    has_retry_on: ClassVar[bool] = False
+
+
+class Python(TypeSpec):
     """Python code, or a function in the image; reads `input`, `params` and `run`, and fills `output`."""
+
+    has_files: ClassVar[bool] = True
 
     code: Code | None = None
     """Python source code. Exactly one of `code` and `call`. `${{ }}` is refused: read values from `params` and
@@ -162,8 +176,10 @@ class NameValue(Model):
     """Value. `${{ }}` is rendered; `$(NAME)` is resolved in the pod from `env`."""
 
 
-class Http(Model):
+class Http(TypeSpec):
     """One HTTP request."""
+
+    has_retry_on: ClassVar[bool] = True
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] | None = None
     """HTTP method. Default GET."""
@@ -193,8 +209,10 @@ class Http(Model):
     output."""
 
 
-class Bash(Model):
+class Bash(TypeSpec):
     """A bash script, run with `set -euo pipefail`."""
+
+    has_files: ClassVar[bool] = True
 
     command: Code
     """Script. `${{ }}` is refused: read values from variables, such as `$PARAM_DAY` for the param day, from
@@ -210,7 +228,7 @@ class SqlConnectionSource(Model):
     """Key of a Secret that contains a SQLAlchemy URL."""
 
 
-class Sql(Model):
+class Sql(TypeSpec):
     """One SQL statement with bound parameters."""
 
     connection: Literal["sqlite://"] | SqlConnectionSource
@@ -223,8 +241,10 @@ class Sql(Model):
     """Image with Python, SQLAlchemy and the driver. Default: the operator's sql image."""
 
 
-class Container(Model):
+class Container(TypeSpec):
     """Any image. Exit code 0 means success; a JSON object in /dev/termination-log is the output (at most 4 KiB)."""
+
+    has_files: ClassVar[bool] = True
 
     image: Image
     """Name of the image. `${{ }}` is rendered."""
@@ -234,7 +254,7 @@ class Container(Model):
     """Arguments of the entrypoint. Default: the image's. `${{ }}` is rendered; `$(NAME)` is resolved by Kubernetes."""
 
 
-class ChildWorkflow(Model):
+class ChildWorkflow(TypeSpec):
     """A run of another Workflow, as a task: a child run."""
 
     name: ObjectName
@@ -243,16 +263,20 @@ class ChildWorkflow(Model):
     """Values of that Workflow's params. `${{ }}` is rendered at every depth, and values keep their types."""
 
 
-class Gate(Model):
+class Gate(TypeSpec):
     """Approval by a user: `nexus approve RUN TASK`, with --reject to reject. No pod runs. Without a decision within
     `timeoutSeconds` it is rejected. The output is {by, comment, time}."""
+
+    executes: ClassVar[bool] = False
 
     message: Annotated[str, StringConstraints(max_length=1_024)] | None = None
     """Question to the approver. `${{ }}` is rendered."""
 
 
-class Wait(Model):
+class Wait(TypeSpec):
     """Timer: exactly one of `seconds` and `until`, at most one year. No pod runs."""
+
+    executes: ClassVar[bool] = False
 
     seconds: Seconds | Expression | None = None
     """Time to wait, in seconds; or a single `${{ }}` that evaluates to it."""
@@ -325,8 +349,17 @@ class Task(Model):
     phase. Default false."""
 
 
-TASK_TYPES: tuple[str, ...] = ("python", "http", "bash", "sql", "container", "workflow", "approval", "wait")
-PODLESS = ("approval", "wait")
+def _model_of(annotation: Any) -> type[TypeSpec] | None:
+    """The model of a field that is a type of task, None for other fields."""
+    return next((one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, TypeSpec)), None)
+
+
+MODELS: dict[str, type[TypeSpec]] = {
+    name: model for name, field in Task.model_fields.items() if (model := _model_of(field.annotation)) is not None
+}
+"""The model of each type of task, in the order of the fields of a task."""
+TASK_TYPES: tuple[str, ...] = tuple(MODELS)
+PODLESS = tuple(name for name, model in MODELS.items() if not model.executes)
 """Types of tasks that run no code and have no pod."""
 FIELDS_OF_PODS = ("env", "envFrom", "pod", "pool", "retry", "startTimeoutSeconds", "recordLogLines")
 """Fields of a task that require a pod."""

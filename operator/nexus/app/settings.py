@@ -28,6 +28,7 @@ from nexus.app.setting import (
 from nexus.core.lease import Terms
 from nexus.core.model.operator_defaults import HISTORY, MOST_PARALLEL_TASKS, OperatorDefaults
 from nexus.core.pools.size import CONFIG_MAP
+from nexus.core.task_types import images
 from nexus.core.text.similar_names import closest
 
 TEN_YEARS = 315_360_000
@@ -45,7 +46,7 @@ class Settings:
     )
     task_image_digests: tuple[tuple[str, str], ...] = setting(
         (),
-        digests("python", "http", "bash", "sql", "store"),
+        digests(*images(), "store"),
         "Digests of these images: pods then run what has that digest, whatever the tag means by now.",
     )
     # Who works.

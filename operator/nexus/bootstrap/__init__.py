@@ -11,33 +11,31 @@ import ast
 import base64
 import re
 import zlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-Kind = Literal["python", "http", "sql", "bash", "transfer"]
+from nexus.core.task_types import TYPES
+from nexus.core.task_types.record import Bootstrap
+
 Documented = TypeVar("Documented", ast.FunctionDef, ast.ClassDef, ast.Module)
 
 # Bytes of a script that a Job carries as it is.
 PLAIN_LIMIT = 16 * 1024
 
-# `result` of an http task speaks the language that lint checked it in: the modules that define it travel along.
-_CARRIED = (("nexus.core.expressions", "functions"), ("nexus.adapters.cel", "programs"))
-
 # What stands before common.py: all agree about what becomes of a number.
 _NUMBERS = ("nexus.api", "numbers")
-# What stands between common.py and the script itself; with sql_text a run reads a query as lint has read it.
-_REDACTION = ("nexus.bootstrap", "redaction")
-_JOINED = {
-    "http": (_REDACTION, ("nexus.bootstrap", "body"), ("nexus.bootstrap", "proxy")),
-    "sql": (_REDACTION, ("nexus.core.data", "sql_text")),
-    "transfer": (("nexus.bootstrap", "tree"),),
+SCRIPTS: Mapping[str, Bootstrap] = {
+    **{known.bootstrap.name: known.bootstrap for known in TYPES.values() if known.bootstrap is not None},
+    "transfer": Bootstrap(name="transfer", joined=(("nexus.bootstrap", "tree"),), keeps_output=False),
 }
+"""The scripts of the types of tasks, and the one that moves data, by their names."""
 
 
 @cache
-def text(kind: Kind) -> str:
-    """The complete script for tasks of this kind, without anything rendered into it.
+def text(name: str) -> str:
+    """The complete script of this name, without anything rendered into it.
 
     It holds `$` and, for bash, `$(...)`: whoever puts it into a container's `command` or `args` doubles every `$`,
     because the kubelet expands them there.
@@ -45,22 +43,23 @@ def text(kind: Kind) -> str:
     Raises:
         FileNotFoundError: the package was installed without its data files.
     """
-    if kind == "bash":
+    known = SCRIPTS[name]
+    if known.interpreter == "bash":
         # Without the lines that are comments, none of which is within a text: every Job stores a copy of it in etcd.
-        return re.sub(r"^ *#.*\n", "", _source(__name__, "bash.sh"), flags=re.MULTILINE)
-    parts = [_NUMBERS, (__name__, "common"), *_JOINED.get(kind, ()), (__name__, kind)]
-    script = "\n".join(_bare(_source(package, f"{name}.py")) for package, name in parts)
-    if kind == "http":
-        carried = {f"{package}.{name}": _bare(_source(package, f"{name}.py")) for package, name in _CARRIED}
+        return re.sub(r"^ *#.*\n", "", _source(__name__, f"{name}.sh"), flags=re.MULTILINE)
+    parts = [_NUMBERS, (__name__, "common"), *known.joined, (__name__, name)]
+    script = "\n".join(_bare(_source(package, f"{part}.py")) for package, part in parts)
+    if known.carried:
+        carried = {f"{package}.{part}": _bare(_source(package, f"{part}.py")) for package, part in known.carried}
         script = script.replace("\nCARRIED = {}\n", f"\nCARRIED = {carried!r}\n")
     return script
 
 
 @cache
-def packed(kind: Kind) -> str:
+def packed(name: str) -> str:
     """Return the script as a Job carries it: as it is up to PLAIN_LIMIT, beyond that compressed, in a line that unpacks
     it. A Job and each of its pods keep a copy of it in etcd."""
-    script = text(kind)
+    script = text(name)
     if len(script.encode()) <= PLAIN_LIMIT:
         return script
     blob = base64.b64encode(zlib.compress(script.encode(), 9)).decode()
@@ -73,7 +72,7 @@ def _source(package: str, file_name: str) -> str:
 
 
 # What the joined text holds anyway.
-_JOINED_ONES = (_NUMBERS, (__name__, "common"), *(part for parts in _JOINED.values() for part in parts))
+_JOINED_ONES = (_NUMBERS, (__name__, "common"), *(part for script in SCRIPTS.values() for part in script.joined))
 # Nothing of typing is used but in annotations.
 _HELD = ("__future__", "typing", *(".".join(part) for part in _JOINED_ONES))
 

@@ -9,7 +9,7 @@ import re
 from nexus.api.numbers import INT_LIMIT
 from nexus.bootstrap.common import MOST, Failure, Refusal, compact, encoded, settle
 from nexus.bootstrap.redaction import is_plain, redacted
-from nexus.core.data.sql_text import ESCAPING, PLACEHOLDER, code_of, pieces
+from nexus.core.task_types.sql_text import ESCAPING, PLACEHOLDER, code_of, pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ def _walk(above: str, definition: Definition, asking: Mapping[str, Definition], 
 
 
 def _approvals(definition: Definition) -> list[str]:
-    return [name for name, node in definition.nodes.items() if node.type == "approval"]
+    return [name for name, node in definition.nodes.items() if node.record.asks_person]
 
 
 def beforehand(

@@ -312,9 +312,9 @@ def _containers(definition: Definition) -> list[Problem]:
     message = "container tasks need docker or podman on this machine, and neither is on the PATH: install one of them"
     places = {task.name: place for place, task in definition.spec.every_task()}
     return [
-        Problem((*places[name], "container"), message, name)
+        Problem((*places[name], node.type), message, name)
         for name, node in definition.nodes.items()
-        if node.type == "container"
+        if node.record.is_bare
     ]
 
 

@@ -16,12 +16,14 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from nexus.api.manifest import Document
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.problem import Path, Problem, first
+from nexus.core.pods import templated_fields
+from nexus.core.task_types import TYPES
 
 NO_BASH = "bash commands are not checked: there is no bash on this machine"
 SECONDS = 30
@@ -85,6 +87,7 @@ class _Code:
     """The code of one task: `problem` is what is told of it, without its message."""
 
     problem: Problem
+    syntax: Literal["python", "bash"]
     text: str
     image: str | None
 
@@ -123,7 +126,7 @@ def check_code(manifest: Checked) -> bool:
     begun = time.monotonic()
     places = [(document, place, list(_codes(spec.every_task()))) for document, place, spec in manifest.definitions]
     every = [code for _, _, codes in places for code in codes]
-    texts = {kind: list(dict.fromkeys(c.text for c in every if _kind(c) == kind)) for kind in ("python", "bash")}
+    texts = {kind: list(dict.fromkeys(c.text for c in every if c.syntax == kind)) for kind in ("python", "bash")}
     bash = shutil.which("bash")
     python = dict(zip(texts["python"], _python(texts["python"]), strict=True))
     shell = dict(zip(texts["bash"], _bash(bash, texts["bash"], begun), strict=True)) if bash else {}
@@ -138,14 +141,10 @@ def check_code(manifest: Checked) -> bool:
 
 def _codes(tasks: Sequence[tuple[tuple[str, int], Task]]) -> Iterator[_Code]:
     for place, task in tasks:
-        if task.python is not None and task.python.code is not None:
-            yield _Code(Problem((*place, "python", "code"), "", task.name), task.python.code, task.python.image)
-        if task.bash is not None:
-            yield _Code(Problem((*place, "bash", "command"), "", task.name), task.bash.command, task.bash.image)
-
-
-def _kind(code: _Code) -> str:
-    return str(code.problem.path[2])
+        for path, text, known in templated_fields.code(task):
+            if known.syntax is not None:
+                image = getattr(TYPES[str(path[0])].of(task), "image", None)
+                yield _Code(Problem((*place, *path), "", task.name), known.syntax, text, image)
 
 
 def _problem(code: _Code, found: _Found) -> Problem:
@@ -160,7 +159,7 @@ def _problem(code: _Code, found: _Found) -> Problem:
 
 def _told(code: _Code, python: dict[str, _Found | None], shell: dict[str, _Found | None]) -> _Found | None:
     """What was found in a code; of Python only for certain where another Python would find it as well."""
-    if _kind(code) == "bash":
+    if code.syntax == "bash":
         return shell.get(code.text)
     entry = python[code.text]
     if entry is None or not entry.certain:

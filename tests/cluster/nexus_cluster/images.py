@@ -20,8 +20,6 @@ from nexus_cluster.node import PAUSE_IMAGE
 from nexus_cluster.settings import Settings
 from nexus_cluster.shell import Failed, Refused, run, say
 
-TASKS = ("python", "http", "bash", "sql", "store")
-
 REQUIREMENTS = ("requirements.txt", "requirements/runtime.lock")
 """Where a Dockerfile's folder has the packages that it installs; their wheels are fetched beforehand."""
 
@@ -51,7 +49,10 @@ class Image:
 def task_images(settings: Settings) -> list[Image]:
     """Return the images of task-images/, by their full names, which is what containerd compares a pod's image with."""
     folder = settings.repository / "task-images"
-    return [Image(f"docker.io/nexus/task-{task}:dev", folder / task) for task in TASKS]
+    return [
+        Image(f"docker.io/nexus/task-{task}:dev", folder / task)
+        for task in sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    ]
 
 
 def operator_image(settings: Settings) -> Image:

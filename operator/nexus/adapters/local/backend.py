@@ -27,7 +27,7 @@ from nexus.api.reasons import Reason
 from nexus.api.run import Cancel, WorkflowRunStatus
 from nexus.core.data.log_lines import TAIL_READ, tail
 from nexus.core.data.outputs import find_frame
-from nexus.core.model.definition import Definition
+from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import Checkpoint, ChildFact, Earlier, Facts, JobFact, RunFact, SlotGrant
 from nexus.core.model.plan import (
     AskSlot,
@@ -49,6 +49,8 @@ from nexus.core.model.plan import (
 )
 from nexus.core.model.refusal import Refusal
 from nexus.core.pods.policy import PodPolicy
+from nexus.core.task_types import TYPES
+from nexus.core.task_types.record import Bootstrap
 from nexus.core.tasks.payload import SPILL_LIMIT
 from nexus.core.text.sha256 import sha256
 from nexus.runtime.ports import Refused, RunKey, Stale, StartRejected, View
@@ -229,12 +231,13 @@ class LocalBackend:
         payload = start.payload
         inherited = _inherited()
         own = self._variables(payload, folder)
-        if payload.type == "container":
+        script = TYPES[payload.type].bootstrap
+        if script is None:
             return self._moved(_container(start, folder, inherited, own), payload, folder)
         # Python in a pod has the locale C, in which it speaks UTF-8; that of this machine may be another.
-        spoken = {} if payload.type == "bash" else _UTF8
+        spoken = _UTF8 if script.interpreter == "python3" else {}
         environment = {**inherited, **spoken, **own, **self._contract(payload, folder)}
-        return self._moved(self._process(payload, folder, environment, own), payload, folder)
+        return self._moved(self._process(script, payload, folder, environment, own), payload, folder)
 
     def _moved(self, command: Command | Refusal, payload: Payload, folder: Path) -> Command | Refusal:
         """The command with the transfer around it, where the task takes or leaves something."""
@@ -243,22 +246,24 @@ class LocalBackend:
         return wrapped(command, payload.transfer, folder, self._family.store)
 
     def _process(
-        self, payload: Payload, folder: Path, environment: dict[str, str], own: Mapping[str, str]
-    ) -> Command | Refusal:
-        script = payload.script or ""
-        match payload.type:
-            case "bash":
-                return Command(_bash(script, folder), environment)
-            case "python":
-                # The manifest's folder, where `call` finds its functions.
-                path = os.pathsep.join(filter(None, (str(self._search_path), own.get("PYTHONPATH"))))
-                environment["PYTHONPATH"] = path
-                server = self._family.fork_server
-                quicker = partial(server.start, folder, environment, own) if server is not None else None
-                return Command([sys.executable, "-c", bootstrap.text("python")], environment, start=quicker)
-            case "http" | "sql" as kind:
-                return Command([sys.executable, "-c", bootstrap.text(kind)], environment)
-        return Refusal(Reason.JOB_REFUSED, f"{payload.type} tasks do not run locally")
+        self,
+        script: Bootstrap,
+        payload: Payload,
+        folder: Path,
+        environment: dict[str, str],
+        own: Mapping[str, str],
+    ) -> Command:
+        text = bootstrap.text(script.name)
+        if script.interpreter == "bash":
+            return Command(_bash(text, payload.script or "", folder), environment)
+        quicker = None
+        if script.runs_python:
+            # The manifest's folder, where `call` finds its functions.
+            path = os.pathsep.join(filter(None, (str(self._search_path), own.get("PYTHONPATH"))))
+            environment["PYTHONPATH"] = path
+            server = self._family.fork_server
+            quicker = partial(server.start, folder, environment, own) if server is not None else None
+        return Command([sys.executable, "-c", text], environment, start=quicker)
 
     def _contract(self, payload: Payload, folder: Path) -> dict[str, str]:
         """What the bootstraps are handed, by variable or by file."""
@@ -335,9 +340,13 @@ class LocalBackend:
         await asyncio.gather(*(attempt.ended() for attempt in self._attempts.values()))
 
 
+def _runs_python(node: Node) -> bool:
+    return node.record.bootstrap is not None and node.record.bootstrap.runs_python
+
+
 def fork_server(folder: Path, search_path: Path, definitions: Iterable[Definition]) -> ForkServer | None:
     """A server for the python tasks of these definitions, None where they have none."""
-    if any(node.type == "python" for definition in definitions for node in definition.nodes.values()):
+    if any(_runs_python(node) for definition in definitions for node in definition.nodes.values()):
         return ForkServer(folder, {**_inherited(), **_UTF8, "PYTHONPATH": str(search_path)})
     return None
 
@@ -359,8 +368,8 @@ def _hand_over(variable: str, file: Path, text: str, environment: dict[str, str]
         environment[variable] = text
 
 
-def _bash(script: str, folder: Path) -> list[str]:
-    argv = ["bash", "-c", bootstrap.text("bash"), "nexus"]
+def _bash(bootstrap_script: str, script: str, folder: Path) -> list[str]:
+    argv = ["bash", "-c", bootstrap_script, "nexus"]
     if len(script.encode()) > SPILL_LIMIT:
         (folder / "command").write_text(script, encoding="utf-8")
         return argv

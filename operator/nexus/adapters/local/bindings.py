@@ -80,8 +80,8 @@ def _references(node: Node) -> Iterator[tuple[str, str, KeyRef | ObjectRef]]:
             yield "Secret", "secrets", entry.secret_ref
         if entry.config_map_ref is not None:
             yield "ConfigMap", "config_maps", entry.config_map_ref
-    if node.task.sql is not None and not isinstance(node.task.sql.connection, str):
-        yield "Secret", "secrets", node.task.sql.connection.secret_key_ref
+    for reference in node.record.secrets(node.record.of(node.task)):
+        yield "Secret", "secrets", reference
 
 
 def _holds(entries: str, bindings: Bindings, reference: KeyRef | ObjectRef) -> bool:

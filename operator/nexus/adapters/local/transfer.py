@@ -11,6 +11,7 @@ from nexus import bootstrap
 from nexus.adapters.local.attempt import TRANSFER_LOG, Command
 from nexus.api.store import OutputStore
 from nexus.core.model.plan import Payload, Transfer
+from nexus.core.task_types import TYPES
 from nexus.core.tasks.transfers import SHARED, instructions, variable
 
 LOCAL_STORE = OutputStore(url="file:///", volume_claim="local")
@@ -19,7 +20,7 @@ LOCAL_STORE = OutputStore(url="file:///", volume_claim="local")
 
 def _shared(payload: Payload, folder: Path) -> Path:
     """Where the task of an attempt finds what it takes and leaves what it makes."""
-    return Path(SHARED) if payload.type == "container" else folder / "artifacts"
+    return Path(SHARED) if TYPES[payload.type].is_bare else folder / "artifacts"
 
 
 def task_variables(payload: Payload, folder: Path) -> dict[str, str]:

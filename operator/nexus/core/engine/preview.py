@@ -110,9 +110,8 @@ def _instead(definition: Definition, now: datetime) -> Iterator[tuple[str, Any]]
             lists = [task.for_each.items, *(task.for_each.matrix or {}).values()]
             for text in lists:
                 yield from _whole(text, [text])
-        if task.wait is not None:
-            yield from _whole(task.wait.seconds, 1)
-            yield from _whole(task.wait.until, format_time(now))
+        for name, stand_in in node.record.stand_ins.items():
+            yield from _whole(getattr(node.record.of(task), name), stand_in(format_time(now)))
         for path, text in templated_fields.templated(task):
             if path[:2] == ("pod", "resources"):
                 yield from ((expression.source, "1") for expression in parse(text).expressions)
@@ -266,7 +265,7 @@ def _rendered(draft: PlanDraft, node: Node, item: Item | None) -> dict[str, Any]
             value = renderer.field(text, where)
             # What is not known yet stands there as it was written, not encoded.
             known = "${{" not in str(value)
-            found[where] = renderer.url(text, where) if path == templated_fields.URL and known else value
+            found[where] = renderer.url(text, where) if templated_fields.is_url(path) and known else value
         except (ExpressionError, TemplateError) as error:
             found[where] = Fails(f"fails: {error}")
     return found

@@ -23,6 +23,7 @@ from nexus.core.model.facts import Changed, Earlier, RunFact
 from nexus.core.model.plan import LoadOutput, StoreOutput
 from nexus.core.model.status_limits import listed
 from nexus.core.names import job_name, output_name
+from nexus.core.task_types import Engine
 from nexus.core.tasks.draft import PlanDraft
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.json_text import dump
@@ -115,7 +116,7 @@ def _again(draft: PlanDraft, earlier: Earlier, before: dict[str, TaskStatus]) ->
 
 def _is_decided(earlier: Earlier, node: Node) -> bool:
     """Whether a person decides in a task, be it in a child run. A skipped one is as good as approved."""
-    return node.type == "approval" or node.name in earlier.approved_below
+    return node.record.asks_person or node.name in earlier.approved_below
 
 
 def _is_used(draft: PlanDraft, before: dict[str, TaskStatus], name: str) -> bool:
@@ -200,7 +201,12 @@ def _value(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> dict[str, 
 def _take_over_items(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> None:
     """The items of a fan-out that succeeded; it runs only the others. Not of child runs: what they made is theirs."""
     node = draft.definition.nodes[before.name]
-    if node.task.for_each is None or node.type == "workflow" or before.items is None or not before.phase.ended:
+    if (
+        node.task.for_each is None
+        or node.record.engine is Engine.CHILD_RUN
+        or before.items is None
+        or not before.phase.ended
+    ):
         return
     if before.name in (earlier.wanted.tasks or ()):
         return

@@ -5,57 +5,52 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from nexus.core.text.json_text import dump
+from nexus.core.task_types import TYPES
+from nexus.core.text.yaml_values import flow, in_seconds
 
-# The field that the value of an object was meant for, where only that value was written.
+# The field that the value of an object was meant for, where only that value was written; those of the types of tasks
+# are in their records (nexus.core.task_types).
 _MEANT = {
-    "approval": "message", "bash": "command", "concurrency": "policy", "container": "image", "forEach": "items",
-    "history": "succeeded", "holidays": "country", "http": "url", "python": "code", "retry": "limit", "sql": "query",
-    "workflow": "name", "workflowRef": "name",
+    "concurrency": "policy", "forEach": "items", "history": "succeeded", "holidays": "country", "retry": "limit",
+    "workflowRef": "name",
 }  # fmt: skip
 # What their values are where what was written is of another type.
 _EXAMPLES = {
-    "approval": '"Ship it?"', "bash": "echo hello", "concurrency": "Forbid", "container": "alpine:3.22",
-    "forEach": "[a, b]", "history": "3", "holidays": "DE", "http": "https://example.com", "python": "...",
-    "retry": "3", "sql": "...", "workflow": "report", "workflowRef": "report",
+    "concurrency": "Forbid", "forEach": "[a, b]", "history": "3", "holidays": "DE", "retry": "3",
+    "workflowRef": "report",
 }  # fmt: skip
 _NUMBERS = ("history", "retry")
 _LISTS_OF_NAMED = {"env": "value", "params": "default", "headers": "value", "query": "value"}
-# What YAML needs no quotes for, and does not take for a boolean, null or a number.
-_PLAIN_TEXT = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z][\w-]*(?: [\w-]+)*", re.IGNORECASE)
-_LONGEST = 40
 
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def of_object(field: str, given: Any) -> str:
     """How the object of this field is written, after a colon; empty where that is not known."""
-    if field == "wait":
-        return f": write it as {{until: {_flow(given)}}}" if isinstance(given, str) and "T" in given else _wait(given)
+    text = isinstance(given, str) and bool(given)
+    if field in TYPES:
+        meant = TYPES[field].shorthand
+        if meant.choose is not None:
+            inner, value = meant.choose(given)
+        else:
+            inner, value = meant.field, flow(given) if text else meant.example
+        return f": write it as {{{inner}: {value}}}"
     if field not in _MEANT:
         return ""
-    text = isinstance(given, str) and bool(given)
     number = isinstance(given, int) and not isinstance(given, bool)
     fits = (number if field in _NUMBERS else text) or (field == "forEach" and isinstance(given, list))
-    value = _flow(given) if fits else _EXAMPLES[field]
+    value = flow(given) if fits else _EXAMPLES[field]
     return f": write it as {{{_MEANT[field]}: {value}}}"
-
-
-def _wait(given: Any) -> str:
-    seconds = given if isinstance(given, int) and not isinstance(given, bool) else in_seconds(given) or 60
-    return f": write it as {{seconds: {seconds}}}"
 
 
 def of_list(field: str, given: Any) -> str:
     """How the list of this field is written, after a colon; empty where that is not known."""
     if isinstance(given, dict) and field in _LISTS_OF_NAMED and given:
         name, value = next(iter(given.items()))
-        return f": write it as [{{name: {name}, {_LISTS_OF_NAMED[field]}: {_flow(value)}}}]"
+        return f": write it as [{{name: {name}, {_LISTS_OF_NAMED[field]}: {flow(value)}}}]"
     if isinstance(given, dict | list) or given is None or given == "":
         return ""
-    return f": write it as [{_flow(given)}]"
+    return f": write it as [{flow(given)}]"
 
 
 def of_number(field: str, given: Any) -> str:
@@ -127,17 +122,3 @@ def of_security_context(given: Any) -> str:
     if meant:
         return f"write {' and '.join(meant)}"
     return "the operator makes it; of it pod.runAsUser, pod.runAsGroup and pod.fsGroup are yours"
-
-
-def in_seconds(given: Any) -> int | None:
-    """The seconds that a text such as 90s, 10m, 1h or 1d means, else None."""
-    found = _DURATION.fullmatch(given.strip()) if isinstance(given, str) else None
-    return int(float(found[1]) * _SECONDS[found[2][0].lower()]) if found is not None else None
-
-
-def _flow(value: Any) -> str:
-    """A value as it stands in `{}` of YAML, shortened."""
-    if isinstance(value, str) and len(value) <= _LONGEST and _PLAIN_TEXT.fullmatch(value):
-        return value
-    text = dump(value)
-    return text if len(text) <= _LONGEST else "..."

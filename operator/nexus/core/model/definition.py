@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nexus.api.tasks import PODLESS, TASK_TYPES, EnvVar, Retry, Task, TriggerRule
+from nexus.api.tasks import EnvVar, Retry, Task, TriggerRule
 from nexus.api.workflow import Defaults, FailurePolicy, WorkflowSpec
 from nexus.core.model.graph import ordered
 from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
-from nexus.core.model.retry import FINAL_EXIT_CODES, RetryPolicy
+from nexus.core.model.retry import RetryPolicy
 from nexus.core.pods import merge
+from nexus.core.task_types import TYPES, types_in
+from nexus.core.task_types.record import TaskType
 
 DEFAULT_MAX_PARALLEL_TASKS = 10
 DEFAULT_START_TIMEOUT_SECONDS = 300
@@ -33,6 +35,11 @@ class Node:
     def name(self) -> str:
         """The task's name."""
         return self.task.name
+
+    @property
+    def record(self) -> TaskType:
+        """What is known of its type."""
+        return TYPES[self.type]
 
     @property
     def start_timeout_seconds(self) -> int:
@@ -98,12 +105,12 @@ def waits_for(spec: WorkflowSpec) -> dict[str, tuple[str, ...]]:
 
 def type_of(task: Task) -> str:
     """The name of the one type field that a valid task has."""
-    return next(kind for kind in TASK_TYPES if getattr(task, kind) is not None)
+    return next(types_in(task)).name
 
 
 def with_defaults(task: Task, defaults: Defaults | None) -> Task:
     """The task with the workflow's defaults: by field, lists by name, the task wins."""
-    if defaults is None or any(getattr(task, kind) is not None for kind in PODLESS):
+    if defaults is None or not all(record.model.executes for record in types_in(task)):
         # A timeout that is meant for code would reject in minutes what a person has a day for.
         return task
     return task.model_copy(
@@ -120,7 +127,7 @@ def with_defaults(task: Task, defaults: Defaults | None) -> Task:
 
 def _defaults_of(task: Task, default: Retry | None) -> Retry | None:
     """What of the defaults is meant for the task: only http tasks have failures that retryOn can name."""
-    if default is None or task.http is not None:
+    if default is None or any(record.model.has_retry_on for record in types_in(task)):
         return default
     return default.model_copy(update={"retry_on": None})
 
@@ -145,7 +152,7 @@ def _node(task: Task, ancestors: frozenset[str], operator: OperatorDefaults, *, 
         depends_on=tuple(task.depends_on or ()),
         rule=task.trigger_rule or TriggerRule.ALL_SUCCEEDED,
         retry=RetryPolicy.of(
-            task.retry, 0 if kind in PODLESS else operator.retry_limit, FINAL_EXIT_CODES.get(kind, ())
+            task.retry, operator.retry_limit if TYPES[kind].model.executes else 0, TYPES[kind].final_exit_codes
         ),
         ancestors=ancestors,
         final=final,

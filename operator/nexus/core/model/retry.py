@@ -7,13 +7,11 @@ With other delays each attempt is a Job of its own that the operator starts when
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
 from nexus.api.tasks import Disruptions, Retry
-from nexus.core.model.exit_codes import NOT_LISTED, OUTPUT_REFUSED
 
 # The Job controller's delays: 10 s, doubled for each failure, at most 600 s (Kubernetes 1.34, job_controller.go).
 NATIVE_DELAY_SECONDS = 10
@@ -24,14 +22,6 @@ NATIVE_MAX_DELAY_SECONDS = 600
 MAX_RETRY_AFTER_SECONDS = 86_400
 
 MAX_REPLACEMENTS_OF_LOST_OUTPUT = 3
-
-# By type of task the exit codes that are never retried, whoever exits with them. The Job's podFailurePolicy and the
-# operator, which starts attempts where the Job does not, and those of local runs, both go by a policy that holds them.
-# 240 and 241 are the bootstraps' own; an image's exit code means what its author says.
-FINAL_EXIT_CODES: Mapping[str, tuple[int, ...]] = {
-    **dict.fromkeys(("python", "bash", "sql"), (OUTPUT_REFUSED,)),
-    "http": (OUTPUT_REFUSED, NOT_LISTED),
-}
 
 
 class OnFailure(Enum):
@@ -69,7 +59,7 @@ class RetryPolicy:
     @classmethod
     def of(cls, retry: Retry | None, limit: int = 0, final: tuple[int, ...] = ()) -> RetryPolicy:
         """The policy that a task's `retry` (defaults applied) stands for, with the limit where it has none; `final`
-        are the exit codes that its type never retries (FINAL_EXIT_CODES)."""
+        are the exit codes that its type never retries."""
         base = cls(limit=limit, fail_on_exit_codes=final)
         if retry is None:
             return base

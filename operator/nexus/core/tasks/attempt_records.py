@@ -43,7 +43,7 @@ def last(draft: PlanDraft, node: Node, number: int, failed: Failed, pod: PodFact
     if not _is_new(draft, node, number, pod):
         return
     ended = pod.terminated if pod is not None else None
-    told = exception_of(ended.message) if ended is not None and node.type != "container" else None
+    told = exception_of(ended.message) if ended is not None and not node.record.is_bare else None
     exception = None
     if told is not None:
         kind, text, line = told

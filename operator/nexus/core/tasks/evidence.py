@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from nexus.api.reasons import Reason
 from nexus.api.run import ApprovalRequest
 from nexus.core.data.outputs import error_of, is_kept, retry_after_of
-from nexus.core.model.exit_codes import OUTPUT_REFUSED
 from nexus.core.model.facts import JobFact, PodFact, Terminated
+from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from nexus.api.run import TaskStatus, Trigger, WorkflowRunStatus
 from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import ChildFact, Forged, JobFact, PodFact, RunFact
 from nexus.core.names import item_job_name, item_stem, job_name, job_stem
+from nexus.core.task_types import Engine
 from nexus.core.tasks.item_mechanism import is_indexed
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.sha256 import sha256
@@ -70,9 +71,9 @@ class Sorted:
 
 def makes(node: Node) -> Makes:
     """What a task makes, from its definition."""
-    if node.type in ("approval", "wait"):
+    if node.record.engine is Engine.OPERATOR:
         return Makes.NOTHING
-    if node.type == "workflow":
+    if node.record.engine is Engine.CHILD_RUN:
         return Makes.CHILDREN if node.task.for_each is None else Makes.ITEM_CHILDREN
     if node.task.for_each is None:
         return Makes.JOBS

@@ -13,10 +13,11 @@ from nexus.core.model.definition import Node
 from nexus.core.model.plan import Payload, StartTask
 from nexus.core.model.refusal import limit_words, over_since
 from nexus.core.names import job_name
+from nexus.core.task_types.limits import PayloadError
 from nexus.core.tasks import transfers
 from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.observe import attempt_number, take_over
-from nexus.core.tasks.payload import Context, PayloadError, build
+from nexus.core.tasks.payload import Context, build
 from nexus.core.tasks.pool_slots import has_turn
 from nexus.core.tasks.slots import Slots
 

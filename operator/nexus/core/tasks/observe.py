@@ -174,7 +174,7 @@ def _waiting(draft: PlanDraft, node: Node, waiting: Waiting) -> None:
 def _succeeded(draft: PlanDraft, node: Node, job: JobFact, pod: PodFact) -> None:
     assert pod.terminated is not None
     message = pod.terminated.message
-    read = outputs.of_container(message) if node.type == "container" else outputs.of_bootstrap(message)
+    read = outputs.of_container(message) if node.record.is_bare else outputs.of_bootstrap(message)
     if isinstance(read, outputs.Frame):
         if draft.cannot_store(node.name, job.name):
             return  # before it is read: it may be half a megabyte of a log

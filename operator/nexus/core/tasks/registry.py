@@ -1,4 +1,4 @@
-"""Kinds: how the tasks of each type are started and watched."""
+"""Registry: which engine starts and watches a task. What else is known of its type is in nexus.core.task_types."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nexus.core.model.definition import Node
+from nexus.core.task_types import TYPES, Engine
 from nexus.core.tasks import approval, child_run, wait
 from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.fanout.launch import launch as fanout_launch
@@ -34,20 +35,21 @@ POD = TaskHandler(observe, launch)
 FAN_OUT = TaskHandler(fanout_observe, fanout_launch, fanout_proceed)
 CHILD_RUN = TaskHandler(child_run.observe, child_run.launch, takes_slot=False)
 CHILD_FAN_OUT = TaskHandler(fanout_observe, fanout_launch, fanout_proceed, takes_slot=False)
-BY_TYPE: Mapping[str, TaskHandler] = {
-    "python": POD,
-    "http": POD,
-    "bash": POD,
-    "sql": POD,
-    "container": POD,
-    "workflow": CHILD_RUN,
+BY_OPERATOR: Mapping[str, TaskHandler] = {
     "approval": TaskHandler(approval.observe, approval.launch, takes_slot=False),
     "wait": TaskHandler(wait.observe, wait.launch, takes_slot=False),
 }
+"""How the operator itself carries out tasks, by type."""
+
+if set(BY_OPERATOR) != {name for name, record in TYPES.items() if record.engine is Engine.OPERATOR}:
+    raise TypeError(f"BY_OPERATOR has {sorted(BY_OPERATOR)}, which are not the types with Engine.OPERATOR")
 
 
 def of(node: Node) -> TaskHandler:
     """The policy of a task."""
-    if node.task.for_each is None:
-        return BY_TYPE[node.type]
-    return CHILD_FAN_OUT if node.type == "workflow" else FAN_OUT
+    match node.record.engine:
+        case Engine.OPERATOR:
+            return BY_OPERATOR[node.type]
+        case Engine.CHILD_RUN:
+            return CHILD_RUN if node.task.for_each is None else CHILD_FAN_OUT
+    return POD if node.task.for_each is None else FAN_OUT

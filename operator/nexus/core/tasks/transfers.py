@@ -16,12 +16,9 @@ from nexus.core.data.outputs import Kept
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import RunFact, Terminated
 from nexus.core.model.plan import Transfer
+from nexus.core.task_types.limits import PayloadError
 from nexus.core.tasks.draft import PlanDraft
-from nexus.core.tasks.payload import PayloadError
 from nexus.core.text.json_text import dump, load
-
-KEEPERS = ("python", "http", "sql")
-"""Types of tasks whose output may go to the store. That of bash is lines, which only the operator makes JSON of."""
 
 SHARED = "/artifacts"
 """Where all containers of a pod have the same folder."""
@@ -86,11 +83,12 @@ def awaited(node: Node) -> bool:
 
 def _keeps_output(draft: PlanDraft, node: Node) -> bool:
     asked = draft.definition.spec.output_store is not None
-    return asked and node.type in KEEPERS and node.task.for_each is None
+    bootstrap = node.record.bootstrap
+    return asked and bootstrap is not None and bootstrap.keeps_output and node.task.for_each is None
 
 
 def _inputs(draft: PlanDraft, node: Node) -> dict[str, StoredObject]:
-    if node.type == "container":  # has no `input`
+    if node.record.is_bare:  # has no `input`
         return {}
     stored = {name: draft.tasks[name].stored_output for name in node.depends_on if draft.is_readable(name)}
     return {name: reference for name, reference in stored.items() if reference is not None}

@@ -13,9 +13,9 @@ from nexus.api.tasks import MOST_SECONDS, Wait
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
+from nexus.core.task_types.wait_time import TOO_LONG, WaitInvalid, instant
 from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.slots import Slots
-from nexus.core.tasks.wait_time import TOO_LONG, WaitInvalid, instant
 
 
 def launch(draft: PlanDraft, node: Node, _: Slots) -> None:

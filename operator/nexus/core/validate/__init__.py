@@ -66,9 +66,9 @@ def _all(
         yield from _default_env(spec, spec.defaults.env or (), evaluator)
         yield from _default_pod(spec, spec.defaults.pod, evaluator)
     for place, task in spec.every_task():
-        yield from shape(place, task)
+        yield from shape(place, task, now)
         yield from fan_out(place, task)
-        yield from podless(place, task, now)
+        yield from podless(place, task)
         if task.pod is not None:
             default = spec.defaults.pod if spec.defaults is not None else None
             yield from mounts((*place, "pod"), task.pod, merged(default, task.pod), task.name)

@@ -9,6 +9,7 @@ from nexus.api.store import OutputStore
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.problem import Path, Problem, duplicates
+from nexus.core.task_types import types_in
 from nexus.core.text.similar_names import closest, listed
 from nexus.core.validate.dependencies import no_task
 
@@ -46,7 +47,7 @@ def artifacts(spec: WorkflowSpec) -> Iterator[Problem]:
         if task.artifacts is None:
             continue
         path: Path = (*place, "artifacts")
-        if task.python is None and task.bash is None and task.container is None:
+        if not any(record.model.has_files for record in types_in(task)):
             yield Problem(path, rules.ARTIFACTS_NEED_FILES.message, task.name)
         if task.for_each is not None and task.artifacts.outputs:
             yield Problem((*path, "outputs"), rules.NO_ARTIFACTS_OF_ITEMS.message, task.name)

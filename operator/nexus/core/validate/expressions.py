@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from nexus.api.tasks import Task
@@ -21,10 +21,11 @@ from nexus.core.expressions.templates import (
 from nexus.core.manifest.problem import Path, Problem, first
 from nexus.core.model.definition import Definition
 from nexus.core.pods import templated_fields
+from nexus.core.task_types import TYPES, types_in
+from nexus.core.task_types.record import OwnExpression, Wanted
 from nexus.core.validate.dollars import open_dollars
 from nexus.core.validate.foreign import foreign
 from nexus.core.validate.formats import formats
-from nexus.core.validate.http import hosts, request
 from nexus.core.validate.items import ItemShape, item_shape
 from nexus.core.validate.literals import RUN_VALUES, Allowed, never, of_params
 from nexus.core.validate.names import why_unknown
@@ -91,37 +92,24 @@ def expressions(
     for at, text in every:
         if (told := foreign(text)) is not None:
             yield Problem((*path, *at), told[0], task.name, told[1])
-    if task.http is not None:
-        yield from hosts((*path, "http"), task.http, task.name)
-        yield from request((*path, "http"), task.http, task.name)
-    if task.http is not None and task.http.result is not None:
-        yield from _result((*path, "http", "result"), task, evaluator)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """CEL types that a field takes, the same in words, and how they are had."""
-
-    types: Sequence[str]
-    words: str
-    advice: str
+    for record in types_in(task):
+        for own in record.own_expressions:
+            text = getattr(record.of(task), own.name)
+            if text is not None:
+                yield from _own((*path, record.name, own.name), text, own, task.name, evaluator)
 
 
 _CONDITION = Wanted(("bool",), "when wants true or false", "compare it with something")
-_SECONDS = Wanted(("int", "uint", "double"), "seconds wants a whole number", "convert it with int(...)")
-_TIME = Wanted(("string", "timestamp"), "until wants a time", "write one such as ${{ run.scheduledTime }}")
 _AMOUNT = Wanted(("string", "int", "uint", "double"), "an amount is wanted", "write one such as 500m, 2 or 64Mi")
 
 
 def _wanted(at: Path) -> Wanted | None:
     """What the field at a path below the task must be; None where it may be anything, or becomes text."""
     match at:
-        case ("wait", "seconds"):
-            return _SECONDS
-        case ("wait", "until"):
-            return _TIME
         case ("pod", "resources", *_):
             return _AMOUNT
+        case (str(kind), str(field)) if kind in TYPES:
+            return TYPES[kind].wanted.get(field)
     return None
 
 
@@ -138,17 +126,16 @@ def _when(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Iterator
     yield from typed(path, text, _CONDITION, sight, evaluator)
 
 
-def _result(path: Path, task: Task, evaluator: Evaluator) -> Iterator[Problem]:
-    """`result` sees the response alone; which fields that has is only known when it is there."""
-    assert task.http is not None
-    text = task.http.result or ""
+def _own(path: Path, text: str, own: OwnExpression, task: str, evaluator: Evaluator) -> Iterator[Problem]:
+    """An expression that sees variables of its own alone; what they hold is only known where the task runs."""
     try:
         if parse(text).whole is None:
-            yield Problem(path, "write result as one whole ${{ }}, for instance ${{ response.json.total }}", task.name)
+            message = f"write {own.name} as one whole ${{{{ }}}}, for instance ${{{{ {own.example} }}}}"
+            yield Problem(path, message, task)
             return
     except TemplateError:
         pass  # told next
-    yield from template(path, text, Sight({"response": "map"}, task.name), evaluator)
+    yield from template(path, text, Sight(own.variables, task), evaluator)
 
 
 def typed(path: Path, text: str, wanted: Wanted | None, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:

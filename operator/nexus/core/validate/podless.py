@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from nexus.api.tasks import FIELDS_OF_PODS, PODLESS, Task
 from nexus.core.manifest.problem import Path, Problem
-from nexus.core.tasks.wait_time import WaitInvalid, instant
 
 
-def podless(path: Path, task: Task, now: datetime | None) -> Iterator[Problem]:
-    """What an approval or a wait says that it cannot mean; `now` is needed to tell that a time is too far away."""
+def podless(path: Path, task: Task) -> Iterator[Problem]:
+    """What an approval or a wait says that it cannot mean."""
     kind = next((kind for kind in PODLESS if getattr(task, kind) is not None), None)
     if kind is None:
         return
@@ -26,10 +24,3 @@ def podless(path: Path, task: Task, now: datetime | None) -> Iterator[Problem]:
     for field in ("timeoutSeconds", "deadlineSeconds"):
         if field in set_:
             yield Problem((*path, field), f"a wait takes as long as it says: take {field} out", task.name)
-    if (task.wait.seconds is None) == (task.wait.until is None):
-        yield Problem((*path, "wait"), "give exactly one of seconds and until", task.name)
-    elif task.wait.until is not None and "${{" not in task.wait.until:
-        try:
-            instant(task.wait.until, now)
-        except WaitInvalid as error:
-            yield Problem((*path, "wait", "until"), str(error).removeprefix("wait.until: "), task.name)

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
-from nexus.core.data import sql_text
 from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.pods import templated_fields
+from nexus.core.task_types import types_in
 from nexus.core.validate.pod import pod_problems
 
 
 def kinds_of(task: Task) -> list[str]:
     """The type fields that a task has; a valid one has exactly one."""
-    return [kind for kind in TASK_TYPES if getattr(task, kind) is not None]
+    return [record.name for record in types_in(task)]
 
 
-# What gives code its values, by the field that holds the code.
-_INSTEAD = {
-    ("bash", "command"): 'params are variables, as in "$PARAM_DAY"; give everything else in env',
-    ("python", "code"): 'code reads params["day"] and input["task"]; give everything else in env',
-    ("python", "call"): "give values in python.with",
-    ("sql", "query"): "write :day in the query and give day in sql.parameters",
-}
+def _has_retry_on(task: Task) -> bool:
+    return any(record.model.has_retry_on for record in types_in(task))
 
 
-def shape(path: Path, task: Task) -> Iterator[Problem]:
-    """What one task says that does not go together."""
+def shape(path: Path, task: Task, now: datetime | None) -> Iterator[Problem]:
+    """What one task says that does not go together; `now` is needed to tell that a time is too far away."""
 
     def wrong(field: Path, message: str) -> Problem:
         return Problem((*path, *field), message, task.name)
@@ -35,28 +31,19 @@ def shape(path: Path, task: Task) -> Iterator[Problem]:
     if len(kinds) != 1:
         has = f"has {' and '.join(kinds)}" if kinds else "has no type"
         yield wrong((), f"{has}: give exactly one of {', '.join(TASK_TYPES)}")
-    if task.python is not None and (task.python.code is None) == (task.python.call is None):
-        yield wrong(("python",), "give exactly one of code and call")
-    if task.python is not None and task.python.with_ is not None and task.python.call is None:
-        yield wrong(("python", "with"), "with goes with call; code gets its values from params and input")
-    if task.http is not None and task.http.json_ is not None and task.http.body is not None:
-        yield wrong(("http",), "give one of json and body")
     if task.trigger_rule is not None and not task.depends_on:
         yield wrong(("triggerRule",), "a triggerRule without dependsOn has nothing to look at: remove it")
-    if task.retry is not None and task.retry.retry_on is not None and task.http is None:
+    if task.retry is not None and task.retry.retry_on is not None and not _has_retry_on(task):
         message = "retryOn lists failures of http requests; remove it, or use failOnExitCodes"
         yield wrong(("retry", "retryOn"), message)
-    for field, text in templated_fields.code(task):
+    for field, text, known in templated_fields.code(task):
         if "${{" in text:
-            advice = _INSTEAD.get((str(field[0]), str(field[1])), "write the name itself")
-            message = f"${{{{ }}}} is refused here, since a value would become code: {advice}"
+            message = f"${{{{ }}}} is refused here, since a value would become code: {known.instead}"
             yield Problem((*path, *field), message, task.name, text.index("${{"))
     yield from _of_pods(path, task)
-    yield from _missing_parameters(path, task)
-    if task.http is not None and not task.http.url.lower().startswith(("http://", "https://", "${{", "$(")):
-        yield wrong(
-            ("http", "url"), f"{task.http.url[:80]} is no URL of a web server: start it with https:// or http://"
-        )
+    for record in types_in(task):
+        for found in record.problems(record.of(task), now):
+            yield Problem((*path, record.name, *found.path), found.message, task.name, found.offset)
     yield from env_problems(path, task.env, task.env_from, task.name)
     yield from pod_problems((*path, "pod"), task.pod, task.name)
 
@@ -72,20 +59,6 @@ def _of_pods(path: Path, task: Task) -> Iterator[Problem]:
             yield Problem(
                 (*path, field), f"a workflow task has no pod, so that {field} means nothing: {advice}", task.name
             )
-
-
-def _missing_parameters(path: Path, task: Task) -> Iterator[Problem]:
-    if task.sql is None or "${{" in task.sql.query:
-        return
-    told = set(task.sql.parameters or {})
-    # The URL in a Secret says which database it is: what is no placeholder in some of them is left to the run.
-    dialects = ("sqlite",) if isinstance(task.sql.connection, str) else sql_text.DIALECTS
-    for name, offset in sql_text.placeholders(task.sql.query, dialects):
-        if name not in told:
-            told.add(name)
-            message = f"the query has the placeholder :{name}, but sql.parameters has no {name}: add it, or write "
-            message += "\\: for a colon that starts no placeholder"
-            yield Problem((*path, "sql", "query"), message, task.name, offset)
 
 
 def env_problems(

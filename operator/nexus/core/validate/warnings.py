@@ -9,7 +9,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import TemplateError, parse
 from nexus.core.manifest.problem import Path, Problem, first
 from nexus.core.pods import render, templated_fields
-from nexus.core.validate.delimiters import fixed_delimiters
+from nexus.core.task_types import types_in
 from nexus.core.validate.numbers import mixed, number_items, number_params
 
 
@@ -37,9 +37,9 @@ def _of_task(place: Path, task: Task, spec: WorkflowSpec, numbers: Collection[st
     yield from _numbers(place, before, numbers, task.name)
     every = {*numbers, *number_items(task.for_each, spec.params or ())}
     yield from _numbers(place, templated_fields.templated(task), every, task.name)
-    if task.bash is not None:
-        for message, offset in fixed_delimiters(task.bash.command):
-            yield Problem((*place, "bash", "command"), message, task.name, offset)
+    for record in types_in(task):
+        for found in record.warnings(record.of(task)):
+            yield Problem((*place, record.name, *found.path), found.message, task.name, found.offset)
 
 
 def _either_day(spec: WorkflowSpec) -> Iterator[Problem]:

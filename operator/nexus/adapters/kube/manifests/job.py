@@ -14,7 +14,6 @@ from nexus.adapters.kube.containers import PUT
 from nexus.adapters.kube.manifests import transfer
 from nexus.adapters.kube.manifests.pod import literal, pod_annotations, pod_labels, pod_spec
 from nexus.adapters.kube.owners import owned_by
-from nexus.core.model.exit_codes import OUTPUT_REFUSED
 from nexus.core.model.facts import RunFact
 from nexus.core.model.plan import Payload, StartTask
 from nexus.core.model.retry import OnFailure, PodRule
@@ -28,6 +27,9 @@ from nexus.core.names import (
     LABEL_WORKFLOW,
     label_value,
 )
+from nexus.core.task_types import TYPES
+from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
+from nexus.core.task_types.record import Bootstrap
 from nexus.core.tasks.payload import SPILL_LIMIT
 from nexus.core.text.sha256 import sha256, sha256_of
 
@@ -43,10 +45,10 @@ class Images:
 
     def of(self, payload: Payload) -> str:
         """The image that the task names, else the default of its type."""
-        return payload.image or self.of_type(payload.type)
+        return payload.image or self.named(TYPES[payload.type].image or payload.type)
 
-    def of_type(self, name: str) -> str:
-        """The image of a type of task, or `store`, the one that moves data."""
+    def named(self, name: str) -> str:
+        """The image of a folder of task-images: that of a type of task, or `store`, the one that moves data."""
         digest = self.digests.get(name)
         # Beside a digest a tag is for the eye only.
         return self.pattern.format(type=name) + (f"@{digest}" if digest else "")
@@ -90,11 +92,12 @@ def task_objects(start: StartTask, run: RunFact, images: Images, *, name_taken: 
         "terminationMessagePolicy": "File",
     }
     pod.env.append({"name": "HOME", "value": "/tmp"})
-    if payload.type == "container":
+    script = TYPES[payload.type].bootstrap
+    if script is None:
         container.update({"command": payload.command} if payload.command is not None else {})
         container.update({"args": payload.args} if payload.args is not None else {})
     else:
-        container["command"] = _command(payload, pod)
+        container["command"] = _command(script, payload, pod)
         if sums := _sums(payload, pod):
             pod.env.append({"name": "NEXUS_SHA256SUMS", "value": sums})
     pod.env += [{"name": name, "value": literal(value)} for name, value in payload.variables.items()]
@@ -166,20 +169,20 @@ def _labels(start: StartTask, run: RunFact) -> dict[str, str]:
     return labels
 
 
-def _command(payload: Payload, pod: _Pod) -> list[str]:
+def _command(script: Bootstrap, payload: Payload, pod: _Pod) -> list[str]:
     pod.text("NEXUS_CONTEXT_JSON", "context.json", payload.context_json)
     pod.text("NEXUS_TASK_JSON", "task.json", payload.task_json)
     pod.text("NEXUS_ITEM_FIELDS", "item-fields.json", payload.item_fields)
     if payload.items is not None:
         pod.spilled["items"] = payload.items
-    if payload.type != "bash":
-        return ["python3", "-c", literal(bootstrap.packed(payload.type))]
-    script = payload.script or ""
-    command = ["bash", "-c", literal(bootstrap.text("bash")), "nexus"]
-    if len(script.encode()) > SPILL_LIMIT:
-        pod.spilled["command"] = script
+    if script.interpreter == "python3":
+        return ["python3", "-c", literal(bootstrap.packed(script.name))]
+    command = ["bash", "-c", literal(bootstrap.text(script.name)), "nexus"]
+    own = payload.script or ""
+    if len(own.encode()) > SPILL_LIMIT:
+        pod.spilled["command"] = own
         return command
-    return [*command, literal(script)]
+    return [*command, literal(own)]
 
 
 def _sums(payload: Payload, pod: _Pod) -> str:
@@ -212,7 +215,7 @@ def _pod_spec(
 ) -> dict[str, Any]:
     spec = pod_spec(start.payload.pod, container, volumes)
     if start.payload.transfer is not None:
-        transfer.add_containers(spec, start.payload.transfer, images.of_type("store"))
+        transfer.add_containers(spec, start.payload.transfer, images.named("store"))
     if start.timeout_seconds is not None:
         spec["activeDeadlineSeconds"] = start.timeout_seconds
     return spec

@@ -24,6 +24,7 @@ from nexus.core.model import indexes
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Changed, ChildFact, PodFact
 from nexus.core.model.plan import ListPods, LoadItems, LoadOutput, Read, ReadFrame, RunEvent, StoreItems
+from nexus.core.task_types import Engine
 from nexus.core.tasks.child_run import lost_outputs
 from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.evidence import Failed
@@ -45,7 +46,7 @@ def tally_of(draft: PlanDraft, node: Node) -> Tally | None:
     status = draft.tasks[node.name]
     jobs = draft.facts.jobs.get(node.name, ())
     total = status.items.total if status.items else 0
-    if node.type == "workflow":
+    if node.record.engine is Engine.CHILD_RUN:
         try:
             draft.tallies[node.name] = take_children(draft, node, total, _on_record(status.items))
         except Unread:
@@ -262,7 +263,7 @@ def _of_pod(
 ) -> outputs.Output | outputs.Rejected | None:
     assert pod.terminated is not None
     message = pod.terminated.message
-    read = outputs.of_container(message) if node.type == "container" else outputs.of_bootstrap(message)
+    read = outputs.of_container(message) if node.record.is_bare else outputs.of_bootstrap(message)
     if isinstance(read, outputs.Kept):  # no item is told to
         return outputs.Rejected(Reason.INVALID_OUTPUT, "the output of an item does not go to the output store")
     if not isinstance(read, outputs.Frame):

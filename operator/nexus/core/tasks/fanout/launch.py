@@ -15,6 +15,8 @@ from nexus.core.model.definition import Node
 from nexus.core.model.plan import Indexed, Payload, RaiseParallelism, Start, StartTask
 from nexus.core.model.refusal import again_at, limit_words, over_since, parallelism_of
 from nexus.core.names import item_child_name, item_job_name, job_name
+from nexus.core.task_types import Engine
+from nexus.core.task_types.limits import PayloadError
 from nexus.core.tasks.child_run import too_deep
 from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.evidence import Failed
@@ -26,7 +28,6 @@ from nexus.core.tasks.fanout.observe import conclude, max_failed, stops_early, t
 from nexus.core.tasks.item_mechanism import is_indexed
 from nexus.core.tasks.item_tally import Due, Tally
 from nexus.core.tasks.launch import refused, remaining
-from nexus.core.tasks.payload import PayloadError
 from nexus.core.tasks.pool_slots import has_turn
 from nexus.core.tasks.slots import Slots
 from nexus.core.tasks.suspend import held_back
@@ -41,7 +42,7 @@ _IMPOSSIBLE = (Unread, ExpressionError, TemplateError, PayloadError, ItemsInvali
 def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
     """Start a fan-out, or take over what is there of it: its rule is met, its `when` is true, and there is a slot where
     it takes one."""
-    if node.type == "workflow" and too_deep(draft, node):
+    if node.record.engine is Engine.CHILD_RUN and too_deep(draft, node):
         return
     items = _items(draft, node)
     if items is None:
@@ -112,7 +113,7 @@ def proceed(draft: PlanDraft, node: Node, slots: Slots) -> None:
 def _room(draft: PlanDraft, node: Node, slots: Slots, tally: Tally) -> int:
     """How many more items may run now. Child runs take no slots; a thousand at once that nobody asked for would be too
     many all the same."""
-    if node.type == "workflow":
+    if node.record.engine is Engine.CHILD_RUN:
         assert node.task.for_each is not None
         return (node.task.for_each.parallelism or draft.definition.max_parallel_tasks) - len(tally.running)
     return min(slots.free, _parallelism(node, tally.total) - tally.held)
@@ -235,7 +236,7 @@ def _launch_items(
     """Whether any Job, or child run, is planned, of as many of the items that are due (all, where it is not said which)
     as there is room for. Items whose own values cannot be rendered are moved to the failed ones, and take no room."""
     run, status = draft.facts.run, draft.tasks[node.name]
-    children = node.type == "workflow"
+    children = node.record.engine is Engine.CHILD_RUN
     room = _room(draft, node, slots, tally)
     started = 0
     for index, attempt in list((tally.due if due is None else due).items()):

@@ -2,9 +2,9 @@
 
 The lines lie in one file, mounted in every pod; the pod's JOB_COMPLETION_INDEX says which is its own. A line is the
 item as compact JSON, a tab, and what belongs to that item alone:
-- python, http, sql: a JSON list of values for the places in `task_json` that `item_fields` names;
-- bash: `=` and the item as text where it is a string, its backslashes and line breaks escaped as printf's %b reads
-  them; nothing where the JSON is the text.
+- for a bootstrap in Python: a JSON list of values for the places in `task_json` that `item_fields` names;
+- for one in bash: `=` and the item as text where it is a string, its backslashes and line breaks escaped as printf's
+  %b reads them; nothing where the JSON is the text.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from nexus.core.manifest.problem import Path
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import Payload
 from nexus.core.pods import templated_fields
+from nexus.core.task_types.limits import check_item_text
 from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.item_mechanism import uses_item
 from nexus.core.tasks.launch import context_of
-from nexus.core.tasks.payload import build, check_item_text, check_total, task_values
+from nexus.core.tasks.payload import build, check_total, task_values
 from nexus.core.text.json_text import dump
 
 Place = tuple[str | int, ...]
@@ -103,7 +104,7 @@ def shared_fault(draft: PlanDraft, node: Node) -> ExpressionError | TemplateErro
     for path, text in templated_fields.templated(node.task):
         if not uses_item(text):
             try:
-                render = renderer.url if path == templated_fields.URL else renderer.text
+                render = renderer.url if templated_fields.is_url(path) else renderer.text
                 render(text, _where(node, path))
             except (ExpressionError, TemplateError) as error:
                 return error
@@ -122,12 +123,13 @@ def for_all(draft: PlanDraft, node: Node, items: list[Any]) -> Payload:
     shared = draft.renderer(node)
     renderer = _Shared.like(shared)
     payload = build(node, renderer, context_of(draft, node))
-    if node.type == "container":
+    bootstrap = node.record.bootstrap
+    if bootstrap is None:
         return payload
     holes = list(_holes(task_values(node, renderer), ()))
     size = len(payload.context_json.encode()) + len((payload.task_json or "").encode())
     lines: list[str] = []
-    for line in _bash_lines(items) if node.type == "bash" else _value_lines(draft, node, items, holes):
+    for line in _text_lines(items) if bootstrap.interpreter == "bash" else _value_lines(draft, node, items, holes):
         # At once: an expression may give 1 MiB for each of a thousand items.
         size += len(line.encode()) + 1
         check_total(size)
@@ -136,7 +138,7 @@ def for_all(draft: PlanDraft, node: Node, items: list[Any]) -> Payload:
     return replace(payload, items=text, item_fields=dump([place for place, _ in holes]) if holes else None)
 
 
-def _bash_lines(items: list[Any]) -> Iterator[str]:
+def _text_lines(items: list[Any]) -> Iterator[str]:
     for index, item in enumerate(items):
         check_item_text(index, as_text(item))
         escaped = "=" + item.replace("\\", "\\\\").replace("\n", "\\n") if isinstance(item, str) else ""

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nexus.api.tasks import Http
 from nexus.core.expressions import kubelet_variables
 from nexus.core.expressions.templates import TemplateError, parse
 from nexus.core.expressions.urls import reaches_host
-from nexus.core.manifest.problem import Path, Problem
-from nexus.core.pods import templated_fields
+from nexus.core.task_types.record import Finding
 
 # A token (RFC 9110, section 5.6.2).
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OF_JSON = re.compile(r"""\bresponse\s*(?:\.\s*json\b|\[\s*["']json["']\s*\])""")
 
 
-def request(path: Path, http: Http, task: str) -> Iterator[Problem]:
+def request(http: Http) -> Iterator[Finding]:
     """What is certain to fail at run time."""
     port, offset = _port(http.url)
     if port and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65_536):
         message = f'invalid port "{port[:20]}"; must be a number from 1 to 65535'
-        yield Problem((*path, "url"), message, task, offset)
+        yield Finding(("url",), message, offset)
     for position, header in enumerate(http.headers or ()):
         if not _HEADER.fullmatch(header.name):
             message = f'invalid header name "{header.name[:80]}"; use letters, digits and any of !#$%&\'*+-.^_`|~'
-            yield Problem((*path, "headers", position, "name"), message, task)
+            yield Finding(("headers", position, "name"), message)
     if http.response_type in ("text", "base64") and http.result is not None and _OF_JSON.search(http.result):
         message = f"response has no json with responseType: {http.response_type}; read response.{http.response_type}"
-        yield Problem((*path, "result"), message, task, http.result.index("response"))
+        yield Finding(("result",), message, http.result.index("response"))
 
 
 def _port(url: str) -> tuple[str, int]:
@@ -43,25 +42,23 @@ def _port(url: str) -> tuple[str, int]:
     return found[1], start + len(authority) - len(found[1])
 
 
-def hosts(path: Path, http: Http, task: str) -> Iterator[Problem]:
+def hosts(http: Http, templated: Iterable[str]) -> Iterator[Finding]:
     """Whether the hosts have to be listed: where a value may choose one, and `$(NAME)` would go there."""
     if http.hosts is not None:
         return
     try:
         chosen = reaches_host(parse(http.url))
-        name = next(_names(http), None)
+        name = next(_names(templated), None)
     except TemplateError:
         return  # told where expressions are checked
     if chosen is not None and name is not None:
         message = f"a value reaches the host of the URL while the task uses $({name})"
-        yield Problem(
-            (*path, "url"), f"{message}; list the hosts that may get it in http.hosts", task, http.url.index("${{")
-        )
+        yield Finding(("url",), f"{message}; list the hosts that may get it in http.hosts", http.url.index("${{"))
 
 
-def _names(http: Http) -> Iterator[str]:
+def _names(texts: Iterable[str]) -> Iterator[str]:
     """The names of the environment variables that the author's own words refer to."""
-    for _, text in templated_fields.of_http(http):
+    for text in texts:
         for part in parse(text).parts:
             if isinstance(part, str):
                 yield from kubelet_variables.names(part)

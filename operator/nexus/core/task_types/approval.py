@@ -1,0 +1,28 @@
+"""approval: a person decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nexus.api.tasks import Gate
+from nexus.core.task_types.record import Engine, Shorthand, TaskType, Text
+
+
+def _templated(spec: Gate) -> Iterator[Text]:
+    if spec.message is not None:
+        yield ("message",), spec.message
+
+
+TYPE = TaskType(
+    name="approval",
+    model=Gate,
+    engine=Engine.OPERATOR,
+    bootstrap=None,
+    image=None,
+    shorthand=Shorthand("message", '"Ship it?"'),
+    templated=_templated,
+    code=(),
+    values=None,
+    container=None,
+    asks_person=True,
+)
