@@ -270,3 +270,9 @@ def test_the_params_of_a_run_are_checked_against_the_workflow_in_the_file(tmp_pa
 def test_a_file_that_is_no_yaml_is_one_problem(cel: CelEvaluator) -> None:
     (problem,) = problems(f"{HEAD}  tasks: [\n", cel)
     assert problem.startswith("f.yaml:")
+
+
+def test_a_name_that_no_file_may_have_is_told_as_one_that_cannot_be_read() -> None:
+    answer = nexus("lint", "a" * 300)
+    assert (answer.code, answer.stdout) == (2, "")
+    assert answer.stderr == f"{'a' * 300}: cannot be read: File name too long\n"

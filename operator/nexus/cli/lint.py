@@ -68,7 +68,7 @@ def _files(names: Iterable[str]) -> Iterator[str]:
     """The files that are meant: of folders, all manifests below them. Raises Refused."""
     for name in names:
         path = Path(name)
-        if name == "-" or not path.is_dir():
+        if name == "-" or not _is_folder(path):
             yield name
             continue
         found = [file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file()]
@@ -77,6 +77,14 @@ def _files(names: Iterable[str]) -> Iterator[str]:
         if not inside:
             raise UsageError(f"{name}: there is no .yaml or .yml file in it")
         yield from inside
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder; not one that cannot even be looked at, which is told where it is read."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _of_chart(file: Path, chart: Path) -> bool:

@@ -50,8 +50,11 @@ def lint(
 
 
 def _may_evaluate(names: Sequence[str]) -> bool:
-    """Return whether to start an evaluator before the files are read; one that is needed in spite of it starts then."""
-    return any(not Path(name).is_file() or b"${{" in Path(name).read_bytes() for name in names)
+    """Whether to start an evaluator before the files are read. One that is needed all the same starts then."""
+    try:
+        return any(not Path(name).is_file() or b"${{" in Path(name).read_bytes() for name in names)
+    except OSError:  # told where the file is read
+        return False
 
 
 def _the_one(argument: str | None, option: str | None, usage: str) -> str:
