@@ -101,7 +101,7 @@ class Operator:
             output_store=self.settings.output_store,
         )
         self.reconciler = Reconciler(
-            backend, self.evaluator, stats=self.stats, busy=self._busy, started=self._started, decided=self._decided
+            backend, self.evaluator, stats=self.stats, started=self._started, decided=self._decided
         )
         workflows = KubeWorkflows(self.api, self.workflows, self.evaluator, wall_clock, self._queue, self.recorder)
         self.workflow_reconciler = WorkflowReconciler(workflows, self.stats)

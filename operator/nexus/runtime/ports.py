@@ -71,10 +71,6 @@ class View:
     recorded: WorkflowRunStatus | None
     wake_at: datetime | None = None
     """When to look again though nothing may have happened by then."""
-    held_since: datetime | None = None
-    """Since when `recorded` is not stored, but held; None where it is stored."""
-    counted: bool = False
-    """Whether the turn of other runs depends on the status of this one."""
 
 
 class Wake(Protocol):
@@ -144,12 +140,6 @@ class Backend(Protocol):
 
     async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
         """Store the status. Raises Stale where somebody else stored another one since `view`."""
-
-    def hold_status(self, view: View, status: WorkflowRunStatus) -> bool:
-        """Take a status for the recorded one without storing it, for a while; False where it has to be written.
-
-        An operator that dies meanwhile leaves what one leaves that dies just before it writes the status.
-        """
 
     async def tell_ended(self, view: View, refused: Sequence[Refusal]) -> None:
         """Have the condition WriteRefused of a run that has ended say what is refused after its end; all else of its

@@ -49,7 +49,6 @@ from nexus.core.model.refusal import (
 )
 from nexus.core.model.status_limits import squeezed
 from nexus.runtime.away import away
-from nexus.runtime.holding import held_until
 from nexus.runtime.outcomes import Unanswered, count_write
 from nexus.runtime.ports import Backend, Blocked, Refused, RunKey, Stale, StartRejected, View
 from nexus.runtime.refused import CALL, STATUS, NotWritten, RefusedWrites, refusal_of
@@ -75,16 +74,14 @@ class Reconciler:
     """Brings runs one step further, as often as it is called.
 
     `in_thread` runs a decision that evaluates away from the event loop: it may take as long as its expressions do, and
-    other runs must not wait for it. `stats` counts what ends. While it is `busy`, more runs wait than it looks at soon.
-    For figures, `started` is told of each task start, and `decided` of the CPU seconds of each decision, in the thread
-    that made it.
+    other runs must not wait for it. `stats` counts what ends. For figures, `started` is told of each task start, and
+    `decided` of the CPU seconds of each decision, in the thread that made it.
     """
 
     backend: Backend
     evaluator: Evaluator
     in_thread: bool = True
     stats: Stats = field(default_factory=Counters)
-    busy: Callable[[], bool] = lambda: False
     started: Callable[[View, Start], None] | None = None
     decided: Callable[[RunKey, float], None] | None = None
     _unanswered: Unanswered = field(default_factory=Unanswered)
@@ -129,20 +126,8 @@ class Reconciler:
         plan, settled, wake_at = await self._planned(view)
         self._refused.accept(key, CALL)
         if plan is not None:
-            if (until := self._hold(settled, plan)) is not None:
-                return min(until, wake_at or until)
             await self._write(settled, plan)
         return wake_at
-
-    def _hold(self, view: View, plan: Plan) -> datetime | None:
-        """Go on from the plan's status without storing it, where that may wait; returns until when."""
-        until = held_until(view, plan, self.backend.now()) if self.busy() and view.key not in self._tight else None
-        if until is None or self._refused.of(view.key):
-            return None
-        if not self.backend.hold_status(view, plan.status):
-            return None
-        count_write(self.stats, view, plan.status)
-        return until
 
     async def _planned(self, view: View) -> tuple[Plan | None, View, datetime | None]:
         """What is to be done, all of it done that comes before the status; upon what; and when to look again."""
@@ -189,7 +174,7 @@ class Reconciler:
         conditions = refusal_condition(known, refused, view.facts.run.generation, self.backend.now())
         status = with_conditions(plan.status, conditions)
         events = plan.events
-        if view.held_since is not None or _timeless(status) != _timeless(view.recorded or WorkflowRunStatus()):
+        if _timeless(status) != _timeless(view.recorded or WorkflowRunStatus()):
             # Only of what has ended: a figure that nobody updates would be wrong a second later.
             passed = duration(status, self.backend.now()) if status.completion_time else None
             written = await self._write_status(view, status.model_copy(update={"duration": passed}))
@@ -279,8 +264,7 @@ class Reconciler:
         view = replace(view, facts=await self._remembered(view, now))
         stored: list[Store] = []
         while True:
-            # What is held is stored before anything further is made.
-            plan = await self._decide(view, now, may_start=rounds < MAX_ROUNDS and view.held_since is None)
+            plan = await self._decide(view, now, may_start=rounds < MAX_ROUNDS)
             if plan.vouched:
                 self.backend.vouch(view, plan.vouched)
                 view = replace(view, facts=replace(view.facts, vouched=view.facts.vouched.union(plan.vouched)))

@@ -296,10 +296,6 @@ class LocalBackend:
         self.recorded = status
         self._observer.status(status)
 
-    def hold_status(self, view: View, status: WorkflowRunStatus) -> bool:
-        """Never: nothing is cheaper than to keep it."""
-        return False
-
     async def tell_ended(self, view: View, refused: Sequence[Refusal]) -> None:
         """Nothing is refused here after the end of a run."""
 

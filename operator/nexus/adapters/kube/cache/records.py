@@ -55,8 +55,6 @@ class RunRecord:
     """Whether a person decided in it."""
     objects: int = 1
     """How many objects it and what it made are, about."""
-    held_since: datetime | None = None
-    """Since when the status is known here alone; None where it is stored."""
 
     @property
     def ended(self) -> bool:

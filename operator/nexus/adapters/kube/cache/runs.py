@@ -18,7 +18,6 @@ from nexus.adapters.kube.cache.pods import Pods
 from nexus.adapters.kube.cache.records import RunRecord, run_record, without_details
 from nexus.adapters.kube.owners import owner_uid
 from nexus.api.reasons import Reason
-from nexus.api.run import WorkflowRunStatus
 from nexus.core.model.facts import ChildFact, JobFact
 from nexus.core.tasks import evidence, identity
 from nexus.core.tasks.identity import Makes, Sorted
@@ -65,8 +64,6 @@ class Cache:
             return ()  # older news than the answer to our own write
         parents = self._forget(known) if known is not None and not same else ()
         record = run_record(body, known if same else None)
-        if known is not None and same and known.held_since is not None and record.status is None:
-            record = replace(record, status=known.status, held_since=known.held_since)
         if known is not None and same and known.parent != record.parent:
             parents += self._let_go(known)
         parents += self._see_child(record, body)
@@ -75,10 +72,6 @@ class Cache:
         self.objects[key.namespace] += record.objects - (known.objects if known is not None and same else 0)
         self._keys[record.uid] = record.key
         return tuple(dict.fromkeys((record.key, *parents)))
-
-    def hold_status(self, record: RunRecord, status: WorkflowRunStatus, at: datetime) -> None:
-        """Go on from a status that is not stored yet, until one is."""
-        self.runs[record.key] = replace(record, status=status, held_since=record.held_since or at)
 
     def _see_child(self, record: RunRecord, body: Object) -> tuple[RunKey, ...]:
         """Note what the parent of a run has to know of it; the parent, where that is news."""

@@ -205,14 +205,14 @@ class KubeBackend:
         wakes = (again, await self._pod_events.ask(record, now))
         wake_at = min((wake for wake in wakes if wake is not None), default=None)
         facts = replace(self._facts(record, status), earlier=earlier)
-        return View(key, facts, definition, record.status, wake_at, record.held_since, counted=gate is not None)
+        return View(key, facts, definition, record.status, wake_at)
 
     def glance(self, key: RunKey) -> View | None:
         """What the cache knows of the run, and no more."""
         record = self._cache.runs.get(key)
         if record is None or record.deleting or record.invalid or record.unreadable:
             return None  # gone, or with a status that is not known whole and must not be replaced
-        return View(key, self._facts(record, record.status), None, record.status, held_since=record.held_since)
+        return View(key, self._facts(record, record.status), None, record.status)
 
     @refusing
     async def find_job(self, view: View, name: str) -> JobFact | None:
@@ -404,14 +404,6 @@ class KubeBackend:
         except (Conflict, NotFound) as error:
             raise Stale(str(error)) from error
         self._saw_run(body, view.key)
-
-    def hold_status(self, view: View, status: WorkflowRunStatus) -> bool:
-        """The cache holds it."""
-        record = self._cache.runs.get(view.key)
-        if record is None or record.uid != view.facts.run.uid or record.status != view.recorded:
-            return False
-        self._cache.hold_status(record, status, self.now())
-        return True
 
     @refusing
     async def tell_ended(self, view: View, refused: Sequence[Refusal]) -> None:
