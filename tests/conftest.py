@@ -16,10 +16,12 @@ from tests.cluster_session import SessionCluster, kubeconfig
 
 from nexus.adapters.cel.pool import CelEvaluator
 
-# A shell that starts this in its background has SIGINT ignored, and every process that a test starts would inherit
-# that: none of them could be interrupted.
+# A shell that starts this in its background has SIGINT ignored, and nohup SIGHUP. Every process that a test starts
+# would inherit that, and none could be interrupted. A handler is not inherited.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # No deadlines: on a shared machine a slow example tells of the neighbours. A failure prints what replays it.
 settings.register_profile("default", deadline=None, print_blob=True)
