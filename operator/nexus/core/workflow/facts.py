@@ -12,10 +12,9 @@ from nexus.api.run import Trigger
 from nexus.api.schedule import Schedule
 from nexus.api.workflow import Param, WorkflowStatus
 from nexus.core.model.operator_defaults import HISTORY, NO_DEFAULTS, OperatorDefaults
-from nexus.core.names import digest
 from nexus.core.schedule.as_of import AsOf
 from nexus.core.schedule.timetable import Timetable
-from nexus.core.text.json_text import dump
+from nexus.core.workflow.schedule_definition import hashes
 
 REVISIONS = 10
 
@@ -123,11 +122,12 @@ def run_policy(
 
 @dataclass(frozen=True, slots=True)
 class ScheduleFact:
-    """A schedule that has no errors. `definition` is a hash of all that decides when it ticks; resuming it changes
-    that, so that what passed meanwhile is no backlog."""
+    """A schedule that has no errors. `definition` is a hash of all that decides when it ticks; `earlier` are those by
+    which earlier versions of the operator recorded the same schedule."""
 
     timetable: Timetable
     definition: str
+    earlier: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -137,9 +137,8 @@ class ScheduleFact:
 
 def schedule_fact(schedule: Schedule, workflow_uid: str, *, suspended: bool) -> ScheduleFact:
     """The facts of a schedule; `suspended` is the Workflow's own suspend. Raises CronInvalid and ZoneUnknown."""
-    body = schedule.model_copy(update={"params": None}).to_json()
-    definition = digest(dump({**body, "suspend": suspended or bool(schedule.suspend)}))
-    return ScheduleFact(Timetable(schedule, workflow_uid), definition)
+    definition, *earlier = hashes(schedule, suspended=suspended)
+    return ScheduleFact(Timetable(schedule, workflow_uid), definition, tuple(earlier))
 
 
 @dataclass(frozen=True, slots=True)

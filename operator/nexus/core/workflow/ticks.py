@@ -107,6 +107,8 @@ def _begun(schedule: ScheduleFact, known: ScheduleStatus | None, facts: Workflow
     """The status of a schedule, begun anew where it was changed: ticks before that are nobody's."""
     if known is not None and known.definition == schedule.definition:
         return known
+    if known is not None and known.definition in schedule.earlier:
+        return known.model_copy(update={"definition": schedule.definition})
     new = facts.status is None or facts.status.schedules is None
     since = facts.created_at if known is None and new and facts.generation == 1 else now
     before = known or ScheduleStatus(name=schedule.name, definition=schedule.definition, since=since)
