@@ -114,9 +114,7 @@ def test_each_field_of_a_schedule_is_hashed_or_said_not_to_be(model: type[Any]) 
 
 
 @pytest.mark.parametrize("default", [None, "weekly", False, []])
-def test_a_new_field_changes_no_schedule_that_does_not_set_it(
-    monkeypatch: pytest.MonkeyPatch, default: object
-) -> None:
+def test_a_new_field_changes_no_schedule_that_does_not_set_it(monkeypatch: pytest.MonkeyPatch, default: object) -> None:
     class Later(Schedule):
         calendar: Any = default
 
