@@ -27,7 +27,7 @@ test-long: $(VENV)/.dev ## the same with all that takes long: ten thousand runs 
 test-fast: $(VENV)/.dev ## the tests that need no cluster, each with a part of its cases
 	@NEXUS_FAST=1 $(BIN)/python -m pytest -n auto -m 'not cluster'
 
-format: $(VENV)/.dev ## lay the Python out as `make lint` wants it
+format: $(VENV)/.dev ## format the Python code as `make lint` checks it
 	@$(BIN)/ruff check --quiet --fix-only operator tests examples charts
 	@$(BIN)/ruff format --quiet operator tests examples charts
 

@@ -1,6 +1,6 @@
 """Writes the orders and the exchange rates that examples/sales.yaml reads: python3 examples/orders/generate.py
 
-The same bytes each time. One order a line, so that a reader finds order 2417 in line 1419.
+The same bytes each time. One order a line, so that a reader finds order 2417 on line 1419.
 """
 
 import json

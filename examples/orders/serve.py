@@ -1,4 +1,4 @@
-"""Serves this folder on a free loopback port while a command runs, in which {url} stands for the address.
+"""Serves this folder on a free loopback port while a command runs; {url} in the command is replaced by the address.
 
     python3 examples/orders/serve.py nexus run -f examples/sales.yaml --local --param 'orders={url}'
 

@@ -18,7 +18,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 class Model(BaseModel):
     """A frozen object of the API: camelCase outside, snake_case inside, unknown fields refused.
 
-    Modules of models do without `from __future__ import annotations`: each annotation would be a text that pydantic
+    Modules of models do without `from __future__ import annotations`: each annotation would be a string that pydantic
     compiles at every start.
     """
 

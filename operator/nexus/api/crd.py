@@ -58,7 +58,8 @@ FREE = {
 all of it, and `nexus lint` and Ready hold definitions against them."""
 
 SIZES = {"Volume": 2}
-"""Objects of exactly so many fields: a volume has a name and one source. A rule could not ask for free ones."""
+"""Objects with exactly this number of fields: a volume has a name and one source. A rule cannot see fields that have no
+schema."""
 
 COLUMNS: dict[str, list[Schema]] = {
     "Workflow": [
@@ -95,7 +96,7 @@ HEADER = "# Made by `make crds` from the models in operator/nexus/api. Edit thos
 
 @dataclass(frozen=True)
 class _Place:
-    """What holds for a part of the schema, by where it stands."""
+    """What holds for a part of the schema, by its place."""
 
     by_name: bool = True
     """Lists of named things are merged by name. Not in a run: its inline definition is written once, by one
@@ -182,7 +183,7 @@ class _Converter:
         return result
 
     def union(self, parts: list[Schema], place: _Place) -> Schema:
-        """Several shapes at one place: an optional one, whole numbers or text, a fixed text or an object."""
+        """Return the schema of alternatives: an optional value, an integer or a string, a fixed string or an object."""
         if len(parts) == 1:
             return self.convert(parts[0], place)
         shapes = [self.convert(part, place) for part in parts]
@@ -204,7 +205,7 @@ def _set_free(schema: Schema) -> None:
 
 
 def _text_or_object(text: Schema, fields: Schema) -> Schema:
-    """A text of an enum or an object with given fields, where `type` may not stand in the branches of anyOf.
+    """Return the schema of an enum's string or an object with given fields; `type` is not allowed inside anyOf.
 
     The second branch asks of text, numbers and lists what none can have; of an object it asks for its fields.
     """

@@ -1,4 +1,4 @@
-"""The descriptions of a model's fields: the string that stands below each of them in the source.
+"""The descriptions of a model's fields: the string below each of them in the source.
 
 pydantic reads them itself (`use_attribute_docstrings`), but at every import: it parses the source of each class, a
 third of the time that the models take to load. Only what is made from the models, CRDs and reference, needs them.

@@ -112,15 +112,15 @@ def _type(schema: Schema, models: dict[str, Schema]) -> str:
         case "object":
             values = schema.get("additionalProperties")
             inner = _type(values, models) if isinstance(values, dict) and values else "any value"
-            return f"map{_count(schema, 'Properties')} of {inner}"
+            return f"object{_count(schema, 'Properties')} of {inner}"
         case "string":
             return _text(schema)
         case "integer":
-            return f"whole number{_bounds(schema, 'minimum', 'maximum')}"
+            return f"integer{_bounds(schema, 'minimum', 'maximum')}"
         case "number":
             return f"number{_bounds(schema, 'minimum', 'maximum')}"
         case "boolean":
-            return "true or false"
+            return "boolean"
     return "any value"
 
 
@@ -128,7 +128,7 @@ def _text(schema: Schema) -> str:
     if schema.get("format") == "date-time":
         return "time"
     pattern = f" `{_cell(schema['pattern'])}`" if "pattern" in schema else ""
-    return f"text{_bounds(schema, 'minLength', 'maxLength')}{pattern}"
+    return f"string{_bounds(schema, 'minLength', 'maxLength')}{pattern}"
 
 
 def _bounds(schema: Schema, least: str, most: str) -> str:

@@ -26,7 +26,7 @@ _CLOSING = {"{": "}", "[": "]"}
 
 
 class JsonInvalid(Exception):
-    """Text that is no JSON; `line` and `column` count from 1."""
+    """Invalid JSON; `line` and `column` count from 1."""
 
     def __init__(self, line: int, column: int, message: str) -> None:
         super().__init__(message)

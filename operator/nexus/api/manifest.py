@@ -296,7 +296,7 @@ class _Mapping:
         self._fields[name] = node.value
 
     def _merge(self, node: _Node) -> None:
-        """`<<: *base`, or a list of them, an earlier one wins. To go-yaml, what stands above `<<` loses to it."""
+        """`<<: *base`, or a list of them, an earlier one wins. In go-yaml, a key above `<<` loses to it."""
         written_list = isinstance(node.value, list) and not node.is_alias
         sources = [child for _, _, child in node.children.values()] if written_list else [node]
         for source in reversed(sources):
@@ -406,5 +406,5 @@ def _integer(digits: str) -> int | None:
 
 
 def _stored(value: bool | int | float | str | None) -> JSON:
-    """A number as the API server has it: 1e3 is 1000 in JSON, and that is read as a whole number up to 64 bits."""
+    """Return a number as the API server stores it: 1e3 is 1000 in JSON, which is read as an integer up to 64 bits."""
     return stored_number(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 class Packed:
-    """The JSON text of an object, equal to what it stands for.
+    """The JSON text of an object, equal to the object.
 
     A tree takes up to 26 times the bytes of its text. What is unpacked is not kept. It is not a Mapping: each access
     would read the whole text again, so whoever needs a value unpacks it, once.

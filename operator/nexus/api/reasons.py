@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class TaskPhase(StrEnum):
-    """Where a task stands."""
+    """Phase of a task."""
 
     PENDING = "Pending"
     RUNNING = "Running"
@@ -26,7 +26,7 @@ class TaskPhase(StrEnum):
 
 
 class RunPhase(StrEnum):
-    """Where a run stands."""
+    """Phase of a run."""
 
     PENDING = "Pending"
     RUNNING = "Running"

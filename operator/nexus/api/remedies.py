@@ -1,6 +1,6 @@
 """What each reason looks like in a status, and what to do about it: docs/reasons.md is made from this.
 
-What a reason means stands with the reasons (nexus.api.reasons). Every one of them has an entry here, under the heading
+The reasons themselves (nexus.api.reasons) say what they mean. Every one of them has an entry here, under the heading
 that the page has it under.
 """
 
@@ -362,6 +362,6 @@ def remedy(reason: Reason) -> Remedy:
 
 
 def without_remedy() -> list[Reason]:
-    """The reasons that nobody has said yet what to do about."""
+    """Return the reasons that have no entry here."""
     there = {reason for section in SECTIONS.values() for reason in section}
     return [reason for reason in Reason if reason not in there]

@@ -1,6 +1,6 @@
 """The CEL rules that the API server holds against Workflows and WorkflowRuns: what to refuse, what to tell the user.
 
-A rule stands here once, with its message; the CRDs take it from here, and offline checks may repeat the message.
+Each rule is here once, with its message; the CRDs take it from here, and offline checks may repeat the message.
 
 Two limits of Kubernetes shape the expressions (apiserver `pkg/apis/cel/limits.go`, v1.34):
 - the cost of a rule is estimated from the bounds of the schema when the CRD is installed, at most 10,000,000 each and

@@ -100,7 +100,7 @@ class WorkflowRunSpec(Model):
     """Time zone of date() and strftime() in expressions that name none: that of the schedule. Default UTC."""
     rerun_of: RerunOf | None = None
     """Rerun of an earlier run. Tasks that succeeded there and are not downstream of a task that runs again do not run;
-    their outputs are used. `nexus rerun` creates such a run with the params and times of the earlier one."""
+    their outputs are used. `nexus rerun` creates the run, with the params and times of the earlier one."""
     suspend: bool | None = None
     """If true, no task is started; started tasks run to their end, and deadlines keep counting. May be changed at any
     time. Default false."""

@@ -1,4 +1,4 @@
-"""The gauges: what the operator's caches and its queue hold at the moment that somebody asks."""
+"""The gauges: what the operator's caches and its queue hold at the time of a scrape."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def register(
     queue_workflow: Callable[[RunKey], None],
     ages: WatchAges,
 ) -> None:
-    """Watch runs, their Jobs and pods, and workflows. `ages` is told of every event.
+    """Watch runs, their Jobs and pods, and workflows. `ages` gets every event.
 
     The handlers are coroutines though they wait for nothing but their turn: kopf calls plain functions in threads,
     beside the reconciles that read the same caches.

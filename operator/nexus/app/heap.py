@@ -44,7 +44,7 @@ class Heap:
 
     @property
     def due(self) -> bool:
-        """Whether so much is set aside that all of it should be searched."""
+        """Return whether enough objects are set aside that all of them should be searched."""
         return gc.get_freeze_count() > self._left + max(self._left, self._few)
 
     def search(self) -> None:

@@ -95,7 +95,7 @@ def _from_kopf(record: logging.LogRecord) -> dict[str, str]:
 
 
 def configure(level: str, form: str) -> None:
-    """Set the log up: `form` is text or json. Warnings and what nobody caught go there as well."""
+    """Set the log up: `form` is text or json. Warnings and uncaught exceptions go there as well."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

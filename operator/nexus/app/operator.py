@@ -61,7 +61,7 @@ class Operator:
     """What one operator knows and does.
 
     Its caches follow the watches from the start. It works on runs only while `work` is running, which another replica's
-    lead may hold back for days; what is told meanwhile is in the caches then.
+    lead may hold back for days; what the watches report meanwhile is in the caches then.
     """
 
     settings: Settings

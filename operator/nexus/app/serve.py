@@ -56,11 +56,11 @@ from nexus.runtime.stats import Stats
 log = logging.getLogger("nexus")
 
 FINISH_SECONDS = 3.0
-"""For reconciles that are under way when the operator is told to stop."""
+"""Time that reconciles in progress have when the operator gets a signal to stop."""
 END_SECONDS = 4.5
 """After a signal, or the loss of the Lease, the process ends at the latest: threads cannot be broken off."""
 NICE = 10
-"""The processes that evaluate expressions stand back behind the event loop."""
+"""Niceness of the processes that evaluate expressions: the event loop goes first."""
 SWITCH_SECONDS = 0.001
 """After each wait for the network the event loop waits for the interpreter's lock, so long behind each thread that
 checks a definition or decides; Python's own is 5 ms."""
@@ -104,7 +104,7 @@ async def check_lease(api: KubeApi, namespace: str, name: str) -> None:
 
 
 async def serve(settings: Settings, access: Access) -> None:
-    """Run an operator until it is told to stop. Raises StartRefused, LeaseLost."""
+    """Run an operator until a signal stops it. Raises StartRefused, LeaseLost."""
     stopping = asyncio.Event()
     _take_signals(stopping)
     election: Election | None = None
@@ -199,7 +199,7 @@ async def _run(
 
 
 async def lead(operator: Operator, election: Election | None) -> None:
-    """Work, while nobody else does where there is an election. Raises LeaseLost."""
+    """Work; with an election, only while this operator holds the Lease. Raises LeaseLost."""
     if election is None:
         await operator.work()
         return
@@ -252,7 +252,7 @@ def main(settings: Settings, access: Access, ignored: Sequence[str] = ()) -> Non
     `ignored`: variables that look like settings and are none."""
     logs.configure(settings.log_level, settings.log_format)
     for name in ignored:
-        log.warning("%s is no setting of the operator (docs/settings.md)", name)
+        log.warning("%s: unknown setting, ignored (docs/settings.md lists all)", name)
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         asyncio.run(serve(settings, access))

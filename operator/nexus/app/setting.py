@@ -1,4 +1,4 @@
-"""One setting: how its text in the environment is read, and what is said where it cannot be."""
+"""One setting: how its value in the environment is read, and the error if it is invalid."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TEXTS = {"type": "array", "items": {"type": "string"}}
 
 
 class SettingsError(Exception):
-    """A setting cannot be used; the message names it and says what it takes."""
+    """An invalid setting; the message names it and says what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How a text becomes a value; `read` raises ValueError, with words where `takes` does not say it all."""
+    """Reads a value from a string. `read` raises ValueError, with a message if `takes` does not say everything."""
 
     takes: str
     read: Callable[[str], Any]
@@ -33,17 +33,17 @@ class Reader:
 
 
 def setting(default: Any, reader: Reader, about: str) -> Any:
-    """A field of Settings. `about` is one or two sentences, for docs/settings.md."""
+    """Return a field of Settings. `about` describes it in one or two sentences, for docs/settings.md."""
     return dataclasses.field(default=default, metadata={"reader": reader, "about": about})
 
 
 def variable(field: str) -> str:
-    """The environment variable of a field."""
+    """Return the environment variable of a field."""
     return PREFIX + field.upper()
 
 
 def value(name: str, text: str, reader: Reader) -> Any:
-    """What a text means. Raises SettingsError."""
+    """Return the value of a setting. Raises SettingsError if it is invalid."""
     try:
         return reader.read(text.strip())
     except ValueError as error:
@@ -52,20 +52,18 @@ def value(name: str, text: str, reader: Reader) -> Any:
 
 
 def number(low: int, high: int) -> Reader:
-    """A whole number."""
+    """Return a reader of integers."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or not low <= int(text) <= high:
             raise ValueError
         return int(text)
 
-    return Reader(
-        f"a whole number from {low:,} to {high:,}", read, {"type": "integer", "minimum": low, "maximum": high}
-    )
+    return Reader(f"an integer from {low:,} to {high:,}", read, {"type": "integer", "minimum": low, "maximum": high})
 
 
 def choice(*words: str) -> Reader:
-    """One of some words, however it is written; the value is spelt as here."""
+    """Return a reader of one of some words, in any case; the value is spelled as here."""
     by_case = {word.lower(): word for word in words}
 
     def read(text: str) -> str:
@@ -77,7 +75,7 @@ def choice(*words: str) -> Reader:
 
 
 def name() -> Reader:
-    """The name of a Kubernetes object."""
+    """Return a reader of names of Kubernetes objects."""
 
     def read(text: str) -> str:
         if len(text) > 253 or not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text):
@@ -88,7 +86,7 @@ def name() -> Reader:
 
 
 def names(of: str) -> Reader:
-    """Some names, separated by commas."""
+    """Return a reader of names that are separated by commas."""
     one = name()
 
     def read(text: str) -> tuple[str, ...]:
@@ -98,8 +96,8 @@ def names(of: str) -> Reader:
 
 
 def some_of(what: str, of: str, known: Collection[str]) -> Reader:
-    """Some of a set of words (`what` one of them is, of what), separated by commas. A word that is none of them would
-    mean nothing, and nobody would notice."""
+    """Return a reader of words of a set, separated by commas; each is a `what` of `of`. Unknown words are refused:
+    they would have no effect."""
 
     def read(text: str) -> frozenset[str]:
         words = frozenset(word.strip() for word in text.split(",") if word.strip())
@@ -113,7 +111,7 @@ def some_of(what: str, of: str, known: Collection[str]) -> Reader:
 
 
 def template(*needed: str) -> Reader:
-    """A text with certain parts."""
+    """Return a reader of strings that contain certain parts."""
 
     def read(text: str) -> str:
         for part in needed:
@@ -121,11 +119,11 @@ def template(*needed: str) -> Reader:
                 raise ValueError
         return text
 
-    return Reader(f"a text with {' and '.join(needed)} in it", read, {"type": "string"})
+    return Reader(f"a string that contains {' and '.join(needed)}", read, {"type": "string"})
 
 
 def digests(*of: str) -> Reader:
-    """Digests of images, as KEY=sha256:..., of some keys."""
+    """Return a reader of image digests, as KEY=sha256:..., for some keys."""
     pair = re.compile(rf"({'|'.join(of)})=(sha256:[0-9a-f]{{64}})")
 
     def read(text: str) -> tuple[tuple[str, str], ...]:

@@ -36,105 +36,110 @@ TEN_YEARS = 315_360_000
 
 @dataclass(frozen=True)
 class Settings:
-    """How an operator runs. Each field is set by NEXUS_ and its name in capitals."""
+    """The settings of an operator. Each field is read from the variable NEXUS_ and its name in capitals."""
 
-    namespaces: tuple[str, ...] = setting((), names("namespaces"), "The namespaces to work in. Empty: all of them.")
+    namespaces: tuple[str, ...] = setting((), names("namespaces"), "Namespaces to work in. Empty: all namespaces.")
     task_images: str = setting(
         "nexus/task-{type}:dev",
         template("{type}"),
-        "Images of tasks that name none; `{type}` becomes python, http, bash or sql, and store for what moves data.",
+        "Image of tasks without `image`. `{type}` is replaced by python, http, bash or sql, and by store in containers "
+        "that transfer data.",
     )
     task_image_digests: tuple[tuple[str, str], ...] = setting(
         (),
         digests(*images(), "store"),
-        "Digests of these images: pods then run what has that digest, whatever the tag means by now.",
+        "Digests of these images. Pods then use the image with that digest, even if the tag has moved.",
     )
     # Who works.
     lease: str = setting(
-        "", name(), "Name of the Lease that says which of several operators works. Empty: this one always does."
+        "", name(), "Name of the Lease that elects the active operator. Empty: no election, this operator is active."
     )
-    lease_namespace: str = setting("", name(), "Namespace of the Lease. Empty: the operator's own.")
+    lease_namespace: str = setting("", name(), "Namespace of the Lease. Empty: the operator's.")
     lease_seconds: int = setting(
         Terms().seconds,
         number(6, 600),
-        "After so many seconds of silence of the operator that works, another one takes over.",
+        "Time without a renewal of the Lease after which another operator takes over, in seconds.",
     )
     # What holds for every Workflow.
     max_parallel_tasks: int = setting(
         MOST_PARALLEL_TASKS,
         number(1, MOST_PARALLEL_TASKS),
-        "Live task pods that a run may have, whatever its `maxParallelTasks` says.",
+        "Maximum number of live task pods of a run; an upper limit of `maxParallelTasks`.",
     )
     max_namespace_objects: int = setting(
         50_000,
         number(0, 10_000_000),
-        "New runs wait where runs have more objects in their namespace, ended ones too: runs, Jobs, pods and outputs, "
-        "about. 0: no limit.",
+        "Approximate maximum number of objects of runs in a namespace (runs, Jobs, pods and outputs, those of ended "
+        "runs included). Above it new runs are queued. 0: no limit.",
     )
     max_task_pods: int = setting(
-        0, number(0, 100_000), "Live task pods of all runs together; what is beyond waits. 0: no limit."
+        0, number(0, 100_000), "Maximum number of live task pods of all runs together; more are queued. 0: no limit."
     )
-    retry_limit: int = setting(
-        0, number(0, 100), "Retries of tasks whose `retry` has no `limit`; `approval` and `wait` aside."
-    )
+    retry_limit: int = setting(0, number(0, 100), "Default of `retry.limit`; not for `approval` and `wait` tasks.")
     history_succeeded: int = setting(
-        HISTORY, number(0, 1_000), "Succeeded runs that are kept, where `history.succeeded` is not set."
+        HISTORY, number(0, 1_000), "Default of `history.succeeded`: number of succeeded runs to keep."
     )
     history_failed: int = setting(
         HISTORY,
         number(0, 1_000),
-        "Failed and cancelled runs that are kept, where `history.failed` is not set.",
+        "Default of `history.failed`: number of failed and cancelled runs to keep.",
     )
     ttl_seconds_after_finished: int | None = setting(
         None,
         number(0, TEN_YEARS),
-        "After so many seconds an ended run of a Workflow is deleted, where `ttlSecondsAfterFinished` is not set. "
+        "Default of `ttlSecondsAfterFinished`: time after its end at which a run of a Workflow is deleted, in seconds. "
         "Empty: only `history` counts.",
     )
     pod_forbidden: frozenset[str] = setting(
         frozenset(),
         some_of("field", "pod", (*POD_FIELDS, *(f"volumes.{source}" for source in VOLUME_SOURCES.values()))),
-        "What no task may ask of its pod: fields of `pod` and sources of volumes, as `serviceAccountName,volumes.csi`.",
+        "Fields of `pod` and sources of volumes that no task may use, such as `serviceAccountName,volumes.csi`.",
     )
     pod_security: str = setting(
-        "restricted", choice("restricted", "baseline"), "With baseline, `pod.runAsUser: 0` gives root."
+        "restricted",
+        choice("restricted", "baseline"),
+        "Pod Security Standard of task pods. baseline allows `pod.runAsUser: 0` (root).",
     )
-    pools: str = setting(
-        CONFIG_MAP, name(), "Name of the ConfigMap in which each namespace has the sizes of its pools."
-    )
+    pools: str = setting(CONFIG_MAP, name(), "Name of the ConfigMap with the sizes of a namespace's pools.")
     output_store: OutputStore | None = setting(  # noqa: RUF009 - it makes a dataclasses.field, as the others
         None,
         store(),
-        "The store of workflows that name none; Secret and claim are those of each run's own namespace.",
+        "Output store of workflows without a `url`. Its Secret and claim are those of each run's namespace.",
     )
     # How it works.
-    workers: int = setting(16, number(1, 256), "Runs that are worked on at once.")
+    workers: int = setting(16, number(1, 256), "Number of runs to reconcile at once.")
     expression_workers: int = setting(
         2,
         number(1, 16),
-        "Processes that evaluate expressions; namespaces take turns. One more starts when one that needs little would "
-        "have to wait.",
+        "Number of processes that evaluate expressions; namespaces take turns. One more is started if a cheap "
+        "evaluation would have to wait.",
     )
     sweep_seconds: int = setting(
-        300, number(10, 86_400), "How often everything is listed anew, for what the watches have missed."
+        300,
+        number(10, 86_400),
+        "Interval at which all objects are listed again, in case the watches missed a change, in seconds.",
     )
     api_qps: int = setting(
         0,
         number(0, 10_000),
-        "Calls of the API server a second, watches and renewals of the Lease aside. 0: no limit; the API server's own "
-        "priority and fairness is the better one.",
+        "Maximum number of API calls per second, without watches and renewals of the Lease. 0: no limit (recommended: "
+        "the API server's priority and fairness limits them better).",
     )
-    api_burst: int = setting(0, number(0, 10_000), "Calls at once after a pause. 0: twice NEXUS_API_QPS.")
+    api_burst: int = setting(
+        0, number(0, 10_000), "Maximum number of API calls at once after a pause. 0: twice NEXUS_API_QPS."
+    )
     # What it tells.
-    http_port: int = setting(0, number(0, 65_535), "Port of /healthz, /readyz and /metrics. 0: none.")
+    http_port: int = setting(0, number(0, 65_535), "Port of /healthz, /readyz and /metrics. 0: no port.")
     metrics_workflows: int = setting(
-        100, number(0, 10_000), "Workflows, and as many namespaces, that metrics name; all further ones are `other`."
+        100,
+        number(0, 10_000),
+        "Maximum number of Workflows, and of namespaces, with metrics of their own. All others are `other`.",
     )
     metrics_tasks: int = setting(
-        500, number(0, 100_000), "Tasks and schedules that metrics name, of all Workflows together."
+        500, number(0, 100_000), "Maximum number of tasks and schedules with metrics of their own, of all Workflows."
     )
-    log_format: str = setting("text", choice("text", "json"), "With json, each line of the log is one object.")
-    log_level: str = setting("INFO", choice("DEBUG", "INFO", "WARNING", "ERROR"), "What is logged.")
+    log_format: str = setting("text", choice("text", "json"), "Format of the log. json: one object per line.")
+    log_level: str = setting("INFO", choice("DEBUG", "INFO", "WARNING", "ERROR"), "Minimum level of log messages.")
 
     @property
     def defaults(self) -> OperatorDefaults:
@@ -152,7 +157,10 @@ FIELDS = {variable(field.name): field for field in dataclasses.fields(Settings)}
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """The settings that the environment gives; what is empty counts as not set. Raises SettingsError."""
+    """Return the settings of an environment. An empty variable counts as not set.
+
+    Raises SettingsError for an invalid value, and for a variable whose name is close to that of a setting.
+    """
     given = {
         name: text
         for name, text in environ.items()
@@ -169,7 +177,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 
 
 def strangers(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like settings and are none; those that Kubernetes makes of Services are not meant."""
+    """Return the variables that look like settings and are not, without those that Kubernetes sets for Services."""
     return sorted(
         name for name in environ if name.startswith(PREFIX) and name not in FIELDS and not OF_A_SERVICE.search(name)
     )

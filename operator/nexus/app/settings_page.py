@@ -15,18 +15,18 @@ _INTRO = """# Settings of the operator
 
     NEXUS_NAMESPACES=team-a,team-b NEXUS_LOG_FORMAT=json nexus operator
 
-Every setting is an environment variable; the chart's values become these. What is empty counts as not set. An operator
-does not start with a value that it cannot use, or with a variable that is nearly the name of a setting: it says which,
-and what it takes, and ends with status 2. Other variables that begin with `NEXUS_` are named in its log. Those that
-Kubernetes makes of a Service (`NEXUS_..._SERVICE_HOST`, `NEXUS_..._PORT=tcp://...`) are let be.
+Every setting is an environment variable; the chart sets them from its values. An empty variable counts as not set. An
+operator does not start with an invalid value, or with a variable whose name is close to that of a setting: it prints
+the variable and what is allowed, and exits with status 2. Other variables that begin with `NEXUS_` are listed in its
+log. Those that Kubernetes sets for a Service (`NEXUS_..._SERVICE_HOST`, `NEXUS_..._PORT=tcp://...`) are ignored.
 
-| variable | default | takes | what it is for |
+| variable | default | allowed values | description |
 | --- | --- | --- | --- |
 """
 
 
 def page() -> str:
-    """The text of docs/settings.md."""
+    """Return the text of docs/settings.md."""
     return _INTRO + "".join(_row(name, field) for name, field in FIELDS.items())
 
 

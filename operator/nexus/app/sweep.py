@@ -24,7 +24,7 @@ async def sweep(
     workflows: WorkflowCache,
     queue_workflow: Callable[[RunKey], None],
 ) -> None:
-    """Every so many seconds drop from the caches what is not there any more, and have looked at what that concerns."""
+    """Drop objects that no longer exist from the caches, every `seconds`, and queue the runs that this concerns."""
     while True:
         await asyncio.sleep(seconds)
         known, known_workflows = cache.known(), workflows.known()

@@ -16,7 +16,7 @@ NEWS_SECONDS = 60.0
 
 
 class News:
-    """Which runs the watches told of while another replica worked."""
+    """Runs that the watches reported while another replica was active."""
 
     def __init__(self) -> None:
         self._told: dict[RunKey, float] = {}

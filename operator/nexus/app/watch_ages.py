@@ -3,7 +3,7 @@
 Kopf tells its handlers of changes only, and of an idle cluster there are none. So this listens to the calls below it
 (aiohttp's tracing): every answer to a LIST or WATCH is a sign of life of that watch. Watches end after a minute
 (`WATCH_SECONDS`, timeoutSeconds in the call) and are opened anew, also where nothing happens; one whose connection has
-died is given up by kopf after 70 s without so much as a bookmark. A healthy watch is thus heard of every 70 s, and the
+died is given up by kopf after 70 s without even a bookmark. A healthy watch is thus heard of every 70 s, and the
 backlog has no part in it.
 """
 
@@ -53,7 +53,7 @@ class WatchAges:
         self._by_path = {prefix + kind.path(namespace): (kind, namespace) for kind, namespace in self._watches}
 
     def saw(self, kind: Kind, namespace: str, *, listed: bool) -> None:
-        """A handler was told of an object, by a LIST or by a change."""
+        """Record that a handler got an object, from a LIST or by a change."""
         watch = self._watches.get((kind, namespace)) or self._watches.get((kind, None))
         if watch is not None:
             watch.heard = self._clock()

@@ -1,4 +1,4 @@
-"""The watches: kopf keeps them, and the handlers are called from them, until they are told to stop."""
+"""The watches: kopf runs them, and they call the handlers, until a signal stops them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Watching:
     async def start(self, register: Callable[[kopf.OperatorRegistry], None]) -> asyncio.Task[None]:
         """Open them; `register` adds the handlers. The task that is returned ends only if something is wrong.
 
-        Kopf takes the signals of the process: whoever wants them takes them back after this.
+        Kopf takes the signals of the process: a caller that needs them takes them back after this.
         """
         registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
         configure(settings)
@@ -77,8 +77,8 @@ class Watching:
 async def _run(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Let kopf's tasks run until one of them ends, then end all of them. Raises what was wrong.
 
-    Kopf takes every task that came after its own for a part of it, waits for them for 5 s and cancels them: so it is
-    told of all that there are as soon as it is to end, and ends nobody else's.
+    Kopf takes every task that came after its own for a part of it, waits for them for 5 s and cancels them: so it gets
+    the list of all tasks as soon as it is to end, and ends only its own.
     """
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     await kopf.run_tasks(tasks, ignored=asyncio.all_tasks())

@@ -41,7 +41,7 @@ class WebServer:
             await self._runner.cleanup()
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        """Fails where a restart would help: a watch is stale. However long the backlog is, it is no reason."""
+        """Fail if a restart would help: a watch is stale. A long backlog is not a reason."""
         return _verdict(self._watches.stale())
 
     async def _readyz(self, _: web.Request) -> web.Response:
