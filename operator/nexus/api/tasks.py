@@ -140,8 +140,8 @@ class Retry(Model):
 
 
 class TypeSpec(Model):
-    """The fields of one type of task. What the CRD's rules go by stands here; everything else that is known of a type
-    is in nexus.core.task_types."""
+    """The fields of one type of task, with what the CRD's rules need. Everything else that is known of a type is in
+    nexus.core.task_types."""
 
     # False for a type that the operator itself carries out: nothing is executed, so no field of pods has a meaning.
     executes: ClassVar[bool] = True
