@@ -249,7 +249,7 @@ def test_a_decision_is_overtaken_by_who_steers_its_run_and_by_its_deadline(
         subject.cluster.script("a", Outcome.hangs())
         operator = subject.operator()
         subject.run(until=lambda: subject.phases.get("a") == "Running")
-        view = asyncio.run(operator.reconciler.place.view(KEY))
+        view = asyncio.run(operator.reconciler.backend.view(KEY))
         assert view is not None
         began = operator.now()
         if steer:
@@ -264,7 +264,7 @@ def test_a_decision_about_a_run_that_is_gone_is_overtaken(cel: Evaluator) -> Non
         subject.cluster.script("a", Outcome.hangs())
         operator = subject.operator()
         subject.run(until=lambda: subject.phases.get("a") == "Running")
-        view = asyncio.run(operator.reconciler.place.view(KEY))
+        view = asyncio.run(operator.reconciler.backend.view(KEY))
         assert view is not None
         subject.cluster.remove(WORKFLOW_RUNS, KEY.name, KEY.namespace)
 
