@@ -283,7 +283,7 @@ NOT_RUN = {
     ),
     Reason.DEPENDENCY_FAILED: Remedy(
         "price failed or did not run",
-        "See to the named task. [What runs when](conditions.md) has other rules than AllSucceeded.",
+        "See to the named task. [Conditions](conditions.md) has other rules than AllSucceeded.",
     ),
     Reason.FAIL_FAST: Remedy("task price failed and failurePolicy is FailFast", "See to the named task."),
     Reason.CANCELLED: Remedy("the run was cancelled", "Nothing: somebody wanted it. The audit log knows who."),
@@ -322,7 +322,7 @@ RUN = {
     Reason.FORGED: Remedy(
         "Job shop/load-2 claims to belong to this run and does not count: it has no name that the run gives",
         "Find out who made the object (the audit log of the API server) and delete it. The run goes on as if it were "
-        "not there. See [security](security.md#what-counts-as-a-runs-own).",
+        "not there. See [security](security.md#which-objects-belong-to-a-run).",
     ),
 }
 
