@@ -15,6 +15,7 @@ from tests.builders import RUN, START, definition, facts, task
 from nexus import bootstrap
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.manifests.job import Images, task_objects
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import MODELS, PODLESS
 from nexus.app.settings import from_environment
 from nexus.core.engine.decide import decide
@@ -22,7 +23,7 @@ from nexus.core.manifest import suggestions
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import StartTask
 from nexus.core.pods import templated_fields
-from nexus.core.task_types import TYPES, Engine, TaskType, images
+from nexus.core.task_types import TYPES, TaskType, images
 from nexus.core.tasks import registry
 from nexus.core.tasks.identity import Makes, makes
 
@@ -66,12 +67,12 @@ def test_the_types_of_the_api_are_those_of_the_records_and_of_this_table() -> No
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_each_type_has_an_engine(kind: str) -> None:
-    expected = {Engine.JOB: Makes.JOBS, Engine.CHILD_RUN: Makes.CHILDREN, Engine.OPERATOR: Makes.NOTHING}
-    record, handler = TYPES[kind], registry.of(node_of(kind))
+    expected = {Mechanism.JOB: Makes.JOBS, Mechanism.CHILD_RUN: Makes.CHILDREN, Mechanism.NONE: Makes.NOTHING}
+    record, handler = TYPES[kind], registry.of(node_of(kind), TYPES[kind].mechanism)
 
-    assert makes(node_of(kind)) is expected[record.engine]
-    assert handler.takes_slot is (record.engine is Engine.JOB)
-    assert (record.engine is Engine.OPERATOR) is (kind in PODLESS)
+    assert makes(node_of(kind)) is expected[record.mechanism]
+    assert handler.takes_slot is (record.mechanism is Mechanism.JOB)
+    assert (record.mechanism is Mechanism.NONE) is (kind in PODLESS)
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -97,7 +98,7 @@ def test_a_bare_value_is_told_how_it_is_written(kind: str) -> None:
     assert told.startswith(f": write it as {{{record.shorthand.field}: ")
 
 
-@pytest.mark.parametrize("kind", [name for name in NAMES if TYPES[name].engine is Engine.JOB])
+@pytest.mark.parametrize("kind", [name for name in NAMES if TYPES[name].mechanism is Mechanism.JOB])
 def test_each_type_with_a_pod_becomes_a_job_with_an_image(kind: str, cel: CelEvaluator) -> None:
     record, job = TYPES[kind], job_of(kind, cel)
     (container,) = job["spec"]["template"]["spec"]["containers"]
@@ -140,5 +141,5 @@ def test_each_type_is_in_the_documentation(kind: str) -> None:
 
 def test_a_record_without_what_it_needs_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="bootstrap"):
-        TaskType(name="x", model=MODELS["bash"], engine=Engine.JOB)  # type: ignore[call-arg]
+        TaskType(name="x", model=MODELS["bash"], mechanism=Mechanism.JOB)  # type: ignore[call-arg]
     assert replace(TYPES["bash"], name="x").of is not None

@@ -25,6 +25,15 @@ class TaskPhase(StrEnum):
         return self not in (TaskPhase.PENDING, TaskPhase.RUNNING)
 
 
+class Mechanism(StrEnum):
+    """What carries an attempt of a task out."""
+
+    JOB = "Job"
+    INDEXED_JOB = "IndexedJob"
+    CHILD_RUN = "ChildRun"
+    NONE = "None"
+
+
 class RunPhase(StrEnum):
     """Phase of a run."""
 

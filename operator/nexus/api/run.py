@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from nexus.api.base import API_VERSION, Model, Time
 from nexus.api.fanout import ItemsStatus
 from nexus.api.packed import Output
-from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, RunPhase, TaskPhase
 from nexus.api.store import MOST_ARTIFACTS, Sha256, StoredArtifact, StoredObject
 from nexus.api.tasks import ObjectName, TaskName
 from nexus.api.workflow import Condition, ParamName, WorkflowSpec
@@ -206,6 +206,9 @@ class TaskStatus(Model):
     replacements: int | None = None
     """Number of attempts that were replaced without counting: disrupted pods whose Job was created again, lost
     outputs."""
+    mechanism: Mechanism | None = None
+    """Mechanism of the last attempt: Job (of a fan-out, one for each item), IndexedJob (one for all items), ChildRun,
+    or None for approval and wait. Absent if version 0.1 of the operator started the attempt."""
     job: JobRef | None = None
     """Job of the last attempt."""
     child_run: RunRef | None = None

@@ -18,6 +18,7 @@ from nexus.core.model.plan import Plan
 from nexus.core.tasks import registry
 from nexus.core.tasks.child_run import stray_children
 from nexus.core.tasks.draft import PlanDraft
+from nexus.core.tasks.mechanism import mechanism_of
 from nexus.core.tasks.pool_slots import returns, unused
 
 
@@ -48,7 +49,7 @@ def decide(
             return blocked(facts, facts.refusals[refused], now)
     started_at = recorded.start_time if recorded and recorded.start_time else now
     for node in definition.nodes.values() if not draft.reads else ():
-        registry.of(node).observe(draft, node)
+        registry.of(node, mechanism_of(node, draft.tasks[node.name])).observe(draft, node)
     if not draft.reads:
         recover(draft)
     if not draft.reads:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nexus.api.fanout import ItemsStatus
 from nexus.api.packed import unpacked
-from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, TaskPhase
 from nexus.api.run import RerunStatus, TaskStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.data.params import ParamsInvalid, resolve
@@ -23,7 +23,6 @@ from nexus.core.model.facts import Changed, Earlier, RunFact
 from nexus.core.model.plan import LoadOutput, StoreOutput
 from nexus.core.model.status_limits import listed
 from nexus.core.names import job_name, output_name
-from nexus.core.task_types import Engine
 from nexus.core.tasks.draft import PlanDraft
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.json_text import dump
@@ -203,7 +202,7 @@ def _take_over_items(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> 
     node = draft.definition.nodes[before.name]
     if (
         node.task.for_each is None
-        or node.record.engine is Engine.CHILD_RUN
+        or node.record.mechanism is Mechanism.CHILD_RUN
         or before.items is None
         or not before.phase.ended
     ):

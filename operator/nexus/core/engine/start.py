@@ -11,6 +11,7 @@ from nexus.core.model.status_limits import listed
 from nexus.core.pods import policy
 from nexus.core.tasks import registry
 from nexus.core.tasks.draft import PlanDraft, Unread
+from nexus.core.tasks.mechanism import mechanism_of, next_mechanism
 from nexus.core.tasks.slots import Slots, has_slot
 from nexus.core.tasks.suspend import held_back
 
@@ -30,7 +31,7 @@ def start(draft: PlanDraft) -> None:
         elif status.start_time is None:
             _first(draft, node, slots)
         else:
-            registry.of(node).proceed(draft, node, slots)
+            registry.of(node, mechanism_of(node, status)).proceed(draft, node, slots)
         if draft.tasks[node.name].phase is TaskPhase.FAILED and fail_fast(draft):
             slots = Slots.of(draft)
 
@@ -128,7 +129,7 @@ def _retry(draft: PlanDraft, node: Node, slots: Slots) -> None:
 
 
 def _launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
-    kind = registry.of(node)
+    kind = registry.of(node, next_mechanism(node))
     # Of a task without pods, `pod` is the defaults' and asks for nothing.
     refused = policy.judge(node.task.pod, draft.facts.pod_policy) if kind.takes_slot else None
     if refused is not None:
@@ -139,4 +140,7 @@ def _launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
 
 def _may_start(draft: PlanDraft, node: Node, slots: Slots) -> bool:
     """Whether anything keeps a task from starting that is not its own; where so, its status says what."""
-    return not held_back(draft, node) and (not registry.of(node).takes_slot or has_slot(draft, node, slots))
+    if held_back(draft, node):
+        return False
+    takes_slot = registry.of(node, next_mechanism(node)).takes_slot
+    return not takes_slot or has_slot(draft, node, slots)

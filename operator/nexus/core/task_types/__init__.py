@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from nexus.api.tasks import MODELS, Task
 from nexus.core.task_types import approval, bash, container, http, python, sql, wait, workflow
-from nexus.core.task_types.record import Engine, TaskType
+from nexus.core.task_types.record import TaskType
 
 _RECORDS = (python.TYPE, http.TYPE, bash.TYPE, sql.TYPE, container.TYPE, workflow.TYPE, approval.TYPE, wait.TYPE)
 
@@ -28,4 +28,4 @@ def images() -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-__all__ = ["TYPES", "Engine", "TaskType", "images", "types_in"]
+__all__ = ["TYPES", "TaskType", "images", "types_in"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Gate
-from nexus.core.task_types.record import Engine, Shorthand, TaskType, Text
+from nexus.core.task_types.record import Shorthand, TaskType, Text
 
 
 def _templated(spec: Gate) -> Iterator[Text]:
@@ -16,7 +17,7 @@ def _templated(spec: Gate) -> Iterator[Text]:
 TYPE = TaskType(
     name="approval",
     model=Gate,
-    engine=Engine.OPERATOR,
+    mechanism=Mechanism.NONE,
     bootstrap=None,
     image=None,
     shorthand=Shorthand("message", '"Ship it?"'),

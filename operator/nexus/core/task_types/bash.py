@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Bash
 from nexus.core.expressions.templates import as_text
 from nexus.core.task_types.delimiters import fixed_delimiters
@@ -14,7 +15,6 @@ from nexus.core.task_types.record import (
     Bootstrap,
     CodeField,
     Container,
-    Engine,
     Finding,
     Seen,
     SeenItem,
@@ -58,7 +58,7 @@ def _warnings(spec: Bash) -> Iterator[Finding]:
 TYPE = TaskType(
     name="bash",
     model=Bash,
-    engine=Engine.JOB,
+    mechanism=Mechanism.JOB,
     # Its output is lines, which only the operator makes JSON of.
     bootstrap=Bootstrap(name="bash", interpreter="bash", keeps_output=False),
     image="bash",

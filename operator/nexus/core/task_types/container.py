@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nexus.api import tasks
+from nexus.api.reasons import Mechanism
 from nexus.core.task_types.limits import check_string
-from nexus.core.task_types.record import Container, Engine, Seen, Shorthand, TaskType, Text
+from nexus.core.task_types.record import Container, Seen, Shorthand, TaskType, Text
 from nexus.core.task_types.texts import listed
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _strings(field: str, texts: list[str] | None, renderer: Renderer) -> tuple[s
 TYPE = TaskType(
     name="container",
     model=tasks.Container,
-    engine=Engine.JOB,
+    mechanism=Mechanism.JOB,
     bootstrap=None,
     image=None,
     shorthand=Shorthand("image", "alpine:3.22"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Http, NameValue
 from nexus.core.expressions.templates import parse
 from nexus.core.task_types.exit_codes import NOT_LISTED, OUTPUT_REFUSED
@@ -13,7 +14,6 @@ from nexus.core.task_types.http_checks import hosts, request
 from nexus.core.task_types.record import (
     Bootstrap,
     Container,
-    Engine,
     Finding,
     OwnExpression,
     Seen,
@@ -84,7 +84,7 @@ def _problems(spec: Http, _now: datetime | None) -> Iterator[Finding]:
 TYPE = TaskType(
     name="http",
     model=Http,
-    engine=Engine.JOB,
+    mechanism=Mechanism.JOB,
     bootstrap=Bootstrap(
         name="http",
         joined=(("nexus.bootstrap", "redaction"), ("nexus.bootstrap", "body"), ("nexus.bootstrap", "proxy")),

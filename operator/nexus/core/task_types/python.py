@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Python
 from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
 from nexus.core.task_types.record import (
     Bootstrap,
     CodeField,
     Container,
-    Engine,
     Finding,
     Seen,
     Shorthand,
@@ -49,7 +49,7 @@ def _problems(spec: Python, _now: datetime | None) -> Iterator[Finding]:
 TYPE = TaskType(
     name="python",
     model=Python,
-    engine=Engine.JOB,
+    mechanism=Mechanism.JOB,
     bootstrap=Bootstrap(name="python", keeps_output=True, runs_python=True),
     image="python",
     shorthand=Shorthand("code", "..."),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import EnvVar, KeyRef, TypeSpec
 from nexus.core.task_types.texts import Path
 
@@ -16,17 +16,6 @@ if TYPE_CHECKING:
 
 Text = tuple[Path, str]
 """A text of the manifest with its path below the field of the type."""
-
-
-class Engine(Enum):
-    """Who carries an attempt out."""
-
-    JOB = "Job"
-    """A pod: the Job controller, or a process of this machine."""
-    CHILD_RUN = "child run"
-    """A run of another Workflow."""
-    OPERATOR = "operator"
-    """The operator by itself: nexus.core.tasks.registry says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +143,8 @@ class TaskType:
     name: str
     """The field of a task."""
     model: type[TypeSpec]
-    engine: Engine
+    mechanism: Mechanism
+    """Of an attempt of one task; NONE where the operator itself carries it out, as nexus.core.tasks.registry says."""
     bootstrap: Bootstrap | None
     """None for an image that speaks for itself, and where nothing is executed."""
     image: str | None
@@ -189,7 +179,7 @@ class TaskType:
     @property
     def is_bare(self) -> bool:
         """Whether its container runs an image as it is: without a bootstrap, `input` or context."""
-        return self.engine is Engine.JOB and self.bootstrap is None
+        return self.mechanism is Mechanism.JOB and self.bootstrap is None
 
     def of(self, task: Any) -> Any:
         """The fields of this type in a task, None where it has none of them."""

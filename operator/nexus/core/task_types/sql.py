@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import EnvVar, KeyRef, Sql
 from nexus.core.task_types import sql_text
 from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
@@ -13,7 +14,6 @@ from nexus.core.task_types.record import (
     Bootstrap,
     CodeField,
     Container,
-    Engine,
     Finding,
     Seen,
     Shorthand,
@@ -70,7 +70,7 @@ def _problems(spec: Sql, _now: datetime | None) -> Iterator[Finding]:
 TYPE = TaskType(
     name="sql",
     model=Sql,
-    engine=Engine.JOB,
+    mechanism=Mechanism.JOB,
     bootstrap=Bootstrap(
         name="sql",
         # With sql_text a run reads a query as lint has read it.

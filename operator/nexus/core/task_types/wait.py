@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Wait
-from nexus.core.task_types.record import Engine, Finding, Shorthand, TaskType, Text, Wanted
+from nexus.core.task_types.record import Finding, Shorthand, TaskType, Text, Wanted
 from nexus.core.task_types.wait_time import WaitInvalid, instant
 from nexus.core.text.yaml_values import flow, in_seconds
 
@@ -38,7 +39,7 @@ def _problems(spec: Wait, now: datetime | None) -> Iterator[Finding]:
 TYPE = TaskType(
     name="wait",
     model=Wait,
-    engine=Engine.OPERATOR,
+    mechanism=Mechanism.NONE,
     bootstrap=None,
     image=None,
     shorthand=Shorthand("seconds", "60", _meant),

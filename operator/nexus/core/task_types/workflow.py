@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import ChildWorkflow
-from nexus.core.task_types.record import Engine, Shorthand, TaskType, Text
+from nexus.core.task_types.record import Shorthand, TaskType, Text
 from nexus.core.task_types.texts import deep
 
 
@@ -16,7 +17,7 @@ def _templated(spec: ChildWorkflow) -> Iterator[Text]:
 TYPE = TaskType(
     name="workflow",
     model=ChildWorkflow,
-    engine=Engine.CHILD_RUN,
+    mechanism=Mechanism.CHILD_RUN,
     bootstrap=None,
     image=None,
     shorthand=Shorthand("name", "report"),

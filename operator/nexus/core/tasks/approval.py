@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from nexus.api import run
 from nexus.api.base import format_time
-from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, TaskPhase
 from nexus.core.expressions.templates import ExpressionError, TemplateError
 from nexus.core.model.definition import Node
 from nexus.core.model.plan import RunEvent
@@ -56,7 +56,7 @@ def launch(draft: PlanDraft, node: Node, _: Slots) -> None:
     # The question comes last: it may be long, and is cut.
     words = f"waiting for approval: {command(request)} [--reject]"
     words = f"{words}: {request.message}" if request.message else words
-    draft.move(node.name, phase=TaskPhase.RUNNING, start_time=draft.now, approval=request)
+    draft.move(node.name, phase=TaskPhase.RUNNING, mechanism=Mechanism.NONE, start_time=draft.now, approval=request)
     draft.wait(node.name, Reason.AWAITING_APPROVAL, words)
     observe(draft, node)
     if not draft.tasks[node.name].phase.ended:

@@ -14,7 +14,7 @@ from typing import Any
 
 from nexus.api.numbers import as_stored
 from nexus.api.packed import unpacked
-from nexus.api.reasons import Reason, RunPhase, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, RunPhase, TaskPhase
 from nexus.api.run import Cancel, RunRef, TaskStatus
 from nexus.core.data.limits import PARAMS_LIMIT
 from nexus.core.data.scope import Item
@@ -147,6 +147,7 @@ def _running(draft: PlanDraft, node: Node, child: RunRef, number: int, began: da
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
+        mechanism=Mechanism.CHILD_RUN,
         attempts=number,
         child_run=child,
         approval=None,

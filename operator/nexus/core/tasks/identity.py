@@ -26,12 +26,12 @@ from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from nexus.api.fanout import MAX_ITEMS
+from nexus.api.reasons import Mechanism
 from nexus.api.run import TaskStatus, Trigger, WorkflowRunStatus
 from nexus.core.model.definition import Definition, Node
 from nexus.core.model.facts import ChildFact, Forged, JobFact, PodFact, RunFact
 from nexus.core.names import item_job_name, item_stem, job_name, job_stem
-from nexus.core.task_types import Engine
-from nexus.core.tasks.item_mechanism import is_indexed
+from nexus.core.tasks.mechanism import defined_mechanism
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.sha256 import sha256
 
@@ -71,13 +71,18 @@ class Sorted:
 
 def makes(node: Node) -> Makes:
     """What a task makes, from its definition."""
-    if node.record.engine is Engine.OPERATOR:
-        return Makes.NOTHING
-    if node.record.engine is Engine.CHILD_RUN:
-        return Makes.CHILDREN if node.task.for_each is None else Makes.ITEM_CHILDREN
-    if node.task.for_each is None:
-        return Makes.JOBS
-    return Makes.INDEXED_JOB if is_indexed(node, native_backoff=True) else Makes.ITEM_JOBS
+    return _made_by(defined_mechanism(node), of_items=node.task.for_each is not None)
+
+
+def _made_by(mechanism: Mechanism, *, of_items: bool) -> Makes:
+    match mechanism:
+        case Mechanism.NONE:
+            return Makes.NOTHING
+        case Mechanism.CHILD_RUN:
+            return Makes.ITEM_CHILDREN if of_items else Makes.CHILDREN
+        case Mechanism.INDEXED_JOB:
+            return Makes.INDEXED_JOB
+    return Makes.ITEM_JOBS if of_items else Makes.JOBS
 
 
 def expected(definition: Definition) -> dict[str, Makes]:
@@ -93,6 +98,8 @@ def expected_of(status: WorkflowRunStatus | None, claims: Iterable[JobFact | Chi
 
 
 def _recorded_as(task: TaskStatus) -> Makes:
+    if task.mechanism is not None:
+        return _made_by(task.mechanism, of_items=task.items is not None)
     if task.items is not None:
         return Makes.INDEXED_JOB if task.job is not None else Makes.UNKNOWN
     if task.job is not None:
@@ -201,9 +208,11 @@ def _contradiction(
     """Why an object in the run's namespace can never be the run's, empty where it may be."""
     if slot is None:
         return "has no name that the run gives"
-    if not _fits(claim, slot, tasks[slot.task]):
-        return f"task {slot.task} makes {tasks[slot.task].value}"
     task = recorded.get(slot.task)
+    # What started it counts, whatever this version would do; a status written by 0.1 does not say.
+    made = _recorded_as(task) if task is not None and task.mechanism is not None else tasks[slot.task]
+    if not _fits(claim, slot, made):
+        return f"task {slot.task} makes {made.value}"
     if task is None:
         return ""
     if slot.index is not None and task.items is not None and slot.index >= task.items.total:

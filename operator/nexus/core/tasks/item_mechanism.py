@@ -8,11 +8,12 @@ the delays are other ones, or where each has to wait for a slot of a pool.
 
 from __future__ import annotations
 
+from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Task
 from nexus.core.expressions.templates import TemplateError, parse
 from nexus.core.model.definition import Node
 from nexus.core.pods import templated_fields
-from nexus.core.task_types import TYPES, Engine
+from nexus.core.task_types import TYPES
 
 # Read by the kubelet, or by the API server when the pod is made: the fields of a type without a bootstrap are, too.
 _OF_THE_POD = ("env", "pod", *(name for name, record in TYPES.items() if record.is_bare))
@@ -33,7 +34,7 @@ def is_indexed(node: Node, native_backoff: bool) -> bool:
     """Whether one Indexed Job runs all items. A function of the definition and of the place alone: the answer never
     changes within a run."""
     native = native_backoff and node.retry.native and node.task.pool is None
-    return node.record.engine is Engine.JOB and native and not pods_differ(node.task)
+    return node.record.mechanism is Mechanism.JOB and native and not pods_differ(node.task)
 
 
 def pods_differ(task: Task) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, TaskPhase
 from nexus.api.run import JobRef, OutputRef
 from nexus.core.data import scope
 from nexus.core.expressions.templates import ExpressionError, TemplateError
@@ -69,6 +69,7 @@ def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
+        mechanism=Mechanism.JOB,
         attempts=attempts,
         job=JobRef(name=name),
         start_time=started_at,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nexus.api.base import format_time
-from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, TaskPhase
 from nexus.api.run import JobRef, TaskStatus
 from nexus.core.data import outputs
 from nexus.core.model.definition import Node
@@ -72,6 +72,7 @@ def _adopt(draft: PlanDraft, node: Node, job: JobFact) -> None:
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
+        mechanism=Mechanism.JOB,
         job=JobRef(name=job.name, uid=job.uid),
         attempts=job.attempt_number - (status.replacements or 0),
         start_time=status.start_time or job.created_at,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from nexus.api.reasons import Mechanism
 from nexus.core.model.definition import Node
-from nexus.core.task_types import TYPES, Engine
+from nexus.core.task_types import TYPES
 from nexus.core.tasks import approval, child_run, wait
 from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.fanout.launch import launch as fanout_launch
@@ -41,15 +42,15 @@ BY_OPERATOR: Mapping[str, TaskHandler] = {
 }
 """How the operator itself carries out tasks, by type."""
 
-if set(BY_OPERATOR) != {name for name, record in TYPES.items() if record.engine is Engine.OPERATOR}:
-    raise TypeError(f"BY_OPERATOR has {sorted(BY_OPERATOR)}, which are not the types with Engine.OPERATOR")
+if set(BY_OPERATOR) != {name for name, record in TYPES.items() if record.mechanism is Mechanism.NONE}:
+    raise TypeError(f"BY_OPERATOR has {sorted(BY_OPERATOR)}, which are not the types with Mechanism.NONE")
 
 
-def of(node: Node) -> TaskHandler:
-    """The policy of a task."""
-    match node.record.engine:
-        case Engine.OPERATOR:
+def of(node: Node, mechanism: Mechanism) -> TaskHandler:
+    """Return the policy of a task whose attempts are carried out by `mechanism`."""
+    match mechanism:
+        case Mechanism.NONE:
             return BY_OPERATOR[node.type]
-        case Engine.CHILD_RUN:
+        case Mechanism.CHILD_RUN:
             return CHILD_RUN if node.task.for_each is None else CHILD_FAN_OUT
     return POD if node.task.for_each is None else FAN_OUT

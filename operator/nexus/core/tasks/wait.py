@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from nexus.api.base import format_time
-from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, TaskPhase
 from nexus.api.tasks import MOST_SECONDS, Wait
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import ExpressionError, TemplateError
@@ -31,7 +31,7 @@ def launch(draft: PlanDraft, node: Node, _: Slots) -> None:
     except WaitInvalid as error:
         draft.end(node.name, TaskPhase.FAILED, Reason.INVALID_WAIT, str(error))
         return
-    draft.move(node.name, phase=TaskPhase.RUNNING, start_time=draft.now, due_time=due)
+    draft.move(node.name, phase=TaskPhase.RUNNING, mechanism=Mechanism.NONE, start_time=draft.now, due_time=due)
     draft.wait(node.name, Reason.WAITING, f"waits until {format_time(due)}")
     observe(draft, node)
 

@@ -16,7 +16,7 @@ from typing import Any
 from nexus.api.fanout import FAILURES_SHOWN, ItemFailure, ItemsStatus
 from nexus.api.numbers import as_stored
 from nexus.api.packed import unpacked
-from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, TaskPhase
 from nexus.api.run import TaskStatus
 from nexus.core.data import outputs
 from nexus.core.data.limits import OUTPUT_LIMIT
@@ -24,13 +24,13 @@ from nexus.core.model import indexes
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Changed, ChildFact, PodFact
 from nexus.core.model.plan import ListPods, LoadItems, LoadOutput, Read, ReadFrame, RunEvent, StoreItems
-from nexus.core.task_types import Engine
 from nexus.core.tasks.child_run import lost_outputs
 from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.evidence import Failed
 from nexus.core.tasks.fanout.checkpoint import Items, config_map, is_spoiled, proven, stored_indexes
 from nexus.core.tasks.fanout.children import take as take_children
 from nexus.core.tasks.item_tally import Tally, TallyInput, take
+from nexus.core.tasks.mechanism import mechanism_of
 from nexus.core.text import json_text
 from nexus.core.text.sha256 import reference, sha256
 
@@ -46,7 +46,7 @@ def tally_of(draft: PlanDraft, node: Node) -> Tally | None:
     status = draft.tasks[node.name]
     jobs = draft.facts.jobs.get(node.name, ())
     total = status.items.total if status.items else 0
-    if node.record.engine is Engine.CHILD_RUN:
+    if mechanism_of(node, status) is Mechanism.CHILD_RUN:
         try:
             draft.tallies[node.name] = take_children(draft, node, total, _on_record(status.items))
         except Unread:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nexus.api.fanout import ItemsStatus
-from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, TaskPhase
 from nexus.api.run import JobRef
 from nexus.core.data.scope import Item
 from nexus.core.expressions.templates import ExpressionError, TemplateError
@@ -15,7 +15,6 @@ from nexus.core.model.definition import Node
 from nexus.core.model.plan import Indexed, Payload, RaiseParallelism, Start, StartTask
 from nexus.core.model.refusal import again_at, limit_words, over_since, parallelism_of
 from nexus.core.names import item_child_name, item_job_name, job_name
-from nexus.core.task_types import Engine
 from nexus.core.task_types.limits import PayloadError
 from nexus.core.tasks.child_run import too_deep
 from nexus.core.tasks.draft import PlanDraft, Unread
@@ -28,6 +27,7 @@ from nexus.core.tasks.fanout.observe import conclude, max_failed, stops_early, t
 from nexus.core.tasks.item_mechanism import is_indexed
 from nexus.core.tasks.item_tally import Due, Tally
 from nexus.core.tasks.launch import refused, remaining
+from nexus.core.tasks.mechanism import mechanism_of, next_mechanism
 from nexus.core.tasks.pool_slots import has_turn
 from nexus.core.tasks.slots import Slots
 from nexus.core.tasks.suspend import held_back
@@ -42,7 +42,7 @@ _IMPOSSIBLE = (Unread, ExpressionError, TemplateError, PayloadError, ItemsInvali
 def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
     """Start a fan-out, or take over what is there of it: its rule is met, its `when` is true, and there is a slot where
     it takes one."""
-    if node.record.engine is Engine.CHILD_RUN and too_deep(draft, node):
+    if node.record.mechanism is Mechanism.CHILD_RUN and too_deep(draft, node):
         return
     items = _items(draft, node)
     if items is None:
@@ -61,9 +61,11 @@ def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
     try:
         indexed = is_indexed(node, draft.facts.native_backoff) and len(due) == len(items)
         started = (_launch_whole if indexed else _launch_items)(draft, node, slots, items, tally)
+        mechanism = Mechanism.INDEXED_JOB if indexed else next_mechanism(node)
     except payload.ItemUnrendered:
         # One Indexed Job runs all its items or none.
         started = _launch_items(draft, node, slots, items, tally)
+        mechanism = next_mechanism(node)
     if not started:
         if tally.refused:
             _tell_refused(draft, node, tally)
@@ -76,6 +78,7 @@ def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
+        mechanism=mechanism,
         attempts=1,
         start_time=draft.now,
         items=before.items if known else ItemsStatus(total=len(items)),
@@ -113,7 +116,7 @@ def proceed(draft: PlanDraft, node: Node, slots: Slots) -> None:
 def _room(draft: PlanDraft, node: Node, slots: Slots, tally: Tally) -> int:
     """How many more items may run now. Child runs take no slots; a thousand at once that nobody asked for would be too
     many all the same."""
-    if node.record.engine is Engine.CHILD_RUN:
+    if mechanism_of(node, draft.tasks[node.name]) is Mechanism.CHILD_RUN:
         assert node.task.for_each is not None
         return (node.task.for_each.parallelism or draft.definition.max_parallel_tasks) - len(tally.running)
     return min(slots.free, _parallelism(node, tally.total) - tally.held)
@@ -236,7 +239,7 @@ def _launch_items(
     """Whether any Job, or child run, is planned, of as many of the items that are due (all, where it is not said which)
     as there is room for. Items whose own values cannot be rendered are moved to the failed ones, and take no room."""
     run, status = draft.facts.run, draft.tasks[node.name]
-    children = node.record.engine is Engine.CHILD_RUN
+    children = mechanism_of(node, status) is Mechanism.CHILD_RUN
     room = _room(draft, node, slots, tally)
     started = 0
     for index, attempt in list((tally.due if due is None else due).items()):

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from nexus.api.fanout import ItemsStatus
-from nexus.api.reasons import Reason, TaskPhase
+from nexus.api.reasons import Mechanism, Reason, TaskPhase
 from nexus.api.run import JobRef
 from nexus.core.data.scope import Item
 from nexus.core.expressions.templates import ExpressionError, TemplateError
@@ -23,6 +23,7 @@ from nexus.core.tasks.draft import PlanDraft
 from nexus.core.tasks.evidence import Waiting
 from nexus.core.tasks.fanout.collect import checkpoint, close, first_failure, gather, tally_of
 from nexus.core.tasks.item_tally import Tally
+from nexus.core.tasks.mechanism import next_mechanism
 from nexus.core.tasks.observe import delay_words
 
 
@@ -58,6 +59,7 @@ def take_over(draft: PlanDraft, node: Node, items: Sequence[Any]) -> bool:
         phase=TaskPhase.RUNNING,
         reason=None,
         message=None,
+        mechanism=Mechanism.INDEXED_JOB if any(job.index is None for job in jobs) else next_mechanism(node),
         attempts=1,
         start_time=min(one.created_at for one in made),
         items=draft.tasks[node.name].items or ItemsStatus(total=len(items)),
