@@ -142,7 +142,7 @@ def test_the_columns_are_those_of_the_design() -> None:
     assert columns(WorkflowRun) == run
     wide = [("REASON", 1), ("SUSPENDED", 1), ("CONCURRENCY", 1)]
     times = [("LAST", 0), ("NEXT", 1)]
-    assert columns(Workflow) == [("TASKS", 0), ("ACTIVE", 0), *times, ("READY", 0), *wide, ("AGE", 0)]
+    assert columns(Workflow) == [("CATEGORY", 0), ("TASKS", 0), ("ACTIVE", 0), *times, ("READY", 0), *wide, ("AGE", 0)]
 
 
 @pytest.mark.parametrize(("model", "short"), [(Workflow, "nwf"), (WorkflowRun, "nwr")])

@@ -37,10 +37,11 @@ def read(text: str | None) -> Any:
 def test_input_is_the_last_key_of_the_context(cel: Evaluator) -> None:
     made = payload(cel, task("t", bash={"command": "true"}), {"load": {"input": 1}, "skipped": None}, a=NASTY)
 
-    assert list(read(made.context_json)) == ["params", "run", "input"]
+    assert list(read(made.context_json)) == ["params", "run", "task", "input"]
     assert read(made.context_json) == {
         "params": {"a": NASTY},
         "run": {"name": "r"},
+        "task": {},
         "input": {"load": {"input": 1}, "skipped": None},
     }
     assert made.inputs == {"large": "map-1"}

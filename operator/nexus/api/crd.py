@@ -63,6 +63,7 @@ schema."""
 
 COLUMNS: dict[str, list[Schema]] = {
     "Workflow": [
+        {"name": "Category", "type": "string", "jsonPath": ".spec.category"},
         {"name": "Tasks", "type": "integer", "jsonPath": ".status.taskCount"},
         {"name": "Active", "type": "integer", "jsonPath": ".status.activeCount"},
         {"name": "Last", "type": "date", "jsonPath": ".status.lastScheduleTime"},
@@ -88,6 +89,12 @@ COLUMNS: dict[str, list[Schema]] = {
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     ],
 }
+
+SELECTABLE = {
+    "Workflow": [".spec.category"],
+    "WorkflowRun": [".spec.workflowRef.name", ".status.phase"],
+}
+"""Fields that `kubectl get --field-selector` selects by (selectableFields, from Kubernetes 1.32 on)."""
 
 SHORT_NAMES = {"Workflow": "nwf", "WorkflowRun": "nwr"}
 
@@ -282,6 +289,7 @@ def crd(model: type[Model]) -> dict[str, Any]:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": COLUMNS[kind],
+                    "selectableFields": [{"jsonPath": path} for path in SELECTABLE[kind]],
                     "schema": {"openAPIV3Schema": _with_rules(schema, RULES[(kind, None)])},
                 }
             ],

@@ -122,6 +122,7 @@ TASKS_TOGETHER = Rule(
     field=".finally",
 )
 UNIQUE_DEPENDENCIES = unique("dependsOn", "x")
+UNIQUE_TAGS = unique("tags", "x")
 NO_POD = Rule(
     f"!({' || '.join(f'has(self.{kind})' for kind in PODLESS)}) || "
     f"!({' || '.join(f'has(self.{field})' for field in (*FIELDS_OF_PODS, 'forEach'))})",
@@ -308,6 +309,7 @@ RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {
     ("WorkflowRunSpec", "approvals"): (ONE_APPROVAL_A_TASK,),
     ("WorkflowSpec", None): (FINALLY_NAMES, TASKS_TOGETHER),
     ("WorkflowSpec", "labels"): (LABEL_KEYS, RESERVED_LABELS),
+    ("WorkflowSpec", "tags"): (UNIQUE_TAGS,),
     ("WorkflowSpec", "tasks"): (KNOWN_DEPENDENCIES,),
     ("WorkflowSpec", "finally"): (KNOWN_DEPENDENCIES,),
     ("WorkflowSpec", "outputs"): (OUTPUT_NAMES,),

@@ -45,6 +45,16 @@ Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS)]
 Expression = Annotated[str, StringConstraints(pattern=r"^\$\{\{.*\}\}$", max_length=1_100)]
 
 
+# A name for people: one line, without a space at either end.
+DisplayName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[^ \x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^ \x00-\x1f\x7f-\x9f])?$", max_length=128
+    ),
+]
+TaskKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?$", max_length=63)]
+
+
 class TriggerRule(StrEnum):
     """Condition on a task's dependencies, all of them ended, for it to run."""
 
@@ -290,6 +300,11 @@ class Task(Model):
 
     name: TaskName
     """Name of the task, unique in the workflow."""
+    display_name: DisplayName | None = None
+    """Name of the task for people, in one line of at most 128 characters. Default: `name`."""
+    key: TaskKey | None = None
+    """Second name by which task code knows the task, such as previous_task: `input["previous_task"]`. Letters, digits,
+    `_`, `-` and `.`, at most 63 characters; unique among names and keys. Default: `name`."""
     description: Annotated[str, StringConstraints(max_length=1_024)] | None = None
     """Description of the task, for readers."""
     depends_on: Annotated[list[TaskName], Field(max_length=100)] | None = None

@@ -12,7 +12,7 @@ from nexus.api.reasons import Reason
 from nexus.api.schedule import Schedule
 from nexus.api.schedule_status import ScheduleStatus
 from nexus.api.store import OutputStore
-from nexus.api.tasks import EnvFrom, EnvVar, LogLineCount, Retry, Seconds, Task
+from nexus.api.tasks import DisplayName, EnvFrom, EnvVar, LogLineCount, Retry, Seconds, Task
 
 ParamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=40)]
 # A double, which many readers use for JSON's numbers, holds integers exactly up to here.
@@ -21,6 +21,15 @@ OutputName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 OutputText = Annotated[str, StringConstraints(max_length=4_096)]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317)]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", max_length=63)]
+
+
+# A word or a few, in any script, without what separates terms in a selector.
+Word = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[^ ,=!\x00-\x1f\x7f-\x9f]([^,=!\x00-\x1f\x7f-\x9f]*[^ ,=!\x00-\x1f\x7f-\x9f])?$", max_length=63
+    ),
+]
 
 
 class ParamType(StrEnum):
@@ -95,6 +104,14 @@ class Defaults(Model):
 class WorkflowSpec(Model):
     """The definition of a DAG of tasks."""
 
+    display_name: DisplayName | None = None
+    """Name of the workflow for people, in one line of at most 128 characters. Default: `metadata.name`."""
+    category: Word | None = None
+    """Group that the workflow belongs to, such as reporting; `kubectl get workflows --field-selector
+    spec.category=reporting` selects by it. At most 63 characters. Default none."""
+    tags: Annotated[list[Word], Field(max_length=20)] | None = None
+    """Words to find the workflow by, each once, at most 20 of up to 63 characters; `nexus get --tag` filters by them.
+    Default none."""
     description: Annotated[str, StringConstraints(max_length=4_096)] | None = None
     """Description of the workflow, for readers."""
     params: Annotated[list[Param], Field(max_length=100)] | None = None

@@ -41,7 +41,7 @@ exec(begin())
 
 
 def context() -> dict[str, Any]:
-    """params, run, item, index, artifacts and input; inputs too large for the environment come from files."""
+    """params, run, task, item, index, artifacts and input; inputs too large for the environment come from files."""
     found: dict[str, Any] = {"item": None, "index": None, **received("NEXUS_CONTEXT_JSON", "context.json")}
     line = item_line()
     if line is not None:
@@ -53,6 +53,8 @@ def context() -> dict[str, Any]:
         for name in os.listdir(path) if os.path.isdir(path) else ():
             if name.endswith(".json"):
                 found["input"][name[: -len(".json")]] = json.loads(content(os.path.join(place, name)))
+    for key, name in found.pop("keys", {}).items():
+        found["input"][key] = found["input"][name]
     found["artifacts"] = {name: os.path.join(shared, name) for name in found.get("artifacts", ())}
     return found
 

@@ -184,6 +184,8 @@ def _no_match(path: Path, given: Any, shown: str, pattern: str) -> str:
 _CHARACTERS = {
     "[1-5]xx|network": "expected a status code, a class of them such as 5xx, or network",
     "[1-5]xx$": "expected a status code, or a class of them such as 2xx",
+    "^[^ ,=!": "expected one line without commas, = and !, and without a space at either end",
+    "^[^ ": "expected one line without a space at either end",
     "[a-z0-9_]": "lower-case letters, digits and _",
     "[-a-z0-9.]": "lower-case letters, digits, - and .",
     "[-a-z0-9]": "lower-case letters, digits and -",

@@ -132,6 +132,15 @@ def context_of(draft: PlanDraft, node: Node, item: scope.Item | None = None, num
             stored[dependency] = reference
         else:
             inputs[dependency] = draft.output(dependency)
+    task, nodes = node.task, draft.definition.nodes
+    names = {"name": task.name, "key": task.key, "displayName": task.display_name}
     return Context(
-        draft.params, scope.run_values(draft.facts.run, draft.run_phase(node)), inputs, stored, item, transfer
+        draft.params,
+        scope.run_values(draft.facts.run, draft.run_phase(node)),
+        inputs,
+        stored,
+        item,
+        transfer,
+        {name: value for name, value in names.items() if value is not None},
+        {key: name for name in node.depends_on if (key := nodes[name].task.key) is not None},
     )

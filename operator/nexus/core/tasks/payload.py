@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nexus.api.reasons import Reason
@@ -35,13 +35,18 @@ class Context:
     stored: Mapping[str, OutputRef]
     item: Item | None = None
     transfer: Transfer | None = None
+    task: Mapping[str, str] = field(default_factory=dict)
+    """The task's `name`, and its `key` and `displayName` where it has them."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Dependency by the `key` that it has."""
 
     def json(self) -> str:
         """Compact JSON with `input` as its last key: the bash bootstrap adds the stored outputs textually."""
         own = {"item": self.item.value, "index": self.item.index} if self.item is not None else {}
         names = [*self.transfer.artifacts_in, *self.transfer.artifacts_out] if self.transfer is not None else []
         artifacts = {"artifacts": names} if names else {}
-        return dump({"params": self.params, "run": self.run, **own, **artifacts, "input": self.input})
+        known = {"task": self.task, **({"keys": self.keys} if self.keys else {})}
+        return dump({"params": self.params, "run": self.run, **known, **own, **artifacts, "input": self.input})
 
 
 def task_values(node: Node, renderer: Renderer) -> dict[str, Any] | None:

@@ -95,7 +95,12 @@ def _of_expressions(
 
 
 def _names(spec: WorkflowSpec) -> Iterator[Problem]:
-    """Names that come twice, and too many tasks."""
+    """Names, keys and tags that come twice, and too many tasks."""
+    for tag, count in Counter(spec.tags or ()).items():
+        if count > 1:
+            last = len(spec.tags or ()) - 1 - (spec.tags or [])[::-1].index(tag)
+            yield Problem(("tags", last), f'duplicate tag "{tag}"')
+    yield from _keys(spec)
     final = spec.finally_ or []
     yield from duplicates(("tasks",), [task.name for task in spec.tasks], "task")
     yield from duplicates(("finally",), [task.name for task in final], "task")
@@ -106,6 +111,18 @@ def _names(spec: WorkflowSpec) -> Iterator[Problem]:
             yield Problem(("finally", position, "name"), message, task.name)
     if len(spec.tasks) + len(final) > MOST_TASKS:
         yield Problem(("finally",), f"tasks and finally have over {MOST_TASKS} tasks together: take some out")
+
+
+def _keys(spec: WorkflowSpec) -> Iterator[Problem]:
+    """Keys that task code could take for another task."""
+    known = {task.name: task.name for _, task in spec.every_task()}
+    for place, task in spec.every_task():
+        if task.key is None or task.key == task.name:
+            continue
+        if task.key in known:
+            message = f'duplicate key "{task.key}"; task {known[task.key]} has it as its name or key already'
+            yield Problem((*place, "key"), message, task.name)
+        known.setdefault(task.key, task.name)
 
 
 def _readable(spec: WorkflowSpec) -> dict[tuple[str, int], Task]:
