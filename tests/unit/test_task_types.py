@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from nexus import bootstrap
 from nexus.adapters.cel.pool import CelEvaluator
 from nexus.adapters.kube.manifests.job import Images, task_objects
 from nexus.api.reasons import Mechanism
-from nexus.api.tasks import MODELS, PODLESS
+from nexus.api.tasks import MODELS, PODLESS, Task
 from nexus.app.settings import from_environment
 from nexus.core.engine.decide import decide
 from nexus.core.manifest import suggestions
@@ -133,6 +132,18 @@ def test_each_image_can_be_built_and_pinned(image: str) -> None:
     assert settings.task_image_digests == ((image, digest),)
 
 
+@pytest.mark.parametrize("image", [*images(), "store"])
+def test_each_image_is_in_the_description_of_the_charts_value(image: str) -> None:
+    values = (REPOSITORY / "charts" / "nexus" / "values.yaml").read_text("utf-8")
+    (described,) = re.findall(r"# -- (.+)\ntaskImages:", values)
+    assert re.search(rf"\b{image}\b", described)
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_each_type_is_in_the_description_of_a_task(kind: str) -> None:
+    assert re.search(rf"\b{kind}\b", Task.__doc__ or "")
+
+
 @pytest.mark.parametrize("kind", NAMES)
 def test_each_type_is_in_the_documentation(kind: str) -> None:
     pages = [page for page in (REPOSITORY / "docs").glob("*.md") if page.name not in ("reference.md", "extending.md")]
@@ -142,4 +153,3 @@ def test_each_type_is_in_the_documentation(kind: str) -> None:
 def test_a_record_without_what_it_needs_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="bootstrap"):
         TaskType(name="x", model=MODELS["bash"], mechanism=Mechanism.JOB)  # type: ignore[call-arg]
-    assert replace(TYPES["bash"], name="x").of is not None

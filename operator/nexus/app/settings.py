@@ -42,8 +42,8 @@ class Settings:
     task_images: str = setting(
         "nexus/task-{type}:dev",
         template("{type}"),
-        "Image of tasks without `image`. `{type}` is replaced by python, http, bash or sql, and by store in containers "
-        "that transfer data.",
+        f"Image of tasks without `image`. `{{type}}` is replaced by {', '.join(images()[:-1])} or {images()[-1]}, "
+        "and by store in containers that transfer data.",
     )
     task_image_digests: tuple[tuple[str, str], ...] = setting(
         (),

@@ -137,7 +137,7 @@ def _after(definition: Definition, tasks: Collection[str]) -> set[str]:
 
 def _taken(node: Node, tasks: Mapping[str, TaskStatus]) -> Iterator[tuple[str, str]]:
     """What a task takes from the output store: whose it is, and its key there."""
-    for name in node.depends_on if node.type != "container" else ():
+    for name in node.depends_on if not node.record.is_bare else ():
         stored = tasks[name].stored_output if name in tasks else None
         if stored is not None:
             yield name, stored.key
