@@ -72,6 +72,7 @@ def test_each_type_has_an_engine(kind: str) -> None:
     assert makes(node_of(kind)) is expected[record.mechanism]
     assert handler.takes_slot is (record.mechanism is Mechanism.JOB)
     assert (record.mechanism is Mechanism.NONE) is (kind in PODLESS)
+    assert (record.mechanism is Mechanism.JOB) is (record.container is not None)
 
 
 @pytest.mark.parametrize("kind", NAMES)

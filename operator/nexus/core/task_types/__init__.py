@@ -18,12 +18,12 @@ if list(TYPES) != list(MODELS):
 
 
 def types_in(task: Task) -> Iterator[TaskType]:
-    """The types that a task has fields of; a valid one has exactly one."""
+    """Return the types that a task has fields of; a valid task has exactly one."""
     return (record for record in TYPES.values() if record.of(task) is not None)
 
 
 def images() -> tuple[str, ...]:
-    """The folders of task-images that tasks run in when they name no image."""
+    """Return the folders of task-images that tasks without `image` run in."""
     named = (record.image for record in TYPES.values() if record.image is not None)
     return tuple(dict.fromkeys(named))
 

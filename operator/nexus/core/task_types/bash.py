@@ -9,7 +9,6 @@ from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Bash
 from nexus.core.expressions.templates import as_text
 from nexus.core.task_types.delimiters import fixed_delimiters
-from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
 from nexus.core.task_types.limits import check_item_text
 from nexus.core.task_types.record import (
     Bootstrap,
@@ -71,5 +70,4 @@ TYPE = TaskType(
     values=None,
     container=_container,
     warnings=_warnings,
-    final_exit_codes=(OUTPUT_REFUSED,),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Http, NameValue
 from nexus.core.expressions.templates import parse
-from nexus.core.task_types.exit_codes import NOT_LISTED, OUTPUT_REFUSED
+from nexus.core.task_types.exit_codes import NOT_LISTED
 from nexus.core.task_types.http_checks import hosts, request
 from nexus.core.task_types.record import (
     Bootstrap,
@@ -91,6 +91,7 @@ TYPE = TaskType(
         # `result` speaks the language that lint checked it in: the modules that define it travel along.
         carried=(("nexus.core.expressions", "functions"), ("nexus.adapters.cel", "programs")),
         keeps_output=True,
+        final_exit_codes=(NOT_LISTED,),
     ),
     image="http",
     shorthand=Shorthand("url", "https://example.com"),
@@ -102,5 +103,4 @@ TYPE = TaskType(
     urls=frozenset({"url"}),
     own_expressions=(OwnExpression("result", {"response": "map"}, "response.json.total"),),
     problems=_problems,
-    final_exit_codes=(OUTPUT_REFUSED, NOT_LISTED),
 )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Python
-from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
 from nexus.core.task_types.record import (
     Bootstrap,
     CodeField,
@@ -62,5 +61,4 @@ TYPE = TaskType(
     values=_values,
     container=_container,
     problems=_problems,
-    final_exit_codes=(OUTPUT_REFUSED,),
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import EnvVar, KeyRef, TypeSpec
+from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
 from nexus.core.task_types.texts import Path
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Text = tuple[Path, str]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong in a task, or most likely not meant. `path` leads from the field of the type."""
+    """A problem or a warning in the fields of a task. `path` begins below the field of the type."""
 
     path: Path
     message: str
@@ -41,7 +42,7 @@ class CodeField:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """CEL types that a field takes where it is one whole expression, the same in words, and how they are had."""
+    """The CEL types of a field whose value is one whole expression, the same in words, and how to get one."""
 
     types: Sequence[str]
     words: str
@@ -60,7 +61,7 @@ class OwnExpression:
 
 @dataclass(frozen=True, slots=True)
 class Shorthand:
-    """What somebody most likely means who writes a bare value where the type's object belongs."""
+    """The suggestion for a bare value in place of the type's object, such as `bash: echo hello`."""
 
     field: str
     """The field that a string is meant for."""
@@ -82,6 +83,8 @@ class Bootstrap:
     """Modules that the script imports while it runs, put into its constant CARRIED."""
     keeps_output: bool
     """Whether it writes its output as JSON, so that one that is too big for a ConfigMap can go to the output store."""
+    final_exit_codes: tuple[int, ...] = ()
+    """Exit codes, besides that of a refused output, with which it ends what no retry can help."""
     runs_python: bool = False
     """Whether the user's Python runs in its process: locally it finds the modules beside the manifest."""
 
@@ -162,7 +165,7 @@ class TaskType:
     urls: frozenset[str] = frozenset()
     """Fields among those that are rendered as a URL."""
     wanted: Mapping[str, Wanted] = field(default_factory=dict)
-    """What fields must be that take a value of a type of their own."""
+    """Fields whose value must be of a certain type."""
     stand_ins: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
     """What `nexus plan` takes for such a value while nobody knows it, by the time that it plans for (RFC 3339)."""
     own_expressions: tuple[OwnExpression, ...] = ()
@@ -172,14 +175,17 @@ class TaskType:
     secrets: Callable[[Any], Iterator[KeyRef]] = _nothing
     """Keys of Secrets that it needs."""
     asks_person: bool = False
-    """Whether a person decides: a rerun asks again where what was decided on has changed."""
-    final_exit_codes: tuple[int, ...] = ()
-    """Exit codes that are never retried, whoever exits with them."""
+    """Whether a user decides: a rerun asks again if what was decided on has changed."""
 
     @property
     def is_bare(self) -> bool:
         """Whether its container runs an image as it is: without a bootstrap, `input` or context."""
         return self.mechanism is Mechanism.JOB and self.bootstrap is None
+
+    @property
+    def final_exit_codes(self) -> tuple[int, ...]:
+        """Exit codes that are never retried, whoever exits with them; an image's own mean what its author says."""
+        return () if self.bootstrap is None else (OUTPUT_REFUSED, *self.bootstrap.final_exit_codes)
 
     def of(self, task: Any) -> Any:
         """The fields of this type in a task, None where it has none of them."""

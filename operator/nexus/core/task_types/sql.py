@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import EnvVar, KeyRef, Sql
 from nexus.core.task_types import sql_text
-from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
 from nexus.core.task_types.record import (
     Bootstrap,
     CodeField,
@@ -85,5 +84,4 @@ TYPE = TaskType(
     container=_container,
     problems=_problems,
     secrets=_secrets,
-    final_exit_codes=(OUTPUT_REFUSED,),
 )

@@ -9,7 +9,7 @@ Path = tuple[str | int, ...]
 
 
 def deep(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
-    """Every string in a JSON value, with its path."""
+    """Yield every string in a JSON value, with its path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, list):
@@ -21,5 +21,5 @@ def deep(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
 
 
 def listed(path: Path, texts: list[str] | None) -> Iterator[tuple[Path, str]]:
-    """The texts of a list, with their paths."""
+    """Yield the texts of a list, with their paths."""
     return (((*path, position), text) for position, text in enumerate(texts or ()))
