@@ -67,9 +67,9 @@ class Allowed:
 ALLOWED: tuple[Allowed, ...] = ()
 
 NOT_YET = frozenset(
-    {"docs"}
-    | {f"{package} texts" for package in ("api", "cli", "core", "adapters", "runtime", "bootstrap")}
-    | {f"{package} docstrings" for package in ("cli", "services", "core", "adapters", "runtime", "bootstrap")}
+    {"docs of lint"}
+    | {f"{package} texts" for package in ("api", "cli", "core", "adapters", "bootstrap")}
+    | {f"{package} docstrings" for package in ("core", "adapters", "runtime", "bootstrap")}
 )
 """Areas that are not clean yet; one that becomes clean leaves this set."""
 
@@ -172,8 +172,9 @@ def _areas() -> dict[str, Area]:
     areas = {
         "docs": Area(
             ("docs/*.md", "README.md", "task-images/*.md", "tests/cluster/*.md", "charts/nexus/README.md"),
-            without=("docs/reference.md", "docs/reasons.md", "docs/settings.md"),
+            without=("docs/reference.md", "docs/reasons.md", "docs/settings.md", "docs/validation.md"),
         ),
+        "docs of lint": Area(("docs/validation.md",)),  # it shows messages of lint
         "examples": Area(("examples/**/*.yaml", "examples/**/*.md", "examples/**/*.py")),
         "chart": Area(("charts/nexus/**/*",), without=("charts/nexus/files/crds/", "charts/nexus/README.md")),
         "make": Area(("Makefile", "kind-config.yaml")),

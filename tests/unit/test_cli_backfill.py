@@ -162,7 +162,7 @@ def test_a_dry_run_lists_and_makes_nothing(fake: FakeCluster, capsys: pytest.Cap
 
 
 def test_nothing_is_made_without_a_yes(fake: FakeCluster) -> None:
-    with pytest.raises(UsageError, match=r"make 5 runs\? Nobody is there to ask: say --yes"):
+    with pytest.raises(UsageError, match=r"make 5 runs\? There is no terminal to confirm: use --yes"):
         asyncio.run(fill(fake, yes=False))
     assert runs(fake) == []
 

@@ -61,7 +61,7 @@ def test_the_log_of_one_item_can_be_asked_for(
 @pytest.mark.parametrize(
     ("name", "item", "words"),
     [
-        (None, 0, "--item wants the task too"),
+        (None, 0, "--item requires the task"),
         ("alone", 0, "task alone of run .* has no items: it has no forEach$"),
         ("fan", 3, "has 3 items: the last one is --item 2"),
     ],

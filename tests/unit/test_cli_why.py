@@ -69,7 +69,7 @@ def test_without_a_task_it_tells_those_that_hold_the_others_up(capsys: pytest.Ca
     assert message == "  its image cannot be pulled: not found"
     assert todo.startswith("  To do: ")
     assert "`" not in todo
-    assert behind == "  wait for it, or came to nothing with it: load, last"
+    assert behind == "  wait for it, or ended with it: load, last"
     assert alone.splitlines()[:2] == ["alone: Failed TaskError, 2 attempts", "  exit code 3"]
     assert "nexus logs sales-1 alone" in alone
 

@@ -96,7 +96,7 @@ def _not_waiting(name: str, own: Sequence[str], paths: Sequence[str], definition
 
 
 def unanswered(definition: Definition, approvals: Sequence[Approval]) -> list[Problem]:
-    """The approval tasks that nobody will answer where there is no terminal."""
+    """Return the approval tasks that no option answers, if there is no terminal."""
     answered = {approval.task for approval in approvals}
     return [_nobody(definition, name, name) for name in _approvals(definition) if name not in answered]
 

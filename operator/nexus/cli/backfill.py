@@ -1,6 +1,6 @@
-"""`nexus backfill`: runs for the ticks of a schedule in the past, so many at a time.
+"""`nexus backfill`: runs for the past ticks of a schedule, a number of them at a time.
 
-A tick's run has the same name whoever makes it. So whatever stops a backfill, the same command goes on with it, and a
+A tick's run has the same name whoever makes it. So whatever stops a backfill, the same command continues it, and a
 tick that has a run already is left alone.
 """
 
@@ -51,7 +51,7 @@ _PAUSE = 1.0
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user wants filled."""
+    """The backfill that the user asks for."""
 
     source: Source
     timetable: Timetable
@@ -69,7 +69,7 @@ class Asked:
         return scheduled_run_name(self.source.workflow, self.source.uid, self.timetable.schedule.name, tick.time)
 
     def is_of(self, run: RunSummary, tick: Tick) -> bool:
-        """Whether a run with that name is the run of the tick, and not one that somebody gave its name."""
+        """Return whether a run is the tick's run, and not another one that was created with its name."""
         return is_run_of(run, self.source.uid, self.timetable.schedule.name, tick.time)
 
 
@@ -153,7 +153,7 @@ def _print(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, RunSummary]
 def _ask(count: int) -> None:
     question = f"make {count} run{'s' if count > 1 else ''}?"
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} Nobody is there to ask: say --yes")
+        raise UsageError(f"{question} There is no terminal to confirm: use --yes")
     if not typer.confirm(question, err=True):
         raise UsageError("nothing was made")
 
@@ -219,7 +219,7 @@ async def _fill(
     waiting = list(bodies)
     unseen: set[str] = set()  # made, but the watch has not told of it yet
     ended: dict[str, RunPhase] = {}
-    say(f"backfill {wanted.label}: the same command goes on with it, should this one be stopped", to=sys.stderr)
+    say(f"backfill {wanted.label}: if this is interrupted, the same command continues it", to=sys.stderr)
     async with aclosing(_states(api, namespace, wanted.label)) as states:
         async for runs in states:
             unseen -= runs.keys()

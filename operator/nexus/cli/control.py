@@ -99,7 +99,7 @@ async def _open(api: KubeApi, namespace: str, name: str, otherwise: str) -> Obje
 
 
 def _waiting(run: Object, name: str) -> None:
-    """Raise Refused unless the task waits for a decision that nobody made yet."""
+    """Raise Refused unless the task is waiting for a decision and has none."""
     of_run = f"run {run['metadata']['name']}"
     tasks = status_of(run).tasks or []
     task = next((task for task in tasks if task.name == name), None)

@@ -86,7 +86,7 @@ def nobody_there(run: Object) -> str:
 
 @asynccontextmanager
 async def _patience(seconds: float, speak: Callable[[], None]) -> AsyncIterator[asyncio.TimerHandle]:
-    """Call `speak` in so many seconds, where the timer was not cancelled and this was not left before."""
+    """Call `speak` after `seconds`, unless the timer was cancelled or the block was left before."""
     timer = asyncio.get_running_loop().call_later(seconds, speak)
     try:
         yield timer
@@ -97,7 +97,7 @@ async def _patience(seconds: float, speak: Callable[[], None]) -> AsyncIterator[
 async def to_the_end(
     api: KubeApi, run: Object, spec: WorkflowSpec, stream: IO[str], *, as_json: bool, patience: float = PATIENCE
 ) -> Exit:
-    """Show a run until it has ended, and what it came to. Ctrl-C ends the watching, not the run.
+    """Show a run until it has ended, and its result. Ctrl-C ends the watching, not the run.
 
     `patience` is for an operator to take the run up, in seconds.
     """

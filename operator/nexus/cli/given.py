@@ -38,8 +38,8 @@ _FORMS = {
 
 
 def params(given: Iterable[str], declared: Sequence[Param]) -> Params:
-    """The values of `--param k=v`, read by the declared type: a string as it stands, every other as JSON. A name that
-    is not declared is left to the check of all params."""
+    """Return the values of `--param k=v`, read by the declared type: a string as it is, every other as JSON. A name
+    that is not declared is left to the check of all params."""
     types = {param.name: param.type or ParamType.STRING for param in declared}
     values: dict[str, Any] = {}
     problems, wrong = [], set()

@@ -80,7 +80,7 @@ def _files(names: Iterable[str]) -> Iterator[str]:
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether a path is a folder; not one that cannot even be looked at, which is told where it is read."""
+    """Return whether a path is a folder; False for an inaccessible one, which is reported when it is read."""
     try:
         return path.is_dir()
     except OSError:

@@ -183,7 +183,7 @@ def _recorded(spec: WorkflowRunSpec, fact: RunFact, workflow: str, inline: Workf
 
 
 def _notes(file: str, name: str, spec: WorkflowSpec, manifest: Manifest) -> list[str]:
-    """What somebody may not expect."""
+    """Print notes on what a user may not expect."""
     notes = []
     if len(manifest.runs) > 1:
         notes.append(f"{file} holds {len(manifest.runs)} WorkflowRuns; the first one runs")

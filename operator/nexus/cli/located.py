@@ -56,7 +56,7 @@ def locate(problem: Problem, document: Document, lines: Sequence[str], below: Pa
 
 
 def unquoted(document: Document, lines: Sequence[str], path: Path) -> str | None:
-    """The word at a path that YAML 1.1 takes for true or false, as its author wrote it: y, no, on."""
+    """Return the word at a path that YAML 1.1 reads as a boolean, as its author wrote it: y, no, on."""
     line, column = document.line(path), document.column(path)
     written = _YES_OR_NO.match(lines[line - 1], column - 1) if line <= len(lines) else None
     return written[1] if written is not None else None
@@ -77,7 +77,8 @@ def no_string(value: object, word: str | None) -> str:
 
 
 def odd_keys(document: Document, lines: Sequence[str]) -> Iterator[Located]:
-    """Keys that were meant as text and are true or false to YAML, as `n: 3`: the API server would see {"false": 3}."""
+    """Yield keys that were meant as strings and are booleans in YAML, as `n: 3`: the API server would see {"false":
+    3}."""
     for path in _keys(document.body, ()):
         line, column = document.line(path), document.column(path)
         written = _KEY.match(lines[line - 1], column - 1) if line <= len(lines) else None
@@ -87,7 +88,7 @@ def odd_keys(document: Document, lines: Sequence[str]) -> Iterator[Located]:
 
 
 def _keys(value: JSON, path: Path) -> Iterator[Path]:
-    """The paths of all keys that read true or false."""
+    """Yield the paths of all keys that are booleans."""
     if isinstance(value, dict):
         for name, child in value.items():
             if name in ("true", "false"):
@@ -109,8 +110,8 @@ def _value(body: JSON, path: Path) -> str:
 
 
 def _within(value: str, offset: int, lines: Sequence[str], line: int, column: int) -> tuple[int, int]:
-    """Where a character of a field stands, for fields that are written as they read: unescaped on one line, or as a
-    block. What is written otherwise (escapes, folded lines) keeps the place of the field."""
+    """Return the place of a character of a field, for fields that are written as they read: unescaped on one line, or
+    as a block. What is written otherwise (escapes, folded lines) keeps the place of the field."""
     written = value.splitlines() or [""]
     before = value[:offset].count("\n")
     in_line = offset - (value.rfind("\n", 0, offset) + 1)

@@ -142,7 +142,7 @@ def _is_fan_out(entries: Sequence[TaskStatus], task: str) -> bool:
 
 def _check_item(run: str, entry: TaskStatus | None, item: int) -> None:
     if entry is None:
-        raise UsageError("--item wants the task too: nexus logs RUN TASK --item N")
+        raise UsageError("--item requires the task: nexus logs RUN TASK --item N")
     if entry.items is None:
         never = "never started" if entry.phase.ended else "has not started yet"
         because = "it has no forEach" if entry.start_time is not None else f"it {never} ({entry.phase.value})"

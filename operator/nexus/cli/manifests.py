@@ -78,7 +78,7 @@ class Manifest:
     definitions: list[tuple[Document, FieldPath, WorkflowSpec]] = field(default_factory=list)
     """Each definition whose fields fit, with its document and its place there."""
     unchecked: bool = False
-    """Whether there is more to check once what does not fit has been mended."""
+    """Whether there is more to check once these problems have been fixed."""
 
     def __post_init__(self) -> None:
         self.lines = self.text.splitlines()
@@ -285,7 +285,7 @@ def _pools(manifest: Manifest) -> None:
 def _definition(
     manifest: Manifest, document: Document, place: FieldPath, evaluator: Evaluator, name: str = ""
 ) -> tuple[WorkflowSpec | None, list[Problem]]:
-    """The definition that stands at a place of a document, and what is wrong with it; its warnings are noted."""
+    """Return the definition at a place of a document, and its problems; its warnings are noted."""
     body: Any = document.body
     for step in place:
         body = body[step]

@@ -14,7 +14,7 @@ from nexus.core.model.facts import RunFact
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that nothing stands in the way of."""
+    """A run that may start."""
 
     fact: RunFact
     spec: WorkflowRunSpec

@@ -25,7 +25,7 @@ from nexus.core.model.facts import RunFact
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user wants run again."""
+    """The rerun that the user asks for."""
 
     run: str
     tasks: Sequence[str] = ()

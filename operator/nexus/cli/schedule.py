@@ -68,7 +68,7 @@ def time_of(text: str, option: str) -> datetime:
 
 
 def told(as_of: AsOf, run: RunFact, evaluator: Evaluator) -> RunFact:
-    """A run that is told the time it is for, with the params of its schedule under its own. Raises Refused."""
+    """Return a run for a given time, with the params of its schedule below its own. Raises Refused."""
     try:
         rendered = as_of.rendered(run, evaluator)
     except (ExpressionError, TemplateError) as error:

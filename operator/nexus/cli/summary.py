@@ -1,4 +1,4 @@
-"""What a run came to: outputs, the critical path and the verdict."""
+"""The result of a run: outputs, the critical path and the phase."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def failed_items(tasks: Sequence[TaskStatus], more: str) -> Iterator[str]:
 
 
 def of_workflow(status: WorkflowRunStatus) -> Iterator[str]:
-    """What the run came to, by the `outputs` of its definition."""
+    """Return the run's outputs, by the `outputs` of its definition."""
     if status.outputs_ref is not None:
         yield ""
         yield f"Outputs of the workflow  {status.outputs_ref.size:,} bytes in ConfigMap {status.outputs_ref.config_map}"
@@ -80,7 +80,7 @@ def verdict(name: str, status: WorkflowRunStatus) -> str:
 
 
 def param(value: Any) -> str:
-    """The value of a param as `--param` takes it: text as it stands, where a line can show it, others as JSON."""
+    """Return the value of a param as `--param` takes it: a string as it is if it fits a line, others as JSON."""
     if (
         isinstance(value, str)
         and value == plain(value).strip()

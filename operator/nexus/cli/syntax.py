@@ -1,7 +1,7 @@
 """Syntax: whether the code of python and bash tasks can be read at all, found out without running any of it.
 
-Only the CLI asks: what compiles text of others may crash on it, and the operator reads nobody's code. So a process of
-its own compiles, with bounded time and memory, and what ends it is told as not checked.
+Only the CLI asks: a process that compiles users' code may crash on it, and the operator reads no code. So a process of
+its own compiles, with bounded time and memory, and code that ends it is reported as not checked.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _HERE = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """The code of one task: `problem` is what is told of it, without its message."""
+    """The code of one task; `problem` is the problem to report, without its message."""
 
     problem: Problem
     syntax: Literal["python", "bash"]
@@ -181,7 +181,7 @@ def _python(texts: Sequence[str]) -> list[_Found | None]:
 
 
 def _is_sound(text: str) -> bool:
-    """Whether a text is short and compiles. What brings a compiler down is deep nesting, and that takes characters."""
+    """Return whether code is short and compiles. Deep nesting crashes a compiler, and needs many characters."""
     if len(text) > SHORT:
         return False
     with warnings.catch_warnings():

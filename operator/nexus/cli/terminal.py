@@ -90,7 +90,7 @@ class Lasting(io.TextIOBase):
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        """Write, as long as somebody is there."""
+        """Write, as long as the other end reads."""
         self._guarded(lambda: self._stream.write(text))
         return len(text)
 

@@ -96,7 +96,7 @@ class View:
         say(text, to=self.stream, end="", flush=True)
 
     def hint(self, text: str) -> None:
-        """Something that the user may want to do, which is no part of what is shown: standard error has it."""
+        """Print advice to the user on standard error, which is not part of the view."""
         say(text, to=sys.stderr, flush=True)
 
 
@@ -144,7 +144,7 @@ class PlainView(View):
 
 
 class LiveView(View):
-    """The DAG as it stands, redrawn in place, with the tasks' lines scrolling above it."""
+    """The DAG in its current state, redrawn in place, with the tasks' lines scrolling above it."""
 
     def __init__(self, title: str, stream: IO[str], levels: Mapping[str, int]) -> None:
         super().__init__(title, stream)

@@ -62,7 +62,7 @@ def _block(run: str, explanation: Explanation) -> Iterator[str]:
     yield from (f"  {line}" for line in _todo(entry.reason, run, entry.name))
     yield from (f"  {line}" for line in explanation.events)
     if behind:
-        yield f"  {'waits' if len(behind) == 1 else 'wait'} for it, or came to nothing with it: {listed(behind)}"
+        yield f"  {'waits' if len(behind) == 1 else 'wait'} for it, or ended with it: {listed(behind)}"
 
 
 def _todo(reason: Reason | None, run: str, task: str) -> Iterator[str]:

@@ -145,7 +145,7 @@ CATALOGUE = (
         "code",
     ),
     _histogram("api_request_duration_seconds", "How long the API server took to answer.", FAST, "verb"),
-    _gauge("watch_age_seconds", "How long ago a watch last told of anything, or was opened.", "resource"),
+    _gauge("watch_age_seconds", "Time since a watch last reported anything, or was opened.", "resource"),
 )
 METRICS = {metric.key: metric for metric in CATALOGUE}
 

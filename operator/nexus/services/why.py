@@ -31,7 +31,7 @@ Graph = Mapping[str, Sequence[str]]
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """One task that the state of others comes from. `events` are the last warnings about its pods and its Job,
-    `behind` the tasks that wait for it, or came to nothing with it."""
+    `behind` the tasks that wait for it, or ended with it."""
 
     task: TaskStatus
     events: Sequence[str]
