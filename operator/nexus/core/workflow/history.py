@@ -15,9 +15,13 @@ from nexus.api.reasons import RunPhase
 from nexus.api.run import Trigger
 from nexus.core.workflow.facts import RunPolicy, RunSummary
 
+# Longer than any call of an operator may take.
+SLOW_TIME = timedelta(minutes=2)
+# As far may the clocks of an operator and of the API server differ.
+CLOCK_SKEW = timedelta(minutes=5)
 # The name of a tick's run is the lock on the tick. An operator that looked before another one made the run, and is
-# slow, may still be about to make it: longer than any call may take, the run stays as the answer to that.
-LOCK_TIME = timedelta(minutes=2)
+# slow, may still be about to make it: so long the run stays as the answer to that. Its age is told by two clocks.
+LOCK_TIME = SLOW_TIME + CLOCK_SKEW
 # Who waits for a run, as `nexus run --watch` and `kubectl wait` do, is to see how it ended before `history` takes it.
 SEEN_TIME = timedelta(minutes=2)
 # A backfill that nobody has gone on with for so long counts as given up.

@@ -22,7 +22,7 @@ from nexus.core.schedule.as_of import AsOf, of_tick
 from nexus.core.schedule.due import Due, due
 from nexus.core.schedule.timetable import Skipped, Tick, Timetable
 from nexus.core.workflow.facts import RunRefused, RunSummary, ScheduleFact, WorkflowFacts
-from nexus.core.workflow.history import LOCK_TIME
+from nexus.core.workflow.history import CLOCK_SKEW, SLOW_TIME
 
 UPCOMING = 5
 SHOWN = 10
@@ -30,10 +30,10 @@ SHOWN = 10
 TRY_AGAIN = timedelta(seconds=30)
 # A tick that is later than this may have had its run, and that may be gone (see history.LOCK_TIME): who acts on it has
 # to know the newest status.
-LATE = LOCK_TIME / 2
+LATE = SLOW_TIME / 2
 # The clock of an operator, or of whoever calls `nexus backfill`, may be ahead of the API server's by so much: more,
 # and no certificate or token is valid any longer.
-AHEAD = timedelta(minutes=5)
+AHEAD = CLOCK_SKEW
 
 
 @dataclass(frozen=True, slots=True)
