@@ -55,7 +55,10 @@ def test_every_item_reaches_its_code_as_it_is(space: Space) -> None:
     assert [entry["context"]["item"] for entry in kept] == NASTY
     assert [entry["index"] for entry in kept] == list(range(len(NASTY)))
     assert [base64.b64decode(entry["text"]).decode() for entry in kept] == [as_text(item) for item in NASTY]
-    assert kept == space.output(run, "sh-own")["items"]
+    alone = space.output(run, "sh-own")["items"]
+    for name, items in (("sh", kept), ("sh-own", alone)):
+        assert [entry["context"].pop("task") for entry in items] == [{"name": name}] * len(NASTY)
+    assert kept == alone
     assert [entry["rows"] for entry in space.output(run, "db")["items"]][:1] == [[{"v": '"plain"'}]]
     assert space.output(run, "image")["items"] == [{"v": "a-0"}, {"v": "$(V) $$-1"}]
     assert len(space.jobs("all", "py")) == 1
