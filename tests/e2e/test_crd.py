@@ -173,6 +173,12 @@ CASES = {
         {"tasks": [task("a", dependsOn=["b"]), task("b")]},
         {"tasks": [task("a", dependsOn=["c"]), task("b")]},
     ),
+    "a tag that comes twice": Case(
+        rules.UNIQUE_TAGS,
+        {"tasks": [task("a")], "tags": ["daily", "eu"]},
+        {"tasks": [task("a")], "tags": ["daily", "daily"]},
+        says="spec.tags",
+    ),
     "a dependency named twice": Case(
         rules.UNIQUE_DEPENDENCIES,
         {"tasks": [task("a"), task("b"), task("c", dependsOn=["a", "b"])]},
@@ -716,7 +722,7 @@ def test_two_managers_apply_tasks_params_and_env_by_name(cluster: Cluster) -> No
 
 
 def test_kubectl_prints_the_columns(cluster: Cluster) -> None:
-    body = workflow(**one(), suspend=True, concurrency={"policy": "Forbid"})
+    body = workflow(**one(), suspend=True, category="reporting", concurrency={"policy": "Forbid"})
     definition = cluster.create({**body, "metadata": {"name": "sales"}}, dry=False).json()
     execution = cluster.create(run("sales-x7k2p", workflowRef={"name": "sales"}), dry=False).json()
     now, coming = "2026-11-23T10:00:00Z", "2026-11-24T01:30:00Z"
@@ -731,11 +737,11 @@ def test_kubectl_prints_the_columns(cluster: Cluster) -> None:
         assert header == ["NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE"]
         assert row[:-1] == ["sales-x7k2p", "sales", "Running", "3/7", "TaskFailed", "41s"]
         header, row = (line.split() for line in cluster.kubectl("get", "nwf", "-o", "wide").splitlines())
-        assert header[:6] == ["NAME", "TASKS", "ACTIVE", "LAST", "NEXT", "READY"]
-        assert header[6:] == ["REASON", "SUSPENDED", "CONCURRENCY", "AGE"]
+        assert header[:7] == ["NAME", "CATEGORY", "TASKS", "ACTIVE", "LAST", "NEXT", "READY"]
+        assert header[7:] == ["REASON", "SUSPENDED", "CONCURRENCY", "AGE"]
         # Of the last time kubectl prints how long ago it is.
-        assert row[:3] == ["sales", "1", "2"]
-        assert row[4:-1] == [coming, "False", "WorkflowInvalid", "true", "Forbid"]
+        assert row[:4] == ["sales", "reporting", "1", "2"]
+        assert row[5:-1] == [coming, "False", "WorkflowInvalid", "true", "Forbid"]
         assert not {"REASON", "NEXT", "SUSPENDED"} & set(cluster.kubectl("get", "nwf").split())
         # The category has both kinds.
         both = cluster.kubectl("get", "nexus", "-o", "name").split()
@@ -743,6 +749,27 @@ def test_kubectl_prints_the_columns(cluster: Cluster) -> None:
     finally:
         cluster.delete(definition)
         cluster.delete(execution)
+
+
+def test_kubectl_selects_by_phase_workflow_and_category(cluster: Cluster) -> None:
+    made = [cluster.create({**workflow(task(), category=name), "metadata": {"name": name}}, dry=False) for name in "ab"]
+    for name, phase in (("a", "Failed"), ("b", "Failed"), ("b", "Running")):
+        body = run(f"{name}-{phase.lower()}", workflowRef={"name": name})
+        answer = cluster.create(body, dry=False)
+        made.append(answer)
+        assert cluster.replace({**answer.json(), "status": {"phase": phase}}, "status").status_code == 200
+    try:
+        for kind, selector, names in (
+            ("workflowruns", "status.phase=Failed", ["a-failed", "b-failed"]),
+            ("workflowruns", "status.phase!=Failed", ["b-running"]),
+            ("workflowruns", "status.phase=Failed,spec.workflowRef.name=b", ["b-failed"]),
+            ("workflows", "spec.category=b", ["b"]),
+        ):
+            found = cluster.kubectl("get", kind, "--field-selector", selector, "-o", "name").split()
+            assert [name.partition("/")[2] for name in found] == names
+    finally:
+        for answer in made:
+            cluster.delete(answer.json())
 
 
 def test_explain_is_the_manual(cluster: Cluster) -> None:

@@ -9,14 +9,15 @@ from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Kind, KubeApi, NotFoun
 from nexus.adapters.kube.client.brief import unreadable
 from nexus.api.base import parse_time
 from nexus.cli.ending import Exit, UsageError
+from nexus.cli.listing import Filters, fitting
 from nexus.cli.terminal import say, say_json
 from nexus.core.text.similar_names import closest
 
 
-async def list_runs(api: KubeApi, namespace: str, *, as_json: bool) -> Exit:
-    """Print the runs of a namespace, oldest first."""
-    runs = await api.list(WORKFLOW_RUNS, namespace, in_brief=not as_json)
-    runs.sort(key=lambda run: str(run["metadata"]["creationTimestamp"]))
+async def list_runs(api: KubeApi, namespace: str, *, as_json: bool, wanted: Filters | None = None) -> Exit:
+    """Print the runs of a namespace that fit, oldest first unless `wanted` says otherwise."""
+    wanted, now = wanted or Filters(), datetime.now(UTC)
+    runs = await fitting(api, namespace, wanted, in_brief=not as_json, now=now)
     if as_json:
         from nexus.cli import follow
 
@@ -30,9 +31,11 @@ async def list_runs(api: KubeApi, namespace: str, *, as_json: bool) -> Exit:
     elif runs:
         from nexus.cli import detail
 
-        say("\n".join(detail.table_of_runs(runs, datetime.now(UTC))))
-    else:
+        say("\n".join(detail.table_of_runs(runs, now)))
+    elif wanted == Filters(sort=wanted.sort, limit=wanted.limit):
         say(f"No runs found in namespace {namespace}.", to=sys.stderr)
+    else:
+        say(f"No runs match the filters in namespace {namespace}.", to=sys.stderr)
     return Exit.SUCCEEDED
 
 

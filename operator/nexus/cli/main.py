@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -20,10 +21,13 @@ from nexus.cli.options import (
     Approve,
     AsJson,
     At,
+    Category,
     Context,
     FromTask,
     Kubeconfig,
+    Limit,
     Namespace,
+    OfWorkflow,
     Output,
     Params,
     Reject,
@@ -31,8 +35,12 @@ from nexus.cli.options import (
     Run,
     RunForm,
     RunOutput,
+    RunStatus,
     Secrets,
+    Since,
+    Sort,
     Store,
+    Tags,
     Watch,
     Workflow,
     end,
@@ -222,6 +230,13 @@ def rerun(
 @app.command()
 def get(
     name: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of a run. Default: list all runs.")] = None,
+    status: RunStatus = None,
+    workflow: OfWorkflow = None,
+    category: Category = None,
+    tag: Tags = None,
+    since: Since = None,
+    limit: Limit = None,
+    sort: Sort = None,
     output: AsJson = None,
     namespace: Namespace = None,
     context: Context = None,
@@ -229,16 +244,20 @@ def get(
 ) -> None:
     """List runs, or show one run.
 
-    Of one run: its tasks, why they are waiting or failed, and their outputs.
+    A run is listed if it fits every filter. Of one run: its tasks, why they are waiting or failed, and their outputs.
     """
 
     live_shortly()
+    if name is not None and (status or tag or {workflow, category, since, limit, sort} != {None}):
+        refuse("filters apply to the list of runs; drop them, or the name of the run")
 
     async def work(api: KubeApi, space: str) -> Exit:
-        from nexus.cli import cluster
+        from nexus.cli import cluster, listing
 
         if name is None:
-            return await cluster.list_runs(api, space, as_json=output is Output.JSON)
+            now = datetime.now(UTC)
+            wanted = listing.filters(now, status, category, tag, workflow, since, limit, sort)
+            return await cluster.list_runs(api, space, as_json=output is Output.JSON, wanted=wanted)
         return await cluster.show_run(api, space, name, as_json=output is Output.JSON)
 
     end_in_cluster(work, namespace, context, kubeconfig)

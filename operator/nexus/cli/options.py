@@ -73,6 +73,25 @@ Context = Annotated[
     str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig. Default: the current one.")
 ]
 Kubeconfig = Annotated[str | None, typer.Option(metavar="FILE", help="Path of the kubeconfig. Default: as kubectl.")]
+RunStatus = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STATUS", help="Status of the run, such as Failed; repeatable: any of them."),
+]
+OfWorkflow = Annotated[str | None, typer.Option(metavar="NAME", help="Workflow that the run is of.")]
+Category = Annotated[str | None, typer.Option(metavar="TEXT", help="Category of the run's Workflow.")]
+Tags = Annotated[
+    list[str] | None, typer.Option(metavar="TEXT", help="Tag of the run's Workflow; repeatable: all of them.")
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Earliest creation: 30m, 24h, 7d, or 2026-11-23T02:30:00Z.")
+]
+Limit = Annotated[int | None, typer.Option(metavar="N", help="Maximum number of runs: the newest ones.")]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="created, name, workflow, status or duration; -COLUMN: descending. Default created."
+    ),
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run.")]
 Workflow = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of a Workflow in the cluster.")]
 

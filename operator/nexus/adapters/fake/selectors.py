@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nexus.adapters.kube.client.api import EVENTS, PODS, Kind, Object
+from nexus.adapters.kube.client.api import EVENTS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind, Object
 
 Matcher = Callable[[Mapping[str, str]], bool]
 
@@ -26,10 +26,13 @@ def selector(text: str) -> Matcher:
     return lambda labels: all(matches(labels) for matches in matchers)
 
 
-# What may be selected beside metadata.name and metadata.namespace (registry/core/event and pod strategy.go).
+# What may be selected beside metadata.name and metadata.namespace (registry/core/event and pod strategy.go; ours, the
+# selectableFields of the CRDs).
 _FIELDS: Mapping[Kind, frozenset[str]] = {
     EVENTS: frozenset({"type", "reason", *(f"involvedObject.{key}" for key in ("kind", "namespace", "name", "uid"))}),
     PODS: frozenset({"spec.nodeName", "status.phase"}),
+    WORKFLOWS: frozenset({"spec.category"}),
+    WORKFLOW_RUNS: frozenset({"spec.workflowRef.name", "status.phase"}),
 }
 
 
