@@ -42,18 +42,18 @@ class Model(BaseModel):
         return schema
 
     def to_json(self) -> dict[str, Any]:
-        """The object as the API server stores it: aliases, JSON types, no absent fields."""
+        """Return the object as the API server stores it: aliases, JSON types, no absent fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def format_time(value: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds, the precision that status times have."""
+    """Return RFC 3339 in UTC with milliseconds, the precision that status times have."""
     text = value.astimezone(UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
 
 def parse_time(value: object) -> datetime:
-    """A status or metadata time (RFC 3339 text, whole seconds or finer) as an aware datetime.
+    """Return a status or metadata time (an RFC 3339 string, seconds or finer) as an aware datetime.
 
     Raises ValueError for text without an offset: a time without a zone is not a time.
     """

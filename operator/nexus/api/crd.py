@@ -120,7 +120,7 @@ class _Converter:
         self.models: dict[str, Schema] = self.schema.get("$defs", {})
 
     def model(self, name: str, schema: Schema, place: _Place) -> Schema:
-        """A model's schema with all its properties."""
+        """Return a model's schema with all its properties."""
         required = set(schema.get("required", []))
         result: Schema = {"type": "object", "description": _flow(schema["description"])}
         if required:
@@ -136,7 +136,7 @@ class _Converter:
         return _with_rules(result, RULES.get((name, None), ()))
 
     def property(self, owner: str, key: str, schema: Schema, place: _Place) -> Schema:
-        """One field: its schema with its own description, kind of list and rules."""
+        """Return the schema of one field, with its own description, kind of list and rules."""
         result = self.convert(schema, place)
         result["description"] = _flow(schema["description"])
         if not place.closed and _definition(schema) == "Reason":
@@ -224,7 +224,7 @@ def _text_or_object(text: Schema, fields: Schema) -> Schema:
 
 
 def _definition(schema: Schema) -> str:
-    """Name of the model that a property refers to, also where it is optional; empty where it has a plain type."""
+    """Return the name of the model that a property refers to, optional ones included; empty for a plain type."""
     for part in (schema, *schema.get("anyOf", []), *schema.get("allOf", [])):
         if "$ref" in part:
             return str(part["$ref"].removeprefix("#/$defs/"))
@@ -232,12 +232,12 @@ def _definition(schema: Schema) -> str:
 
 
 def _flow(text: str) -> str:
-    """A docstring as running text: lines joined, paragraphs kept."""
+    """Return a docstring as running text: lines joined, paragraphs kept."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _ordered(schema: Schema) -> Schema:
-    """The description second, after the type, so that the file reads well."""
+    """Return a schema with its description second, after the type: the file reads well."""
     first = [key for key in ("type", "description") if key in schema]
     return {key: schema[key] for key in first} | schema
 
@@ -247,7 +247,7 @@ def _with_rules(schema: Schema, rules: Sequence[Rule]) -> Schema:
 
 
 def crd(model: type[Model]) -> dict[str, Any]:
-    """The CustomResourceDefinition of `model`, Workflow or WorkflowRun, as the API server takes it."""
+    """Return the CustomResourceDefinition of `model`, Workflow or WorkflowRun, as the API server takes it."""
     kind = model.__name__
     convert = _Converter(model)
     top = convert.schema if "properties" in convert.schema else convert.models[kind]
@@ -305,7 +305,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def files() -> dict[str, str]:
-    """Name and text of each file under crds/."""
+    """Return the name and text of each file under crds/."""
     texts = {}
     for model in (Workflow, WorkflowRun):
         definition = crd(model)
@@ -315,7 +315,7 @@ def files() -> dict[str, str]:
 
 
 def differing(folder: Path) -> list[str]:
-    """Names of the files in `folder` that are missing or not what the models say; empty where all is well."""
+    """Return the names of the files in `folder` that are missing or differ from the models."""
     wanted = files()
     return [name for name, text in wanted.items() if _read(folder / name) != text]
 

@@ -38,7 +38,7 @@ TOP = {
 
 
 def fields() -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     models: dict[str, Schema] = {}
     for kind in (Workflow, WorkflowRun):
         models |= kind.model_json_schema(by_alias=True, mode="validation")["$defs"]
@@ -50,7 +50,7 @@ def fields() -> str:
 
 
 def _beneath(name: str, models: dict[str, Schema], seen: set[str]) -> Iterator[str]:
-    """A model and those that its fields have, each once."""
+    """Return a model and those of its fields, each once."""
     if name in seen or "properties" not in models[name]:
         return
     seen.add(name)
@@ -139,7 +139,7 @@ def _bounds(schema: Schema, least: str, most: str) -> str:
 
 
 def _anchor(title: str) -> str:
-    """As GitHub makes it of a heading."""
+    """Return the anchor that GitHub gives a heading."""
     return title.lower().replace(":", "").replace(" ", "-")
 
 
@@ -153,5 +153,5 @@ def _flow(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text in a table: a bar would end the cell."""
+    """Return text for a table, where a bar would end the cell."""
     return text.replace("|", "\\|")

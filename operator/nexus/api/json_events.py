@@ -36,7 +36,7 @@ class JsonInvalid(Exception):
 
 
 def is_json(text: str) -> bool:
-    """Whether a file is meant as JSON: `{` alone begins a mapping of YAML as well, mostly with keys unquoted."""
+    """Return whether a file is meant as JSON: `{` alone begins a mapping of YAML as well, mostly with keys unquoted."""
     return _OPENING.match(text) is not None
 
 
@@ -86,7 +86,7 @@ class _Events:
                 yield self._key()
 
     def _value(self) -> tuple[yaml.Event, str]:
-        """The event of what comes next, and the bracket where it opens an object or a list."""
+        """Return the event of the next value, and the bracket if it opens an object or a list."""
         mark = self._mark()
         found = self._token("a value")
         if found["sign"] in ("{", "["):

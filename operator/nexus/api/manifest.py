@@ -86,11 +86,12 @@ class Document:
     _root: _Node = field(repr=False, compare=False)
 
     def line(self, path: Sequence[str | int]) -> int:
-        """The line, from 1, of the field at `path` (keys and list indexes), or of its nearest parent that is there."""
+        """Return the line, from 1, of the field at `path` (keys and list indexes), or of its nearest existing
+        parent."""
         return self._position(path)[0]
 
     def column(self, path: Sequence[str | int]) -> int:
-        """The column, from 1, of what `line` tells the line of."""
+        """Return the column, from 1, of the field that `line` finds."""
         return self._position(path)[1]
 
     def _position(self, path: Sequence[str | int]) -> tuple[int, int]:

@@ -16,8 +16,8 @@ INT_LIMIT = 2**63  # the API server and CEL hold integers in 64 bits
 
 
 def stored_number(number: int | float) -> int | float:
-    """The number after a way through the API server. Raises ValueError for what JSON cannot hold (NaN, infinity), and
-    for an integer beyond the range of a float."""
+    """Return the number after a way through the API server. Raises ValueError for what JSON cannot hold (NaN,
+    infinity), and for an integer beyond the range of a float."""
     if isinstance(number, int):
         if -INT_LIMIT <= number < INT_LIMIT:
             return number
@@ -38,8 +38,8 @@ def stored_number(number: int | float) -> int | float:
 
 
 def as_stored(value: Any) -> Any:
-    """A JSON value after a way through the API server, its numbers as `stored_number` has them; itself where nothing
-    in it changes. Raises ValueError as `stored_number` does."""
+    """Return a JSON value after a way through the API server, its numbers as `stored_number` has them; itself where
+    nothing in it changes. Raises ValueError as `stored_number` does."""
     if isinstance(value, str | bool) or value is None:
         return value
     if isinstance(value, int | float):

@@ -25,7 +25,7 @@ class Packed:
         self._text = text
 
     def unpack(self) -> dict[str, Any]:
-        """The object itself, a new one each time."""
+        """Return the object itself, a new one each time."""
         found: dict[str, Any] = json.loads(self._text)
         return found
 
@@ -56,5 +56,5 @@ Output = Annotated[
 
 
 def unpacked(values: dict[str, Any] | Packed | None) -> dict[str, Any]:
-    """The values of an output, none where there is none."""
+    """Return the values of an output, none if there is no output."""
     return values.unpack() if isinstance(values, Packed) else values or {}

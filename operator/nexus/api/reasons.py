@@ -21,7 +21,7 @@ class TaskPhase(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """True where the task will not change any more."""
+        """Return whether the task will not change any more."""
         return self not in (TaskPhase.PENDING, TaskPhase.RUNNING)
 
 
@@ -46,7 +46,7 @@ class RunPhase(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """True where the run will not change any more."""
+        """Return whether the run will not change any more."""
         return self in (RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.CANCELLED)
 
 
@@ -135,7 +135,7 @@ class Reason(StrEnum):
 
     @property
     def describe(self) -> str:
-        """One sentence for the reader of a status: what it means."""
+        """Return one sentence for the reader of a status: what the reason means."""
         return _MEANING[self]
 
 

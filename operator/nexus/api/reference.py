@@ -24,7 +24,7 @@ it, and what to do. [Troubleshooting](troubleshooting.md) begins with what you s
 
 
 def reasons() -> str:
-    """The text of docs/reasons.md.
+    """Return the text of docs/reasons.md.
 
     Raises SystemExit where a reason has no entry: whoever adds one says what to do about it.
     """
@@ -44,7 +44,7 @@ def _entry(reason: Reason, remedy: Remedy) -> str:
 
 
 def pages() -> dict[str, str]:
-    """Name and text of each page."""
+    """Return the name and text of each page."""
     return {"reasons.md": reasons(), "reference.md": fields()}
 
 
@@ -65,7 +65,7 @@ def write(arguments: list[str], texts: Mapping[str, str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """The same for the pages of this module."""
+    """Write or check the pages of this module; return the exit status."""
     return write(arguments, pages())
 
 

@@ -357,7 +357,7 @@ SECTIONS: dict[str, dict[Reason, Remedy]] = {
 
 
 def remedy(reason: Reason) -> Remedy:
-    """The entry of a reason."""
+    """Return the entry of a reason."""
     return next(section[reason] for section in SECTIONS.values() if reason in section)
 
 

@@ -39,7 +39,7 @@ class Rule:
     """The machine-readable cause in the API server's answer."""
 
     def to_json(self) -> dict[str, Any]:
-        """The rule as a CRD's schema has it."""
+        """Return the rule as a CRD's schema has it."""
         entry: dict[str, Any] = {"rule": self.expression, "message": self.message, "reason": self.reason}
         if self.naming is not None:
             entry["messageExpression"] = self.naming

@@ -365,7 +365,7 @@ class Task(Model):
 
 
 def _model_of(annotation: Any) -> type[TypeSpec] | None:
-    """The model of a field that is a type of task, None for other fields."""
+    """Return the model of a field that is a type of task, None for other fields."""
     return next((one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, TypeSpec)), None)
 
 

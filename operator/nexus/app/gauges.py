@@ -23,8 +23,8 @@ def readings(
     *,
     leading: bool = True,
 ) -> Iterator[Reading]:
-    """Every gauge. `watch_ages`: resources, and how many seconds ago a watch of each was heard of. Who is not `leading`
-    says only how it is itself: the runs are the same as the leader's, and a sum would count them twice."""
+    """Return every gauge. `watch_ages`: resources, and how many seconds ago a watch of each was heard of. Who is not
+    `leading` says only how it is itself: the runs are the same as the leader's, and a sum would count them twice."""
     yield Reading("build_info", 1, {"version": __version__})
     yield Reading("leading", int(leading))
     yield Reading("queue_depth", len(queue))

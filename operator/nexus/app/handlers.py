@@ -65,7 +65,7 @@ def register(
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Kopf's settings: watches that notice their death, nothing written by kopf itself."""
+    """Set kopf up: watches notice their death, and kopf itself writes nothing."""
     settings.posting.enabled = False
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.progress_storage = NoProgress()

@@ -85,7 +85,7 @@ def _indented(text: str) -> str:
 
 
 def _from_kopf(record: logging.LogRecord) -> dict[str, str]:
-    """What the record of one of kopf's loggers is about."""
+    """Return the object that a record of one of kopf's loggers is about."""
     reference = getattr(record, "k8s_ref", None)
     name = _OF_KOPF.get(reference.get("kind", "")) if isinstance(reference, Mapping) else None
     if name is None:

@@ -52,7 +52,7 @@ class SharedEvaluator(Evaluator, Turns, Protocol):
 
 
 def namespace_of(key: RunKey | WorkflowKey) -> str:
-    """In whose line a piece of work waits."""
+    """Return the namespace in whose queue a piece of work waits."""
     return key.namespace if isinstance(key, RunKey) else key.key.namespace
 
 
@@ -159,7 +159,7 @@ class Operator:
             self.queue.add(WorkflowKey(key))
 
     def _busy(self) -> bool:
-        """Whether half of the workers have work at once, or would; not at the end, when nothing more is begun."""
+        """Return whether half of the workers have work at once, or would; False at the end, when no work is begun."""
         return len(self.queue) + self.queue.in_work > self.settings.workers // 2 and not self.queue.stopped
 
     def _stand_by(self, key: RunKey) -> None:

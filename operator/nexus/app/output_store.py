@@ -16,7 +16,7 @@ _TAKES = f"an outputStore as JSON: {json.dumps(_EXAMPLE)}"
 
 
 def store() -> Reader:
-    """A store with a url."""
+    """Return a reader of a store with a url."""
 
     def read(text: str) -> OutputStore:
         try:
@@ -36,7 +36,7 @@ def store() -> Reader:
 
 
 def _schema() -> dict[str, Any]:
-    """A store with a url, or none at all: an object without fields."""
+    """Return the schema of a store with a url, or of no store: an object without fields."""
     fields = OutputStore.model_json_schema()["properties"]
     return {
         "type": "object",

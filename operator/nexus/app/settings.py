@@ -143,7 +143,7 @@ class Settings:
 
     @property
     def defaults(self) -> OperatorDefaults:
-        """What holds for every Workflow."""
+        """Return the defaults of every Workflow."""
         return OperatorDefaults(
             retry_limit=self.retry_limit,
             max_parallel_tasks=self.max_parallel_tasks,

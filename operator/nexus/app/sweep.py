@@ -44,7 +44,7 @@ async def sweep(
 
 
 async def _listed(api: KubeApi, namespaces: Sequence[str]) -> dict[str, set[str]]:
-    """UIDs of all there is."""
+    """Return the UIDs of all objects."""
     kinds = (
         ("workflows", WORKFLOWS, ""),
         ("runs", WORKFLOW_RUNS, ""),

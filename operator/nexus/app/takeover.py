@@ -22,14 +22,14 @@ class News:
         self._told: dict[RunKey, float] = {}
 
     def note(self, key: RunKey, now: float) -> None:
-        """Something happened to a run; `now` in seconds that only grow."""
+        """Note that something happened to a run; `now` in monotonic seconds."""
         self._told.pop(key, None)
         self._told[key] = now
         while self._told[oldest := next(iter(self._told))] < now - NEWS_SECONDS:
             del self._told[oldest]
 
     def first(self, runs: Mapping[RunKey, RunRecord], now: float) -> list[RunKey]:
-        """All runs, in the order to look at them; the news are forgotten."""
+        """Return all runs, in the order to look at them, and forget the news."""
         news = {key: at for key, at in self._told.items() if key in runs and at >= now - NEWS_SECONDS}
         self._told.clear()
         others = [key for key in runs if key not in news]

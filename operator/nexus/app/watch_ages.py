@@ -61,7 +61,7 @@ class WatchAges:
             self._listed = self._clock()
 
     def answered(self, url: URL, status: int) -> None:
-        """The API server answered a call."""
+        """Record that the API server answered a call."""
         watch = self._watches.get(self._by_path.get(url.path, (KINDS[0], "")))
         if watch is None or status != 200:
             return
@@ -71,12 +71,12 @@ class WatchAges:
             self._listed = self._clock()
 
     def ages(self) -> dict[tuple[Kind, str | None], float]:
-        """Seconds since each watch was heard of."""
+        """Return the seconds since each watch was heard of."""
         now = self._clock()
         return {key: now - watch.heard for key, watch in self._watches.items()}
 
     def stale(self) -> list[str]:
-        """What is wrong with watches that have not been heard of for too long, one sentence each."""
+        """Return what is wrong with watches that have not been heard of for too long, one sentence each."""
         return [
             f"{_name(*key)}: nothing heard for {age:.0f} s, at most {STALE_SECONDS:.0f} are allowed"
             for key, age in self.ages().items()
@@ -84,7 +84,8 @@ class WatchAges:
         ]
 
     def unread(self) -> list[str]:
-        """What is not in the caches yet. Once they are filled it stays empty: a watch that is read anew has them."""
+        """Return what is not in the caches yet. Once they are filled it stays empty: a watch that is read again has
+        them."""
         if self._filled:
             return []
         missing = [f"{_name(*key)}: not read yet" for key, watch in self._watches.items() if not watch.opened]

@@ -24,7 +24,7 @@ class WebServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, port: int) -> None:
-        """Listen on all addresses. Raises OSError, where the port is taken for one."""
+        """Listen on all addresses. Raises OSError, for example if the port is in use."""
         application = web.Application()
         routes = (("/healthz", self._healthz), ("/readyz", self._readyz), ("/metrics", self._metrics))
         application.add_routes([web.get(path, handler) for path, handler in routes])
@@ -59,7 +59,7 @@ def _verdict(troubles: list[str]) -> web.Response:
 
 
 def _socket(port: int) -> socket.socket:
-    """One that takes IPv4 and IPv6, or IPv4 alone where the machine has no other."""
+    """Return a socket for IPv4 and IPv6, or for IPv4 alone if the machine has no IPv6."""
     if socket.has_dualstack_ipv6():
         try:
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
