@@ -54,6 +54,11 @@ def test_a_phrase_is_found_across_the_end_of_a_line_and_a_comment_mark() -> None
     assert found(in_text, "one\n  # a value that is\n  # no number\n") == [(2, 18, "is no")]
 
 
+def test_what_is_generated_in_a_page_is_not_read() -> None:
+    page = "It is mended.\n\n<!-- made by `make crds` from values.yaml -->\n\n| it is mended |\n"
+    assert found(in_text, page) == [(1, 7, "mended")]
+
+
 def test_strings_are_found_with_their_place_and_docstrings_apart() -> None:
     source = '''"""A page. It stands first."""
 
