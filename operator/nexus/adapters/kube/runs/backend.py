@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from nexus.adapters.kube.cache.families import approved_below, depth, is_child
+from nexus.adapters.kube.cache.families import is_child
 from nexus.adapters.kube.cache.parse import job_fact
-from nexus.adapters.kube.cache.records import RunRecord
 from nexus.adapters.kube.cache.runs import Cache
-from nexus.adapters.kube.cache.workflows import WorkflowCache, WorkflowRecord
+from nexus.adapters.kube.cache.workflows import WorkflowCache
 from nexus.adapters.kube.client.api import (
     CONFIG_MAPS,
     JOBS,
@@ -21,24 +20,21 @@ from nexus.adapters.kube.client.api import (
     Conflict,
     KubeApi,
     NotFound,
-    Object,
 )
 from nexus.adapters.kube.client.attributed import AttributedApi
 from nexus.adapters.kube.client.brief import Unreadable
 from nexus.adapters.kube.manifests.child_runs import child_run
 from nexus.adapters.kube.manifests.events import Recorder, event
 from nexus.adapters.kube.manifests.job import Images, config_map, run_labels
-from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.runs import ended_runs, ending
 from nexus.adapters.kube.runs.admissions import Admissions
 from nexus.adapters.kube.runs.checkpoints import StoredItems
 from nexus.adapters.kube.runs.confirm import Confirmations
 from nexus.adapters.kube.runs.definitions import Definitions
-from nexus.adapters.kube.runs.earlier_runs import EarlierRuns
 from nexus.adapters.kube.runs.event_log import log_events
+from nexus.adapters.kube.runs.look import Look
 from nexus.adapters.kube.runs.maker import Maker
-from nexus.adapters.kube.runs.namespace_quota import REQUEUE_AFTER_QUOTA, NamespaceRoom
-from nexus.adapters.kube.runs.pod_events import PodEvents
+from nexus.adapters.kube.runs.namespace_quota import NamespaceRoom
 from nexus.adapters.kube.runs.pod_logs import PodLogs
 from nexus.adapters.kube.runs.pools import Pools
 from nexus.adapters.kube.runs.refusals import Refusals, refusing, refusing_start
@@ -48,8 +44,7 @@ from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import WorkflowRunStatus
 from nexus.api.store import OutputStore
 from nexus.core.expressions.templates import Evaluator
-from nexus.core.model.definition import Definition
-from nexus.core.model.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, SlotGrant
+from nexus.core.model.facts import Changed, Checkpoint, ChildFact, JobFact, SlotGrant
 from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.model.plan import (
     AskSlot,
@@ -69,20 +64,14 @@ from nexus.core.model.plan import (
     StoreOutput,
 )
 from nexus.core.model.refusal import Refusal
-from nexus.core.names import LABEL_WORKFLOW, label_value
 from nexus.core.pods.policy import RESTRICTED, PodPolicy
 from nexus.core.pools.size import CONFIG_MAP
-from nexus.core.tasks.identity import expected
-from nexus.runtime.ports import Blocked, Refused, RunKey, Stale, StartRejected, View, Wake, nobody
+from nexus.runtime.ports import Refused, RunKey, Stale, StartRejected, View, Wake, nobody
 
 log = logging.getLogger("nexus")
 
 # Kubernetes' times have whole seconds: what was made no longer ago than this is given our own clock's time.
 JUST_MADE = timedelta(seconds=2)
-
-
-# How soon a run that waits its turn, and may be a child run, is looked at again.
-LOOK_AT_PARENT = timedelta(seconds=5)
 
 
 def wall_clock() -> datetime:
@@ -116,11 +105,7 @@ class KubeBackend:
         self._api = api
         self._clock = clock
         self._cache = cache
-        self._pod_policy = pod_policy
         self.refusals = Refusals(api, clock)
-        self._definitions = Definitions(api, evaluator, defaults, workflows)
-        self._output_store = output_store
-        self._pod_events = PodEvents(api, cache)
         self._logs = PodLogs(api)
         self._items = StoredItems(api)
         self._maker = Maker(api, images)
@@ -128,13 +113,22 @@ class KubeBackend:
         self._wake = wake
         cache.live.wake = wake
         cache.forgotten = self._forget
-        workflows = workflows or WorkflowCache()
+        known, workflows = workflows, workflows or WorkflowCache()
         workflows.is_child = partial(is_child, cache)
-        self._room = NamespaceRoom(cache, max_objects)
-        self._earlier_runs = EarlierRuns(api)
         self._confirm = Confirmations(api, cache)
         self._pools = Pools(api, cache, clock, wake, pools)
-        self._admissions = Admissions(api, workflows, evaluator)
+        self._look = Look(
+            api,
+            cache,
+            Admissions(api, workflows, evaluator),
+            Definitions(api, evaluator, defaults, known),
+            NamespaceRoom(cache, max_objects),
+            self._confirm,
+            self._pools,
+            pod_policy,
+            output_store,
+            wake,
+        )
 
     def now(self) -> datetime:
         """The time."""
@@ -156,63 +150,26 @@ class KubeBackend:
             return None
         await self._pools.release(record)
         if record.ended:
-            view = View(key, self._facts(record, record.status), None, record.status)
+            view = self._look.plain(record)
             self._cache.compact(record.uid)
             self._forget(key, record.uid)
             return view
         try:
-            return await self._live_view(key, record)
+            return await self._look.live(record, self.now())
         except Unreadable as error:
             if not record.begun:
-                why = StartRejected(Reason.UNREADABLE, str(error))
-                return View(key, self._facts(record, record.status), why, record.status)
+                return self._look.held(record, StartRejected(Reason.UNREADABLE, str(error)))
             body = await leave(self._api, record, str(error))
             if body is not None:
-                self._saw_run(body, key)
+                self._look.saw(body, key)
             return None
-
-    async def _live_view(self, key: RunKey, record: RunRecord) -> View:
-        """Of a run that has not ended. Raises Unreadable."""
-        if record.unreadable:
-            raise Unreadable(record.unreadable)
-        now, known = self.now(), record.status
-        full = self._room.hold(record)
-        if full is not None:
-            return View(key, self._facts(record, known), full, known, now + REQUEUE_AFTER_QUOTA)
-        gate = await self._admissions.workflow(record)
-        if gate is not None:
-            # First: the others find it in line by the label of its Workflow.
-            record = await self._adopt(record, None)
-            hold, known = await self._admitted(record, gate)
-            if hold is not None:
-                # A child that is seen before its parent, or before that has it on record, takes no turn soon after.
-                look = now + LOOK_AT_PARENT if record.parent and isinstance(hold, Blocked) else None
-                return View(key, self._facts(record, known), hold, record.status, look)
-        definition, revision = await self._definitions.of(record, now)
-        record = await self._adopt(record, definition)
-        status = record.status if gate is None else _with_key(record.status, known.concurrency_key if known else None)
-        if isinstance(definition, Definition) and revision and (status is None or status.revision != revision):
-            pinned = {"revision": revision, "revision_hash": definition.sha256}
-            status = (status or WorkflowRunStatus()).model_copy(update=pinned)
-        earlier = await self._earlier_runs.of(record)
-        if earlier is not None:
-            earlier = replace(earlier, approved_below=approved_below(self._cache, earlier.uid))
-        if isinstance(definition, Definition):
-            self._cache.expect(record.uid, expected(definition))
-        await self._confirm.gone(record, lambda body: self._saw_run(body, key))
-        again = await self._confirm.unwatched(record, now)
-        await self._confirm.pods(record)
-        wakes = (again, await self._pod_events.ask(record, now))
-        wake_at = min((wake for wake in wakes if wake is not None), default=None)
-        facts = replace(self._facts(record, status), earlier=earlier)
-        return View(key, facts, definition, record.status, wake_at)
 
     def glance(self, key: RunKey) -> View | None:
         """What the cache knows of the run, and no more."""
         record = self._cache.runs.get(key)
         if record is None or record.deleting or record.invalid or record.unreadable:
             return None  # gone, or with a status that is not known whole and must not be replaced
-        return View(key, self._facts(record, record.status), None, record.status)
+        return self._look.plain(record)
 
     @refusing
     async def find_job(self, view: View, name: str) -> JobFact | None:
@@ -226,62 +183,9 @@ class KubeBackend:
 
     def _forget(self, key: RunKey, uid: str) -> None:
         """Drop what is remembered of a run that has ended, or is gone."""
-        self._definitions.forget(uid)
-        self._pod_events.forget(uid)
+        self._look.forget(uid)
         self._items.forget(uid)
         self._cache.live.forget(key)
-
-    async def _admitted(
-        self, record: RunRecord, workflow: WorkflowRecord
-    ) -> tuple[Blocked | StartRejected | None, WorkflowRunStatus | None]:
-        """Why a run may not begin yet, None where it may; and its status, which names the key that it counts for."""
-        line = await self._admissions.key(record, workflow)
-        if isinstance(line, StartRejected):
-            return line, record.status
-        return await self._admissions.ask(record, workflow, line), _with_key(record.status, line)
-
-    def _facts(self, record: RunRecord, status: WorkflowRunStatus | None) -> Facts:
-        found = self._cache.sorted(record.uid)
-        return Facts(
-            run=replace(record.fact(), depth=depth(self._cache, record)),
-            capacity=self._cache.live.capacity(record.key, (job for jobs in found.jobs.values() for job in jobs)),
-            status=status,
-            jobs=found.jobs,
-            children=found.children,
-            forged=found.forged,
-            vouched=self._cache.vouched(record.uid),
-            granted=self._pools.unused(record.key.namespace, record.uid),
-            pod_policy=self._pod_policy,
-            output_store=self._output_store,
-        )
-
-    def _saw_run(self, body: Object, key: RunKey) -> None:
-        """An answer about a run, while `key` is worked on. The watch tells the same later, and then it is no news."""
-        for other in self._cache.see_run(body):
-            if other != key:
-                self._wake(other)
-
-    async def _adopt(self, record: RunRecord, definition: object) -> RunRecord:
-        """Make the Workflow the run's owner, as `nexus run` does and a plain `kubectl create` cannot."""
-        reference = record.spec.workflow_ref if record.spec else None
-        if record.adopted or reference is None or isinstance(definition, StartRejected):
-            return record
-        workflow = await self._definitions.workflow(record.key.namespace, reference.name)
-        if workflow is None:
-            return record
-        patch = {
-            "metadata": {
-                "resourceVersion": str(record.resource_version),
-                "ownerReferences": owned_by("Workflow", reference.name, workflow["metadata"]["uid"]),
-                "labels": {LABEL_WORKFLOW: label_value(reference.name)},
-            }
-        }
-        try:
-            body = await self._api.patch(WORKFLOW_RUNS, record.key.namespace, record.key.name, patch)
-        except (Conflict, NotFound) as error:
-            raise Stale(str(error)) from error
-        self._saw_run(body, record.key)
-        return self._cache.runs.get(record.key, record)
 
     @refusing
     async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
@@ -381,7 +285,7 @@ class KubeBackend:
             body = await self._api.get(WORKFLOW_RUNS, view.key.namespace, view.key.name)
         except NotFound as error:
             raise Stale(f"run {view.key} is gone") from error
-        self._saw_run(body, view.key)
+        self._look.saw(body, view.key)
         record = self._cache.runs.get(view.key)
         if record is None or record.uid != view.facts.run.uid or record.status != view.recorded:
             raise Stale(f"run {view.key} has a newer status")
@@ -403,7 +307,7 @@ class KubeBackend:
             body = await self._api.replace_status(WORKFLOW_RUNS, view.key.namespace, view.key.name, written)
         except (Conflict, NotFound) as error:
             raise Stale(str(error)) from error
-        self._saw_run(body, view.key)
+        self._look.saw(body, view.key)
 
     @refusing
     async def tell_ended(self, view: View, refused: Sequence[Refusal]) -> None:
@@ -422,7 +326,7 @@ class KubeBackend:
         if start.attempt_number > 1:
             await self._confirm_newest(view)
         body = await self._maker.create(WORKFLOW_RUNS, run, child_run(start, run))
-        self._saw_run(body, view.key)
+        self._look.saw(body, view.key)
         known = self._cache.child(run.uid, start.run_name)
         if known is None:
             raise Stale(f"the child run {start.run_name} is gone")
@@ -440,19 +344,13 @@ class KubeBackend:
         """Have a child run cancelled, if it still is the one that was meant."""
         body = await ending.cancel(self._api, view.key.namespace, cancel.run_name, cancel.uid, cancel.mode)
         if body is not None:
-            self._saw_run(body, view.key)
+            self._look.saw(body, view.key)
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
         """Publish Events about the run, in the log too."""
         log_events(view.key, self._cache.runs.get(view.key), events)
         entries = [(view.key.namespace, event(view.facts.run, entry, self.now())) for entry in events]
         await self._recorder.record(entries)
-
-
-def _with_key(status: WorkflowRunStatus | None, key: str | None) -> WorkflowRunStatus | None:
-    if not key:
-        return status
-    return (status or WorkflowRunStatus()).model_copy(update={"concurrency_key": key})
 
 
 def _has_started(view: View, task: str) -> bool:
