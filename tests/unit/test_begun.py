@@ -12,6 +12,7 @@ from nexus.adapters.fake import Outcome
 from nexus.adapters.kube.client.api import CONTROLLER_REVISIONS, JOBS, WORKFLOW_RUNS, WORKFLOWS
 from nexus.adapters.kube.runs import definitions
 from nexus.adapters.kube.runs.definitions import prepared
+from nexus.api.codes import Code
 from nexus.api.run import WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
@@ -29,7 +30,7 @@ def upgraded(subject: Story) -> None:
 
 def stricter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next version finds something wrong with every definition."""
-    monkeypatch.setattr(definitions, "problems", lambda *_: [Problem(("tasks", 0), "not any more")])
+    monkeypatch.setattr(definitions, "problems", lambda *_: [Problem(("tasks", 0), Code.INVALID_VALUE, "not any more")])
 
 
 @pytest.mark.parametrize("by_reference", [True, False])

@@ -49,6 +49,10 @@ def test_problems_are_on_stdout_and_exit_1(tmp_path: Path) -> None:
         "file": str(bad),
         "line": 1,
         "column": 0,
+        "code": "unknown-task",
+        "severity": "error",
+        "task": "one",
+        "field": "dependsOn[0]",
         "message": "task one, dependsOn[0]: there is no task two: tasks are one",
     }
 
@@ -121,10 +125,19 @@ DO = "bash: {command: x}"
         ("tasks: [{name: a, bash: {}}]", "5:21: task a, bash: command is missing"),
         ("tasks: [{name: a, bash: {comand: x}}]", "bash.comand: there is no field comand here: did you mean command?"),
         (f"tasks: [{{name: a, depends_on: [b], {DO}}}]", "no field depends_on here: did you mean dependsOn?"),
-        (f"tasks: [{{name: on, {DO}}}]", "tasks[0].name: on is true in YAML, and no text: put it in quotes"),
-        ("params: [{name: n}]", "5:13: params[0].name: n is false in YAML, and no text: put it in quotes"),
+        (
+            f"tasks: [{{name: on, {DO}}}]",
+            'tasks[0].name: must be a string; YAML reads unquoted on as the boolean true, quote it: "on"',
+        ),
+        (
+            "params: [{name: n}]",
+            '5:13: params[0].name: must be a string; YAML reads unquoted n as the boolean false, quote it: "n"',
+        ),
         ("params: [{name: false}]", "params[0].name: false is no text: put it in quotes"),
-        (f"tasks: [{{name: a, dependsOn: [b, no], {DO}}}]", "task a, dependsOn[1]: no is false in YAML, and no text"),
+        (
+            f"tasks: [{{name: a, dependsOn: [b, no], {DO}}}]",
+            "task a, dependsOn[1]: must be a string; YAML reads unquoted no as the boolean false",
+        ),
         (
             f"tasks: [{{name: a, when: '${{{{ params.x }}}}', {DO}}}]",
             "the workflow has no params: add it to spec.params",

@@ -19,7 +19,7 @@ def param(name: str, **fields: Any) -> Param:
 def problems(evaluator: Evaluator, *params: Param, **given: Any) -> tuple[str, ...]:
     with pytest.raises(ParamsInvalid) as caught:
         resolve(params, given, RUN, evaluator)
-    return caught.value.problems
+    return tuple(map(str, caught.value.problems))
 
 
 def test_a_given_value_wins_over_the_default(cel: Evaluator) -> None:

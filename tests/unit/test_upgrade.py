@@ -29,6 +29,7 @@ from nexus.adapters.kube.client.api import (
     Object,
 )
 from nexus.adapters.kube.runs import definitions
+from nexus.api.codes import Code
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Problem
 from nexus.core.names import LABEL_RUN, LABEL_TASK
@@ -105,7 +106,9 @@ def test_runs_of_the_version_before_end_well_and_nothing_is_done_twice(
     continued: Continued, monkeypatch: pytest.MonkeyPatch, stricter: bool
 ) -> None:
     if stricter:
-        monkeypatch.setattr(definitions, "problems", lambda *_: [Problem(("tasks", 0), "not any more")])
+        monkeypatch.setattr(
+            definitions, "problems", lambda *_: [Problem(("tasks", 0), Code.INVALID_VALUE, "not any more")]
+        )
     runs = continued.runs
     assert len(runs) == 2
     continued.operator()

@@ -20,6 +20,7 @@ import yaml
 
 from nexus.api import json_events
 from nexus.api.base import GROUP
+from nexus.api.codes import Code
 from nexus.api.json_events import JsonInvalid
 from nexus.api.numbers import stored_number
 from nexus.api.yaml_words import syntax
@@ -44,11 +45,12 @@ JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 class ManifestError(Exception):
     """A file that cannot be read. `line` and `column` count from 1; `str()` is `source:line:column: message`."""
 
-    def __init__(self, source: str, line: int, column: int, message: str) -> None:
+    def __init__(self, source: str, line: int, column: int, code: Code, message: str) -> None:
         super().__init__(f"{source}:{line}:{column}: {message}")
         self.source = source
         self.line = line
         self.column = column
+        self.code = code
         self.message = message
 
 
@@ -115,7 +117,7 @@ def read(text: str, source: str) -> list[Document]:
     """
     if len(text) > MAX_CHARACTERS:
         message = f"the file has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read"
-        raise ManifestError(source, 1, 1, message)
+        raise ManifestError(source, 1, 1, Code.TOO_LARGE, message)
     documents: list[Document] = []
     for root in _objects(text.removeprefix("\ufeff"), source):
         if root.value is None:
@@ -123,7 +125,7 @@ def read(text: str, source: str) -> list[Document]:
         if not isinstance(root.value, dict):
             found = "a list" if isinstance(root.value, list) else "a single value"
             message = f"this is {found}, not an object with apiVersion and kind (a line of --- separates objects)"
-            raise ManifestError(source, root.line, root.column, message)
+            raise ManifestError(source, root.line, root.column, Code.NOT_AN_OBJECT, message)
         documents.append(Document(source, len(documents), root.value, root))
     return documents
 
@@ -194,7 +196,7 @@ class _Reader:
                 yield from yaml.parse(self.text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             line, column, message = syntax(error, self.text)
-            raise no_json or ManifestError(self.source, line, column, message) from None
+            raise no_json or ManifestError(self.source, line, column, Code.INVALID_YAML, message) from None
         except (yaml.reader.ReaderError, UnicodeError):
             raise no_json or self._unreadable() from None
 
@@ -206,7 +208,7 @@ class _Reader:
                 for _ in json_events.events(self.text):
                     pass
             except JsonInvalid as error:
-                return ManifestError(self.source, error.line, error.column, error.message)
+                return ManifestError(self.source, error.line, error.column, Code.INVALID_JSON, error.message)
         return None
 
     def _unreadable(self) -> ManifestError:
@@ -216,16 +218,16 @@ class _Reader:
         before = self.text[: found.start()]
         line, column = before.count("\n") + 1, found.start() - before.rfind("\n")
         message = f"the character {found[0]!r} cannot stand in YAML; in double quotes it is written as an escape"
-        return ManifestError(self.source, line, column, message)
+        return ManifestError(self.source, line, column, Code.INVALID_YAML, message)
 
     def _opened(self, event: yaml.CollectionStartEvent, depth: int) -> _Sequence | _Mapping:
         line, column = _place(event)
         if depth >= MAX_DEPTH:
-            raise ManifestError(self.source, line, column, _TOO_DEEP)
+            raise ManifestError(self.source, line, column, Code.TOO_LARGE, _TOO_DEEP)
         mapping = isinstance(event, yaml.MappingStartEvent)
         kind = _STANDARD_TAG + ("map" if mapping else "seq")
         if event.tag not in (None, "!", kind):
-            raise ManifestError(self.source, line, column, _unknown_tag(event.tag))
+            raise ManifestError(self.source, line, column, Code.UNSUPPORTED_TAG, _unknown_tag(event.tag))
         if mapping:
             return _Mapping(self.source, line, column)
         return _Sequence(line, column)
@@ -235,16 +237,20 @@ class _Reader:
         target = anchors.get(event.anchor or "")
         if target is None:
             message = f"*{event.anchor} repeats &{event.anchor}, which is not above it"
-            raise ManifestError(self.source, line, column, message)
+            raise ManifestError(self.source, line, column, Code.INVALID_ALIAS, message)
         if target.is_open:
-            raise ManifestError(self.source, line, column, f"*{event.anchor} stands inside what it repeats")
+            raise ManifestError(
+                self.source, line, column, Code.INVALID_ALIAS, f"*{event.anchor} stands inside what it repeats"
+            )
         if (
             depth + target.height > MAX_DEPTH
         ):  # without this check, aliases of aliases would pass the one for written levels
-            raise ManifestError(self.source, line, column, _TOO_DEEP)
+            raise ManifestError(self.source, line, column, Code.TOO_LARGE, _TOO_DEEP)
         self.aliased += target.weight
         if self.aliased > MAX_ALIASED:
-            raise ManifestError(self.source, line, column, "the aliases of this file repeat more than 1 MiB")
+            raise ManifestError(
+                self.source, line, column, Code.TOO_LARGE, "the aliases of this file repeat more than 1 MiB"
+            )
         return replace(target, line=line, column=column, value=_copied(target.value), is_alias=True)
 
     def _scalar(self, event: yaml.ScalarEvent) -> _Node:
@@ -252,7 +258,8 @@ class _Reader:
         try:
             value = _resolved(event.tag, event.value, plain=event.implicit[0])
         except ValueError as error:
-            raise ManifestError(self.source, line, column, str(error)) from None
+            code = Code.UNSUPPORTED_TAG if event.tag else Code.INVALID_VALUE
+            raise ManifestError(self.source, line, column, code, str(error)) from None
         merges = event.implicit[0] and event.value == "<<"
         return _Node(line, column, value, 1 + len(event.value), merges=merges)
 
@@ -291,7 +298,7 @@ class _Mapping:
         name = self._name(key)
         if name in self._written:
             message = f"{name!r} stands here twice in one object; the first is in line {self._written[name]}"
-            raise ManifestError(self._source, key.line, key.column, message)
+            raise ManifestError(self._source, key.line, key.column, Code.DUPLICATE_KEY, message)
         self._written[name] = key.line
         self.node.add(name, key.line, key.column, node)
         self._fields[name] = node.value
@@ -303,7 +310,7 @@ class _Mapping:
         for source in reversed(sources):
             if not isinstance(source.value, dict):
                 message = "<< takes an object, or a list of objects, such as *base"
-                raise ManifestError(self._source, source.line, source.column, message)
+                raise ManifestError(self._source, source.line, source.column, Code.INVALID_ALIAS, message)
             for name, (line, column, child) in source.children.items():
                 self.node.add(name, line, column, child)
                 self._fields[str(name)] = source.value[str(name)]
@@ -318,7 +325,7 @@ class _Mapping:
                 return str(number)
         what = {dict: "an object", list: "a list", float: "a number with a fraction"}.get(type(key.value), "null")
         hint = "put text in quotes" + (", an expression too: '${{ }}'" if isinstance(key.value, dict) else "")
-        raise ManifestError(self._source, key.line, key.column, f"a key cannot be {what}: {hint}")
+        raise ManifestError(self._source, key.line, key.column, Code.INVALID_KEY, f"a key cannot be {what}: {hint}")
 
 
 def _place(event: yaml.Event) -> tuple[int, int]:

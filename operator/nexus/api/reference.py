@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nexus.api.field_reference import fields
+from nexus.api.messages_page import messages
 from nexus.api.reasons import Reason
 from nexus.api.remedies import SECTIONS, Remedy, without_remedy
 
@@ -45,7 +46,7 @@ def _entry(reason: Reason, remedy: Remedy) -> str:
 
 def pages() -> dict[str, str]:
     """Return the name and text of each page."""
-    return {"reasons.md": reasons(), "reference.md": fields()}
+    return {"reasons.md": reasons(), "reference.md": fields(), "messages.md": messages()}
 
 
 def write(arguments: list[str], texts: Mapping[str, str]) -> int:

@@ -29,7 +29,7 @@ def store() -> Reader:
             raise ValueError(f"it has no url: it takes {_TAKES}")
         wrong = store_problem(found)
         if wrong is not None:
-            raise ValueError(wrong)
+            raise ValueError(wrong[1])
         return found
 
     return Reader(_TAKES, read, _schema())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
+from nexus.api.codes import Code
 from nexus.api.run import Approval, Decision, TaskStatus
 from nexus.cli.ending import UsageError
 from nexus.cli.view import View
@@ -115,7 +116,9 @@ def unanswered_below(
 def _nobody(definition: Definition, name: str, path: str) -> Problem:
     place = next(place for place, task in definition.spec.every_task() if task.name == name)
     words = "a person is asked for approval, and there is no terminal to ask on: "
-    return Problem((*place, "approval"), f"{words}answer with --approve {path} or --reject {path}", name)
+    return Problem(
+        (*place, "approval"), Code.UNANSWERED_APPROVAL, f"{words}answer with --approve {path} or --reject {path}", name
+    )
 
 
 def user() -> str:

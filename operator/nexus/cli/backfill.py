@@ -194,7 +194,7 @@ def _body(namespace: str, wanted: Asked, tick: Tick, last: str, evaluator: Evalu
     try:
         resolve(source.spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
-        raise UsageError(*error.problems) from error
+        raise UsageError(*map(str, error.problems)) from error
     made = WorkflowRunSpec(workflow_ref=WorkflowRef(name=source.workflow), triggered_by=Trigger.BACKFILL)
     params: dict[str, Any] = {"params": dict(fact.params)} if fact.params else {}
     return {

@@ -11,6 +11,7 @@ from typing import Any
 from nexus.api.workflow import Param, ParamType
 from nexus.cli.ending import UsageError
 from nexus.core.data.output_lines import quoted
+from nexus.core.manifest.problem import Problem
 from nexus.core.text.json_text import load
 
 
@@ -23,9 +24,9 @@ class Params:
     wrong: frozenset[str]
     """The params of which `problems` says what there is to say."""
 
-    def others(self, problems: Iterable[str]) -> tuple[str, ...]:
+    def others(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """Of the problems that the check of all params found those that are news."""
-        return tuple(text for text in problems if text.partition(":")[0].removeprefix("params.") not in self.wrong)
+        return tuple(problem for problem in problems if self.wrong.isdisjoint(problem.path[1:2]))
 
 
 _FORMS = {

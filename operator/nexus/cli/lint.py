@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.located import Located
-from nexus.cli.manifests import Manifest, load, of_params, read_text
+from nexus.cli.manifests import Manifest, load, read_text
 from nexus.cli.syntax import NO_BASH, check_code
 from nexus.cli.terminal import say, say_json
 from nexus.core.expressions.templates import Evaluator
@@ -110,4 +110,4 @@ def _params(manifest: Manifest, evaluator: Evaluator) -> Iterator[Located]:
         try:
             resolve(definition.params or (), fact.params, fact, evaluator)
         except ParamsInvalid as error:
-            yield from (manifest.locate(problem, run.document, "spec") for problem in of_params(error.problems))
+            yield from (manifest.locate(problem, run.document, "spec") for problem in error.problems)

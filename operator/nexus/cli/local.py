@@ -18,13 +18,14 @@ from nexus.adapters.local.bindings import Bindings
 from nexus.adapters.local.pools import read_sizes, unbounded
 from nexus.adapters.local.run import Finished, run
 from nexus.api.base import API_VERSION, format_time
+from nexus.api.codes import Code
 from nexus.api.manifest import Document
 from nexus.api.run import Approval, Trigger, WorkflowRef, WorkflowRunSpec
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli import asking, given, summary, view
 from nexus.cli.ending import Exit, UsageError, of_phase
 from nexus.cli.local_rerun import load_rerun, saved
-from nexus.cli.manifests import Manifest, RunDocument, load_sound, of_params
+from nexus.cli.manifests import Manifest, RunDocument, load_sound
 from nexus.cli.pools import of_namespace
 from nexus.cli.prepared import Prepared
 from nexus.cli.schedule import time_of, told
@@ -240,7 +241,9 @@ def what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Doc
         workflow = manifest.workflow(name)
         if workflow is None or workflow.spec is None:
             known = ", ".join(other.name for other in manifest.workflows) or "none"
-            missing = Problem(("workflowRef",), f"there is no Workflow {name} in this file (it has {known})")
+            missing = Problem(
+                ("workflowRef",), Code.UNKNOWN_WORKFLOW, f"there is no Workflow {name} in this file (it has {known})"
+            )
             raise UsageError(str(manifest.locate(missing, asked.document, "spec")))
         return asked, workflow.spec, workflow.document, name
     if not manifest.workflows or manifest.workflows[0].spec is None:
@@ -286,17 +289,20 @@ def params_problems(
         resolve(spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
         place = asked.document if asked is not None else document
-        return [str(manifest.locate(problem, place, "spec")) for problem in of_params(read.others(error.problems))]
+        return [str(manifest.locate(problem, place, "spec")) for problem in read.others(error.problems)]
     return []
 
 
 def _steered(asked: RunDocument) -> list[Problem]:
     """What a WorkflowRun of a file says that only makes sense of one in a cluster."""
     fields = [field for field in ("suspend", "cancel") if asked.spec is not None and getattr(asked.spec, field)]
-    found = [Problem((field,), "steers runs in a cluster, and nobody could here: take it out") for field in fields]
+    found = [
+        Problem((field,), Code.CLUSTER_ONLY, "steers runs in a cluster, and nobody could here: take it out")
+        for field in fields
+    ]
     if asked.spec is not None and asked.spec.rerun_of is not None:
         message = "names a run in a cluster: take it out; --rerun-of FILE has a run that was printed with -o json"
-        found.append(Problem(("rerunOf",), message))
+        found.append(Problem(("rerunOf",), Code.CLUSTER_ONLY, message))
     return found
 
 
@@ -312,7 +318,7 @@ def _containers(definition: Definition) -> list[Problem]:
     message = "container tasks need docker or podman on this machine, and neither is on the PATH: install one of them"
     places = {task.name: place for place, task in definition.spec.every_task()}
     return [
-        Problem((*places[name], node.type), message, name)
+        Problem((*places[name], node.type), Code.CLUSTER_ONLY, message, name)
         for name, node in definition.nodes.items()
         if node.record.is_bare
     ]

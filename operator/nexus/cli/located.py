@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from nexus.api.codes import Code
 from nexus.api.manifest import JSON, Document
-from nexus.core.manifest.problem import Path, Problem
+from nexus.core.manifest.problem import Path, Problem, field_name
 from nexus.core.text.plain import one_line
 
 _KEY = re.compile(r"(y|n|yes|no|on|off)(?=\s*:)", re.IGNORECASE)
@@ -27,9 +28,13 @@ class Located:
     source: str
     line: int
     column: int
+    code: Code
     message: str
     warning: bool = False
     """Whether it keeps nothing from running."""
+    task: str | None = None
+    field: str = ""
+    """The path of the field from its task, or from the spec where it belongs to none."""
 
     def __str__(self) -> str:
         kind = "warning: " if self.warning else ""
@@ -37,22 +42,26 @@ class Located:
 
     def to_json(self) -> dict[str, JSON]:
         """For `-o json`."""
-        return {"file": self.source, "line": self.line, "column": self.column, "message": self.message}
+        return {
+            "file": self.source, "line": self.line, "column": self.column, "code": self.code.value,
+            "severity": "warning" if self.warning else "error", "task": self.task, "field": self.field or None,
+            "message": self.message,
+        }  # fmt: skip
 
 
 def locate(problem: Problem, document: Document, lines: Sequence[str], below: Path = ("spec",)) -> Located:
     """The place of a problem in the file's lines; the problem's path starts at `below`, counted from the document."""
     path = (*below, *problem.path)
     line, column = document.line(path), document.column(path)
-    if problem.message in ("true is no text: put it in quotes", "false is no text: put it in quotes"):
+    if isinstance(problem.boolean, bool):
         # Who wrote `name: n` never wrote false.
-        written = _YES_OR_NO.match(lines[line - 1], column - 1) if line <= len(lines) else None
-        if written is not None:
-            value = problem.message.partition(" ")[0]
-            problem = replace(problem, message=f"{written[1]} is {value} in YAML, and no text: put it in quotes")
+        word = unquoted(document, lines, path)
+        if word is not None:
+            problem = replace(problem, message=no_string(problem.boolean, word))
     if problem.offset is not None:
         line, column = _within(_value(document.body, path), problem.offset, lines, line, column)
-    return Located(document.source, line, column, str(problem))
+    field = field_name(problem.field)
+    return Located(document.source, line, column, problem.code, str(problem), task=problem.task, field=field)
 
 
 def unquoted(document: Document, lines: Sequence[str], path: Path) -> str | None:
@@ -84,7 +93,7 @@ def odd_keys(document: Document, lines: Sequence[str]) -> Iterator[Located]:
         written = _KEY.match(lines[line - 1], column - 1) if line <= len(lines) else None
         if written is not None:
             message = f"the key {written[1]} is {path[-1]} in YAML, and no text: put it in quotes"
-            yield Located(document.source, line, column, message)
+            yield Located(document.source, line, column, Code.INVALID_KEY, message)
 
 
 def _keys(value: JSON, path: Path) -> Iterator[Path]:

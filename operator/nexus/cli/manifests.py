@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from nexus.api.base import API_VERSION, GROUP, Model
+from nexus.api.codes import Code
 from nexus.api.manifest import Document, ManifestError, read
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import UsageError
@@ -140,7 +141,7 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
     try:
         documents = read(text, source)
     except ManifestError as error:
-        manifest.problems.append(Located(error.source, error.line, error.column, error.message))
+        manifest.problems.append(Located(error.source, error.line, error.column, error.code, error.message))
         manifest.unchecked = True
         return manifest
     for document in documents:
@@ -171,29 +172,33 @@ def _envelope(document: Document, lines: Sequence[str]) -> Iterator[Problem]:
     version, kind = body.get("apiVersion"), body.get("kind")
     if not isinstance(version, str) or not isinstance(kind, str):
         missing = "kind" if isinstance(version, str) else "apiVersion"
-        yield Problem((), f"{missing} is missing: a Workflow has apiVersion: {API_VERSION} and kind: Workflow")
+        yield Problem(
+            (), Code.MISSING_FIELD, f"{missing} is missing: a Workflow has apiVersion: {API_VERSION} and kind: Workflow"
+        )
         return
     group = version.partition("/")[0]
     close = closest(group, [GROUP], cutoff=0.75)
     if group != GROUP and not (close and kind in KINDS):
         return
     if version != API_VERSION:
-        yield Problem(("apiVersion",), f"there is no {version}: write {API_VERSION}")
+        yield Problem(("apiVersion",), Code.UNKNOWN_KIND, f"there is no {version}: write {API_VERSION}")
     if kind not in KINDS:
         near = closest(kind, KINDS)
         hint = f"did you mean {near[0]}?" if near else f"kinds are {' and '.join(KINDS)}"
-        yield Problem(("kind",), f"there is no {kind} in {GROUP}: {hint}")
+        yield Problem(("kind",), Code.UNKNOWN_KIND, f"there is no {kind} in {GROUP}: {hint}")
     for name in body:
         if name not in ENVELOPE:
             near = closest(name, ENVELOPE)
             hint = f"did you mean {near[0]}?" if near else f"fields are {', '.join(ENVELOPE)}"
-            yield Problem((name,), f"there is no field {name} here: {hint}")
+            yield Problem((name,), Code.UNKNOWN_FIELD, f"there is no field {name} here: {hint}")
     if not isinstance(body.get("spec"), dict):
-        yield Problem(("spec",), "spec is missing" if body.get("spec") is None else "spec must be an object")
+        missing_spec = body.get("spec") is None
+        code = Code.MISSING_FIELD if missing_spec else Code.WRONG_TYPE
+        yield Problem(("spec",), code, "spec is missing" if missing_spec else "spec must be an object")
     yield from _metadata(body.get("metadata"), generated=kind == "WorkflowRun")
     for path, value in _texts(body.get("metadata")):
         if not isinstance(value, str):
-            yield Problem(path, no_string(value, unquoted(document, lines, path)))
+            yield Problem(path, Code.WRONG_TYPE, no_string(value, unquoted(document, lines, path)))
 
 
 def _texts(metadata: object) -> Iterator[tuple[FieldPath, object]]:
@@ -210,15 +215,21 @@ def _texts(metadata: object) -> Iterator[tuple[FieldPath, object]]:
 
 def _metadata(metadata: object, *, generated: bool) -> Iterator[Problem]:
     if not isinstance(metadata, dict):
-        yield Problem(("metadata",), "metadata is missing: give the object a name, as in metadata: {name: sales}")
+        yield Problem(
+            ("metadata",),
+            Code.MISSING_FIELD,
+            "metadata is missing: give the object a name, as in metadata: {name: sales}",
+        )
         return
     name = metadata.get("name")
     if name is None:
         if not (generated and isinstance(metadata.get("generateName"), str)):
-            yield Problem(("metadata",), "name is missing" + (" (or generateName)" if generated else ""))
+            yield Problem(
+                ("metadata",), Code.MISSING_FIELD, "name is missing" + (" (or generateName)" if generated else "")
+            )
     elif isinstance(name, str) and (len(name) > 253 or not _NAME.fullmatch(name)):
         rule = "at most 253 lower-case letters, digits, - and ., a letter or digit first and last"
-        yield Problem(("metadata", "name"), f'invalid name "{name[:80]}"; a name has {rule}')
+        yield Problem(("metadata", "name"), Code.INVALID_NAME, f'invalid name "{name[:80]}"; a name has {rule}')
 
 
 def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
@@ -227,7 +238,7 @@ def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> N
     spec, found = _definition(manifest, document, ("spec",), evaluator, name)
     manifest.add(document, found, "spec")
     if manifest.workflow(name) is not None:
-        manifest.add(document, [Problem((), f"a second Workflow named {name}: names are unique")])
+        manifest.add(document, [Problem((), Code.DUPLICATE_NAME, f"a second Workflow named {name}: names are unique")])
     manifest.add_workflow(WorkflowDocument(document, name, metadata.get("namespace"), spec))
 
 
@@ -239,12 +250,14 @@ def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
     spec, found = checked({key: value for key, value in body.items() if key != "workflowSpec"}, WorkflowRunSpec)
     manifest.add(document, found, "spec")
     if (inline is None) == (body.get("workflowRef") is None):
-        manifest.add(document, [Problem((), "give exactly one of workflowRef and workflowSpec")], "spec")
+        manifest.add(
+            document, [Problem((), Code.EXCLUSIVE_FIELDS, "give exactly one of workflowRef and workflowSpec")], "spec"
+        )
     definition = None
     if inline is not None:
         if isinstance(inline, dict) and inline.get("schedules"):
             message = "a run's own definition is executed once: schedules are for a Workflow"
-            manifest.add(document, [Problem(("schedules",), message)], "spec", "workflowSpec")
+            manifest.add(document, [Problem(("schedules",), Code.NO_EFFECT, message)], "spec", "workflowSpec")
         definition, found = _definition(manifest, document, ("spec", "workflowSpec"), evaluator)
         manifest.add(document, found, "spec", "workflowSpec")
     metadata: Any = document.body["metadata"]
@@ -304,7 +317,7 @@ def _entries(manifest: Manifest, document: Document) -> Iterator[Problem]:
     metadata = document.body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str):
-        yield Problem(("metadata",), "name is missing")
+        yield Problem(("metadata",), Code.MISSING_FIELD, "name is missing")
         return
     from nexus.adapters.local.bindings import of_manifest
 
@@ -312,7 +325,7 @@ def _entries(manifest: Manifest, document: Document) -> Iterator[Problem]:
     try:
         kept[name] = of_manifest(document.body)
     except ValueError as error:
-        yield Problem((), str(error))
+        yield Problem((), Code.INVALID_VALUE, str(error))
         return
     if document.body["kind"] == "ConfigMap" and name == CONFIG_MAP:
         namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
@@ -327,15 +340,6 @@ def checked(body: Any, model: type[Spec]) -> tuple[Spec | None, list[Problem]]:
         return model.model_validate_json(json.dumps(body), strict=True, by_alias=True, by_name=False), []
     except ValidationError as error:
         return None, misfits(error.errors(include_url=False), body, model)
-
-
-def of_params(texts: Iterable[str]) -> list[Problem]:
-    """The problems with the values of a run (of ParamsInvalid), each at its place in the run's spec."""
-    found = []
-    for text in texts:
-        name = text.partition(":")[0].removeprefix("params.")
-        found.append(Problem(("params", name), text.partition(": ")[2], None))
-    return found
 
 
 def read_text(file: str) -> str:

@@ -94,7 +94,7 @@ def _checked_params(
                 fact = told(as_of, fact, evaluator)
             resolve(spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
-        raise UsageError(*read.problems, *read.others(error.problems)) from error
+        raise UsageError(*read.problems, *map(str, read.others(error.problems))) from error
     if read.problems:
         raise UsageError(*read.problems)
     return dict(fact.params)

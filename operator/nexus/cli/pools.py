@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from nexus.api.codes import Code
 from nexus.api.manifest import Document
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.problem import Problem
@@ -24,7 +25,7 @@ class PoolSizes:
         for pool in self.data:
             size = size_of(self.data, pool, CONFIG_MAP, "")
             if isinstance(size, str):
-                yield Problem(("data", pool), size)
+                yield Problem(("data", pool), Code.INVALID_POOL, size)
 
 
 def of_namespace(found: Sequence[PoolSizes], namespace: str) -> Mapping[str, str] | None:
@@ -38,4 +39,6 @@ def unknown(spec: WorkflowSpec, sizes: Mapping[str, str] | None) -> Iterator[Pro
     """Pools of a definition that the namespace does not have, as far as the file knows it."""
     for place, task in spec.every_task():
         if sizes is not None and task.pool is not None and task.pool not in sizes:
-            yield Problem((*place, "pool"), str(size_of(sizes, task.pool, CONFIG_MAP, "")), task.name)
+            yield Problem(
+                (*place, "pool"), Code.INVALID_POOL, str(size_of(sizes, task.pool, CONFIG_MAP, "")), task.name
+            )

@@ -87,7 +87,7 @@ def _spec(earlier: Object, old: WorkflowRunSpec, asked: Asked, spec: WorkflowSpe
         with CelEvaluator() as evaluator:
             resolve(spec.params or (), values, fact, evaluator)
     except ParamsInvalid as error:
-        raise UsageError(*told.problems, *told.others(error.problems)) from error
+        raise UsageError(*told.problems, *map(str, told.others(error.problems))) from error
     if told.problems:
         raise UsageError(*told.problems)
     # Params may be null, and stay so.

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from nexus.api.codes import Code
 from nexus.api.manifest import Document
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
@@ -101,6 +102,7 @@ class _Found:
     column: int | None = None
     certain: bool = True
     """Whether the task must fail for it."""
+    code: Code = Code.CODE_SYNTAX
 
 
 class Checked(Protocol):
@@ -144,17 +146,17 @@ def _codes(tasks: Sequence[tuple[tuple[str, int], Task]]) -> Iterator[_Code]:
         for path, text, known in templated_fields.code(task):
             if known.syntax is not None:
                 image = getattr(TYPES[str(path[0])].of(task), "image", None)
-                yield _Code(Problem((*place, *path), "", task.name), known.syntax, text, image)
+                yield _Code(Problem((*place, *path), Code.CODE_SYNTAX, "", task.name), known.syntax, text, image)
 
 
 def _problem(code: _Code, found: _Found) -> Problem:
     if found.line is None:
-        return replace(code.problem, message=found.message)
+        return replace(code.problem, code=found.code, message=found.message)
     lines = code.text.split("\n")
     line = min(found.line, len(lines)) - 1
     column = min(found.column - 1, len(lines[line])) if found.column else len(lines[line]) - len(lines[line].lstrip())
     offset = sum(len(text) + 1 for text in lines[:line]) + max(column, 0)
-    return replace(code.problem, message=found.message, offset=offset)
+    return replace(code.problem, code=found.code, message=found.message, offset=offset)
 
 
 def _told(code: _Code, python: dict[str, _Found | None], shell: dict[str, _Found | None]) -> _Found | None:
@@ -200,9 +202,23 @@ def _by_processes(texts: Sequence[str]) -> list[_Found | None]:
             return found
         found += _compiled(texts[len(found) :])
         if len(found) < len(texts):
-            found.append(_Found("the syntax was not checked: Python's compiler ended over this code", certain=False))
+            found.append(
+                _Found(
+                    "the syntax was not checked: Python's compiler ended over this code",
+                    certain=False,
+                    code=Code.CODE_UNCHECKED,
+                )
+            )
     rest = len(texts) - len(found)
-    return found + [_Found("the syntax was not checked: Python's compiler ended too often", certain=False)] * rest
+    return (
+        found
+        + [
+            _Found(
+                "the syntax was not checked: Python's compiler ended too often", certain=False, code=Code.CODE_UNCHECKED
+            )
+        ]
+        * rest
+    )
 
 
 def _compiled(texts: Sequence[str]) -> Iterator[_Found | None]:
@@ -231,7 +247,11 @@ def _bash(bash: str, texts: Sequence[str], begun: float) -> Iterator[_Found | No
 
     def check(text: str) -> _Found | None:
         if time.monotonic() - begun > SECONDS:
-            return _Found("the syntax was not checked: the code of this file takes too long", certain=False)
+            return _Found(
+                "the syntax was not checked: the code of this file takes too long",
+                certain=False,
+                code=Code.CODE_UNCHECKED,
+            )
         return _read_by(bash, text)
 
     told: dict[str, _Found | None] = {}
@@ -281,7 +301,7 @@ def _read_by(bash: str, text: str) -> _Found | None:
     except subprocess.TimeoutExpired:
         return _Found("the syntax was not checked: bash takes too long to read it", certain=False)
     if ended.returncode < 0 or ended.returncode > 2:
-        return _Found("the syntax was not checked: bash ended over this code", certain=False)
+        return _Found("the syntax was not checked: bash ended over this code", certain=False, code=Code.CODE_UNCHECKED)
     said = _BASH_SAYS.search(ended.stderr.decode("utf-8", "replace"))
     if said is None:
         return None if ended.returncode == 0 else _Found("bash syntax error: bash cannot read this", certain=False)

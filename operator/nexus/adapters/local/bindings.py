@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nexus.api.codes import Code
 from nexus.api.tasks import EnvFrom, EnvVar, KeyRef, ObjectRef
 from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition, Node
@@ -56,7 +57,7 @@ class Bindings:
                     continue
                 else:
                     message = f"{kind} {name} is missing: {_hint(kind, name, reference)}"
-                found[node.name, name] = Problem(places[node.name], message, node.name)
+                found[node.name, name] = Problem(places[node.name], Code.MISSING_BINDING, message, node.name)
         return list(found.values())
 
 

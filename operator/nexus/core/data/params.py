@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nexus.api.codes import Code
 from nexus.api.numbers import as_stored
 from nexus.api.workflow import Param, ParamType
 from nexus.core.data.limits import PARAMS_LIMIT
 from nexus.core.data.scope import RUN_VARIABLES, run_values
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
+from nexus.core.manifest.problem import Problem
 from nexus.core.text.json_text import dump
 from nexus.core.text.similar_names import closest, listed
 
@@ -22,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ParamsInvalid(Exception):
-    """The values of a run do not fit its definition; `problems` says each, by the param's name."""
+    """The values of a run do not fit its definition; the paths of `problems` lead from the run's spec."""
 
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
     def __str__(self) -> str:
-        return "; ".join(self.problems)
+        return "; ".join(map(str, self.problems))
 
 
 def resolve(
@@ -40,33 +42,35 @@ def resolve(
     Raises ParamsInvalid, naming every param that is unknown, missing or of a wrong value, or whose default fails.
     """
     known = {param.name for param in params}
-    problems = [f"params.{name}: {unknown(name, params)}" for name in given if name not in known and not begun]
+    problems = [
+        _problem(name, Code.UNKNOWN_PARAM, unknown(name, params)) for name in given if name not in known and not begun
+    ]
     values: dict[str, Any] = {}
     for param in params:
-        where = f"params.{param.name}"
         if param.name in given:
             value = given[param.name]
             try:
                 value = as_stored(value)
             except (ValueError, RecursionError) as error:
-                problems.append(f"{where}: {error}")
+                problems.append(_problem(param.name, Code.INVALID_PARAM, str(error)))
                 continue
         elif param.has_default and param.required is not True:
             try:
                 value = _default(param, run, evaluator)
             except (TemplateError, ExpressionError) as error:
-                problems.append(f"{where}: its default fails: {error}")
+                problems.append(_problem(param.name, Code.INVALID_EXPRESSION, f"its default fails: {error}"))
                 continue
         elif param.nullable or begun:
             value = None
         else:
             lacks = "each run must give a value (required)" if param.required else "no value and no default"
-            problems.append(f"{where}: {lacks}: give one with --param {param.name}=... or in spec.params")
+            fix = f"give one with --param {param.name}=... or in spec.params"
+            problems.append(_problem(param.name, Code.MISSING_PARAM, f"{lacks}: {fix}"))
             continue
         values[param.name] = value
         problem = None if begun else mismatch(param, value, evaluator)
         if problem:
-            problems.append(f"{where}: {problem}")
+            problems.append(_problem(param.name, Code.INVALID_PARAM, problem))
     if not (problems or begun):
         problems += _unfit(values)
     if problems:
@@ -79,15 +83,20 @@ def _default(param: Param, run: RunFact, evaluator: Evaluator) -> Any:
     return Renderer(evaluator, RUN_VARIABLES, values.__getitem__, run.time_zone).deep(param.default, "default")
 
 
-def _unfit(values: Mapping[str, Any]) -> Iterator[str]:
+def _problem(name: str, code: Code, message: str) -> Problem:
+    return Problem(("params", name), code, message)
+
+
+def _unfit(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What keeps the values together from travelling in an environment."""
     for name, value in values.items():
         if isinstance(value, str) and "\0" in value:
-            yield f"params.{name}: a NUL cannot stand in an environment variable: pass bytes as base64"
+            yield _problem(name, Code.INVALID_PARAM, "must not contain a NUL character; pass bytes as base64")
         if any("\ud800" <= character <= "\udfff" for character in dump(value)):
-            yield f"params.{name}: its text is not Unicode: pass bytes as base64"
+            yield _problem(name, Code.INVALID_PARAM, "its text is not Unicode: pass bytes as base64")
     if len(dump(values).encode(errors="replace")) > PARAMS_LIMIT:
-        yield f"the params are over {PARAMS_LIMIT:,} bytes of JSON in all: pass large data through a task's output"
+        message = f"the params are over {PARAMS_LIMIT:,} bytes of JSON in all: pass large data through a task's output"
+        yield Problem((), Code.OUT_OF_RANGE, message)
 
 
 def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:

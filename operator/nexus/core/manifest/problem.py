@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from nexus.api.codes import Code
+
 Path = tuple[str | int, ...]
 
 
@@ -16,16 +18,24 @@ class Problem:
     the start of that field's text where the place within it is known."""
 
     path: Path
+    code: Code
     message: str
     task: str | None = None
     offset: int | None = None
     subject: str | None = None
     """What else than a task the field belongs to, as `schedule nightly` or `param day`: named like one."""
+    boolean: bool | None = None
+    """The boolean that was read where the field must be a string: the file may have said `n` or `on`."""
+
+    @property
+    def field(self) -> Path:
+        """The path from what the field belongs to: a task, a schedule or a param, else the spec."""
+        return self.path[2:] if self.task or self.subject else self.path
 
     def __str__(self) -> str:
         """`task price, python.code: …`, or the path where it belongs to nothing with a name."""
         subject = f"task {self.task}" if self.task else self.subject
-        field = field_name(self.path[2:] if subject else self.path)
+        field = field_name(self.field)
         where = ", ".join(part for part in (subject, field) if part)
         return f"{where}: {self.message}" if where else self.message
 
@@ -39,7 +49,7 @@ def first(found: Iterable[Problem]) -> list[Problem]:
     told = list(islice(found, MOST_PROBLEMS + 1))
     if len(told) > MOST_PROBLEMS:
         message = f"more than {MOST_PROBLEMS} problems: the others are not listed; fix these first"
-        told[MOST_PROBLEMS] = Problem((), message)
+        told[MOST_PROBLEMS] = Problem((), Code.MORE_PROBLEMS, message)
     return told
 
 
@@ -56,4 +66,6 @@ def duplicates(path: Path, names: Sequence[str], what: str) -> Iterator[Problem]
     for name, count in Counter(names).items():
         if count > 1:
             last = len(names) - 1 - names[::-1].index(name)
-            yield Problem((*path, last, "name"), f"{count} {what}s are named {name}: names are unique")
+            yield Problem(
+                (*path, last, "name"), Code.DUPLICATE_NAME, f"{count} {what}s are named {name}: names are unique"
+            )

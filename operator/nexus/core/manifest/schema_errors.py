@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from nexus.api.codes import Code
 from nexus.core.manifest import suggestions
 from nexus.core.manifest.problem import MOST_PROBLEMS, Path, Problem, first
 from nexus.core.text.json_text import dump
@@ -42,15 +43,24 @@ def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Pr
             found[path] = error
     deeper = {path[:length] for path in found for length in range(len(path))}
     return first(
-        # What is missing has no place of its own.
-        Problem(
-            path[:-1] if error["type"] == "missing" else path,
-            _message(path, error, model, _beside(path, body)),
-            *_owner(path, body),
-        )
+        _problem(path, error, body, model)
         for path, error in found.items()
         if path not in deeper or _knowledge(error) == 2
     )
+
+
+def _problem(path: Path, error: Any, body: Any, model: type[BaseModel]) -> Problem:
+    code, message = _message(path, error, model, _beside(path, body))
+    task, subject = _owner(path, body)
+    # What is missing has no place of its own.
+    place = path[:-1] if error["type"] == "missing" else path
+    return Problem(place, code, message, task, subject=subject, boolean=_boolean(error))
+
+
+def _boolean(error: Any) -> bool | None:
+    """The boolean that stands where a string must be."""
+    given = error.get("input")
+    return given if error["type"] == "string_type" and isinstance(given, bool) else None
 
 
 def _beside(path: Path, body: Any) -> Collection[str]:
@@ -90,47 +100,51 @@ def _has(value: Any, step: str | int) -> bool:
 _NAMED = {"schedules": "schedule", "params": "param"}
 
 
-def _owner(path: Path, body: Any) -> tuple[str | None, None, str | None]:
-    """The named thing that a field belongs to, as a Problem's task, offset and subject."""
+def _owner(path: Path, body: Any) -> tuple[str | None, str | None]:
+    """The named thing that a field belongs to, as a Problem's task and subject."""
     if len(path) < 2 or path[0] not in ("tasks", "finally", *_NAMED) or not isinstance(path[1], int):
-        return None, None, None
+        return None, None
     named = body[path[0]][path[1]]
     name = named.get("name") if isinstance(named, dict) else None
     if not isinstance(name, str):
-        return None, None, None
+        return None, None
     kind = _NAMED.get(str(path[0]))
-    return (None, None, f"{kind} {name}") if kind else (name, None, None)
+    return (None, f"{kind} {name}") if kind else (name, None)
 
 
-def _message(path: Path, error: Mapping[str, Any], model: type[BaseModel], beside: Collection[str] = ()) -> str:
+def _message(
+    path: Path, error: Mapping[str, Any], model: type[BaseModel], beside: Collection[str] = ()
+) -> tuple[Code, str]:
     kind, given, limits = str(error["type"]), error.get("input"), error.get("ctx") or {}
     shown, field = dump(given)[:80], _field(path)
     if kind == "extra_forbidden":
-        return _no_field(path, given, model, beside)
+        return Code.UNKNOWN_FIELD, _no_field(path, given, model, beside)
     if kind == "missing":
-        return f"{path[-1]} is missing"
+        return Code.MISSING_FIELD, f"{path[-1]} is missing"
     if kind in ("enum", "literal_error"):
-        return _not_among(path, given, re.findall(r"'([^']*)'", str(limits.get("expected", ""))))
+        return Code.UNSUPPORTED_VALUE, _not_among(
+            path, given, re.findall(r"'([^']*)'", str(limits.get("expected", "")))
+        )
     if kind == "string_pattern_mismatch":
-        return _no_match(path, given, shown, str(limits.get("pattern")))
+        return _mismatch_code(path, given), _no_match(path, given, shown, str(limits.get("pattern")))
     if kind == "string_type" and field in _EXPRESSIONS and isinstance(given, bool | int | float):
-        return f"{shown} is no expression: write it as ${{{{ {shown} }}}}"
+        return Code.NOT_AN_EXPRESSION, f"{shown} is no expression: write it as ${{{{ {shown} }}}}"
     if kind == "string_type":
         scalar = isinstance(given, bool | int | float)
-        return f"{shown} is no text: put it in quotes" if scalar else f"{shown} is no text"
+        return Code.WRONG_TYPE, f"{shown} is no text: put it in quotes" if scalar else f"{shown} is no text"
     if kind in _TYPES:
-        return f"{shown} is no {_TYPES[kind]}" + _form(field, _TYPES[kind], given)
+        return Code.WRONG_TYPE, f"{shown} is no {_TYPES[kind]}" + _form(field, _TYPES[kind], given)
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits['le']}"
-        return f"{shown} is out of range: {bound}"
+        return Code.OUT_OF_RANGE, f"{shown} is out of range: {bound}"
     if kind == "string_too_long" and field == "country":
-        return f"{shown} is no country: {suggestions.of_country(str(given))}"
+        return Code.INVALID_VALUE, f"{shown} is no country: {suggestions.of_country(str(given))}"
     if kind in ("too_long", "string_too_long"):
         what = "characters" if kind == "string_too_long" else "entries"
-        return f"has {len(given or ()):,} {what}, at most {limits['max_length']:,} are allowed"
+        return Code.WRONG_LENGTH, f"has {len(given or ()):,} {what}, at most {limits['max_length']:,} are allowed"
     if kind in ("too_short", "string_too_short"):
-        return "is empty: it needs at least one entry" if kind == "too_short" else "is empty"
-    return str(error["msg"]).removeprefix("Value error, ")
+        return Code.WRONG_LENGTH, "is empty: it needs at least one entry" if kind == "too_short" else "is empty"
+    return Code.INVALID_VALUE, str(error["msg"]).removeprefix("Value error, ")
 
 
 _EXPRESSIONS = ("when", "result")
@@ -156,6 +170,13 @@ def _form(field: str, kind: str, given: Any) -> str:
         case "true or false":
             return suggestions.of_boolean(given)
     return suggestions.of_number(field, given)
+
+
+def _mismatch_code(path: Path, given: Any) -> Code:
+    """The code for a string that its field's pattern refuses."""
+    if "${{" in str(given):
+        return Code.EXPRESSION_NOT_ALLOWED
+    return Code.INVALID_NAME if _field(path) == "name" else Code.INVALID_VALUE
 
 
 def _no_match(path: Path, given: Any, shown: str, pattern: str) -> str:

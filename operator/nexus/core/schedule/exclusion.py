@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 
+from nexus.api.codes import Code
 from nexus.api.schedule import Exclude, PublicHolidays
 from nexus.core.manifest.problem import Path, Problem
 from nexus.core.text.similar_names import closest
@@ -38,7 +39,7 @@ def problems(path: Path, exclude: Exclude) -> Iterator[Problem]:
         try:
             date.fromisoformat(text)
         except ValueError:
-            yield Problem((*path, "dates", position), f"there is no day {text}")
+            yield Problem((*path, "dates", position), Code.INVALID_TIME, f"there is no day {text}")
     for position, region in enumerate(exclude.holidays or ()):
         yield from _region((*path, "holidays", position), region)
 
@@ -61,7 +62,9 @@ def _region(path: Path, wanted: PublicHolidays) -> Iterator[Problem]:
         close = closest(wanted.country, countries, most=3, cutoff=0.5)
         named = names.get(wanted.country.lower())
         hint = f"did you mean {named or ' or '.join(close)}?" if named or close else "write its ISO code, as DE"
-        yield Problem((*path, "country"), f"no holidays are known of a country {wanted.country}: {hint}")
+        yield Problem(
+            (*path, "country"), Code.UNKNOWN_HOLIDAYS, f"no holidays are known of a country {wanted.country}: {hint}"
+        )
     elif wanted.region is not None and wanted.region not in countries[two]:
         regions = countries[two]
         folded = {region.lower(): region for region in regions}
@@ -70,7 +73,11 @@ def _region(path: Path, wanted: PublicHolidays) -> Iterator[Problem]:
         close += [folded[found] for found in closest(text, folded, cutoff=0.6)]
         known = f"{two} has {', '.join(regions[:20])}" + (f" and {len(regions) - 20} more" if regions[20:] else "")
         hint = f"did you mean {close[0]}?" if close else known if regions else f"{two} has no regions: leave it out"
-        yield Problem((*path, "region"), f"no holidays are known of a region {wanted.region} of {two}: {hint}")
+        yield Problem(
+            (*path, "region"),
+            Code.UNKNOWN_HOLIDAYS,
+            f"no holidays are known of a region {wanted.region} of {two}: {hint}",
+        )
 
 
 @lru_cache(maxsize=1024)

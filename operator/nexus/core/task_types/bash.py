@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from nexus.api.codes import Code
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Bash
 from nexus.core.expressions.templates import as_text
@@ -51,7 +52,8 @@ def _item_variables(item: SeenItem | None) -> dict[str, str]:
 
 
 def _warnings(spec: Bash) -> Iterator[Finding]:
-    return (Finding(("command",), message, offset) for message, offset in fixed_delimiters(spec.command))
+    for message, offset in fixed_delimiters(spec.command):
+        yield Finding(("command",), Code.FIXED_DELIMITER, message, offset)
 
 
 TYPE = TaskType(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from nexus.api.codes import Code
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Http, NameValue
 from nexus.core.expressions.templates import parse
@@ -73,10 +74,10 @@ def _container(_spec: Http, _renderer: Renderer, _seen: Seen) -> Container:
 
 def _problems(spec: Http, _now: datetime | None) -> Iterator[Finding]:
     if spec.json_ is not None and spec.body is not None:
-        yield Finding((), "give one of json and body")
+        yield Finding((), Code.EXCLUSIVE_FIELDS, "give one of json and body")
     if not spec.url.lower().startswith(("http://", "https://", "${{", "$(")):
         message = f"{spec.url[:80]} is no URL of a web server: start it with https:// or http://"
-        yield Finding(("url",), message)
+        yield Finding(("url",), Code.INVALID_URL, message)
     yield from hosts(spec, (text for _, text in _templated(spec)))
     yield from request(spec)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from nexus.api.codes import Code
 from nexus.api.tasks import Http
 from nexus.core.expressions import kubelet_variables
 from nexus.core.expressions.templates import TemplateError, parse
@@ -21,14 +22,14 @@ def request(http: Http) -> Iterator[Finding]:
     port, offset = _port(http.url)
     if port and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65_536):
         message = f'invalid port "{port[:20]}"; must be a number from 1 to 65535'
-        yield Finding(("url",), message, offset)
+        yield Finding(("url",), Code.INVALID_URL, message, offset)
     for position, header in enumerate(http.headers or ()):
         if not _HEADER.fullmatch(header.name):
             message = f'invalid header name "{header.name[:80]}"; use letters, digits and any of !#$%&\'*+-.^_`|~'
-            yield Finding(("headers", position, "name"), message)
+            yield Finding(("headers", position, "name"), Code.INVALID_HEADER, message)
     if http.response_type in ("text", "base64") and http.result is not None and _OF_JSON.search(http.result):
         message = f"response has no json with responseType: {http.response_type}; read response.{http.response_type}"
-        yield Finding(("result",), message, http.result.index("response"))
+        yield Finding(("result",), Code.NO_JSON_RESPONSE, message, http.result.index("response"))
 
 
 def _port(url: str) -> tuple[str, int]:
@@ -53,7 +54,12 @@ def hosts(http: Http, templated: Iterable[str]) -> Iterator[Finding]:
         return  # told where expressions are checked
     if chosen is not None and name is not None:
         message = f"a value reaches the host of the URL while the task uses $({name})"
-        yield Finding(("url",), f"{message}; list the hosts that may get it in http.hosts", http.url.index("${{"))
+        yield Finding(
+            ("url",),
+            Code.HOST_NOT_LISTED,
+            f"{message}; list the hosts that may get it in http.hosts",
+            http.url.index("${{"),
+        )
 
 
 def _names(texts: Iterable[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from nexus.api.codes import Code
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Python
 from nexus.core.task_types.record import (
@@ -40,9 +41,9 @@ def _container(spec: Python, _renderer: Renderer, _seen: Seen) -> Container:
 
 def _problems(spec: Python, _now: datetime | None) -> Iterator[Finding]:
     if (spec.code is None) == (spec.call is None):
-        yield Finding((), "give exactly one of code and call")
+        yield Finding((), Code.EXCLUSIVE_FIELDS, "give exactly one of code and call")
     if spec.with_ is not None and spec.call is None:
-        yield Finding(("with",), "with goes with call; code gets its values from params and input")
+        yield Finding(("with",), Code.NO_EFFECT, "with goes with call; code gets its values from params and input")
 
 
 TYPE = TaskType(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from nexus.api.codes import Code
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import EnvVar, KeyRef, TypeSpec
 from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
@@ -24,6 +25,7 @@ class Finding:
     """A problem or a warning in the fields of a task. `path` begins below the field of the type."""
 
     path: Path
+    code: Code
     message: str
     offset: int | None = None
     """Characters from the start of the field's text."""

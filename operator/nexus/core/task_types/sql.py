@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from nexus.api.codes import Code
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import EnvVar, KeyRef, Sql
 from nexus.core.task_types import sql_text
@@ -63,7 +64,7 @@ def _problems(spec: Sql, _now: datetime | None) -> Iterator[Finding]:
             told.add(name)
             message = f"the query has the placeholder :{name}, but sql.parameters has no {name}: add it, or write "
             message += "\\: for a colon that starts no placeholder"
-            yield Finding(("query",), message, offset)
+            yield Finding(("query",), Code.SQL_PLACEHOLDER, message, offset)
 
 
 TYPE = TaskType(

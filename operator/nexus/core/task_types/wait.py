@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from nexus.api.codes import Code
 from nexus.api.reasons import Mechanism
 from nexus.api.tasks import Wait
 from nexus.core.task_types.record import Finding, Shorthand, TaskType, Text, Wanted
@@ -28,12 +29,12 @@ def _meant(given: Any) -> tuple[str, str]:
 
 def _problems(spec: Wait, now: datetime | None) -> Iterator[Finding]:
     if (spec.seconds is None) == (spec.until is None):
-        yield Finding((), "give exactly one of seconds and until")
+        yield Finding((), Code.EXCLUSIVE_FIELDS, "give exactly one of seconds and until")
     elif spec.until is not None and "${{" not in spec.until:
         try:
             instant(spec.until, now)
         except WaitInvalid as error:
-            yield Finding(("until",), str(error).removeprefix("wait.until: "))
+            yield Finding(("until",), Code.INVALID_TIME, str(error))
 
 
 TYPE = TaskType(

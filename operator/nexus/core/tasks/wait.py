@@ -50,7 +50,10 @@ def observe(draft: PlanDraft, node: Node) -> None:
 def _due(wait: Wait, renderer: Renderer, now: datetime) -> datetime:
     """When the wait is over. Raises WaitInvalid, ExpressionError, TemplateError and Unread."""
     if wait.until is not None:
-        return instant(renderer.field(wait.until, "wait.until"), now)
+        try:
+            return instant(renderer.field(wait.until, "wait.until"), now)
+        except WaitInvalid as error:
+            raise WaitInvalid(f"wait.until: {error}") from None
     value = renderer.field(wait.seconds, "wait.seconds") if isinstance(wait.seconds, str) else wait.seconds
     if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
         raise WaitInvalid(f"wait.seconds gives {value}, which is below 0: a wait takes 0 seconds or more")

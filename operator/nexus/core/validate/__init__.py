@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from nexus.api.base import GROUP
+from nexus.api.codes import Code
 from nexus.api.pod import Pod
 from nexus.api.tasks import EnvVar, Task
 from nexus.api.workflow import WorkflowSpec
@@ -99,7 +100,7 @@ def _names(spec: WorkflowSpec) -> Iterator[Problem]:
     for tag, count in Counter(spec.tags or ()).items():
         if count > 1:
             last = len(spec.tags or ()) - 1 - (spec.tags or [])[::-1].index(tag)
-            yield Problem(("tags", last), f'duplicate tag "{tag}"')
+            yield Problem(("tags", last), Code.DUPLICATE_NAME, f'duplicate tag "{tag}"')
     yield from _keys(spec)
     final = spec.finally_ or []
     yield from duplicates(("tasks",), [task.name for task in spec.tasks], "task")
@@ -108,9 +109,11 @@ def _names(spec: WorkflowSpec) -> Iterator[Problem]:
     for position, task in enumerate(final):
         if task.name in main:
             message = f"a task of tasks is named {task.name} too: the names of tasks and finally are unique together"
-            yield Problem(("finally", position, "name"), message, task.name)
+            yield Problem(("finally", position, "name"), Code.DUPLICATE_NAME, message, task.name)
     if len(spec.tasks) + len(final) > MOST_TASKS:
-        yield Problem(("finally",), f"tasks and finally have over {MOST_TASKS} tasks together: take some out")
+        yield Problem(
+            ("finally",), Code.TOO_MANY, f"tasks and finally have over {MOST_TASKS} tasks together: take some out"
+        )
 
 
 def _keys(spec: WorkflowSpec) -> Iterator[Problem]:
@@ -121,7 +124,7 @@ def _keys(spec: WorkflowSpec) -> Iterator[Problem]:
             continue
         if task.key in known:
             message = f'duplicate key "{task.key}"; task {known[task.key]} has it as its name or key already'
-            yield Problem((*place, "key"), message, task.name)
+            yield Problem((*place, "key"), Code.DUPLICATE_NAME, message, task.name)
         known.setdefault(task.key, task.name)
 
 
@@ -166,7 +169,9 @@ def _labels(spec: WorkflowSpec) -> Iterator[Problem]:
     for key in spec.labels or {}:
         domain = key.rpartition("/")[0]
         if domain == GROUP or domain.endswith(("kubernetes.io", "k8s.io")):
-            yield Problem(("labels", key), f"labels of {domain} are not yours to set: choose another prefix")
+            yield Problem(
+                ("labels", key), Code.RESERVED_NAME, f"labels of {domain} are not yours to set: choose another prefix"
+            )
 
 
 def _default_env(spec: WorkflowSpec, env: Iterable[EnvVar], evaluator: Evaluator) -> Iterator[Problem]:

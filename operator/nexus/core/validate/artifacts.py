@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nexus.api import rules
+from nexus.api.codes import Code
 from nexus.api.store import OutputStore
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
@@ -21,20 +22,20 @@ def output_store(spec: WorkflowSpec) -> Iterator[Problem]:
     """What is wrong with the output store."""
     wrong = store_problem(spec.output_store) if spec.output_store is not None else None
     if wrong is not None:
-        yield Problem(("outputStore",), wrong)
+        yield Problem(("outputStore",), *wrong)
 
 
-def store_problem(store: OutputStore) -> str | None:
+def store_problem(store: OutputStore) -> tuple[Code, str] | None:
     """What does not go together in a store."""
     url = store.url or ""
     if ".." in url:
-        return rules.NO_PARENTS_IN_URL.message
+        return Code.INVALID_VALUE, rules.NO_PARENTS_IN_URL.message
     if url.startswith("file://") != (store.volume_claim is not None):
-        return rules.FILE_NEEDS_CLAIM.message
+        return Code.EXCLUSIVE_FIELDS, rules.FILE_NEEDS_CLAIM.message
     if (store.endpoint or store.region) and not url.startswith("s3://"):
-        return rules.ENDPOINT_IS_FOR_S3.message
+        return Code.NO_EFFECT, rules.ENDPOINT_IS_FOR_S3.message
     if store.credentials_secret is not None and not url.startswith(("s3://", "gs://", "az://")):
-        return rules.CREDENTIALS_NEED_URL.message
+        return Code.NO_EFFECT, rules.CREDENTIALS_NEED_URL.message
     return None
 
 
@@ -48,18 +49,22 @@ def artifacts(spec: WorkflowSpec) -> Iterator[Problem]:
             continue
         path: Path = (*place, "artifacts")
         if not any(record.model.has_files for record in types_in(task)):
-            yield Problem(path, rules.ARTIFACTS_NEED_FILES.message, task.name)
+            yield Problem(path, Code.NO_EFFECT, rules.ARTIFACTS_NEED_FILES.message, task.name)
         if task.for_each is not None and task.artifacts.outputs:
-            yield Problem((*path, "outputs"), rules.NO_ARTIFACTS_OF_ITEMS.message, task.name)
+            yield Problem((*path, "outputs"), Code.NO_EFFECT, rules.NO_ARTIFACTS_OF_ITEMS.message, task.name)
         yield from _names(path, task)
         before = _before(task.name, direct) if task.artifacts.inputs else frozenset()
         for position, entry in enumerate(task.artifacts.inputs or ()):
             source, _, artifact = entry.from_.partition(".")
             wrong = _source(source, artifact, task, left, before)
             if wrong is not None:
-                yield Problem((*path, "inputs", position, "from"), wrong, task.name)
+                yield Problem((*path, "inputs", position, "from"), *wrong, task.name)
     if sum(map(len, left.values())) > MOST_OF_ALL:
-        yield Problem(("tasks",), f"the tasks leave over {MOST_OF_ALL} artifacts: put several files into one folder")
+        yield Problem(
+            ("tasks",),
+            Code.TOO_MANY,
+            f"the tasks leave over {MOST_OF_ALL} artifacts: put several files into one folder",
+        )
 
 
 def _left(task: Task) -> list[str]:
@@ -71,25 +76,32 @@ def _names(path: Path, task: Task) -> Iterator[Problem]:
     inputs = [entry.name for entry in task.artifacts.inputs or ()]
     for field, names in (("inputs", inputs), ("outputs", _left(task))):
         for problem in duplicates((*path, field), names, "artifact"):
-            yield Problem(problem.path, problem.message, task.name)
+            yield Problem(problem.path, Code.DUPLICATE_NAME, problem.message, task.name)
     for position, name in enumerate(_left(task)):
         if name in inputs:
-            yield Problem((*path, "outputs", position, "name"), f"{name}: {rules.INPUTS_APART.message}", task.name)
+            yield Problem(
+                (*path, "outputs", position, "name"),
+                Code.DUPLICATE_NAME,
+                f"{name}: {rules.INPUTS_APART.message}",
+                task.name,
+            )
 
 
-def _source(name: str, artifact: str, task: Task, left: dict[str, list[str]], before: frozenset[str]) -> str | None:
+def _source(
+    name: str, artifact: str, task: Task, left: dict[str, list[str]], before: frozenset[str]
+) -> tuple[Code, str] | None:
     """Why an artifact cannot come from there."""
     if name not in left:
-        return no_task(name, list(left))
+        return Code.UNKNOWN_TASK, no_task(name, list(left))
     if artifact not in left[name]:
         close = closest(artifact, left[name])
         known = f"its artifacts are {listed(left[name])}" if left[name] else "it has no artifacts.outputs"
         hint = f"did you mean {name}.{close[0]}?" if close else known
-        return f"the task {name} leaves no artifact {artifact}: {hint}"
+        return Code.UNKNOWN_ARTIFACT, f"the task {name} leaves no artifact {artifact}: {hint}"
     if name == task.name:
-        return "a task cannot take what it leaves itself"
+        return Code.UNKNOWN_ARTIFACT, "a task cannot take what it leaves itself"
     if name not in before:
-        return f"{name} is not before this task: add it to dependsOn"
+        return Code.UNKNOWN_ARTIFACT, f"{name} is not before this task: add it to dependsOn"
     return None
 
 

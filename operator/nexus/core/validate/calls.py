@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from nexus.api.codes import Code
 from nexus.api.tasks import Task
 from nexus.api.workflow import Param, WorkflowSpec
 from nexus.core.data.params import mismatch, unknown
@@ -32,7 +33,12 @@ def calls_itself(name: str, spec: WorkflowSpec) -> Iterator[Problem]:
     """The tasks of the Workflow `name` that call it again."""
     for path, task, callee in callees(spec):
         if callee == name:
-            yield Problem(path, f"{name} calls itself, and each child run would start another: call another one", task)
+            yield Problem(
+                path,
+                Code.CALL_CYCLE,
+                f"{name} calls itself, and each child run would start another: call another one",
+                task,
+            )
 
 
 def circle(workflows: Mapping[str, WorkflowSpec]) -> tuple[str, Problem] | None:
@@ -45,7 +51,7 @@ def circle(workflows: Mapping[str, WorkflowSpec]) -> tuple[str, Problem] | None:
     if names is not None:
         path, task, _ = next(call for call in callees(workflows[names[0]]) if call[2] == names[1])
         words = f"the Workflows call each other in a circle: {' -> '.join(names)}: take one of the calls out"
-        return names[0], Problem(path, words, task)
+        return names[0], Problem(path, Code.CALL_CYCLE, words, task)
     return None
 
 
@@ -66,7 +72,7 @@ def missing(spec: WorkflowSpec, workflows: Mapping[str, object]) -> Iterator[Pro
             close = closest(callee, workflows)
             known = listed(workflows) or "none"
             hint = f"did you mean {close[0]}?" if close else f"it has {known}"
-            yield Problem(path, f"there is no Workflow {callee} in this file: {hint}", task)
+            yield Problem(path, Code.UNKNOWN_WORKFLOW, f"there is no Workflow {callee} in this file: {hint}", task)
 
 
 def unfit(spec: WorkflowSpec, workflows: Mapping[str, WorkflowSpec], evaluator: Evaluator) -> Iterator[Problem]:
@@ -85,7 +91,7 @@ def unfit(spec: WorkflowSpec, workflows: Mapping[str, WorkflowSpec], evaluator: 
         lacking = [param.name for param in declared.values() if param.name not in given and _must_be_given(param)]
         if lacking:
             words = f"Workflow {task.workflow.name} needs {', '.join(lacking)}, without a default: give it in params"
-            yield Problem(path, words, task.name)
+            yield Problem(path, Code.MISSING_PARAM, words, task.name)
 
 
 def _must_be_given(param: Param) -> bool:
@@ -102,8 +108,8 @@ def _wrong(
     evaluator: Evaluator,
 ) -> Iterator[Problem]:
     if name not in declared:
-        yield Problem(path, unknown(name, list(declared.values())), task.name)
+        yield Problem(path, Code.UNKNOWN_PARAM, unknown(name, list(declared.values())), task.name)
     elif any("${{" in text for _, text in templated_fields.deep((), value)):
         yield from rendered(path, declared[name], value, sight_of(task, definition), evaluator)
     elif wrong := mismatch(declared[name], value, evaluator):
-        yield Problem(path, wrong, task.name)
+        yield Problem(path, Code.INVALID_PARAM, wrong, task.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nexus.api.codes import Code
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path, Problem
@@ -19,10 +20,10 @@ def concurrency(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
     for field in ("limit", "key"):
         if getattr(given, field) is not None and not given.policy.takes_turns:
             message = f"under Allow no run waits, so that {field} means nothing: write Forbid, Replace or Queue"
-            yield Problem((*path, field), message)
+            yield Problem((*path, field), Code.NO_EFFECT, message)
     if given.key is None:
         return
     if "${{" not in given.key:
         message = "key is the same for every run: write what tells them apart, as ${{ params.env }}, or take it out"
-        yield Problem((*path, "key"), message)
+        yield Problem((*path, "key"), Code.NO_EFFECT, message)
     yield from template((*path, "key"), given.key, sight_of_run(spec), evaluator)

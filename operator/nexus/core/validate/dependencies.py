@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from nexus.api.codes import Code
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.problem import Path, Problem
@@ -28,13 +29,18 @@ def _of_list(field: str, tasks: Sequence[Task], others: Sequence[str], why: str)
         for index, dependency in enumerate(dependencies):
             path: Path = (field, position, "dependsOn", index)
             if dependency == task.name:
-                yield Problem(path, "a task cannot depend on itself", task.name)
+                yield Problem(path, Code.DEPENDENCY_CYCLE, "a task cannot depend on itself", task.name)
             elif dependency not in known and dependency in apart:
-                yield Problem(path, f"{dependency} cannot be waited for here, {why}: take it out", task.name)
+                yield Problem(
+                    path,
+                    Code.INVALID_DEPENDENCY,
+                    f"{dependency} cannot be waited for here, {why}: take it out",
+                    task.name,
+                )
             elif dependency not in known:
-                yield Problem(path, no_task(dependency, names), task.name)
+                yield Problem(path, Code.UNKNOWN_TASK, no_task(dependency, names), task.name)
             elif dependency in dependencies[:index]:
-                yield Problem(path, f"{dependency} is named twice", task.name)
+                yield Problem(path, Code.DUPLICATE_DEPENDENCY, f"{dependency} is named twice", task.name)
 
 
 def no_task(name: str, names: Collection[str]) -> str:
@@ -71,7 +77,7 @@ def redundant_dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
             position, dependencies = positions[name]
             path: Path = (field, position, "dependsOn", dependencies.index(dependency))
             words = f'"{dependency}" is redundant: the task waits for it through another dependency; remove it'
-            yield Problem(path, words, name)
+            yield Problem(path, Code.REDUNDANT_DEPENDENCY, words, name)
 
 
 def _cycle_problem(field: str, tasks: Sequence[Task], cycle: Sequence[str]) -> Problem:
@@ -80,6 +86,7 @@ def _cycle_problem(field: str, tasks: Sequence[Task], cycle: Sequence[str]) -> P
     position = next(index for index, task in enumerate(tasks) if task.name == first)
     return Problem(
         (field, position, "dependsOn"),
+        Code.DEPENDENCY_CYCLE,
         f"the tasks wait for each other: {' -> '.join(cycle)}: remove one dependsOn",
         first,
     )

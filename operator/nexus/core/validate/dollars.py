@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from nexus.api.codes import Code
 from nexus.core.expressions.kubelet_variables import first_open
 from nexus.core.expressions.templates import Expression, TemplateError, parse
 from nexus.core.manifest.problem import Path, Problem
@@ -22,7 +23,7 @@ def open_dollars(path: Path, text: str, task: str | None) -> Iterator[Problem]:
         start = first_open(literal)
         if start is not None:
             opening = text.rindex("${{", 0, behind.offset)
-            yield Problem(path, _message(literal[start:]), task, opening - len(literal) + start)
+            yield Problem(path, Code.OPEN_REFERENCE, _message(literal[start:]), task, opening - len(literal) + start)
 
 
 def _message(rest: str) -> str:

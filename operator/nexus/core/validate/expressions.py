@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from nexus.api.codes import Code
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.data import scope
@@ -91,7 +92,7 @@ def expressions(
                 yield from open_dollars((*path, *at), text, task.name)
     for at, text in every:
         if (told := foreign(text)) is not None:
-            yield Problem((*path, *at), told[0], task.name, told[1])
+            yield Problem((*path, *at), Code.FOREIGN_EXPRESSION, told[0], task.name, told[1])
     for record in types_in(task):
         for own in record.own_expressions:
             text = getattr(record.of(task), own.name)
@@ -121,7 +122,9 @@ def _when(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Iterator
     if not whole:
         example = text.strip() if "{" not in text and text.strip() else "params.day != ''"
         how = "write it as" if "{" not in text and text.strip() else "for instance"
-        yield Problem(path, f"when is one whole expression: {how} ${{{{ {example} }}}}", sight.task)
+        yield Problem(
+            path, Code.NOT_AN_EXPRESSION, f"when is one whole expression: {how} ${{{{ {example} }}}}", sight.task
+        )
         return
     yield from typed(path, text, _CONDITION, sight, evaluator)
 
@@ -131,7 +134,7 @@ def _own(path: Path, text: str, own: OwnExpression, task: str, evaluator: Evalua
     try:
         if parse(text).whole is None:
             message = f"write {own.name} as one whole ${{{{ }}}}, for instance ${{{{ {own.example} }}}}"
-            yield Problem(path, message, task)
+            yield Problem(path, Code.NOT_AN_EXPRESSION, message, task)
             return
     except TemplateError:
         pass  # told next
@@ -147,7 +150,9 @@ def typed(path: Path, text: str, wanted: Wanted | None, sight: Sight, evaluator:
         return
     kind = evaluator.check(whole.source, sight.declared(whole))
     if kind not in (*wanted.types, "dyn"):
-        yield Problem(path, f"{wanted.words}, this gives {kind}: {wanted.advice}", sight.task, whole.offset)
+        yield Problem(
+            path, Code.EXPRESSION_TYPE, f"{wanted.words}, this gives {kind}: {wanted.advice}", sight.task, whole.offset
+        )
 
 
 def template(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
@@ -155,16 +160,16 @@ def template(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Itera
     try:
         expressions = parse(text).expressions
     except TemplateError as error:
-        yield Problem(path, error.message, sight.task, error.offset)
+        yield Problem(path, Code.INVALID_EXPRESSION, error.message, sight.task, error.offset)
         return
     for expression in expressions:
         unknown = [name for name in variables_of(expression) if name not in sight.variables]
         hyphen = explain_hyphen(expression, sight.names)
         if hyphen is not None:
-            yield Problem(path, hyphen, sight.task, expression.offset)
+            yield Problem(path, Code.UNKNOWN_REFERENCE, hyphen, sight.task, expression.offset)
         elif unknown:
             message = why_unknown(unknown[0], sight.variables, sight.task, sight.names)
-            yield Problem(path, message, sight.task, _offset_of(expression, unknown[0]))
+            yield Problem(path, Code.UNKNOWN_REFERENCE, message, sight.task, _offset_of(expression, unknown[0]))
         else:
             yield from _of_values(path, expression, sight, evaluator)
 
@@ -174,18 +179,20 @@ def _of_values(path: Path, expression: Expression, sight: Sight, evaluator: Eval
     if sight.items is not None:
         missing = next(sight.items.missing(expression), None)
         if missing is not None:
-            yield Problem(path, missing[0], sight.task, expression.offset + missing[1])
+            yield Problem(path, Code.UNKNOWN_REFERENCE, missing[0], sight.task, expression.offset + missing[1])
             return
     try:
         evaluator.check(expression.source, sight.declared(expression))
     except UnknownName as error:
         message = why_unknown(error.name, sight.variables, sight.task, sight.names)
-        yield Problem(path, message, sight.task, expression.offset + (error.offset or 0))
+        yield Problem(path, Code.UNKNOWN_REFERENCE, message, sight.task, expression.offset + (error.offset or 0))
     except ExpressionError as error:
-        yield Problem(path, error.message, sight.task, expression.offset + (error.offset or 0))
+        yield Problem(path, Code.INVALID_EXPRESSION, error.message, sight.task, expression.offset + (error.offset or 0))
     else:
-        for message, offset in (*never(expression, sight.allowed), *formats(expression)):
-            yield Problem(path, message, sight.task, expression.offset + offset)
+        for message, offset in never(expression, sight.allowed):
+            yield Problem(path, Code.IMPOSSIBLE_VALUE, message, sight.task, expression.offset + offset)
+        for message, offset in formats(expression):
+            yield Problem(path, Code.INVALID_TIME_FORMAT, message, sight.task, expression.offset + offset)
 
 
 def _offset_of(expression: Expression, variable: str) -> int:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
+from nexus.api.codes import Code
 from nexus.api.fanout import MAX_ITEMS, ForEach
 from nexus.api.tasks import Task
 from nexus.core.expressions.templates import TemplateError, parse
 from nexus.core.manifest.problem import Path, Problem
-from nexus.core.tasks.fanout.items import ItemsInvalid, combine
+from nexus.core.tasks.fanout.items import too_many
 from nexus.core.text.json_text import dump
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -22,28 +23,28 @@ def fan_out(path: Path, task: Task) -> Iterator[Problem]:
     if spec is None:
         return
 
-    def wrong(field: Path, message: str) -> Problem:
-        return Problem((*path, *field), message, task.name)
+    def wrong(field: Path, code: Code, message: str) -> Problem:
+        return Problem((*path, *field), code, message, task.name)
 
     podless = next((kind for kind in ("approval", "wait") if getattr(task, kind, None) is not None), None)
     if podless is not None:
-        yield wrong(("forEach",), f"{podless} runs no pod, and so has no forEach: take it out")
+        yield wrong(("forEach",), Code.NO_EFFECT, f"{podless} runs no pod, and so has no forEach: take it out")
     if ("items" in spec.model_fields_set) == (spec.matrix is not None):
-        yield wrong(("forEach",), "give exactly one of items and matrix")
+        yield wrong(("forEach",), Code.EXCLUSIVE_FIELDS, "give exactly one of items and matrix")
         return
     for field, value in _sources(spec):
         problem = _literal(value)
         if problem:
-            yield wrong(field, problem)
-    if spec.matrix is not None and (problem := _too_many(spec.matrix)):
-        yield wrong(("forEach", "matrix"), problem)
+            yield wrong(field, *problem)
+    if spec.matrix is not None and (too_many := _too_many(spec.matrix)):
+        yield wrong(("forEach", "matrix"), Code.TOO_MANY, too_many)
     if task.record_log_lines is not None:
         message = "of items no attempt has a record: take it out, and read their logs with nexus logs RUN TASK --item N"
-        yield wrong(("recordLogLines",), message)
+        yield wrong(("recordLogLines",), Code.NO_EFFECT, message)
     for position, variable in enumerate(task.env or ()):
         if variable.name == INDEX_VARIABLE:
             message = f"{INDEX_VARIABLE} is what tells the pods of a fan-out apart: choose another name"
-            yield wrong(("env", position, "name"), message)
+            yield wrong(("env", position, "name"), Code.RESERVED_NAME, message)
 
 
 def _sources(spec: ForEach) -> list[tuple[Path, Any]]:
@@ -56,25 +57,30 @@ def _too_many(matrix: Mapping[str, Any]) -> str | None:
     """What is wrong with the number of combinations, where all lists are literals."""
     if not all(isinstance(values, list) for values in matrix.values()):
         return None
-    if prod(len(values) for values in matrix.values()) <= MAX_ITEMS:
+    count = prod(len(values) for values in matrix.values())
+    if count <= MAX_ITEMS:
         return None
-    try:
-        combine({name: matrix[name] for name in sorted(matrix)})
-    except ItemsInvalid as error:
-        return error.message.removeprefix("forEach.")
-    return None
+    lengths = " x ".join(str(len(matrix[name])) for name in sorted(matrix))
+    return f"matrix ({lengths}) gives {too_many(count)}"
 
 
-def _literal(value: Any) -> str | None:
+def _literal(value: Any) -> tuple[Code, str] | None:
     """What is wrong with a value that is to be a list, or one expression for it."""
     if isinstance(value, list):
         if len(value) > MAX_ITEMS:
-            return f"{len(value):,} items, at most {MAX_ITEMS:,} are allowed: let each item stand for several"
+            return (
+                Code.TOO_MANY,
+                f"{len(value):,} items, at most {MAX_ITEMS:,} are allowed: let each item stand for several",
+            )
         return None
     if isinstance(value, str) and "${{" in value:
         try:
             whole = parse(value).whole
         except TemplateError:
             return None  # told where expressions are checked
-        return None if whole is not None else "write it as one whole ${{ }} that gives a list, nothing before or after"
-    return f"{dump(value)[:80]} is no list: write a list, or one ${{{{ }}}} that gives one"
+        return (
+            None
+            if whole is not None
+            else (Code.NOT_AN_EXPRESSION, "write it as one whole ${{ }} that gives a list, nothing before or after")
+        )
+    return Code.WRONG_TYPE, f"{dump(value)[:80]} is no list: write a list, or one ${{{{ }}}} that gives one"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
+from nexus.api.codes import Code
 from nexus.api.rules import OUTPUT_NAMES
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.data.scope import output_variables
@@ -29,6 +30,6 @@ def outputs(
     )
     for name, text in (spec.outputs or {}).items():
         if not _NAME.fullmatch(name):
-            yield Problem(("outputs", name), OUTPUT_NAMES.message)
+            yield Problem(("outputs", name), Code.INVALID_NAME, OUTPUT_NAMES.message)
         if known is not None:
             yield from template(("outputs", name), text, known, evaluator)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from nexus.api.codes import Code
 from nexus.api.workflow import Param, ParamType, WorkflowSpec
 from nexus.core.data import scope
 from nexus.core.data.params import mismatch, mistyped, number_text
@@ -26,11 +27,11 @@ def params(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
 def _of_param(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
     if param.pattern is not None:
         if param.type not in (None, ParamType.STRING):
-            yield Problem((*path, "pattern"), "the param is no string: remove the pattern or the type")
+            yield Problem((*path, "pattern"), Code.NO_EFFECT, "the param is no string: remove the pattern or the type")
         try:
             evaluator.evaluate("''.matches(pattern)", {"pattern": "string"}, {"pattern": param.pattern})
         except ExpressionError as error:
-            yield Problem((*path, "pattern"), f"no RE2 expression: {error}")
+            yield Problem((*path, "pattern"), Code.INVALID_VALUE, f"no RE2 expression: {error}")
             return
     unbound = list(_bounds(path, param))
     yield from unbound
@@ -39,10 +40,10 @@ def _of_param(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Proble
     for index, value in enumerate(param.enum or ()):
         wrong = mismatch(param.model_copy(update={"enum": None}), value, evaluator)
         if wrong:
-            yield Problem((*path, "enum", index), wrong)
+            yield Problem((*path, "enum", index), Code.INVALID_PARAM, wrong)
     if param.has_default and param.required:
         message = "a default is never used where each run must give a value: remove the default, or required"
-        yield Problem((*path, "default"), message)
+        yield Problem((*path, "default"), Code.NO_EFFECT, message)
     if param.has_default:
         yield from _default(path, param, evaluator)
 
@@ -58,7 +59,7 @@ def rendered(path: Path, param: Param, value: Any, sight: Sight, evaluator: Eval
         kind = evaluator.check(whole.source, sight.declared(whole)) if whole is not None else None
         wrong = mistyped(param, value, kind)
         if wrong:
-            yield Problem(path, wrong, sight.task, whole.offset if whole is not None else None)
+            yield Problem(path, Code.INVALID_PARAM, wrong, sight.task, whole.offset if whole is not None else None)
 
 
 def _bounds(path: Path, param: Param) -> Iterator[Problem]:
@@ -66,10 +67,10 @@ def _bounds(path: Path, param: Param) -> Iterator[Problem]:
         if getattr(param, field) is not None and param.type not in (ParamType.INTEGER, ParamType.NUMBER):
             kind = (param.type or ParamType.STRING).value
             message = f"the param is of type {kind}, and only an integer or a number has a {field}: "
-            yield Problem((*path, field), message + f"give it that type, or remove the {field}")
+            yield Problem((*path, field), Code.NO_EFFECT, message + f"give it that type, or remove the {field}")
     if param.minimum is not None and param.maximum is not None and param.minimum > param.maximum:
         bounds = f"{number_text(param.minimum)} is above the maximum, {number_text(param.maximum)}"
-        yield Problem((*path, "minimum"), f"the minimum {bounds}, so that no value fits: swap them")
+        yield Problem((*path, "minimum"), Code.OUT_OF_RANGE, f"the minimum {bounds}, so that no value fits: swap them")
 
 
 def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
@@ -79,4 +80,4 @@ def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem
     if not texts:
         wrong = mismatch(param, param.default, evaluator)
         if wrong:
-            yield Problem((*path, "default"), wrong)
+            yield Problem((*path, "default"), Code.INVALID_PARAM, wrong)

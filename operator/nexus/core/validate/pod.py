@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from nexus.api.base import GROUP
+from nexus.api.codes import Code
 from nexus.api.pod import VOLUME_SOURCES, Pod, Resources, Volume, VolumeMount
 from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.pods import render
@@ -33,14 +34,16 @@ def pod_problems(path: Path, pod: Pod | None, task: str | None) -> Iterator[Prob
     if pod is None:
         return
     for problem in _of(path, pod):
-        yield Problem(problem.path, problem.message, task, problem.offset)
+        yield Problem(problem.path, problem.code, problem.message, task, problem.offset)
 
 
 def _of(path: Path, pod: Pod) -> Iterator[Problem]:
     for field, text in render.literal(pod):
         if "${{" in text:
             what = "which account, images, volumes and nodes a task gets is the author's word: write it out"
-            yield Problem((*path, *field), f"no ${{{{ }}}} here: {what}", offset=text.index("${{"))
+            yield Problem(
+                (*path, *field), Code.EXPRESSION_NOT_ALLOWED, f"no ${{{{ }}}} here: {what}", offset=text.index("${{")
+            )
     for attribute, name in render.MAPS.items():
         for key, value in (getattr(pod, attribute) or {}).items():
             yield from _entry((*path, name), name, key, value)
@@ -58,7 +61,12 @@ def mounts(path: Path, own: Pod | None, merged: Pod | None, task: str | None) ->
         if mount.name not in known:
             close = closest(mount.name, known)
             hint = f"did you mean {close[0]}?" if close else "add it to pod.volumes"
-            yield Problem((*path, "volumeMounts", position, "name"), f"there is no volume {mount.name}: {hint}", task)
+            yield Problem(
+                (*path, "volumeMounts", position, "name"),
+                Code.UNKNOWN_VOLUME,
+                f"there is no volume {mount.name}: {hint}",
+                task,
+            )
 
 
 def _entry(path: Path, field: str, key: str, value: str) -> Iterator[Problem]:
@@ -66,16 +74,24 @@ def _entry(path: Path, field: str, key: str, value: str) -> Iterator[Problem]:
     found = _KEY.fullmatch(key)
     domain = (found["domain"] or "")[:-1] if found is not None else ""
     if found is None:
-        yield Problem((*path, key), "is no key: it is a name of at most 63 characters, or domain/name")
+        yield Problem(
+            (*path, key), Code.INVALID_LABEL, "is no key: it is a name of at most 63 characters, or domain/name"
+        )
     elif field != "nodeSelector" and (domain in _TAKEN_DOMAINS or domain.endswith(f".{GROUP}") or key in _TAKEN_LABELS):
-        yield Problem((*path, key), f"{domain or key} is set by NEXUS or Kubernetes itself: choose another key")
+        yield Problem(
+            (*path, key),
+            Code.RESERVED_NAME,
+            f"{domain or key} is set by NEXUS or Kubernetes itself: choose another key",
+        )
     elif field == "annotations" and _PROFILES.fullmatch(domain):
         yield Problem(
-            (*path, key), "it would choose the pod's security profile, which is always RuntimeDefault: remove it"
+            (*path, key),
+            Code.NO_EFFECT,
+            "it would choose the pod's security profile, which is always RuntimeDefault: remove it",
         )
     if field != "annotations" and "${{" not in value and not _LABEL_VALUE.fullmatch(value):
         rule = "at most 63 letters, digits, -, _ and ., the first and the last a letter or digit"
-        yield Problem((*path, key), f"{value[:80]!r} is no label value: {rule}")
+        yield Problem((*path, key), Code.INVALID_LABEL, f"{value[:80]!r} is no label value: {rule}")
 
 
 def _resources(path: Path, resources: Resources | None) -> Iterator[Problem]:
@@ -87,14 +103,24 @@ def _resources(path: Path, resources: Resources | None) -> Iterator[Problem]:
                 continue
             number = amount(quantity)
             if number is None or number < 0:
-                yield Problem((*path, field, name), f"{quantity!r} is no amount: write it as 500m, 2, 64Mi or 1.5Gi")
+                yield Problem(
+                    (*path, field, name),
+                    Code.INVALID_QUANTITY,
+                    f"{quantity!r} is no amount: write it as 500m, 2, 64Mi or 1.5Gi",
+                )
             elif "/" in name and number != int(number):
-                yield Problem((*path, field, name), f"{name} is counted in whole numbers, not {quantity}")
+                yield Problem(
+                    (*path, field, name), Code.INVALID_QUANTITY, f"{name} is counted in whole numbers, not {quantity}"
+                )
     for name, request in (resources.requests or {}).items():
         limit = (resources.limits or {}).get(name)
         wanted, most = amount(request), amount(limit) if limit is not None else None
         if wanted is not None and most is not None and wanted > most:
-            yield Problem((*path, "requests", name), f"{request} is more than the limit, {limit}: raise the limit")
+            yield Problem(
+                (*path, "requests", name),
+                Code.OUT_OF_RANGE,
+                f"{request} is more than the limit, {limit}: raise the limit",
+            )
 
 
 def _volumes(path: Path, volumes: list[Volume]) -> Iterator[Problem]:
@@ -102,17 +128,31 @@ def _volumes(path: Path, volumes: list[Volume]) -> Iterator[Problem]:
     for position, volume in enumerate(volumes):
         at = (*path, position)
         if volume.name in ("tmp", "nexus", "artifacts", "store"):
-            yield Problem((*at, "name"), f"every pod has a volume {volume.name} by itself: choose another name")
+            yield Problem(
+                (*at, "name"),
+                Code.RESERVED_NAME,
+                f"every pod has a volume {volume.name} by itself: choose another name",
+            )
         sources = [name for attribute, name in VOLUME_SOURCES.items() if getattr(volume, attribute) is not None]
         if len(sources) != 1:
             has = f"has {' and '.join(sources)}" if sources else "has no source"
-            yield Problem(at, f"volume {volume.name} {has}: give exactly one of {', '.join(VOLUME_SOURCES.values())}")
+            yield Problem(
+                at,
+                Code.EXCLUSIVE_FIELDS,
+                f"volume {volume.name} {has}: give exactly one of {', '.join(VOLUME_SOURCES.values())}",
+            )
         size = volume.empty_dir.size_limit if volume.empty_dir is not None else None
         if size is not None and "${{" not in str(size) and amount(size) is None:
-            yield Problem((*at, "emptyDir", "sizeLimit"), f"{size!r} is no amount: write it as 64Mi or 1Gi")
+            yield Problem(
+                (*at, "emptyDir", "sizeLimit"), Code.INVALID_QUANTITY, f"{size!r} is no amount: write it as 64Mi or 1Gi"
+            )
         for index, source in enumerate(volume.projected.sources if volume.projected is not None else ()):
             if (source.config_map is None) == (source.secret is None):
-                yield Problem((*at, "projected", "sources", index), "give exactly one of configMap and secret")
+                yield Problem(
+                    (*at, "projected", "sources", index),
+                    Code.EXCLUSIVE_FIELDS,
+                    "give exactly one of configMap and secret",
+                )
 
 
 def _mount_paths(path: Path, found: list[VolumeMount]) -> Iterator[Problem]:
@@ -121,11 +161,23 @@ def _mount_paths(path: Path, found: list[VolumeMount]) -> Iterator[Problem]:
         at = (*path, position)
         place = "/" + posixpath.normpath(mount.mount_path).lstrip("/")  # it would keep two slashes in front
         if not mount.mount_path.startswith("/") or ".." in mount.mount_path.split("/") or ":" in mount.mount_path:
-            yield Problem((*at, "mountPath"), f"{mount.mount_path} is no place: start it with /, without .. and :")
+            yield Problem(
+                (*at, "mountPath"),
+                Code.INVALID_MOUNT,
+                f"{mount.mount_path} is no place: start it with /, without .. and :",
+            )
         elif place in _TAKEN_PATHS or any(place == tree or place.startswith(f"{tree}/") for tree in _TAKEN_TREES):
-            yield Problem((*at, "mountPath"), f"{mount.mount_path} is taken: mount it elsewhere, as at /data")
+            yield Problem(
+                (*at, "mountPath"), Code.INVALID_MOUNT, f"{mount.mount_path} is taken: mount it elsewhere, as at /data"
+            )
         elif place in taken:
-            yield Problem((*at, "mountPath"), f"two volumes are mounted at {place}: choose another place")
+            yield Problem(
+                (*at, "mountPath"), Code.INVALID_MOUNT, f"two volumes are mounted at {place}: choose another place"
+            )
         taken.add(place)
         if mount.sub_path is not None and (mount.sub_path.startswith("/") or ".." in mount.sub_path.split("/")):
-            yield Problem((*at, "subPath"), f"{mount.sub_path} leads out of the volume: write it relative, without ..")
+            yield Problem(
+                (*at, "subPath"),
+                Code.INVALID_MOUNT,
+                f"{mount.sub_path} leads out of the volume: write it relative, without ..",
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nexus.api.codes import Code
 from nexus.api.tasks import FIELDS_OF_PODS, PODLESS, Task
 from nexus.core.manifest.problem import Path, Problem
 
@@ -17,10 +18,15 @@ def podless(path: Path, task: Task) -> Iterator[Problem]:
     for field in FIELDS_OF_PODS:
         if field in set_:
             yield Problem(
-                (*path, field), f"{field} is for tasks with a pod, and {kind} has none: take it out", task.name
+                (*path, field),
+                Code.NO_EFFECT,
+                f"{field} is for tasks with a pod, and {kind} has none: take it out",
+                task.name,
             )
     if task.wait is None:
         return
     for field in ("timeoutSeconds", "deadlineSeconds"):
         if field in set_:
-            yield Problem((*path, field), f"a wait takes as long as it says: take {field} out", task.name)
+            yield Problem(
+                (*path, field), Code.NO_EFFECT, f"a wait takes as long as it says: take {field} out", task.name
+            )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from nexus.api.codes import Code
 from nexus.api.schedule import CatchUp, Schedule
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.data import scope
@@ -39,19 +40,19 @@ def _times(path: Path, schedule: Schedule) -> Iterator[Problem]:
     try:
         rule = parse(schedule.cron)
         if isinstance(rule, Cron) and time_after(rule, _SOME_DAY) is None:
-            yield Problem((*path, "cron"), f"{schedule.cron} is never: no month has such a day")
+            yield Problem((*path, "cron"), Code.INVALID_CRON, f"{schedule.cron} is never: no month has such a day")
     except CronInvalid as error:
-        yield Problem((*path, "cron"), error.message, offset=error.offset)
+        yield Problem((*path, "cron"), Code.INVALID_CRON, error.message, offset=error.offset)
     if schedule.time_zone is not None:
         try:
             zone.find(schedule.time_zone)
         except zone.ZoneUnknown as error:
-            yield Problem((*path, "timeZone"), str(error))
+            yield Problem((*path, "timeZone"), Code.UNKNOWN_TIME_ZONE, str(error))
     if schedule.from_ is not None and schedule.until is not None and schedule.from_ >= schedule.until:
-        yield Problem((*path, "until"), "until is not after from, so there is no tick: swap them")
+        yield Problem((*path, "until"), Code.OUT_OF_RANGE, "until is not after from, so there is no tick: swap them")
     if schedule.catch_up_limit is not None and schedule.catch_up is not CatchUp.ALL:
         message = "catchUpLimit is for catchUp: All: add that, or take the limit out"
-        yield Problem((*path, "catchUpLimit"), message)
+        yield Problem((*path, "catchUpLimit"), Code.NO_EFFECT, message)
 
 
 def _params(path: Path, schedule: Schedule, spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
@@ -60,14 +61,14 @@ def _params(path: Path, schedule: Schedule, spec: WorkflowSpec, evaluator: Evalu
     given = schedule.params or {}
     for name, value in given.items():
         if name not in declared:
-            yield Problem((*path, name), unknown(name, spec.params or ()))
+            yield Problem((*path, name), Code.UNKNOWN_PARAM, unknown(name, spec.params or ()))
             continue
         texts = any("${{" in text for _, text in templated_fields.deep((*path, name), value))
         yield from rendered((*path, name), declared[name], value, Sight(scope.RUN_VARIABLES), evaluator)
         wrong = None if texts else mismatch(declared[name], value, evaluator)
         if wrong:
-            yield Problem((*path, name), wrong)
+            yield Problem((*path, name), Code.INVALID_PARAM, wrong)
     for name, param in declared.items():
         if name not in given and not param.nullable and (param.required or not param.has_default):
             message = f"params.{name}: each run must have a value, and there is no default: give one here"
-            yield Problem(path if schedule.params is not None else path[:-1], message)
+            yield Problem(path if schedule.params is not None else path[:-1], Code.MISSING_PARAM, message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from nexus.api.codes import Code
 from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
 from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.pods import templated_fields
@@ -24,26 +25,28 @@ def _has_retry_on(task: Task) -> bool:
 def shape(path: Path, task: Task, now: datetime | None) -> Iterator[Problem]:
     """What one task says that does not go together; `now` is needed to tell that a time is too far away."""
 
-    def wrong(field: Path, message: str) -> Problem:
-        return Problem((*path, *field), message, task.name)
+    def wrong(field: Path, code: Code, message: str) -> Problem:
+        return Problem((*path, *field), code, message, task.name)
 
     kinds = kinds_of(task)
     if len(kinds) != 1:
         has = f"has {' and '.join(kinds)}" if kinds else "has no type"
-        yield wrong((), f"{has}: give exactly one of {', '.join(TASK_TYPES)}")
+        yield wrong((), Code.EXCLUSIVE_FIELDS, f"{has}: give exactly one of {', '.join(TASK_TYPES)}")
     if task.trigger_rule is not None and not task.depends_on:
-        yield wrong(("triggerRule",), "a triggerRule without dependsOn has nothing to look at: remove it")
+        yield wrong(
+            ("triggerRule",), Code.NO_EFFECT, "a triggerRule without dependsOn has nothing to look at: remove it"
+        )
     if task.retry is not None and task.retry.retry_on is not None and not _has_retry_on(task):
         message = "retryOn lists failures of http requests; remove it, or use failOnExitCodes"
-        yield wrong(("retry", "retryOn"), message)
+        yield wrong(("retry", "retryOn"), Code.NO_EFFECT, message)
     for field, text, known in templated_fields.code(task):
         if "${{" in text:
             message = f"${{{{ }}}} is refused here, since a value would become code: {known.instead}"
-            yield Problem((*path, *field), message, task.name, text.index("${{"))
+            yield Problem((*path, *field), Code.EXPRESSION_NOT_ALLOWED, message, task.name, text.index("${{"))
     yield from _of_pods(path, task)
     for record in types_in(task):
         for found in record.problems(record.of(task), now):
-            yield Problem((*path, record.name, *found.path), found.message, task.name, found.offset)
+            yield Problem((*path, record.name, *found.path), found.code, found.message, task.name, found.offset)
     yield from env_problems(path, task.env, task.env_from, task.name)
     yield from pod_problems((*path, "pod"), task.pod, task.name)
 
@@ -57,7 +60,10 @@ def _of_pods(path: Path, task: Task) -> Iterator[Problem]:
         if getattr(task, name):
             field = str(Task.model_fields[name].alias)
             yield Problem(
-                (*path, field), f"a workflow task has no pod, so that {field} means nothing: {advice}", task.name
+                (*path, field),
+                Code.NO_EFFECT,
+                f"a workflow task has no pod, so that {field} means nothing: {advice}",
+                task.name,
             )
 
 
@@ -66,16 +72,23 @@ def env_problems(
 ) -> Iterator[Problem]:
     """What is wrong with the environment of a task, or of the defaults, at `path`."""
     for problem in duplicates((*path, "env"), [variable.name for variable in env or ()], "variable"):
-        yield Problem(problem.path, problem.message, task)
+        yield Problem(problem.path, problem.code, problem.message, task)
     for position, variable in enumerate(env or ()):
         at: Path = (*path, "env", position)
         if variable.name.startswith("NEXUS_"):
-            yield Problem((*at, "name"), f"{variable.name}: names with NEXUS_ are reserved", task)
+            yield Problem((*at, "name"), Code.RESERVED_NAME, f"{variable.name}: names with NEXUS_ are reserved", task)
         sources = variable.value_from
         if variable.value is not None and sources is not None:
-            yield Problem(at, f"{variable.name}: give one of value and valueFrom", task)
+            yield Problem(at, Code.EXCLUSIVE_FIELDS, f"{variable.name}: give one of value and valueFrom", task)
         if sources is not None and (sources.secret_key_ref is None) == (sources.config_map_key_ref is None):
-            yield Problem((*at, "valueFrom"), "give exactly one of secretKeyRef and configMapKeyRef", task)
+            yield Problem(
+                (*at, "valueFrom"), Code.EXCLUSIVE_FIELDS, "give exactly one of secretKeyRef and configMapKeyRef", task
+            )
     for position, source in enumerate(env_from or ()):
         if (source.secret_ref is None) == (source.config_map_ref is None):
-            yield Problem((*path, "envFrom", position), "give exactly one of secretRef and configMapRef", task)
+            yield Problem(
+                (*path, "envFrom", position),
+                Code.EXCLUSIVE_FIELDS,
+                "give exactly one of secretRef and configMapRef",
+                task,
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+from nexus.api.codes import Code
 from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import TemplateError, parse
@@ -39,7 +40,7 @@ def _of_task(place: Path, task: Task, spec: WorkflowSpec, numbers: Collection[st
     yield from _numbers(place, templated_fields.templated(task), every, task.name)
     for record in types_in(task):
         for found in record.warnings(record.of(task)):
-            yield Problem((*place, record.name, *found.path), found.message, task.name, found.offset)
+            yield Problem((*place, record.name, *found.path), found.code, found.message, task.name, found.offset)
 
 
 def _either_day(spec: WorkflowSpec) -> Iterator[Problem]:
@@ -59,7 +60,9 @@ def _either_day(spec: WorkflowSpec) -> Iterator[Problem]:
             message = f'ticks on day "{day}" of the month and on every "{weekday}", since either is enough for cron'
             where: Path = ("schedules", position, "cron")
             advice = 'set one of the two to "*", and check the other in a task\'s when'
-            yield Problem(where, f"{message}; where both must fit, {advice}", subject=f"schedule {schedule.name}")
+            yield Problem(
+                where, Code.EITHER_DAY, f"{message}; where both must fit, {advice}", subject=f"schedule {schedule.name}"
+            )
 
 
 def _numbers(
@@ -73,4 +76,4 @@ def _numbers(
             continue  # a problem, told as such
         for expression in expressions:
             for message, offset in mixed(expression, numbers):
-                yield Problem((*place, *path), message, task, expression.offset + offset)
+                yield Problem((*place, *path), Code.MIXED_NUMBERS, message, task, expression.offset + offset)

@@ -72,6 +72,11 @@ def _check_count(field: str, count: int) -> None:
     if count > MAX_ITEMS:
         raise ItemsInvalid(
             Reason.INVALID_ITEMS,
-            f"{field} gives {count:,} items, at most {MAX_ITEMS:,} are allowed: let each item stand for several, or "
-            "split them over tasks",
+            f"{field} gives {too_many(count)}",
         )
+
+
+def too_many(count: int) -> str:
+    """What is wrong with a number of items, and what to do."""
+    fix = "let each item stand for several, or split them over tasks"
+    return f"{count:,} items, at most {MAX_ITEMS:,} are allowed: {fix}"
