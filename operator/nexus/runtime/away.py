@@ -1,7 +1,7 @@
 """Away from the event loop: work that may evaluate expressions, in a thread, when its namespace has its turn.
 
-What takes long is no error, and no one's business but its own namespace's: a turn lasts 0.1 s, then whoever else waits
-is served, and the work goes on where it was when its namespace is next. A worker of the queue does not wait for that.
+Long work is not an error, and delays its own namespace alone: a turn lasts 0.1 s, then the others that wait are served,
+and the work continues where it was when its namespace is next. A worker of the queue does not wait for that.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ PARTS = ("task", "schedule")
 
 @dataclass
 class LabelLimit:
-    """At most so many `workflows` (and namespaces), and `parts`: tasks and schedules of all Workflows together."""
+    """At most `workflows` Workflows, as many namespaces, and `parts` tasks and schedules of all Workflows together."""
 
     workflows: int = 100
     parts: int = 500

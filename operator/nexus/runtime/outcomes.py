@@ -1,6 +1,6 @@
 """Outcomes: what a status write adds to the metrics.
 
-Told of each write that went through, with the status before it: what had ended before is not counted again, however
+Notified of each write that went through, with the status before it: what had ended before is not counted again, however
 often a run is looked at, by however many operators, after however many restarts. A write whose answer was lost on the
 way is counted when the run turns out to be as it says.
 """

@@ -74,17 +74,17 @@ class View:
 
 
 class Wake(Protocol):
-    """Has another run looked at; `urgent` where somebody waits for what comes of that, as for the slot of a pool."""
+    """Queues another run; `urgent` if another one waits for the result, such as for the slot of a pool."""
 
     def __call__(self, key: RunKey, /, *, urgent: bool = False) -> None: ...
 
 
 def nobody(_key: RunKey, *, urgent: bool = False) -> None:
-    """Wake nobody."""
+    """Wake no run."""
 
 
 class Backend(Protocol):
-    """Where runs live and their tasks execute. Every method that calls somebody may raise Refused."""
+    """Where runs live and their tasks execute. Every method that makes a call may raise Refused."""
 
     def now(self) -> datetime:
         """The time, aware and in UTC."""
@@ -118,7 +118,7 @@ class Backend(Protocol):
         """A Job with all its pods, as they are now; None where it is gone."""
 
     async def ask_slot(self, view: View, ask: AskSlot) -> SlotGrant:
-        """Whether a Job has a slot of its pool, and where it stands in line else. Raises Stale."""
+        """Return whether a Job has a slot of its pool, and otherwise its place in the queue. Raises Stale."""
 
     async def return_slot(self, view: View, slot: ReturnSlot) -> None:
         """Give back a slot that no Job was made for; one that is another's by now stays."""
@@ -127,7 +127,7 @@ class Backend(Protocol):
         """Keep an output. Doing it twice is doing it once."""
 
     async def store_items(self, view: View, store: StoreItems) -> None:
-        """Store outputs in place of what was read. Raises Stale where somebody else stored others since."""
+        """Store outputs in place of what was read. Raises Stale if others were stored since."""
 
     async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact:
         """Let an Indexed Job have more pods. Doing it twice is doing it once. Raises Stale where it is gone."""
@@ -139,7 +139,7 @@ class Backend(Protocol):
         """Make the child run of an attempt, or find it there. Doing it twice is doing it once."""
 
     async def write_status(self, view: View, status: WorkflowRunStatus) -> None:
-        """Store the status. Raises Stale where somebody else stored another one since `view`."""
+        """Store the status. Raises Stale if another one was stored since `view`."""
 
     async def tell_ended(self, view: View, refused: Sequence[Refusal]) -> None:
         """Have the condition WriteRefused of a run that has ended say what is refused after its end; all else of its
@@ -155,7 +155,7 @@ class Backend(Protocol):
         """Have a child run cancelled; one that has ended or is gone is fine."""
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
-        """Publish Events. Losing one is no failure."""
+        """Publish Events. A lost one is not a failure."""
 
 
 class Stale(Exception):

@@ -128,7 +128,7 @@ class WorkQueue(Generic[Key]):
             self._looking.set()
 
     async def run(self, work: Callable[[Key], Awaitable[float | None]], workers: int) -> None:
-        """Work until cancelled or stopped. `work` returns the seconds after which it wants its key back, or None."""
+        """Work until cancelled or stopped. `work` returns the seconds after which its key is queued again, or None."""
         self._free = workers
         async with asyncio.TaskGroup() as group:
             group.create_task(self._clockwork())

@@ -33,11 +33,11 @@ def share_of(namespace: str, turns: Turns, aside: Callable[[], AbstractAsyncCont
 
 
 def served() -> str:
-    """The namespace that the work at hand counts for; empty where it is nobody's."""
+    """Return the namespace that the work at hand counts for; empty if it counts for none."""
     share = _share.get()
     return "" if share is None else share.namespace
 
 
 def at_hand() -> Share | None:
-    """The share that the work at hand counts for; None where it is nobody's."""
+    """Return the share that the work at hand counts for; None if it counts for none."""
     return _share.get()

@@ -16,7 +16,7 @@ class Stats(Protocol):
     """Takes what happened. Names and their labels are those of nexus.runtime.metrics."""
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
-        """So many more of something."""
+        """Count a number of further events."""
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """One value of something that is measured, as a delay in seconds."""
@@ -51,7 +51,7 @@ class Counters(Stats):
         self.observed[name, _key(labels)] = number + 1, total + value, max(most, value)
 
     def total(self, name: str, **labels: str) -> int:
-        """What a count comes to over all labels but these."""
+        """Return the sum of a count over all labels but these."""
         wanted = set(labels.items())
         return sum(amount for (counted, of), amount in self.counts.items() if counted == name and wanted <= set(of))
 

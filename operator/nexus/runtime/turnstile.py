@@ -1,4 +1,4 @@
-"""A turnstile: so many at once, and namespaces in turn where there are more."""
+"""A turnstile: a limited number at once, and namespaces in turn if there are more."""
 
 from __future__ import annotations
 
