@@ -208,7 +208,7 @@ def test_a_release_waits_for_a_person_and_then_for_its_time(decision: str, phase
 def test_a_release_that_nobody_is_asked_about_goes_out(evaluator: CelEvaluator) -> None:
     finished = execute("release", evaluator, ask=False)
     assert phases(finished)["go-ahead"] == "Skipped"
-    assert finished.outputs["everywhere"] == {"by": "nobody"}
+    assert finished.outputs["everywhere"] == {"by": "no one"}
 
 
 def test_params_have_defaults_and_may_be_left_out(evaluator: CelEvaluator) -> None:
