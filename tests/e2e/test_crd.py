@@ -778,7 +778,7 @@ def test_explain_is_the_manual(cluster: Cluster) -> None:
 
     eventually(published)
     text = cluster.kubectl("explain", "workflows.nexus.dev.spec.tasks.retry")
-    assert "Retries after the first attempt. Default 0." in text
+    assert "Maximum number of retries after the first attempt. Default 0." in text
     assert "enum: Ignore, Count" in text
     reasons = cluster.kubectl("explain", "workflowruns.nexus.dev.status.tasks.reason")
     assert "ImagePull: The image cannot be pulled" in reasons
