@@ -65,7 +65,7 @@ def test_a_question_is_withdrawn_when_its_time_is_over_and_the_next_one_put() ->
     ran = run_here(definition(task("a", approval={}, timeoutSeconds=1), task("b", approval={})), ask=ask)
 
     assert states(ran.status) == {"a": "Failed Rejected", "b": "Succeeded"}
-    assert entry_of(ran.status, "a").message == "nobody decided within timeoutSeconds (1), which rejects it"
+    assert entry_of(ran.status, "a").message == "approval timed out after 1s (timeoutSeconds)"
     assert withdrawn == ["a"]
 
 
