@@ -383,6 +383,16 @@ def test_a_retry_that_nobody_saw_is_told_afterwards(cel: Evaluator) -> None:
     world.step(30)
 
     assert (world.states, world.entry("t").attempts) == ({"t": "Running"}, 2)
+    assert told(world, "TaskRetried") == ["task t: attempt failed: TaskError: exit code 1"]
+
+
+def test_a_retry_whose_pod_somebody_deleted_is_told_by_its_number(cel: Evaluator) -> None:
+    world = World(definition(task("t", retry={"limit": 2})), cel)
+    world.step()
+    world.change("t", pod(uid="b"), failed=1)
+
+    world.step(30)
+
     assert told(world, "TaskRetried") == ["task t: attempt 1 failed"]
 
 

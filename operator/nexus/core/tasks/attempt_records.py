@@ -74,6 +74,11 @@ def success(draft: PlanDraft, node: Node, number: int, pod: PodFact) -> None:
     _keep(draft, node, record, pod)
 
 
+def last_failed_pod(node: Node, job: JobFact) -> PodFact | None:
+    """The pod of the Job's attempt that failed last, None where none failed or somebody deleted it."""
+    return next(reversed(_failed_pods(node, job)), None)
+
+
 def _failed_pods(node: Node, job: JobFact) -> list[PodFact]:
     """The pods that were attempts and failed, in the order of their ends. Disrupted ones are none unless they count."""
     counted = node.retry.disruptions is Disruptions.COUNT

@@ -15,7 +15,7 @@ from nexus.core.model.plan import ReadFrame, RunEvent
 from nexus.core.tasks import attempt_records as records
 from nexus.core.tasks import transfers
 from nexus.core.tasks.draft import PlanDraft
-from nexus.core.tasks.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, with_number
+from nexus.core.tasks.evidence import Active, Backoff, Failed, Succeeded, Waiting, judge, of_pod, with_number
 from nexus.core.tasks.retries import NextAttempt, next_attempt_after
 
 
@@ -117,8 +117,10 @@ def _count(draft: PlanDraft, node: Node, job: JobFact, current: int) -> None:
     if attempts > (status.attempts or 0):
         draft.move(node.name, attempts=attempts)
         if current and status.reason is not Reason.RETRY_DELAY:
-            # Its delay was not seen: no operator was there.
-            _tell_retry(draft, node, f"attempt {attempts - 1} failed")
+            # Its delay was not seen: it was shorter than a look, or no operator was there.
+            before = records.last_failed_pod(node, job)
+            words = f"attempt {attempts - 1} failed" if before is None else f"attempt failed: {_why(of_pod(before))}"
+            _tell_retry(draft, node, words)
 
 
 def _backoff(draft: PlanDraft, node: Node, job: JobFact, last: Failed | None) -> None:
@@ -126,7 +128,7 @@ def _backoff(draft: PlanDraft, node: Node, job: JobFact, last: Failed | None) ->
     _count(draft, node, job, 0)
     words = "the last attempt failed"
     if last is not None:
-        words = f"{last.reason.value}: {last.message}"
+        words = _why(last)
         draft.move(node.name, exit_code=last.exit_code)
     if draft.tasks[node.name].reason is not Reason.RETRY_DELAY:
         _tell_retry(draft, node, f"attempt failed: {words}")
@@ -134,6 +136,10 @@ def _backoff(draft: PlanDraft, node: Node, job: JobFact, last: Failed | None) ->
     due = node.retry.due(max(job.failed, 1), at) if at is not None else None
     draft.move(node.name, phase=TaskPhase.RUNNING)
     draft.wait(node.name, Reason.RETRY_DELAY, delay_words(due, words))
+
+
+def _why(failure: Failed) -> str:
+    return f"{failure.reason.value}: {failure.message}"
 
 
 def _tell_retry(draft: PlanDraft, node: Node, words: str) -> None:
@@ -233,7 +239,7 @@ def _failed(draft: PlanDraft, node: Node, job: JobFact | None, failure: Failed) 
 def await_next_attempt(draft: PlanDraft, node: Node, failure: Failed, following: NextAttempt) -> None:
     """Have another attempt follow a failed one when it is due."""
     due = following.at or draft.now
-    words = f"{failure.reason.value}: {failure.message}"
+    words = _why(failure)
     _tell_retry(draft, node, f"attempt failed: {words}")
     draft.move(node.name, phase=TaskPhase.RUNNING, next_attempt_time=due)
     retry_after = failure.retry_after if node.retry.retry_on else None
