@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from tests.bench.lint import manifest
+from tests.bench.commands import manifest
 from tests.builders import spec, task
 
 from nexus.adapters.cel.pool import CelEvaluator
