@@ -30,14 +30,17 @@ INVALID: dict[str, tuple[list[Object], tuple[str, ...]]] = {
     "unknown-param": ([container("a"), envy("${{ params.cout }}")], ("task b", "params.cout", "params.count")),
     "no-ancestor": (
         [container("a"), container("c"), envy("${{ tasks.c.output.x }}")],
-        ("task b", "add c to its dependsOn"),
+        ("task b", 'add "c" to its dependsOn'),
     ),
     "syntax": ([container("a"), envy("${{ 1 + }}")], ("task b", "env[0].value")),
     "misspelt": (
         [container("a"), {**container("b", after=("a",)), "when": "${{ tasks.a.phase == 'Suceeded' }}"}],
-        ("task b", "did you mean Succeeded?"),
+        ("task b", 'did you mean "Succeeded"?'),
     ),
-    "foreign": ([container("a"), envy("{{ params.day }}")], ("task b", "is written ${{ params.day }}")),
+    "foreign": (
+        [container("a"), envy("{{ params.day }}")],
+        ("task b", "is not an expression here; write ${{ params.day }}"),
+    ),
     "not-boolean": (
         [container("a"), {**container("b", after=("a",)), "when": "${{ params.count }}"}],
         ("task b", "when"),
@@ -131,7 +134,7 @@ def test_params_that_do_not_fit_are_named(space: Space, name: str, words: tuple[
 def test_an_inline_definition_is_checked_as_well(space: Space) -> None:
     run = space.finished("inline")
     assert (run["status"]["reason"], space.jobs("inline")) == ("WorkflowInvalid", [])
-    assert "wait for each other" in run["status"]["message"]
+    assert "dependency cycle: a -> b -> a" in run["status"]["message"]
 
 
 def test_a_workflow_may_come_ten_seconds_late_and_no_later(space: Space) -> None:

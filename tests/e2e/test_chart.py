@@ -175,7 +175,7 @@ def test_a_bad_setting_stops_the_start_with_a_message(release: Release, home: Sp
     while "NEXUS_OUTPUT_STORE" not in said and time.monotonic() < deadline:
         time.sleep(0.5)
         said = logs(home)
-    assert "file:/// is a folder of the volume that volumeClaim names" in said
+    assert "file:/// is a folder of the volume of volumeClaim; set both, or neither" in said
     # The old operator works on: the new one is not ready.
     release.install()
 

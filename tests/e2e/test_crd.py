@@ -102,10 +102,13 @@ CASES = {
         rules.ONE_TASK_TYPE,
         one(http={"url": "http://x"}),
         one(http={"url": "http://x"}, bash={"command": "true"}),
-        says=f"task a must have exactly one of {', '.join(TASK_TYPES[:-1])} and {TASK_TYPES[-1]}",
+        says=f'task "a": set exactly one of {", ".join(TASK_TYPES[:-1])} and {TASK_TYPES[-1]}',
     ),
     "no task type": Case(
-        rules.ONE_TASK_TYPE, one(container={"image": "x"}), {"tasks": [{"name": "bare"}]}, says="task bare must"
+        rules.ONE_TASK_TYPE,
+        one(container={"image": "x"}),
+        {"tasks": [{"name": "bare"}]},
+        says='task "bare": set exactly one of',
     ),
     "a dependency on itself": Case(
         rules.NO_SELF_DEPENDENCY,
@@ -363,8 +366,8 @@ def test_the_server_refuses_and_says_what_to_do(cluster: Cluster, kind: str, tit
     message = message_of(cluster.create(wrapped(kind, case.bad)))
     place = case.says.replace("spec.", "spec.workflowSpec.") if kind == "WorkflowRun" else case.says
     assert place in message
-    # A rule that names the culprit prints its own words; the hint after the colon is the same.
-    assert case.rule.message.rpartition(": ")[2] in message
+    # A rule that names the culprit prints its own words; the hint after the semicolon is the same.
+    assert case.rule.message.rpartition("; ")[2] in message
 
 
 def test_every_rule_has_an_object_that_it_refuses() -> None:
@@ -397,7 +400,7 @@ def test_a_rerun_begins_with_named_tasks_or_with_what_failed(cluster: Cluster) -
 )
 def test_names_are_unique_in_merged_and_in_atomic_lists(cluster: Cluster, kind: str, spec: Object) -> None:
     message = message_of(cluster.create(wrapped(kind, spec)))
-    assert ("Duplicate value" if kind == "Workflow" else "write each name once") in message
+    assert ("Duplicate value" if kind == "Workflow" else "duplicate name in") in message
 
 
 @pytest.mark.parametrize("kind", KINDS)

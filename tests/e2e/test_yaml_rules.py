@@ -86,7 +86,7 @@ def test_what_kubectl_refuses_is_refused_locally(space: Space, tmp_path: Path, t
 def test_a_key_that_stands_twice_is_refused_where_kubectl_silently_drops_one(space: Space, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(HEAD.replace("NAME", "twice") + "    yes: 1\n    v: 2\n    on: 3\n", encoding="utf-8")
-    with pytest.raises(ManifestError, match=r"run.yaml:9:5: 'true' stands here twice in one object"):
+    with pytest.raises(ManifestError, match=r'run.yaml:9:5: duplicate key "true"'):
         read(file.read_text("utf-8"), "run.yaml")
     space.kubectl("create", "-f", str(file))
     assert stored(space, "twice") == {"v": 2, "true": 3}

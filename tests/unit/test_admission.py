@@ -380,7 +380,7 @@ def test_a_run_whose_key_cannot_be_told_is_refused_and_in_nobodys_way(cel: Evalu
 
         bad = told.status_of("bad")
         assert (bad.phase, bad.reason) == (RunPhase.FAILED, Reason.PARAMS_INVALID)
-        assert "did you mean env?" in (bad.message or "")
+        assert 'unknown param "enf"; did you mean "env"?' in (bad.message or "")
         assert told.status.phase is RunPhase.RUNNING
 
 

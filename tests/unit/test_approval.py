@@ -194,13 +194,15 @@ def test_what_a_pod_would_need_is_refused(cel: Evaluator, field: str) -> None:
     values: dict[str, Any] = {"env": [], "envFrom": [], "retry": {"limit": 1}, "startTimeoutSeconds": 5}
 
     assert one(cel, task("t", approval={}, **{field: values[field]})) == (
-        f"task t, {field}: {field} is for tasks with a pod, and approval has none: take it out"
+        f"task t, {field}: {field} is not supported for approval tasks, which have no pod; remove it"
     )
 
 
 def test_limits_are_its_own_and_the_message_is_checked(cel: Evaluator) -> None:
     assert found(cel, task("t", approval={}, timeoutSeconds=60, deadlineSeconds=90, allowFailure=True)) == []
-    assert "params.n is not known here" in one(cel, task("t", approval={"message": "${{ params.n }}?"}))
+    assert 'unknown reference "params.n": the workflow has no params; add it to spec.params' in one(
+        cel, task("t", approval={"message": "${{ params.n }}?"})
+    )
 
 
 # -- with operators on the fake cluster -------------------------------------------------------------------------------

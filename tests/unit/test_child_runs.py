@@ -137,9 +137,21 @@ def test_a_failure_travels_up_with_its_words_and_a_retry_is_a_new_child(cel: Eva
             "WorkflowNotFound",
             "there is no Workflow price in namespace default: did you mean pricy?",
         ),
-        ({"price": spec(task("a", "b"), task("b", "a"))}, "WorkflowInvalid", "wait for each other"),
-        ({"price": spec(task("a"))}, "ParamsInvalid", "params.n: there is no such param"),
-        ({"price": price(params=[{"name": "n"}])}, "ParamsInvalid", "params.n: 2 is no string"),
+        (
+            {"price": spec(task("a", "b"), task("b", "a"))},
+            "WorkflowInvalid",
+            ("task a, dependsOn: dependency cycle: a -> b -> a; remove one of these dependsOn entries"),
+        ),
+        (
+            {"price": spec(task("a"))},
+            "ParamsInvalid",
+            'params.n: unknown param "n"; the workflow has no params',
+        ),
+        (
+            {"price": price(params=[{"name": "n"}])},
+            "ParamsInvalid",
+            "params.n: must be a string, got integer 2; quote it",
+        ),
     ],
 )
 def test_a_child_that_cannot_start_is_not_tried_again(
@@ -809,7 +821,12 @@ def test_a_child_run_that_waits_for_a_person_shows_in_its_parent(cel: Evaluator,
 @pytest.mark.parametrize(
     ("levels", "letters", "reason", "words"),
     [
-        (96, 0, "ParamsInvalid", "is no string"),
+        (
+            96,
+            0,
+            "ParamsInvalid",
+            "params.n: must be a string, got a list; quote it",
+        ),
         (97, 0, "ExpressionError", "workflow.params: nested deeper than 98 levels"),
         (0, 2_200, "ExpressionError", "workflow.params: over 65,536 bytes of JSON in all"),
     ],

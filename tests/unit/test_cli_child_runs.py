@@ -52,7 +52,7 @@ def test_a_workflow_that_the_file_lacks_is_named_before_anything_starts(tmp_path
     refused(
         nexus("run", "-f", file, "--local"),
         f"{file}:1:",
-        "task call, workflow.name: there is no Workflow pirce in this file: did you mean price?",
+        'unknown Workflow "pirce"; did you mean "price"?',
     )
     assert not (tmp_path / "started").exists()
     assert nexus("lint", file).code == 0, "it may be in the cluster"
@@ -78,10 +78,10 @@ def test_a_circle_and_params_that_do_not_fit_are_found_by_lint_and_refused_local
         workflow(call("z", "own"), name="own"),
     )
     words = (
-        "task call, workflow.params.m: there is no such param: the workflow has n (Workflow price)",
-        "task call, workflow: Workflow price needs n, without a default: give it in params",
-        "the Workflows call each other in a circle: p",
-        "task z, workflow.name: own calls itself",
+        'unknown param "m"; the workflow has n (Workflow price)',
+        'missing required params of Workflow "price": n; set them in params',
+        "workflow call cycle: p",
+        "task z, workflow.name: workflow call cycle: own -> own",
     )
     found = nexus("lint", file)
     assert found.code == 1

@@ -102,8 +102,8 @@ def test_a_run_is_printed_as_asked(fake: FakeCluster, output: str, capsys: pytes
     ("param", "words"),
     [
         ("count=x", 'count: must be an integer in JSON, got "x"'),
-        ("count=true", "true is no integer"),
-        ("cuont=1", "did you mean count?"),
+        ("count=true", "count: must be an integer, got boolean true"),
+        ("cuont=1", 'did you mean "count"?'),
     ],
 )
 def test_params_that_do_not_fit_make_no_run(fake: FakeCluster, param: str, words: str) -> None:

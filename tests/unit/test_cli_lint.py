@@ -41,7 +41,7 @@ def test_problems_are_on_stdout_and_exit_1(tmp_path: Path) -> None:
     assert answer.code == 1
     first, last = answer.stdout.splitlines()
     assert first.startswith(f"{bad}:1:")
-    assert first.endswith("task one, dependsOn[0]: there is no task two: tasks are one")
+    assert first.endswith('task one, dependsOn[0]: unknown task "two"; tasks are one')
     assert last == "3 files, 3 workflows, 1 problem"
     report = nexus("lint", bad, "-o", "json").json
     assert report["files"] == report["workflows"] == 1
@@ -53,7 +53,7 @@ def test_problems_are_on_stdout_and_exit_1(tmp_path: Path) -> None:
         "severity": "error",
         "task": "one",
         "field": "dependsOn[0]",
-        "message": "task one, dependsOn[0]: there is no task two: tasks are one",
+        "message": 'task one, dependsOn[0]: unknown task "two"; tasks are one',
     }
 
 
@@ -69,7 +69,7 @@ def test_problems_are_on_stdout_and_exit_1(tmp_path: Path) -> None:
 def test_checks_that_earlier_problems_held_back_are_said_to_wait(early: dict[str, Any] | str, tmp_path: Path) -> None:
     late = write(tmp_path, workflow(bash("one", "true", "two"), name="x"), name="late.yaml")
     last = nexus("lint", write(tmp_path, early), late).stdout.splitlines()[-1]
-    assert last.endswith("2 problems; further checks wait until these are mended")
+    assert last.endswith("2 problems; remaining checks skipped, fix these errors first")
 
 
 def test_what_helm_makes_manifests_of_is_passed_over_in_folders(tmp_path: Path) -> None:
@@ -118,13 +118,13 @@ DO = "bash: {command: x}"
 @pytest.mark.parametrize(
     ("field", "problem"),
     [
-        ("task: []", "5:3: task: there is no field task here: did you mean tasks?"),
-        ("description: x", "4:1: tasks is missing"),
-        ("tasks: []", "5:3: tasks: is empty: it needs at least one entry"),
-        ("tasks: {}", "5:3: tasks: {} is no list"),
-        ("tasks: [{name: a, bash: {}}]", "5:21: task a, bash: command is missing"),
-        ("tasks: [{name: a, bash: {comand: x}}]", "bash.comand: there is no field comand here: did you mean command?"),
-        (f"tasks: [{{name: a, depends_on: [b], {DO}}}]", "no field depends_on here: did you mean dependsOn?"),
+        ("task: []", '5:3: task: unknown field "task"; did you mean "tasks"?'),
+        ("description: x", '4:1: missing required field "tasks"'),
+        ("tasks: []", "5:3: tasks: must have at least one entry"),
+        ("tasks: {}", "5:3: tasks: must be a list, got an object"),
+        ("tasks: [{name: a, bash: {}}]", '5:21: task a, bash: missing required field "command"'),
+        ("tasks: [{name: a, bash: {comand: x}}]", 'bash.comand: unknown field "comand"; did you mean "command"?'),
+        (f"tasks: [{{name: a, depends_on: [b], {DO}}}]", 'unknown field "depends_on"; did you mean "dependsOn"?'),
         (
             f"tasks: [{{name: on, {DO}}}]",
             'tasks[0].name: must be a string; YAML reads unquoted on as the boolean true, quote it: "on"',
@@ -133,28 +133,40 @@ DO = "bash: {command: x}"
             "params: [{name: n}]",
             '5:13: params[0].name: must be a string; YAML reads unquoted n as the boolean false, quote it: "n"',
         ),
-        ("params: [{name: false}]", "params[0].name: false is no text: put it in quotes"),
+        (
+            "params: [{name: false}]",
+            'must be a string; YAML reads unquoted false as the boolean false, quote it: "false"',
+        ),
         (
             f"tasks: [{{name: a, dependsOn: [b, no], {DO}}}]",
             "task a, dependsOn[1]: must be a string; YAML reads unquoted no as the boolean false",
         ),
         (
             f"tasks: [{{name: a, when: '${{{{ params.x }}}}', {DO}}}]",
-            "the workflow has no params: add it to spec.params",
+            'unknown reference "params.x": the workflow has no params; add it to spec.params',
         ),
-        (f"tasks: [{{name: A, {DO}}}]", 'task A, name: "A" does not fit: lower-case letters, digits and -'),
-        (f"tasks: [{{name: a, timeoutSeconds: '5', {DO}}}]", '"5" is no whole number: remove the quotes'),
-        (f"tasks: [{{name: a, timeoutSeconds: 0, {DO}}}]", "timeoutSeconds: 0 is out of range: at least 1"),
-        (f"tasks: [{{name: a, triggerRule: AllDon, {DO}}}]", '"AllDon" is not allowed here: did you mean AllDone?'),
+        (f"tasks: [{{name: A, {DO}}}]", 'task A, name: invalid value "A"; use lower-case letters, digits and -'),
+        (
+            f"tasks: [{{name: a, timeoutSeconds: '5', {DO}}}]",
+            'timeoutSeconds: must be an integer, got string "5"; remove the quotes',
+        ),
+        (f"tasks: [{{name: a, timeoutSeconds: 0, {DO}}}]", "timeoutSeconds: must be at least 1, got 0"),
+        (f"tasks: [{{name: a, triggerRule: AllDon, {DO}}}]", 'unsupported value "AllDon"; did you mean "AllDone"?'),
         (
             "tasks: [{name: a, http: {url: x, expect: [2xx, 9xx]}}]",
-            'expect[1]: "9xx" does not fit: write a status, as 201',
+            'expect[1]: invalid value "9xx"; write a status, as 201',
         ),
-        ("tasks: [{name: a, sql: {connection: x, query: x}}]", "sql.connection: write sqlite://, or {secretKeyRef"),
-        ("tasks: [{name: a, sql: {connection: {secretRef: x}, query: x}}]", "did you mean secretKeyRef?"),
-        ("tasks: [{name: a}]", "task a: has no type: give exactly one of python, http, bash, sql, container"),
-        (f"tasks: [{{name: a, {DO}, python: {{code: x}}}}]", "task a: has python and bash: give exactly one"),
-        (f"tasks: [{{name: a, {DO}}}, {{name: a, {DO}}}]", "2 tasks are named a: names are unique"),
+        ("tasks: [{name: a, sql: {connection: x, query: x}}]", "sql.connection: must be sqlite://, or {secretKeyRef"),
+        (
+            "tasks: [{name: a, sql: {connection: {secretRef: x}, query: x}}]",
+            'unknown field "secretRef"; did you mean "secretKeyRef"?',
+        ),
+        ("tasks: [{name: a}]", "task a: no task type; set exactly one of python, http, bash, sql, container"),
+        (
+            f"tasks: [{{name: a, {DO}, python: {{code: x}}}}]",
+            "task a: 2 task types (python, bash); set exactly one of python",
+        ),
+        (f"tasks: [{{name: a, {DO}}}, {{name: a, {DO}}}]", 'duplicate task name "a"'),
     ],
 )
 def test_what_does_not_fit_is_said_in_words(field: str, problem: str, cel: CelEvaluator) -> None:
@@ -189,25 +201,25 @@ def test_a_cycle_is_named_task_by_task(cel: CelEvaluator) -> None:
     )
     (problem,) = problems(text, cel)
     assert problem.startswith("f.yaml:6:")
-    assert "the tasks wait for each other: " in problem
+    assert "dependency cycle: a -> b -> c -> a; remove one of these dependsOn entries" in problem
     assert problem.count(" -> ") == 3
 
 
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        ({"apiVersion": None}, "apiVersion is missing"),
-        ({"kind": None}, "kind is missing"),
-        ({"apiVersion": "nexus.dev/v1"}, "apiVersion: there is no nexus.dev/v1: write nexus.dev/v1alpha1"),
-        ({"apiVersion": "nexsus.dev/v1alpha1"}, "write nexus.dev/v1alpha1"),
-        ({"kind": "WorkFlow"}, "kind: there is no WorkFlow in nexus.dev: did you mean Workflow?"),
-        ({"spec": None}, "spec: spec is missing"),
-        ({"metadata": {}}, "metadata: name is missing"),
+        ({"apiVersion": None}, 'missing required field "apiVersion"; a Workflow has apiVersion: nexus.dev/v1alpha1'),
+        ({"kind": None}, 'missing required field "kind"; a Workflow has'),
+        ({"apiVersion": "nexus.dev/v1"}, 'apiVersion: unsupported apiVersion "nexus.dev/v1"; use nexus.dev/v1alpha1'),
+        ({"apiVersion": "nexsus.dev/v1alpha1"}, "; use nexus.dev/v1alpha1"),
+        ({"kind": "WorkFlow"}, 'kind: unknown kind "WorkFlow" in nexus.dev; did you mean "Workflow"?'),
+        ({"spec": None}, 'spec: missing required field "spec"'),
+        ({"metadata": {}}, 'metadata: missing required field "name"'),
         (
             {"metadata": {"name": "My Flow"}},
             'metadata.name: invalid name "My Flow"; a name has at most 253 lower-case letters',
         ),
-        ({"specs": {}}, "specs: there is no field specs here: did you mean spec?"),
+        ({"specs": {}}, 'specs: unknown field "specs"; did you mean "spec"?'),
     ],
 )
 def test_what_is_around_the_spec_is_looked_at_too(changed: dict[str, Any], problem: str, cel: CelEvaluator) -> None:
@@ -255,9 +267,9 @@ def test_a_run_is_looked_at_and_its_own_definition_with_it(cel: CelEvaluator) ->
     neither = {**workflow_run(), "spec": {"parms": {}}}
     found = problems("\n---\n".join(map(json.dumps, [inline, neither])), cel)
     assert [problem.partition(": ")[2] for problem in found] == [
-        "task a, dependsOn[0]: there is no task b: tasks are a",
-        "give exactly one of workflowRef and workflowSpec",
-        "parms: there is no field parms here: did you mean params?",
+        'task a, dependsOn[0]: unknown task "b"; tasks are a',
+        "set exactly one of workflowRef and workflowSpec",
+        'parms: unknown field "parms"; did you mean "params"?',
     ]
 
 
@@ -274,9 +286,9 @@ def test_the_params_of_a_run_are_checked_against_the_workflow_in_the_file(tmp_pa
     file = write(tmp_path, workflow(bash("one"), params=params), workflow_run(params={"day": "x", "cuont": 3}))
     lines = nexus("lint", file).stdout.splitlines()
     assert [line.partition(": ")[2] for line in lines[:-1]] == [
-        "params.count: no value and no default: give one with --param count=... or in spec.params",
+        "params.count: missing value, and no default: give one with --param count=... or in spec.params",
         'params.day: "x" does not match the pattern ^\\d+$',
-        "params.cuont: there is no such param: did you mean count?",
+        'params.cuont: unknown param "cuont"; did you mean "count"?',
     ]
 
 

@@ -68,9 +68,10 @@ def test_what_would_be_refused_is_and_what_would_fail_exits_1(tmp_path: Path) ->
     bad = write(tmp_path, workflow(bash("one", "true", "two")), name="bad.yaml")
     answer = nexus("plan", bad)
     assert (answer.code, answer.stdout) == (2, "")
-    assert "there is no task two" in answer.stderr
+    assert 'unknown task "two"; tasks are one' in answer.stderr
     assert (
-        "no value and no default" in nexus("plan", write(tmp_path, workflow(bash("a"), params=[{"name": "x"}]))).stderr
+        "missing value, and no default: give one with --param x=... or in spec.params"
+        in nexus("plan", write(tmp_path, workflow(bash("a"), params=[{"name": "x"}]))).stderr
     )
     env = [{"name": "A", "value": "${{ 1 / params.n }}"}]
     fails = workflow(bash("a", env=env), bash("b", "true", "a"), params=[{"name": "n", "type": "integer"}])
@@ -99,7 +100,7 @@ def test_each_item_is_shown_with_what_is_its_own(tmp_path: Path) -> None:
     assert "file" not in answer.stdout
     first = answer.stdout.partition("  1  ")[2].splitlines()
     assert first[0].startswith(
-        "each  bash  fails: 18 of the first 20 items fail; item 2 fails: env N: / does not take int"
+        "each  bash  fails: 18 of the first 20 items fail; item 2 fails: env N: / does not support int"
     )
     assert [line.strip() for line in first[1:7]] == [
         'env ALL = "manual"',

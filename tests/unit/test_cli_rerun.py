@@ -85,8 +85,8 @@ def test_a_run_with_a_definition_of_its_own_takes_it_along() -> None:
     [
         (cluster(), again.Asked("sales-x7k2q"), f"did you mean {NAME}?"),
         (cluster("Running"), again.Asked(NAME), f"run {NAME} has not ended, it is Running"),
-        (cluster(), again.Asked(NAME, ["reprot"]), "--from-task: there is no task reprot: did you mean report?"),
-        (cluster(), again.Asked(NAME, (), ["dai=x"]), "there is no such param: did you mean day?"),
+        (cluster(), again.Asked(NAME, ["reprot"]), '--from-task: unknown task "reprot"; did you mean "report"?'),
+        (cluster(), again.Asked(NAME, (), ["dai=x"]), 'unknown param "dai"; did you mean "day"?'),
         (cluster(), again.Asked(NAME, (), ["n=many"]), "--param n: must be an integer in JSON, got"),
         (cluster(workflowRef={"name": "sails"}), again.Asked(NAME), "there is no Workflow sails"),
     ],

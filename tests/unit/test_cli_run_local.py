@@ -142,8 +142,8 @@ def test_what_is_missing_for_the_run_is_named_all_at_once(tmp_path: Path) -> Non
         f"{file}:1:",
         "task use: Secret api/token is missing: give it with --secret api/token=env:VARIABLE",
         "task publish, container: container tasks need docker or podman",
-        "params.count: true is no integer",
-        "params.cuont: there is no such param: did you mean count?",
+        "params.count: must be an integer, got boolean true",
+        'params.cuont: unknown param "cuont"; did you mean "count"?',
     )
     assert not started.exists()
 
@@ -159,9 +159,9 @@ def test_a_param_that_cannot_be_read_hides_no_other_and_none_is_given_twice(tmp_
         f'--param count: must be an integer in JSON, got "x" ({no_json}); for example count=3',
         "--param all: it is given twice: keep one of them",
         "--param alone: write it as NAME=VALUE",
-        "nosuch: there is no such param: the workflow has count, day, stage, all",
-        "day: no value and no default: give one with --param day=... or in spec.params",
-        'stage: "prod" is none of ["test"]',
+        'nosuch: unknown param "nosuch"; the workflow has count, day, stage, all',
+        "day: missing value, and no default: give one with --param day=... or in spec.params",
+        'stage: must be one of ["test"], got "prod"',
     ]
 
 
@@ -183,11 +183,11 @@ spec:
     answer = nexus("run", "-f", file, "--local")
     refused(answer)
     code = (
-        "${{ }} is refused here, since a value would become code: "
+        "${{ }} is not allowed here, a value would become code; "
         'params are variables, as in "$PARAM_DAY"; give everything else in env'
     )
     assert answer.stderr.splitlines() == [
-        f"{file}:9:17: task two, dependsOn[0]: there is no task oen: did you mean one?",
+        f'{file}:9:17: task two, dependsOn[0]: unknown task "oen"; did you mean "one"?',
         f"{file}:11:21: task two, bash.command: {code}",
     ]
 
@@ -234,7 +234,7 @@ def test_a_file_without_a_workflow_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_of_a_workflow_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, workflow(bash("one")), workflow_run("sails"))
-    refused(nexus("run", "-f", file, "--local"), "there is no Workflow sails in this file (it has sales)")
+    refused(nexus("run", "-f", file, "--local"), 'workflowRef: unknown Workflow "sails"; this file has sales')
 
 
 def test_the_usage_is_that_of_the_name_it_was_started_by(tmp_path: Path) -> None:
@@ -441,8 +441,8 @@ def test_a_run_that_is_steered_by_its_file_is_refused_here(tmp_path: Path) -> No
     answer = nexus("run", "-f", file, "--local")
 
     assert answer.code == 2
-    assert "suspend: steers runs in a cluster, and nobody could here: take it out" in answer.stderr
-    assert "cancel: steers" in answer.stderr
+    assert "suspend: not supported for local runs, where it has no effect; remove it" in answer.stderr
+    assert "cancel: not supported for local runs" in answer.stderr
 
 
 def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path) -> None:

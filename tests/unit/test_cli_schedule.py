@@ -117,11 +117,17 @@ def test_a_count_is_a_number_and_no_namespace(count: str, words: str, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--from", "yesterday"], "--from yesterday is no time: write it as 2026-11-22T02:30:00+01:00, or"),
-        (["--from", "2026-11-22T02:30"], "--from 2026-11-22T02:30 has no offset: write it as 2026-11-22T02:30:00Z"),
-        (["--from", "2026-11-24"], "--from 2026-11-24 has no offset: write it as 2026-11-24T00:00:00Z, or with"),
-        (["--from", "2026-11-34"], "--from 2026-11-34 is no time: write it as 2026-11-22T02:30:00+01:00, or"),
-        (["--from", "0001-01-01T00:00:00+14:00"], "--from 0001-01-01T00:00:00+14:00 is out of range"),
+        (["--from", "yesterday"], '--from: invalid time "yesterday"; write it as 2026-11-22T02:30:00Z'),
+        (
+            ["--from", "2026-11-22T02:30"],
+            '--from: time "2026-11-22T02:30" has no offset; write it as 2026-11-22T02:30:00Z, or',
+        ),
+        (
+            ["--from", "2026-11-24"],
+            '--from: time "2026-11-24" has no offset; write it as 2026-11-24T00:00:00Z, or with',
+        ),
+        (["--from", "2026-11-34"], '--from: invalid time "2026-11-34"; write it as 2026-11-22T02:30:00Z'),
+        (["--from", "0001-01-01T00:00:00+14:00"], '--from: time "0001-01-01T00:00:00+14:00" is out of range'),
     ],
 )
 def test_a_time_is_an_instant(arguments: list[str], words: str, tmp_path: Path) -> None:
@@ -134,8 +140,10 @@ def test_a_time_in_a_manifest_is_an_instant_too(tmp_path: Path) -> None:
     def lint(text: str) -> str:
         return nexus("lint", write(tmp_path, sales({**NIGHTLY, "from": text}))).stdout
 
-    assert "schedule nightly, from: 'soon' is no time: write it as 2026-11-22T02:30:00Z" in lint("soon")
-    assert "schedule nightly, from: the time '2026-01-01' has no offset: write it with Z" in lint("2026-01-01")
+    assert 'schedule nightly, from: invalid time "soon"; write it as 2026-11-22T02:30:00Z' in lint("soon")
+    assert 'schedule nightly, from: time "2026-01-01" has no offset; write it as 2026-01-01T00:00:00Z' in lint(
+        "2026-01-01"
+    )
     assert "is out of range" in lint("0001-01-01T00:00:00+14:00")
 
 
@@ -143,7 +151,7 @@ def test_a_file_with_mistakes_is_refused_with_their_places(tmp_path: Path) -> No
     text = write(tmp_path, sales({**NIGHTLY, "cron": "30 2 * * MNO"}))
     answer = nexus("schedule", "next", text)
     assert answer.code == 2
-    assert "schedule nightly, cron: day of the week MNO: MNO is not known: did you mean MON?" in answer.stderr
+    assert 'schedule nightly, cron: day of the week MNO: unknown value "MNO"; did you mean "MON"?' in answer.stderr
 
 
 def test_a_file_without_schedules_is_refused(tmp_path: Path) -> None:
@@ -171,7 +179,7 @@ def test_a_run_as_of_another_time_is_for_that_instant_alone(tmp_path: Path) -> N
     file = write(tmp_path, sales())
     refused = nexus("run", "-f", file, "--local", "--at", "2026-11-24T12:00:00Z")
     assert refused.code == 2  # the schedule's params are for its ticks
-    assert "params.day: no value and no default" in refused.stderr
+    assert "params.day: missing value, and no default" in refused.stderr
     answer = nexus("run", "-f", file, "--local", "--at", "2026-11-24T12:00:00Z", "-p", "day=x", "-o", "json")
     assert answer.json["status"]["tasks"][0]["output"] == {"day": "x", "zone": "12:00 12:00"}
     assert "no schedule has a tick" in answer.stderr
@@ -231,7 +239,7 @@ def test_what_is_given_by_hand_wins_over_the_schedules_params(fake: FakeCluster)
 
 
 def test_as_of_no_time_makes_no_run(fake: FakeCluster) -> None:
-    with pytest.raises(UsageError, match="--at tomorrow is no time"):
+    with pytest.raises(UsageError, match='--at: invalid time "tomorrow"'):
         start(fake, at="tomorrow")
 
 

@@ -110,5 +110,5 @@ def test_what_went_well_and_what_nobody_took_up(capsys: pytest.CaptureFixture[st
     assert head[0] == "sales-1 is Pending (2/5 tasks): Concurrency: waits for run sales-0"
     assert head[1].startswith("To do: ")
     assert "is an operator running" in why(cluster(observedGeneration=None), capsys)[0]
-    with pytest.raises(UsageError, match="there is no task prise: did you mean price"):
+    with pytest.raises(UsageError, match='unknown task "prise"; did you mean "price"'):
         asyncio.run(print_why(cluster(*BLOCKED), "default", "sales-1", "prise"))

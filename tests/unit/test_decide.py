@@ -189,7 +189,10 @@ def test_a_run_whose_params_do_not_fit_ends_before_anything_starts(cel: Evaluato
     plan = decide(subject, facts(run=run_with({"dya": "x"})), START, cel)
 
     assert (plan.status.phase, plan.status.reason, plan.starts) == ("Failed", Reason.PARAMS_INVALID, ())
-    assert "did you mean day?" in (plan.status.message or "")
+    assert (
+        'unknown param "dya"; did you mean "day"?; params.day: missing value, and no default: give one with '
+        "--param day=... or in spec.params" in (plan.status.message or "")
+    )
     assert plan.status.tasks is None
     assert [event.reason for event in plan.events] == ["RunFailed"]
 

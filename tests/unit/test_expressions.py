@@ -71,8 +71,12 @@ def test_an_offset_is_where_the_expression_starts_in_the_text() -> None:
 @pytest.mark.parametrize(
     ("text", "offset", "words"),
     [
-        ("a ${{ 1", 2, 'put }} after the expression; for the characters themselves write ${{ "${{" }}'),
-        ("${{ {1: 2} ", 0, "not closed"),
+        ("a ${{ 1", 2, 'unclosed ${{; put }} after the expression, for the characters themselves write ${{ "${{" }}'),
+        (
+            "${{ {1: 2} ",
+            0,
+            'unclosed ${{; put }} after the expression, for the characters themselves write ${{ "${{" }}',
+        ),
         ("a ${{ }}", 2, "empty"),
         ("${{ // nothing }}", 0, "empty"),
         ("${{ 'abc }}", 4, "string is not closed"),
@@ -80,8 +84,19 @@ def test_an_offset_is_where_the_expression_starts_in_the_text() -> None:
         ("${{ tasks }}", 4, "name the task"),
         ("${{ tasks[params.x].output }}", 4, "name the task"),
         ("${{ size(tasks) }}", 9, "name the task"),
-        ("${{ tasks.price }}", 4, "did you mean tasks.price.output?"),
-        ("${{ tasks.price.total }}", 4, "did you mean tasks.price.output.total?"),
+        (
+            "${{ tasks.price }}",
+            4,
+            'unknown attribute "tasks.price"; tasks have output and phase, did you mean "tasks.price.output"?',
+        ),
+        (
+            "${{ tasks.price.total }}",
+            4,
+            (
+                'unknown attribute "tasks.price.total"; tasks have output and phase, did you mean '
+                '"tasks.price.output.total"?'
+            ),
+        ),
         ("${{ run }}", 4, "run.scheduledTime"),
         ("${{ has(run.name) }}", 8, "always true"),
         ("${{ has(tasks.price.output) }}", 8, "always true"),
@@ -96,8 +111,12 @@ def test_a_text_that_is_no_template_is_refused_with_its_place(text: str, offset:
 def test_an_expression_of_1024_characters_is_the_longest() -> None:
     longest = "'" + "x" * (MAX_EXPRESSION - 2) + "'"
     assert inside(longest).source == longest
-    assert "1,025 characters" in str(error("${{ " + longest + "+ }}"))
-    assert "3,073 characters" in str(error("${{ " + "a + " * 768 + "1 }}"))
+    assert "an expression must have at most 1,024 characters, got 1,025; compute the value in a python task" in str(
+        error("${{ " + longest + "+ }}")
+    )
+    assert "an expression must have at most 1,024 characters, got 3,073; compute the value in a python task" in str(
+        error("${{ " + "a + " * 768 + "1 }}")
+    )
     unclosed = error("a ${{ " + "b } " * 8_000)
     assert (unclosed.offset, "put the missing }} after it" in str(unclosed)) == (2, True)
 
@@ -171,7 +190,7 @@ def test_a_hyphen_in_a_bare_name_is_explained_where_such_a_task_exists() -> None
     expression = inside("1 + tasks.per-region-2.output.n")
     explained = explain_hyphen(expression, ["per", "per-region-2", "per-region"])
     assert explained == (
-        'tasks.per-region-2 is a subtraction in CEL: write tasks.per_region_2, or tasks["per-region-2"]'
+        'tasks.per-region-2 is a subtraction in CEL; write tasks.per_region_2, or tasks["per-region-2"]'
     )
     assert explain_hyphen(expression, ["per", "region"]) is None
     assert explain_hyphen(inside("tasks.a.output - index"), ["a", "a-index"]) is None
@@ -179,9 +198,11 @@ def test_a_hyphen_in_a_bare_name_is_explained_where_such_a_task_exists() -> None
 
 def test_an_unknown_name_is_answered_with_the_closest_or_its_neighbours() -> None:
     known = ["tasks.price.output", "tasks.price.phase", "params.day"]
-    assert unknown_name("tasks.prise.output", known).endswith("did you mean tasks.price.output?")
-    assert unknown_name("tasks.load.output", known).endswith("known are tasks.price.output, tasks.price.phase")
-    assert unknown_name("item", []) == "item is not known here, and no other variable is"
+    assert unknown_name("tasks.prise.output", known).endswith(
+        'unknown reference "tasks.prise.output"; did you mean "tasks.price.output"?'
+    )
+    assert unknown_name("tasks.load.output", known).endswith("known names: tasks.price.output, tasks.price.phase")
+    assert unknown_name("item", []) == 'unknown reference "item"; there are no variables here'
     assert unknown_name("params.x", [f"params.p{n}" for n in range(30)]).endswith("and 20 more")
 
 

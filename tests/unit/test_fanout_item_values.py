@@ -50,7 +50,7 @@ def test_an_item_without_its_own_values_fails_alone(cel: Evaluator, own_value: d
     failures = [(one.index, one.reason.value, one.message) for one in entry.items.failures or ()]
     field = "env WHO" if "env" in own_value else "python.with.who"
     assert failures == [
-        (1, "ExpressionError", f'{field}: there is no key "name": get(map, "name", default) gives a default instead')
+        (1, "ExpressionError", f'{field}: missing key "name"; get(map, "name", default) gives a default instead')
     ]
     assert (entry.items.succeeded, entry.items.failed, entry.items.failed_indexes) == (2, 1, "1")
 

@@ -223,23 +223,25 @@ def test_what_waits_for_what() -> None:
 
 def test_names_are_unique_together(cel: Evaluator) -> None:
     assert one(cel, task("a"), **{"finally": [task("a")]}) == (
-        "task a, name: a task of tasks is named a too: the names of tasks and finally are unique together"
+        'task a, name: duplicate task name "a"; names in tasks and finally must be unique together'
     )
-    assert "2 tasks are named x" in one(cel, task("a"), **{"finally": [task("x"), task("x")]})
+    assert 'duplicate task name "x"' in one(cel, task("a"), **{"finally": [task("x"), task("x")]})
 
 
 def test_the_two_lists_do_not_depend_on_each_other(cel: Evaluator) -> None:
     assert one(cel, task("a", "z"), **{"finally": [task("z")]}) == (
-        "task a, dependsOn[0]: z cannot be waited for here, tasks of finally run after all others: take it out"
+        'task a, dependsOn[0]: dependsOn cannot reference "z": tasks of finally run after all others; remove it'
     )
-    assert "run after all others anyway: take it out" in one(cel, task("a"), **{"finally": [task("z", "a")]})
+    assert 'dependsOn cannot reference "a": tasks of finally run after all others anyway; remove it' in one(
+        cel, task("a"), **{"finally": [task("z", "a")]}
+    )
     assert "there is no task y: did you mean x?" not in one(cel, task("a"), **{"finally": [task("z", "y")]})
 
 
 def test_a_cycle_within_finally(cel: Evaluator) -> None:
     problem = one(cel, task("a"), **{"finally": [task("x", "y"), task("y", "x")]})
 
-    assert problem == "task x, dependsOn: the tasks wait for each other: x -> y -> x: remove one dependsOn"
+    assert problem == "task x, dependsOn: dependency cycle: x -> y -> x; remove one of these dependsOn entries"
 
 
 def test_expressions_of_both_lists_are_checked(cel: Evaluator) -> None:
@@ -247,16 +249,22 @@ def test_expressions_of_both_lists_are_checked(cel: Evaluator) -> None:
     assert found(cel, task("a"), **{"finally": [sees]}) == []
 
     wrong = task("sees", when='${{ tasks.b.phase == "Failed" }}')
-    assert one(cel, task("a"), **{"finally": [wrong]}).startswith("task sees, when: there is no task b")
+    assert one(cel, task("a"), **{"finally": [wrong]}).startswith(
+        'task sees, when: unknown task "b"; tasks are a, sees'
+    )
     early = task("early", when='${{ tasks.late.phase == "Failed" }}')
-    assert "early does not depend on late" in one(cel, early, **{"finally": [task("late")]})
+    assert 'task "early" does not depend on "late"; add "late" to its dependsOn' in one(
+        cel, early, **{"finally": [task("late")]}
+    )
 
 
 def test_five_hundred_tasks_are_the_most_of_both(cel: Evaluator) -> None:
     tasks = [task(f"t{n}") for n in range(499)]
 
     assert found(cel, *tasks, **{"finally": [task("x")]}) == []
-    assert "over 500 tasks together" in one(cel, *tasks, **{"finally": [task("x"), task("y")]})
+    assert "tasks and finally must have at most 500 tasks together" in one(
+        cel, *tasks, **{"finally": [task("x"), task("y")]}
+    )
 
 
 # -- with operators on the fake cluster -------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def test_a_field_that_fails_for_an_item_fails_the_task_and_what_follows(cel: Eva
     each = fan()["each"]
     assert (each.verdict, each.total) == (Forecast.FAILS, 3)
     assert [list(fields) for fields in each.each] == [["env X", "env Y"]] * 3
-    assert each.why.startswith("1 of 3 items fail; item 1 fails: env X: * does not take int and double")
+    assert each.why.startswith("1 of 3 items fail; item 1 fails: env X: * does not support int and double")
     assert [each.each[index]["env X"] for index in (0, 2)] == [1, 3]
     assert fan()["then"].verdict is Forecast.SKIPPED
     assert {name: entry.verdict for name, entry in fan(maxFailedItems=1).items()} == {

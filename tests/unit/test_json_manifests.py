@@ -99,5 +99,5 @@ def test_lists_of_the_api_servers_own_and_of_others() -> None:
 
 
 def test_what_is_no_object_in_a_list_is_told() -> None:
-    with pytest.raises(ManifestError, match="not an object"):
+    with pytest.raises(ManifestError, match="expected an object with apiVersion and kind, got a single value"):
         listed(1)

@@ -267,7 +267,7 @@ def test_the_name_that_was_meant_is_found_among_many() -> None:
 def test_a_list_of_names_is_cut() -> None:
     params = [Param.model_validate({"name": f"p{index}"}) for index in range(25)]
     assert unknown("zzz", params).endswith(", p19 and 5 more")
-    assert unknown("zzz", []) == "there is no such param: the workflow has no params"
+    assert unknown("zzz", []) == 'unknown param "zzz"; the workflow has no params'
 
 
 def test_problems_without_end_are_cut(cel: CelEvaluator) -> None:
@@ -275,4 +275,4 @@ def test_problems_without_end_are_cut(cel: CelEvaluator) -> None:
     head = {"apiVersion": "nexus.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": "w"}}
     found = load(json.dumps({**head, "spec": body}), "f", cel).problems
     assert len(found) == 501
-    assert found[0].message == "more than 500 problems: the others are not listed; fix these first"
+    assert found[0].message == "more than 500 problems, the others are not listed; fix these first"

@@ -87,7 +87,7 @@ def test_params_that_do_not_fit_are_told_by_the_child() -> None:
     ran = run_here(definition(call("first", "double", params={"n": "four"})), workflows={"double": double()})
 
     assert ran.ending("first") == (TaskPhase.FAILED, Reason.PARAMS_INVALID)
-    assert 'params.n: "four" is no integer' in (ran.task("first").message or "")
+    assert 'params.n: must be an integer, got string "four"' in (ran.task("first").message or "")
 
 
 def test_a_child_over_its_timeout_is_cancelled(tmp_path: Path) -> None:

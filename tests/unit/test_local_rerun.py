@@ -57,9 +57,9 @@ def test_a_rerun_takes_over_what_succeeded_for_the_same_time(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--from-task", "fetsh"], "--from-task: there is no task fetsh: did you mean fetch?"),
+        (["--from-task", "fetsh"], '--from-task: unknown task "fetsh"; did you mean "fetch"?'),
         (["--at", "2026-01-02T03:04:05Z"], "--rerun-of is for --local, without --at"),
-        (["--param", "ko=1"], "there is no such param"),
+        (["--param", "ko=1"], 'unknown param "ko"; the workflow has ok'),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -62,8 +62,8 @@ def test_a_mistake_is_told_with_its_place_and_what_to_do(cel: CelEvaluator, head
     above = head.count("\n")
     (problem,) = load(head + written, "f.yaml", cel).problems
     # A message that names a line of the file too counts from the same start.
-    message = re.sub(r"(?<=in line )\d+", lambda line: str(int(line[0]) - above), problem.message)
-    assert f"{problem.line - above}:{problem.column}: {message}" == said
+    message = re.sub(r"(?:(?<=on line )|(?<=with line ))\d+", lambda line: str(int(line[0]) - above), problem.message)
+    assert f"{problem.line - above}:{problem.column} {problem.code}: {message}" == said
 
 
 def test_the_table_is_long() -> None:

@@ -48,6 +48,11 @@ def test_a_given_value_is_a_value_and_never_rendered(cel: Evaluator) -> None:
     assert resolve([param("day")], {"day": "${{ run.name }}"}, RUN, cel) == {"day": "${{ run.name }}"}
 
 
+NOUNS = {"array": "a list", "integer": "an integer", "object": "an object"} | {
+    kind: f"a {kind}" for kind in ("string", "number", "boolean")
+}
+
+
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
@@ -67,12 +72,14 @@ def test_types_are_those_of_json_schema(cel: Evaluator, kind: str, good: list[An
     for value in bad:
         (problem,) = problems(cel, subject, p=value)
         assert problem.startswith("params.p: ")
-        assert f"is no {kind}" in problem
+        assert f"must be {NOUNS[kind]}, got " in problem
 
 
 def test_a_value_of_another_type_is_told_how_to_be_written(cel: Evaluator) -> None:
-    assert problems(cel, param("p"), p=3) == ("params.p: 3 is no string: put it in quotes",)
-    assert problems(cel, param("p", type="integer"), p="3") == ('params.p: "3" is no integer: write it without quotes',)
+    assert problems(cel, param("p"), p=3) == ("params.p: must be a string, got integer 3; quote it",)
+    assert problems(cel, param("p", type="integer"), p="3") == (
+        'params.p: must be an integer, got string "3"; remove the quotes',
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,9 +88,9 @@ def test_a_value_of_another_type_is_told_how_to_be_written(cel: Evaluator) -> No
         (1, None),
         (10, None),
         (2.5, None),
-        (0.5, "params.p: 0.5 is below the minimum, 1"),
-        (-3, "params.p: -3 is below the minimum, 1"),
-        (10.01, "params.p: 10.01 is above the maximum, 10"),
+        (0.5, "params.p: must be at least 1, got 0.5"),
+        (-3, "params.p: must be at least 1, got -3"),
+        (10.01, "params.p: must be at most 10, got 10.01"),
     ],
 )
 def test_a_number_keeps_to_its_bounds_themselves_allowed(cel: Evaluator, value: float, problem: str | None) -> None:
@@ -98,13 +105,21 @@ def test_a_number_keeps_to_its_bounds_themselves_allowed(cel: Evaluator, value: 
 @pytest.mark.parametrize(
     ("fields", "without", "null"),
     [
-        ({}, "no value and no default", "null is no string"),
-        ({"required": True}, "each run must give a value (required)", "null is no string"),
+        (
+            {},
+            "missing value, and no default: give one with --param p=... or in spec.params",
+            "must be a string, got null; quote it",
+        ),
+        (
+            {"required": True},
+            "missing required value: give one with --param p=... or in spec.params",
+            "must be a string, got null; quote it",
+        ),
         ({"required": False}, None, None),
         ({"required": False, "default": None}, None, None),
         ({"required": False, "type": "object"}, None, None),
-        ({"required": False, "default": "x"}, "x", "null is no string"),
-        ({"default": "x"}, "x", "null is no string"),
+        ({"required": False, "default": "x"}, "x", "must be a string, got null; quote it"),
+        ({"default": "x"}, "x", "must be a string, got null; quote it"),
     ],
 )
 def test_a_param_without_a_value_is_refused_unless_it_says_that_it_may_be_null(
@@ -125,15 +140,15 @@ def test_a_param_without_a_value_is_refused_unless_it_says_that_it_may_be_null(
 def test_a_param_that_may_be_null_is_still_held_to_the_rest(cel: Evaluator) -> None:
     subject = param("p", required=False, type="integer", minimum=1, enum=[1, 2])
 
-    assert problems(cel, subject, p="x") == ('params.p: "x" is no integer',)
-    assert problems(cel, subject, p=3) == ("params.p: 3 is none of [1,2]",)
+    assert problems(cel, subject, p="x") == ('params.p: must be an integer, got string "x"',)
+    assert problems(cel, subject, p=3) == ("params.p: must be one of [1,2], got 3",)
 
 
 def test_an_enum_names_what_it_allows(cel: Evaluator) -> None:
     subject = param("size", enum=["s", "m"])
 
     assert resolve([subject], {"size": "m"}, RUN, cel) == {"size": "m"}
-    assert problems(cel, subject, size="xl") == ('params.size: "xl" is none of ["s","m"]',)
+    assert problems(cel, subject, size="xl") == ('params.size: must be one of ["s","m"], got "xl"',)
 
 
 @pytest.mark.parametrize(("value", "fits"), [("2026-11-23", True), ("x 2026-11-23 x", True), ("2026-11", False)])
@@ -158,14 +173,14 @@ def test_every_problem_is_named_at_once(cel: Evaluator) -> None:
     found = problems(cel, param("day"), param("size", type="integer"), param("zone", default="UTC"), size="x", dya="x")
 
     assert found == (
-        "params.dya: there is no such param: did you mean day?",
-        "params.day: no value and no default: give one with --param day=... or in spec.params",
-        'params.size: "x" is no integer',
+        'params.dya: unknown param "dya"; did you mean "day"?',
+        "params.day: missing value, and no default: give one with --param day=... or in spec.params",
+        'params.size: must be an integer, got string "x"',
     )
 
 
 def test_a_workflow_without_params_says_so(cel: Evaluator) -> None:
-    assert problems(cel, day="x") == ("params.day: there is no such param: the workflow has no params",)
+    assert problems(cel, day="x") == ('params.day: unknown param "day"; the workflow has no params',)
 
 
 def test_a_default_that_fails_is_named(cel: Evaluator) -> None:
@@ -177,7 +192,7 @@ def test_a_default_that_fails_is_named(cel: Evaluator) -> None:
 def test_a_default_that_renders_to_another_type_is_refused(cel: Evaluator) -> None:
     (problem,) = problems(cel, param("p", type="integer", default="${{ run.name }}"))
 
-    assert problem == 'params.p: "sales-x7k2p" is no integer'
+    assert problem == 'params.p: must be an integer, got string "sales-x7k2p"'
 
 
 def test_params_together_have_a_limit(cel: Evaluator) -> None:

@@ -167,7 +167,7 @@ def test_a_definition_with_errors_starts_nothing_and_names_them(cel: Evaluator) 
         status = subject.run()
 
         assert (status.phase, status.reason) == ("Failed", "WorkflowInvalid")
-        assert (status.message or "").startswith("task a, env[0].value: params.nope is not known here")
+        assert (status.message or "").startswith('task a, env[0].value: unknown reference "params.nope"')
         assert subject.witness.made == []
 
 

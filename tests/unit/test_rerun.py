@@ -91,8 +91,8 @@ ALL = dict.fromkeys(("a", "b", "c", "d", "other"), "Succeeded")
         (earlier(ALL, workflow="stock"), "run old is one of Workflow stock, and this run is not"),
         (earlier(ALL, workflow=""), "run old is one with a definition of its own"),
         (earlier(ALL), "every task of run old succeeded: name those to run again in rerunOf.tasks"),
-        (earlier(ALL, ["othr"]), "rerunOf.tasks: there is no task othr: did you mean other?"),
-        (earlier(ALL, ["zzz"]), "rerunOf.tasks: there is no task zzz: there is a, b, c, d, other"),
+        (earlier(ALL, ["othr"]), 'rerunOf.tasks: unknown task "othr"; did you mean "other"?'),
+        (earlier(ALL, ["zzz"]), 'rerunOf.tasks: unknown task "zzz"; tasks are a, b, c, d, other'),
     ],
 )
 def test_what_cannot_be_run_again_is_refused_before_anything_starts(cel: Evaluator, known: Earlier, words: str) -> None:

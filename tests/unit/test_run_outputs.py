@@ -114,10 +114,13 @@ def test_an_output_that_cannot_be_had_fails_the_run(cel: Evaluator, text: str, r
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        ({"n": "${{ tasks.laod.output.n }}"}, "outputs.n: there is no task laod: did you mean load?"),
-        ({"n": "${{ params.day }}"}, "outputs.n: params.day is not known here"),
+        ({"n": "${{ tasks.laod.output.n }}"}, 'outputs.n: unknown task "laod"; did you mean "load"?'),
+        (
+            {"n": "${{ params.day }}"},
+            'outputs.n: unknown reference "params.day": the workflow has no params; add it to spec.params',
+        ),
         ({"n": "${{ 1 + }}"}, "outputs.n: "),
-        ({"a-b": "x"}, "outputs.a-b: the name of an output is letters, digits and _"),
+        ({"a-b": "x"}, "outputs.a-b: invalid output name; use at most 63 letters, digits and _, no digit first"),
     ],
 )
 def test_lint_names_the_output(cel: Evaluator, outputs: dict[str, str], message: str) -> None:

@@ -34,30 +34,51 @@ def shown(timetable: Timetable, after: str, count: int) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "offset", "message"),
     [
-        ("", 0, "has 0 fields, five are wanted"),
-        ("30 2 * *", 0, "has 4 fields, five are wanted: minute, hour,"),
-        ("0 30 2 * * *", 0, "there are no seconds"),
-        ("60 * * * *", 0, "minute 60: 60 is not from 0 to 59"),
-        ("30 2,24 * * *", 5, "hour 2,24: 24 is not from 0 to 23"),
-        ("0 0 0 * *", 4, "day of the month 0: 0 is not from 1 to 31"),
-        ("0 0 * Feburary *", 6, "month Feburary: Feburary is not known: did you mean FEB?"),
-        ("0 0 * * MONDAY", 8, "did you mean MON?"),
-        ("0 0 * * tus", 8, "did you mean TUE?"),
-        ("0 0 * * FRI-MON", 8, "FRI-MON goes down: write it as 5-6,0-1"),
-        ("0 0 * * 8", 8, "8 is not from 0 to 7"),
-        ("*/0 * * * *", 0, "the step '0' is no number from 1"),
-        ("1,,2 * * * *", 2, "a number is missing"),
-        ("0 0 L * *", 4, "L is of another cron: Kubernetes has numbers"),
-        ("0 0 * * MON#2", 8, "did you mean MON?"),
-        ("0 x * * *", 2, "hour x: x is no number from 0 to 23"),
-        ("TZ=Europe/Berlin 30 2 * * *", 0, "the time zone does not belong into cron: write timeZone: Europe/Berlin"),
-        ("CRON_TZ=Asia/Tokyo 0 0 * * *", 0, "write timeZone: Asia/Tokyo"),
-        ("@dayly", 0, "there is no @dayly: did you mean @daily?"),
-        ("@reboot", 0, "make a run with nexus run"),
-        ("@every 30s", 7, "@every 30s is too often: at least 60s"),
-        ("@every 1d", 7, "@every wants a duration of h, m and s, as in @every 1h30m; '1d' is none"),
-        ("@every 90.5s", 7, "is no whole number of seconds"),
-        ("@every 9999h", 7, "is too seldom"),
+        (
+            "",
+            0,
+            (
+                "expected 5 cron fields, got 0; the fields are minute, hour, day of the month, month, day of the "
+                "week, as in 30 2 * * *"
+            ),
+        ),
+        (
+            "30 2 * *",
+            0,
+            (
+                "expected 5 cron fields, got 4; the fields are minute, hour, day of the month, month, day of the "
+                "week, as in 30 2 * * *"
+            ),
+        ),
+        (
+            "0 30 2 * * *",
+            0,
+            (
+                "expected 5 cron fields, got 6; the fields are minute, hour, day of the month, month, day of the "
+                "week, without seconds"
+            ),
+        ),
+        ("60 * * * *", 0, "minute 60: 60 is out of range; must be from 0 to 59"),
+        ("30 2,24 * * *", 5, "hour 2,24: 24 is out of range; must be from 0 to 23"),
+        ("0 0 0 * *", 4, "day of the month 0: 0 is out of range; must be from 1 to 31"),
+        ("0 0 * Feburary *", 6, 'month Feburary: unknown value "Feburary"; did you mean "FEB"?'),
+        ("0 0 * * MONDAY", 8, 'day of the week MONDAY: unknown value "MONDAY"; did you mean "MON"?'),
+        ("0 0 * * tus", 8, 'day of the week tus: unknown value "tus"; did you mean "TUE"?'),
+        ("0 0 * * FRI-MON", 8, 'day of the week FRI-MON: invalid range "FRI-MON": start exceeds end; write 5-6,0-1'),
+        ("0 0 * * 8", 8, "day of the week 8: 8 is out of range; must be from 0 to 7"),
+        ("*/0 * * * *", 0, 'minute */0: invalid step "0"; must be an integer of at least 1'),
+        ("1,,2 * * * *", 2, "minute 1,,2: missing number"),
+        ("0 0 L * *", 4, 'day of the month L: unsupported cron syntax "L" (L, W, # and H are not supported)'),
+        ("0 0 * * MON#2", 8, 'day of the week MON#2: unknown value "MON#2"; did you mean "MON"?'),
+        ("0 x * * *", 2, 'hour x: invalid value "x"; must be an integer from 0 to 23'),
+        ("TZ=Europe/Berlin 30 2 * * *", 0, "unsupported time zone in cron; set timeZone: Europe/Berlin"),
+        ("CRON_TZ=Asia/Tokyo 0 0 * * *", 0, "unsupported time zone in cron; set timeZone: Asia/Tokyo"),
+        ("@dayly", 0, 'unknown cron macro "@dayly"; did you mean "@daily"?'),
+        ("@reboot", 0, "unsupported cron macro @reboot; start a run with nexus run"),
+        ("@every 30s", 7, "@every 30s is too short; must be at least 60s"),
+        ("@every 1d", 7, 'invalid duration "1d"; write hours, minutes and seconds, as in @every 1h30m'),
+        ("@every 90.5s", 7, "@every 90.5s must be a whole number of seconds"),
+        ("@every 9999h", 7, "@every 9999h exceeds the maximum of 366 days (8784h)"),
     ],
 )
 def test_a_bad_expression_is_told_with_its_place_and_what_to_write(text: str, offset: int, message: str) -> None:

@@ -82,8 +82,11 @@ def wrong(cel: CelEvaluator, query: str, connection: object) -> list[str]:
 
 def test_lint_tells_what_is_a_placeholder_whatever_the_database(cel: CelEvaluator) -> None:
     secret = {"secretKeyRef": {"name": "db", "key": "url"}}
-    why = "but sql.parameters has no a: add it, or write \\: for a colon that starts no placeholder"
-    assert wrong(cel, "select ':b', :a", secret) == [f"13: the query has the placeholder :a, {why}"]
+    why = (
+        'missing value for the placeholder :a; add "a" to sql.parameters, or write \\: for a colon that '
+        "starts no placeholder"
+    )
+    assert wrong(cel, "select ':b', :a", secret) == [f"13: {why}"]
     # Code in one database and text in another: only the run knows.
     assert wrong(cel, "# :a\n$$ :a $$ [:a]", secret) == []
-    assert wrong(cel, "[:b] # :a", "sqlite://") == [f"7: the query has the placeholder :a, {why}"]
+    assert wrong(cel, "[:b] # :a", "sqlite://") == [f"7: {why}"]

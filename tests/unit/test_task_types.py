@@ -95,7 +95,7 @@ def test_every_field_that_a_record_names_is_one_of_the_model(kind: str) -> None:
 def test_a_bare_value_is_told_how_it_is_written(kind: str) -> None:
     record = TYPES[kind]
     told = suggestions.of_object(kind, 7)
-    assert told.startswith(f": write it as {{{record.shorthand.field}: ")
+    assert told.startswith(f"; write it as {{{record.shorthand.field}: ")
 
 
 @pytest.mark.parametrize("kind", [name for name in NAMES if TYPES[name].mechanism is Mechanism.JOB])

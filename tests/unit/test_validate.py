@@ -48,12 +48,12 @@ def test_a_definition_without_mistakes_has_no_problems(cel: Evaluator) -> None:
 
 def test_a_dependency_that_is_not_there_gets_the_closest_name(cel: Evaluator) -> None:
     assert one(cel, task("extract"), task("price", "extrct")) == (
-        "task price, dependsOn[0]: there is no task extrct: did you mean extract?"
+        'task price, dependsOn[0]: unknown task "extrct"; did you mean "extract"?'
     )
 
 
 def test_a_dependency_far_from_every_name_gets_them_all(cel: Evaluator) -> None:
-    assert one(cel, task("a"), task("price", "zzz")).endswith("there is no task zzz: tasks are a, price")
+    assert one(cel, task("a"), task("price", "zzz")).endswith('unknown task "zzz"; tasks are a, price')
 
 
 def test_a_task_that_waits_for_itself(cel: Evaluator) -> None:
@@ -61,14 +61,14 @@ def test_a_task_that_waits_for_itself(cel: Evaluator) -> None:
 
 
 def test_a_dependency_named_twice(cel: Evaluator) -> None:
-    assert one(cel, task("a"), task("b", "a", "a")) == "task b, dependsOn[1]: a is named twice"
+    assert one(cel, task("a"), task("b", "a", "a")) == 'task b, dependsOn[1]: duplicate dependency "a"'
 
 
 def test_a_cycle_is_shown_in_the_direction_of_depends_on(cel: Evaluator) -> None:
     problem = one(cel, task("start"), task("a", "start", "c"), task("b", "a"), task("c", "b"))
 
-    assert "dependsOn: the tasks wait for each other: " in problem
-    cycle = problem.split(": ")[2].split(" -> ")
+    assert problem.endswith("; remove one of these dependsOn entries")
+    cycle = problem.partition("dependency cycle: ")[2].partition(";")[0].split(" -> ")
     depends_on = {"a": "c", "b": "a", "c": "b"}
     assert cycle[0] == cycle[-1]
     assert all(depends_on[name] == after for name, after in pairwise(cycle))
@@ -76,7 +76,7 @@ def test_a_cycle_is_shown_in_the_direction_of_depends_on(cel: Evaluator) -> None
 
 
 def test_two_tasks_of_one_name(cel: Evaluator) -> None:
-    assert one(cel, task("a"), task("b"), task("a")) == "tasks[2].name: 2 tasks are named a: names are unique"
+    assert one(cel, task("a"), task("b"), task("a")) == 'tasks[2].name: duplicate task name "a"'
 
 
 # -- what one task says -----------------------------------------------------------------------------------------------
@@ -85,16 +85,25 @@ def test_two_tasks_of_one_name(cel: Evaluator) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"bash": {"command": "true"}, "python": {"code": "1"}}, "has python and bash: give exactly one of "),
-        ({"python": {"code": "1", "call": "m:f"}}, "python: give exactly one of code and call"),
-        ({"python": {"image": "i"}}, "python: give exactly one of code and call"),
-        ({"python": {"code": "1", "with": {"a": 1}}}, "python.with: with goes with call"),
-        ({"http": {"url": "http://h", "json": {}, "body": "x"}}, "http: give one of json and body"),
-        ({"triggerRule": "AllDone"}, "triggerRule: a triggerRule without dependsOn"),
-        ({"env": [{"name": "NEXUS_X", "value": "1"}]}, "env[0].name: NEXUS_X: names with NEXUS_ are reserved"),
-        ({"env": [{"name": "A"}, {"name": "A"}]}, "env[1].name: 2 variables are named A"),
-        ({"env": [{"name": "A", "valueFrom": {}}]}, "env[0].valueFrom: give exactly one of secretKeyRef and "),
-        ({"envFrom": [{"prefix": "X_"}]}, "envFrom[0]: give exactly one of secretRef and configMapRef"),
+        (
+            {"bash": {"command": "true"}, "python": {"code": "1"}},
+            (
+                "2 task types (python, bash); set exactly one of python, http, bash, sql, container, workflow, "
+                "approval, wait"
+            ),
+        ),
+        ({"python": {"code": "1", "call": "m:f"}}, "set exactly one of code and call"),
+        ({"python": {"image": "i"}}, "set exactly one of code and call"),
+        (
+            {"python": {"code": "1", "with": {"a": 1}}},
+            "with has no effect without call; code gets its values from params and input",
+        ),
+        ({"http": {"url": "http://h", "json": {}, "body": "x"}}, "set at most one of json and body"),
+        ({"triggerRule": "AllDone"}, "triggerRule has no effect without dependsOn; remove it"),
+        ({"env": [{"name": "NEXUS_X", "value": "1"}]}, '"NEXUS_X": names that begin with NEXUS_ are reserved'),
+        ({"env": [{"name": "A"}, {"name": "A"}]}, 'duplicate variable name "A"'),
+        ({"env": [{"name": "A", "valueFrom": {}}]}, "set exactly one of secretKeyRef and configMapKeyRef"),
+        ({"envFrom": [{"prefix": "X_"}]}, "set exactly one of secretRef and configMapRef"),
     ],
 )
 def test_fields_that_do_not_go_together(cel: Evaluator, fields: dict[str, Any], message: str) -> None:
@@ -109,7 +118,7 @@ def test_a_task_without_a_type(cel: Evaluator) -> None:
 
     (problem,) = problems(WorkflowSpec.model_validate(body), cel)
 
-    assert str(problem) == f"task t: has no type: give exactly one of {', '.join(TASK_TYPES)}"
+    assert str(problem) == f"task t: no task type; set exactly one of {', '.join(TASK_TYPES)}"
     assert problem.path == ("tasks", 0)
 
 
@@ -125,7 +134,7 @@ def test_a_task_without_a_type(cel: Evaluator) -> None:
 def test_an_expression_inside_code_is_refused(cel: Evaluator, fields: dict[str, Any], field: str) -> None:
     problem = one(cel, task("t", **fields), params=[{"name": "day"}])
 
-    assert problem.startswith(f"task t, {field}: ${{{{ }}}} is refused here, since a value would become code")
+    assert problem.startswith(f"task t, {field}: ${{{{ }}}} is not allowed here, a value would become code; ")
 
 
 # -- expressions ------------------------------------------------------------------------------------------------------
@@ -139,31 +148,37 @@ def expression(cel: Evaluator, text: str, **fields: Any) -> str:
 
 
 def test_an_unknown_param_gets_the_closest(cel: Evaluator) -> None:
-    assert expression(cel, "${{ params.dya }}") == "params.dya is not known here: did you mean params.day?"
+    assert expression(cel, "${{ params.dya }}") == 'unknown reference "params.dya"; did you mean "params.day"?'
 
 
 def test_a_task_that_is_no_ancestor_wants_a_depends_on(cel: Evaluator) -> None:
     assert expression(cel, "${{ tasks.per_region.output.n }}") == (
-        "tasks.per_region.output: t does not depend on per-region: add per-region to its dependsOn"
+        'unknown reference "tasks.per_region.output": task "t" does not depend on "per-region"; add '
+        '"per-region" to its dependsOn'
     )
 
 
 def test_a_task_that_is_not_there_is_unknown(cel: Evaluator) -> None:
-    assert "there is no task extrakt: did you mean extract?" in expression(cel, "${{ tasks.extrakt.output.n }}")
+    assert 'unknown task "extrakt"; did you mean "extract"?' in expression(cel, "${{ tasks.extrakt.output.n }}")
 
 
 def test_a_tasks_own_output_is_not_there_yet(cel: Evaluator) -> None:
-    assert expression(cel, "${{ tasks.t.output.n }}") == "tasks.t.output: a task cannot see its own output"
+    assert (
+        expression(cel, "${{ tasks.t.output.n }}")
+        == 'unknown reference "tasks.t.output": a task cannot read its own output'
+    )
 
 
 def test_a_hyphen_is_explained(cel: Evaluator) -> None:
     assert expression(cel, "${{ tasks.per-region.output.n }}").startswith(
-        "tasks.per-region is a subtraction in CEL: write tasks.per_region"
+        "tasks.per-region is a subtraction in CEL; write tasks.per_region"
     )
 
 
 def test_a_type_error_is_found_before_anything_runs(cel: Evaluator) -> None:
-    assert "does not take string and int" in expression(cel, "${{ params.day + 1 }}")
+    assert "+ does not support string and int; convert with string(...), int(...) or double(...)" in expression(
+        cel, "${{ params.day + 1 }}"
+    )
 
 
 def test_a_syntax_error_is_found(cel: Evaluator) -> None:
@@ -171,7 +186,9 @@ def test_a_syntax_error_is_found(cel: Evaluator) -> None:
 
 
 def test_an_expression_that_is_not_closed(cel: Evaluator) -> None:
-    assert "not closed" in expression(cel, "${{ params.n")
+    assert 'unclosed ${{; put }} after the expression, for the characters themselves write ${{ "${{" }}' in expression(
+        cel, "${{ params.n"
+    )
 
 
 def test_the_place_within_the_field_is_known(cel: Evaluator) -> None:
@@ -185,12 +202,12 @@ def test_the_place_within_the_field_is_known(cel: Evaluator) -> None:
 @pytest.mark.parametrize(
     ("when", "message"),
     [
-        ("${{ params.n }}", "when wants true or false, this gives int: compare it with something"),
-        ("params.n > 1", "when is one whole expression: "),
-        ("${{ params.n > 1 }} ", "when is one whole expression: "),
-        ("${{ params.n > 1 }}${{ true }}", "when is one whole expression: "),
-        ("${{ item == 1 }}", "item is only known in the fields of a task with forEach"),
-        ("${{ params.nn > 1 }}", "params.nn is not known here: did you mean params.n?"),
+        ("${{ params.n }}", "must be a boolean, the expression gives int; compare it with something"),
+        ("params.n > 1", "must be one whole expression; write it as ${{ params.n > 1 }}"),
+        ("${{ params.n > 1 }} ", "must be one whole expression; "),
+        ("${{ params.n > 1 }}${{ true }}", "must be one whole expression; "),
+        ("${{ item == 1 }}", 'unknown reference "item": it exists in the fields of a task with forEach only'),
+        ("${{ params.nn > 1 }}", 'unknown reference "params.nn"; did you mean "params.n"?'),
     ],
 )
 def test_when_is_one_whole_expression_with_a_boolean(cel: Evaluator, when: str, message: str) -> None:
@@ -206,10 +223,10 @@ def test_when_may_be_of_a_type_that_shows_only_at_run_time(cel: Evaluator) -> No
 @pytest.mark.parametrize(
     ("for_each", "problem"),
     [
-        ({"items": "${{ 5 }}"}, "forEach.items: items wants a list, this gives int"),
-        ({"items": "${{ 'abc' }}"}, "forEach.items: items wants a list, this gives string"),
-        ({"items": "${{ params.word }}"}, "forEach.items: items wants a list, this gives string"),
-        ({"matrix": {"a": [1], "b": "${{ {'x': 1} }}"}}, "forEach.matrix.b: b wants a list, this gives map"),
+        ({"items": "${{ 5 }}"}, "forEach.items: must be a list, the expression gives int"),
+        ({"items": "${{ 'abc' }}"}, "forEach.items: must be a list, the expression gives string"),
+        ({"items": "${{ params.word }}"}, "forEach.items: must be a list, the expression gives string"),
+        ({"matrix": {"a": [1], "b": "${{ {'x': 1} }}"}}, "forEach.matrix.b: must be a list, the expression gives map"),
         ({"items": "${{ params.many }}"}, None),
         ({"items": "${{ tasks.a.output.list }}"}, None),
         ({"items": "${{ range(3) }}"}, None),
@@ -221,7 +238,7 @@ def test_what_gives_items_is_a_list(cel: Evaluator, for_each: dict[str, Any], pr
     params = [{"name": "word"}, {"name": "many", "type": "array"}]
     told = found(cel, task("a"), task("b", "a", forEach=for_each), params=params)
 
-    assert told == ([] if problem is None else [f"task b, {problem}: write a list, or an expression that gives one"])
+    assert told == ([] if problem is None else [f"task b, {problem}; write a list, or an expression that gives one"])
 
 
 def test_result_sees_the_response_alone(cel: Evaluator) -> None:
@@ -253,27 +270,54 @@ def test_the_defaults_see_params_and_run_alone(cel: Evaluator) -> None:
 @pytest.mark.parametrize(
     ("param", "message"),
     [
-        ({"name": "p", "type": "integer", "default": "x"}, 'param p, default: "x" is no integer'),
-        ({"name": "p", "enum": ["a"], "default": "b"}, 'param p, default: "b" is none of ["a"]'),
-        ({"name": "p", "enum": ["a", 3]}, "param p, enum[1]: 3 is no string"),
-        ({"name": "p", "pattern": "(", "default": "x"}, "param p, pattern: no RE2 expression: "),
-        ({"name": "p", "pattern": "(?=x)"}, "param p, pattern: no RE2 expression: "),
-        ({"name": "p", "type": "integer", "pattern": "x"}, "param p, pattern: the param is no string"),
-        ({"name": "p", "default": "${{ params.q }}"}, "param p, default: params.q is not known here"),
-        ({"name": "p", "default": "${{ date(run.nme) }}"}, "did you mean run.name?"),
-        ({"name": "p", "minimum": 1}, "param p, minimum: the param is of type string, and only an integer or a number"),
-        ({"name": "p", "type": "array", "maximum": 1}, "give it that type, or remove the maximum"),
+        ({"name": "p", "type": "integer", "default": "x"}, 'param p, default: must be an integer, got string "x"'),
+        ({"name": "p", "enum": ["a"], "default": "b"}, 'param p, default: must be one of ["a"], got "b"'),
+        ({"name": "p", "enum": ["a", 3]}, "param p, enum[1]: must be a string, got integer 3; quote it"),
+        (
+            {"name": "p", "pattern": "(", "default": "x"},
+            "param p, pattern: invalid RE2 pattern: invalid regular expression: missing ): (",
+        ),
+        (
+            {"name": "p", "pattern": "(?=x)"},
+            "param p, pattern: invalid RE2 pattern: invalid regular expression: invalid perl operator: (?=",
+        ),
+        (
+            {"name": "p", "type": "integer", "pattern": "x"},
+            "param p, pattern: pattern is supported for strings only; remove pattern or type",
+        ),
+        (
+            {"name": "p", "default": "${{ params.q }}"},
+            (
+                'param p, default: unknown reference "params.q"; known names: run.intervalEnd, run.intervalStart, '
+                "run.name, run.namespace, run.phase, run.scheduledTime, run.trigger, run.workflow"
+            ),
+        ),
+        ({"name": "p", "default": "${{ date(run.nme) }}"}, 'unknown reference "run.nme"; did you mean "run.name"?'),
+        (
+            {"name": "p", "minimum": 1},
+            (
+                "param p, minimum: minimum is supported for integers and numbers only, the type is string; change "
+                "type, or remove minimum"
+            ),
+        ),
+        (
+            {"name": "p", "type": "array", "maximum": 1},
+            "maximum is supported for integers and numbers only, the type is array; change type, or remove maximum",
+        ),
         (
             {"name": "p", "type": "number", "minimum": 2, "maximum": 1.5},
-            "param p, minimum: the minimum 2 is above the maximum, 1.5",
+            "param p, minimum: minimum 2 exceeds maximum 1.5; swap them",
         ),
-        ({"name": "p", "type": "integer", "minimum": 1, "default": 0}, "default: 0 is below the minimum, 1"),
+        ({"name": "p", "type": "integer", "minimum": 1, "default": 0}, "must be at least 1, got 0"),
         (
             {"name": "p", "type": "number", "maximum": 9, "enum": [1, 10]},
-            "enum[1]: 10 is above the maximum, 9",
+            "must be at most 9, got 10",
         ),
-        ({"name": "p", "required": True, "default": "x"}, "param p, default: a default is never used"),
-        ({"name": "p", "default": None}, "param p, default: null is no string"),
+        (
+            {"name": "p", "required": True, "default": "x"},
+            "param p, default: default has no effect on a required param; remove default or required",
+        ),
+        ({"name": "p", "default": None}, "param p, default: must be a string, got null; quote it"),
     ],
 )
 def test_a_param_that_contradicts_itself(cel: Evaluator, param: dict[str, Any], message: str) -> None:
@@ -281,14 +325,14 @@ def test_a_param_that_contradicts_itself(cel: Evaluator, param: dict[str, Any], 
 
 
 def test_two_params_of_one_name(cel: Evaluator) -> None:
-    assert one(cel, task("t"), params=[{"name": "p"}, {"name": "p"}]) == (
-        "params[1].name: 2 params are named p: names are unique"
-    )
+    assert one(cel, task("t"), params=[{"name": "p"}, {"name": "p"}]) == ('params[1].name: duplicate param name "p"')
 
 
 @pytest.mark.parametrize("key", ["nexus.dev/run", "kubernetes.io/x", "batch.kubernetes.io/job-name", "a.k8s.io/x"])
 def test_labels_that_belong_to_others(cel: Evaluator, key: str) -> None:
-    assert "are not yours to set" in one(cel, task("t"), labels={key: "x"})
+    prefix = key.partition("/")[0]
+    wanted = f'labels.{key}: label prefix "{prefix}" is reserved; choose another prefix'
+    assert wanted in one(cel, task("t"), labels={key: "x"})
 
 
 # -- all in one round -------------------------------------------------------------------------------------------------
@@ -307,18 +351,21 @@ def test_expressions_are_checked_beside_mistakes_of_other_kinds(cel: Evaluator) 
         params=[{"name": "n", "type": "integer", "default": "x"}],
     )
 
-    assert [line.partition(",")[0] for line in said if "params.nope is not known" in line] == ["task a", "task b"]
-    assert any("there is no task gone" in line for line in said)
-    assert any("wait for each other" in line for line in said)
-    assert any("2 tasks are named twice" in line for line in said)
-    assert any('"x" is no integer' in line for line in said)
+    assert [line.partition(",")[0] for line in said if 'unknown reference "params.nope"' in line] == [
+        "task a",
+        "task b",
+    ]
+    assert any('unknown task "gone"' in line for line in said)
+    assert any("dependency cycle: " in line for line in said)
+    assert any('duplicate task name "twice"' in line for line in said)
+    assert any('must be an integer, got string "x"' in line for line in said)
 
 
-@pytest.mark.parametrize(("name", "hint"), [("zz", "tasks are load, b"), ("laod", "did you mean load?")])
+@pytest.mark.parametrize(("name", "hint"), [("zz", "tasks are load, b"), ("laod", 'did you mean "load"?')])
 def test_an_expression_that_names_no_task(cel: Evaluator, name: str, hint: str) -> None:
     env = [{"name": "X", "value": f"${{{{ tasks.{name}.output.n }}}}"}]
 
-    assert one(cel, task("load"), task("b", "load", env=env)).endswith(f": there is no task {name}: {hint}")
+    assert one(cel, task("load"), task("b", "load", env=env)).endswith(f': unknown task "{name}"; {hint}')
 
 
 @pytest.mark.parametrize(
@@ -342,7 +389,7 @@ def test_an_expression_in_code_is_told_at_its_place_with_what_to_write(
 def test_a_placeholder_without_a_parameter(cel: Evaluator) -> None:
     said = one(cel, task("t", sql={"connection": "sqlite://", "query": "select :day::date, :day"}))
 
-    assert said.startswith("task t, sql.query: the query has the placeholder :day, but sql.parameters has no day")
+    assert said.startswith('task t, sql.query: missing value for the placeholder :day; add "day" to sql.parameters')
 
 
 @pytest.mark.parametrize(

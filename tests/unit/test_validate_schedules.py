@@ -43,30 +43,41 @@ def test_schedules_without_mistakes_have_no_problems(cel: Evaluator) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"cron": "30 25 * * *"}, "schedule nightly, cron: hour 25: 25 is not from 0 to 23"),
-        ({"cron": "0 0 * * MNO"}, "did you mean MON?"),
-        ({"cron": "TZ=Asia/Tokyo 0 0 * * *"}, "the time zone does not belong into cron: write timeZone: Asia/Tokyo"),
-        ({"cron": "@every 10s"}, "too often: at least 60s"),
-        ({"cron": "0 0 31 4,6 *"}, "0 0 31 4,6 * is never: no month has such a day"),
-        ({"timeZone": "Europe/Berln"}, "schedule nightly, timeZone: there is no time zone Europe/Berln"),
-        ({"timeZone": "europe/berlin"}, "did you mean Europe/Berlin?"),
-        ({"timeZone": "Kolkata"}, "did you mean Asia/Kolkata?"),
-        ({"timeZone": "Local"}, "there is no time zone Local"),
-        ({"timeZone": "../../etc/passwd"}, "there is no time zone ../../etc/passwd"),
+        ({"cron": "30 25 * * *"}, "schedule nightly, cron: hour 25: 25 is out of range; must be from 0 to 23"),
+        ({"cron": "0 0 * * MNO"}, 'day of the week MNO: unknown value "MNO"; did you mean "MON"?'),
+        ({"cron": "TZ=Asia/Tokyo 0 0 * * *"}, "unsupported time zone in cron; set timeZone: Asia/Tokyo"),
+        ({"cron": "@every 10s"}, "@every 10s is too short; must be at least 60s"),
+        ({"cron": "0 0 31 4,6 *"}, '"0 0 31 4,6 *" never matches: no month has such a day'),
+        ({"timeZone": "Europe/Berln"}, ('schedule nightly, timeZone: unknown time zone "Europe/Berln"; did you '
+                                       'mean "Europe/Berlin"?')),
+        ({"timeZone": "europe/berlin"}, 'did you mean "Europe/Berlin"?'),
+        ({"timeZone": "Kolkata"}, 'did you mean "Asia/Kolkata"?'),
+        ({"timeZone": "Local"}, 'unknown time zone "Local"; write it as in Europe/Berlin or Asia/Kolkata, or UTC'),
+        ({"timeZone": "../../etc/passwd"}, ('unknown time zone "../../etc/passwd"; write it as in Europe/Berlin '
+                                           'or Asia/Kolkata, or UTC')),
         ({"from": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"},
-         "schedule nightly, until: until is not after from"),
-        ({"exclude": {"dates": ["2026-02-30"]}}, "schedule nightly, exclude.dates[0]: there is no day 2026-02-30"),
-        ({"exclude": {"holidays": [{"country": "DEX"}]}}, "schedule nightly, exclude.holidays[0].country: no holidays"),
-        ({"exclude": {"holidays": [{"country": "DE", "region": "by"}]}}, "did you mean BY?"),
-        ({"exclude": {"holidays": [{"country": "DE", "region": "DE-BY"}]}}, "did you mean BY?"),
+         "schedule nightly, until: until must be after from; swap them"),
+        ({"exclude": {"dates": ["2026-02-30"]}}, 'schedule nightly, exclude.dates[0]: invalid date "2026-02-30"'),
+        ({"exclude": {"holidays": [{"country": "DEX"}]}}, ('schedule nightly, exclude.holidays[0].country: '
+                                                          'unknown country "DEX"; did you mean "DE", "MEX" or "DEU"?')),
+        ({"exclude": {"holidays": [{"country": "DE", "region": "by"}]}}, ('unknown region "by" of DE; did you '
+                                                                         'mean "BY"?')),
+        ({"exclude": {"holidays": [{"country": "DE", "region": "DE-BY"}]}}, ('unknown region "DE-BY" of DE; did you '
+                                                                            'mean "BY"?')),
         ({"exclude": {"holidays": [{"country": "DE", "region": "XQZ"}]}}, "DE has BB, BE, BW"),
-        ({"catchUpLimit": 3}, "schedule nightly, catchUpLimit: catchUpLimit is for catchUp: All"),
-        ({"params": {"dya": "x", "day": "x"}}, "schedule nightly, params.dya: there is no"),
-        ({"params": {"dya": "x", "day": "x"}}, "did you mean day?"),
-        ({"params": {"day": "x", "count": "3"}}, 'nightly, params.count: "3" is no integer: write it without quotes'),
-        ({"params": {"day": "${{ run.scheduledTim }}"}}, "did you mean run.scheduledTime?"),
-        ({"params": {"day": "${{ params.count }}"}}, "schedule nightly, params.day: params.count is not"),
-        ({"params": {}}, "schedule nightly, params: params.day: each run must have a value"),
+        ({"catchUpLimit": 3}, ("schedule nightly, catchUpLimit: catchUpLimit has no effect without catchUp: All; "
+                              "add that, or remove the limit")),
+        ({"params": {"dya": "x", "day": "x"}}, ('schedule nightly, params.dya: unknown param "dya"; did you mean '
+                                               '"day"?')),
+        ({"params": {"dya": "x", "day": "x"}}, 'unknown param "dya"; did you mean "day"?'),
+        ({"params": {"day": "x", "count": "3"}}, 'must be an integer, got string "3"; remove the quotes'),
+        ({"params": {"day": "${{ run.scheduledTim }}"}}, ('unknown reference "run.scheduledTim"; did you mean '
+                                                         '"run.scheduledTime"?')),
+        ({"params": {"day": "${{ params.count }}"}}, ('schedule nightly, params.day: unknown reference '
+                                                     '"params.count"; known names: run.intervalEnd, '
+                                                     'run.intervalStart, run.name, run.namespace, run.phase, '
+                                                     'run.scheduledTime, run.trigger, run.workflow')),
+        ({"params": {}}, 'schedule nightly, params: missing required param "day", which has no default; set it here'),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_field_and_what_to_write(
@@ -77,13 +88,16 @@ def test_a_mistake_is_told_with_its_field_and_what_to_write(
 
 
 def test_names_are_unique(cel: Evaluator) -> None:
-    assert found(cel, FINE, FINE) == ["schedules[1].name: 2 schedules are named nightly: names are unique"]
+    assert found(cel, FINE, FINE) == ['schedules[1].name: duplicate schedule name "nightly"']
 
 
 @pytest.mark.parametrize(
     ("concurrency", "message"),
     [
-        ({"policy": "Allow", "limit": 2}, "concurrency.limit: under Allow no run waits, so that limit means nothing"),
+        (
+            {"policy": "Allow", "limit": 2},
+            "concurrency.limit: limit has no effect with policy Allow; use Forbid, Replace or Queue",
+        ),
         ({"policy": "Queue", "key": "env"}, "concurrency.key: key is the same for every run"),
         ({"policy": "Queue", "key": "${{ params.dey }}"}, "params.dey"),
         ({"policy": "Queue", "key": "${{ tasks.t.phase }}"}, "tasks.t"),

@@ -75,10 +75,14 @@ def test_a_time_that_has_passed_is_due_at_once(cel: Evaluator, wait: dict[str, A
         (
             {"until": "${{ 'tomorrow' }}"},
             Reason.INVALID_WAIT,
-            "'tomorrow' is no time: write it as 2026-11-23T10:00:00Z",
+            'invalid time "tomorrow"; write it as 2026-11-23T10:00:00Z',
         ),
-        ({"until": "${{ 5 }}"}, Reason.INVALID_WAIT, "5 is no time"),
-        ({"until": "${{ '9999-12-31T23:59:59-12:00' }}"}, Reason.INVALID_WAIT, "is no time"),
+        ({"until": "${{ 5 }}"}, Reason.INVALID_WAIT, 'invalid time "5"; write it as 2026-11-23T10:00:00Z'),
+        (
+            {"until": "${{ '9999-12-31T23:59:59-12:00' }}"},
+            Reason.INVALID_WAIT,
+            'invalid time "9999-12-31T23:59:59-12:00"; write it as 2026-11-23T10:00:00Z',
+        ),
     ],
 )
 def test_what_cannot_be_waited_for_fails_the_task(
@@ -130,30 +134,30 @@ def test_a_time_is_read_with_its_offset_and_is_at_most_a_year_away() -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"wait": {}}, "task t, wait: give exactly one of seconds and until"),
+        ({"wait": {}}, "task t, wait: set exactly one of seconds and until"),
         (
             {"wait": {"seconds": 5, "until": "2026-11-23T10:00:00Z"}},
-            "task t, wait: give exactly one of seconds and until",
+            "task t, wait: set exactly one of seconds and until",
         ),
         (
             {"wait": {"until": "2026-11-23 10:00"}},
-            "task t, wait.until: the time '2026-11-23 10:00' has no offset: write it with Z, or as +02:00",
+            'task t, wait.until: time "2026-11-23 10:00" has no offset; write it with Z, or as +02:00',
         ),
         (
             {"wait": {"until": "noon"}},
-            "task t, wait.until: 'noon' is no time: write it as 2026-11-23T10:00:00Z",
+            'task t, wait.until: invalid time "noon"; write it as 2026-11-23T10:00:00Z',
         ),
         (
             {"wait": {"seconds": 5}, "retry": {"limit": 1}},
-            "task t, retry: retry is for tasks with a pod, and wait has none: take it out",
+            "task t, retry: retry is not supported for wait tasks, which have no pod; remove it",
         ),
         (
             {"wait": {"seconds": 5}, "timeoutSeconds": 3},
-            "task t, timeoutSeconds: a wait takes as long as it says: take timeoutSeconds out",
+            "task t, timeoutSeconds: timeoutSeconds is not supported for wait tasks; remove it",
         ),
         (
             {"wait": {"seconds": 5}, "deadlineSeconds": 3},
-            "task t, deadlineSeconds: a wait takes as long as it says: take deadlineSeconds out",
+            "task t, deadlineSeconds: deadlineSeconds is not supported for wait tasks; remove it",
         ),
     ],
 )
@@ -162,8 +166,12 @@ def test_mistakes_are_named(cel: Evaluator, fields: dict[str, Any], problem: str
 
 
 def test_expressions_in_it_are_checked(cel: Evaluator) -> None:
-    assert "params.n is not known here" in one(cel, task("t", wait={"seconds": "${{ params.n }}"}))
-    assert "add a to its dependsOn" in one(cel, task("a"), task("t", wait={"until": "${{ tasks.a.output.at }}"}))
+    assert 'unknown reference "params.n": the workflow has no params; add it to spec.params' in one(
+        cel, task("t", wait={"seconds": "${{ params.n }}"})
+    )
+    assert 'unknown reference "tasks.a.output": task "t" does not depend on "a"; add "a" to its dependsOn' in one(
+        cel, task("a"), task("t", wait={"until": "${{ tasks.a.output.at }}"})
+    )
 
 
 def test_a_literal_time_in_a_hundred_years_is_told_of_by_who_has_a_clock(cel: Evaluator) -> None:

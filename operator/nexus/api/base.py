@@ -60,13 +60,14 @@ def parse_time(value: object) -> datetime:
     try:
         parsed = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
-        raise ValueError(f"{str(value)[:40]!r} is no time: write it as 2026-11-22T02:30:00Z") from None
+        raise ValueError(f'invalid time "{str(value)[:40]}"; write it as 2026-11-22T02:30:00Z') from None
     if parsed.tzinfo is None:
-        raise ValueError(f"the time {value!r} has no offset: write it with Z or +02:00")
+        example = f"{parsed.isoformat()}Z, or with an offset as +02:00"
+        raise ValueError(f'time "{str(value)[:40]}" has no offset; write it as {example}')
     try:
         return parsed.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"the time {value!r} is out of range: in UTC the years go from 1 to 9999") from None
+        raise ValueError(f'time "{str(value)[:40]}" is out of range; years in UTC are 1 to 9999') from None
 
 
 Time = Annotated[

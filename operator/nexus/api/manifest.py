@@ -116,7 +116,7 @@ def read(text: str, source: str) -> list[Document]:
         ManifestError: Where it is not YAML, not JSON's values, too large, repeats a key, or holds other than objects.
     """
     if len(text) > MAX_CHARACTERS:
-        message = f"the file has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read"
+        message = f"file too large: {len(text):,} characters, at most {MAX_CHARACTERS:,} are supported"
         raise ManifestError(source, 1, 1, Code.TOO_LARGE, message)
     documents: list[Document] = []
     for root in _objects(text.removeprefix("\ufeff"), source):
@@ -124,7 +124,7 @@ def read(text: str, source: str) -> list[Document]:
             continue
         if not isinstance(root.value, dict):
             found = "a list" if isinstance(root.value, list) else "a single value"
-            message = f"this is {found}, not an object with apiVersion and kind (a line of --- separates objects)"
+            message = f"expected an object with apiVersion and kind, got {found}; separate objects with a line of ---"
             raise ManifestError(source, root.line, root.column, Code.NOT_AN_OBJECT, message)
         documents.append(Document(source, len(documents), root.value, root))
     return documents
@@ -217,7 +217,7 @@ class _Reader:
         assert found is not None  # the end always matches
         before = self.text[: found.start()]
         line, column = before.count("\n") + 1, found.start() - before.rfind("\n")
-        message = f"the character {found[0]!r} cannot stand in YAML; in double quotes it is written as an escape"
+        message = f"invalid character {found[0]!r}; in double quotes, write it as an escape"
         return ManifestError(self.source, line, column, Code.INVALID_YAML, message)
 
     def _opened(self, event: yaml.CollectionStartEvent, depth: int) -> _Sequence | _Mapping:
@@ -236,11 +236,11 @@ class _Reader:
         line, column = _place(event)
         target = anchors.get(event.anchor or "")
         if target is None:
-            message = f"*{event.anchor} repeats &{event.anchor}, which is not above it"
+            message = f"unknown alias *{event.anchor}; define &{event.anchor} above it"
             raise ManifestError(self.source, line, column, Code.INVALID_ALIAS, message)
         if target.is_open:
             raise ManifestError(
-                self.source, line, column, Code.INVALID_ALIAS, f"*{event.anchor} stands inside what it repeats"
+                self.source, line, column, Code.INVALID_ALIAS, f"alias *{event.anchor} is inside its own anchor"
             )
         if (
             depth + target.height > MAX_DEPTH
@@ -249,7 +249,7 @@ class _Reader:
         self.aliased += target.weight
         if self.aliased > MAX_ALIASED:
             raise ManifestError(
-                self.source, line, column, Code.TOO_LARGE, "the aliases of this file repeat more than 1 MiB"
+                self.source, line, column, Code.TOO_LARGE, "the aliases of this file expand to more than 1 MiB"
             )
         return replace(target, line=line, column=column, value=_copied(target.value), is_alias=True)
 
@@ -297,7 +297,7 @@ class _Mapping:
             return
         name = self._name(key)
         if name in self._written:
-            message = f"{name!r} stands here twice in one object; the first is in line {self._written[name]}"
+            message = f'duplicate key "{name}"; first defined on line {self._written[name]}'
             raise ManifestError(self._source, key.line, key.column, Code.DUPLICATE_KEY, message)
         self._written[name] = key.line
         self.node.add(name, key.line, key.column, node)
@@ -309,7 +309,7 @@ class _Mapping:
         sources = [child for _, _, child in node.children.values()] if written_list else [node]
         for source in reversed(sources):
             if not isinstance(source.value, dict):
-                message = "<< takes an object, or a list of objects, such as *base"
+                message = "<< must be an object, or a list of objects, such as *base"
                 raise ManifestError(self._source, source.line, source.column, Code.INVALID_ALIAS, message)
             for name, (line, column, child) in source.children.items():
                 self.node.add(name, line, column, child)
@@ -324,8 +324,10 @@ class _Mapping:
             case int() as number:
                 return str(number)
         what = {dict: "an object", list: "a list", float: "a number with a fraction"}.get(type(key.value), "null")
-        hint = "put text in quotes" + (", an expression too: '${{ }}'" if isinstance(key.value, dict) else "")
-        raise ManifestError(self._source, key.line, key.column, Code.INVALID_KEY, f"a key cannot be {what}: {hint}")
+        hint = "quote it" + (", an expression too: '${{ }}'" if isinstance(key.value, dict) else "")
+        raise ManifestError(
+            self._source, key.line, key.column, Code.INVALID_KEY, f"a key must be a string, got {what}; {hint}"
+        )
 
 
 def _place(event: yaml.Event) -> tuple[int, int]:
@@ -335,9 +337,7 @@ def _place(event: yaml.Event) -> tuple[int, int]:
 
 def _unknown_tag(tag: str) -> str:
     shown = "!!" + tag.removeprefix(_STANDARD_TAG) if tag.startswith(_STANDARD_TAG) else tag
-    return (
-        f"{shown} is a YAML tag and means nothing here: text that begins with ! needs quotes, an expression ${{{{ }}}}"
-    )
+    return f"unsupported YAML tag {shown}; quote a string that begins with !, write an expression in ${{{{ }}}}"
 
 
 def _copied(value: JSON) -> JSON:
@@ -376,7 +376,7 @@ def _resolved(tag: str | None, text: str, plain: bool) -> JSON:
         raise ValueError(_unknown_tag(tag))
     value = _plain(text)
     if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
-        raise ValueError(f"{text!r} is not what its tag !!{kind} says")
+        raise ValueError(f'value "{text}" does not fit its tag !!{kind}')
     return _stored(value)
 
 
@@ -387,7 +387,7 @@ def _plain(text: str) -> bool | int | float | str | None:
     if first not in "+-.0123456789":
         return text
     if _NO_JSON.fullmatch(text):
-        raise ValueError(f"{text} is a number in YAML, but JSON has none such; put it in quotes if text is meant")
+        raise ValueError(f'unsupported number {text}: JSON has no infinity and no NaN; quote it for a string: "{text}"')
     digits = text.replace("_", "")
     if first == ".":
         is_float = _POINT_FIRST.fullmatch(text)

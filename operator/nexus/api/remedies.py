@@ -238,7 +238,7 @@ FAILED = {
         "Ask who rejected it. Another decision is another run.",
     ),
     Reason.INVALID_WAIT: Remedy(
-        "wait.until: 'tomorrow' is no time: write it as 2026-11-23T10:00:00Z",
+        'wait.until: invalid time "tomorrow"; write it as 2026-11-23T10:00:00Z',
         "Give `seconds` as a whole number, or `until` as a time with an offset, within a year.",
     ),
     Reason.JOB_DELETED: Remedy(

@@ -48,9 +48,9 @@ class Rule:
         return entry
 
 
-def _exactly_one(fields: tuple[str, ...], what: str, hint: str, naming: str | None = None) -> Rule:
+def _exactly_one(fields: tuple[str, ...], naming: str | None = None) -> Rule:
     present = ", ".join(f"has(self.{field})" for field in fields)
-    return Rule(f"[{present}].exists_one(x, x)", f"{what} has exactly one of {_words(fields)}: {hint}", naming)
+    return Rule(f"[{present}].exists_one(x, x)", f"set exactly one of {_words(fields)}", naming)
 
 
 def _words(names: tuple[str, ...]) -> str:
@@ -60,7 +60,7 @@ def _words(names: tuple[str, ...]) -> str:
 def _no_expression(what: str, instead: str) -> Rule:
     return Rule(
         "!self.contains('${{')",
-        f"no ${{{{ }}}} in {what}, for a value there would be run as code: {instead}",
+        f"${{{{ }}}} is not allowed in {what}, a value would become code; {instead}",
         reason="FieldValueForbidden",
     )
 
@@ -70,7 +70,7 @@ def _one_whole_expression(field: str, example: str) -> Rule:
     # CEL's grammar is beyond a rule; what slips through is found by Ready and `nexus lint`.
     return Rule(
         r"""self.startsWith('${{') && self.endsWith('}}') && !self.matches('}}[^"\']*[$][{][{]')""",
-        f"{field} is one whole expression: write it as ${{{{ {example} }}}}, with nothing before or after",
+        f"{field} must be one whole expression; for instance ${{{{ {example} }}}}",
     )
 
 
@@ -81,26 +81,24 @@ def unique(what: str, value: str) -> Rule:
     """
     return Rule(
         f"[self.transformMapEntry(i, x, {{{value}: true}})].all(m, m.size() == self.size())",
-        f"{what}: write each name once",
+        f"duplicate name in {what}",
         reason="FieldValueDuplicate",
     )
 
 
 ONE_TASK_TYPE = _exactly_one(
     TASK_TYPES,
-    "a task",
-    "keep one of them",
-    naming=f"'task ' + self.name + ' must have exactly one of {_words(TASK_TYPES)}: keep one of them'",
+    naming=f"'task \"' + self.name + '\": set exactly one of {_words(TASK_TYPES)}'",
 )
 NO_SELF_DEPENDENCY = Rule(
     "!has(self.dependsOn) || !(self.name in self.dependsOn)",
-    "a task cannot depend on itself: take its own name out of dependsOn",
-    naming="'task ' + self.name + ' depends on itself: take its own name out of dependsOn'",
+    "a task cannot depend on itself",
+    naming="'task \"' + self.name + '\": a task cannot depend on itself'",
     field=".dependsOn",
 )
 TRIGGER_RULE_NEEDS_DEPENDENCIES = Rule(
     "!has(self.triggerRule) || (has(self.dependsOn) && self.dependsOn.size() > 0)",
-    "triggerRule says how dependencies must have ended: add dependsOn, or take triggerRule out",
+    "triggerRule has no effect without dependsOn; remove it",
     field=".triggerRule",
     reason="FieldValueForbidden",
 )
@@ -108,17 +106,17 @@ _NAMES = "[self.transformMapEntry(i, x, {x.name: true})]"
 # Without naming the culprit: that expression is over the budget by a factor of 100. `nexus lint` and Ready name it.
 KNOWN_DEPENDENCIES = Rule(
     f"{_NAMES}.all(n, self.all(t, !has(t.dependsOn) || t.dependsOn.all(d, d in n)))",
-    "dependsOn names a task that does not exist: use names of tasks in this list",
+    "unknown task in dependsOn; use names of tasks in this list",
 )
 FINALLY_NAMES = Rule(
     "!has(self.finally) || [self.tasks.transformMapEntry(i, x, {x.name: true})]"
     ".all(n, self.finally.all(t, !(t.name in n)))",
-    "tasks and finally share their names: a task of finally cannot have the name of another task",
+    "duplicate task name; names in tasks and finally must be unique together",
     field=".finally",
 )
 TASKS_TOGETHER = Rule(
     "!has(self.finally) || self.tasks.size() + self.finally.size() <= 500",
-    "tasks and finally may have 500 tasks together: take some out",
+    "tasks and finally must have at most 500 tasks together",
     field=".finally",
 )
 UNIQUE_DEPENDENCIES = unique("dependsOn", "x")
@@ -126,117 +124,115 @@ UNIQUE_TAGS = unique("tags", "x")
 NO_POD = Rule(
     f"!({' || '.join(f'has(self.{kind})' for kind in PODLESS)}) || "
     f"!({' || '.join(f'has(self.{field})' for field in (*FIELDS_OF_PODS, 'forEach'))})",
-    f"{_words(PODLESS)} run no pod: take out {_words((*FIELDS_OF_PODS, 'forEach'))}",
+    f"{_words(PODLESS)} tasks have no pod; remove {_words((*FIELDS_OF_PODS, 'forEach'))}",
     reason="FieldValueForbidden",
 )
 WAIT_WITHOUT_LIMITS = Rule(
     "!has(self.wait) || !(has(self.timeoutSeconds) || has(self.deadlineSeconds))",
-    "a wait takes as long as it says: take timeoutSeconds and deadlineSeconds out",
+    "timeoutSeconds and deadlineSeconds are not supported for wait tasks; remove them",
     reason="FieldValueForbidden",
 )
-SECONDS_OR_UNTIL = _exactly_one(("seconds", "until"), "wait", "keep one of them")
+SECONDS_OR_UNTIL = _exactly_one(("seconds", "until"))
 TIME_WITH_OFFSET = Rule(
     r"self.contains('${{') || "
     r"self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{5,8}([.][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$')",
-    "until is a time with an offset: write it as 2026-11-23T10:00:00Z or 2026-11-23T11:00:00+01:00",
+    "until must be a time with an offset; write it as 2026-11-23T10:00:00Z or 2026-11-23T11:00:00+01:00",
 )
-CODE_OR_CALL = _exactly_one(("code", "call"), "python", "code is run as it stands, call names a function of the image")
+CODE_OR_CALL = _exactly_one(("code", "call"))
 # By way of dyn(): CEL knows no type for a field that may have any, and hides it; has() finds it all the same.
 ITEMS_OR_MATRIX = Rule(
     "has(dyn(self).items) != has(dyn(self).matrix)",
-    "forEach has exactly one of items and matrix: keep one of them",
+    "set exactly one of items and matrix",
 )
 JSON_OR_BODY = Rule(
     "!(has(dyn(self).json) && has(self.body))",
-    "http has one body: keep json or body",
+    "set at most one of json and body",
 )
 WITH_NEEDS_CALL = Rule(
     "!has(self.with) || has(self.call)",
-    "with holds the arguments of call: add call, or read the values in code from `params` and `input`",
+    "with has no effect without call; code gets its values from params and input",
     field=".with",
     reason="FieldValueForbidden",
 )
 VALUE_OR_SOURCE = Rule(
     "!(has(self.value) && has(self.valueFrom))",
-    "an environment variable has value or valueFrom, not both: keep one of them",
+    "set exactly one of value and valueFrom",
 )
-ONE_VALUE_SOURCE = _exactly_one(("secretKeyRef", "configMapKeyRef"), "valueFrom", "keep one of them")
-ONE_ENV_SOURCE = _exactly_one(("secretRef", "configMapRef"), "an entry of envFrom", "write an entry for each")
+ONE_VALUE_SOURCE = _exactly_one(("secretKeyRef", "configMapKeyRef"))
+ONE_ENV_SOURCE = _exactly_one(("secretRef", "configMapRef"))
 RESERVED_ENV_NAME = Rule(
     "!self.startsWith('NEXUS_')",
-    "names that begin with NEXUS_ are the task contract's own: choose another name",
+    "names that begin with NEXUS_ are reserved",
     reason="FieldValueForbidden",
 )
 RESERVED_VOLUME = Rule(
     "!(self in ['tmp', 'nexus', 'artifacts', 'store'])",
-    "tmp, nexus, artifacts and store are volumes that pods have by themselves: choose another name",
+    "volume names tmp, nexus, artifacts and store are reserved; choose another name",
     reason="FieldValueForbidden",
 )
 MOUNT_PATH = Rule(
     "self.startsWith('/') && !(self in ['/', '/tmp', '/tmp/', '/nexus', '/artifacts']) && "
     "!self.startsWith('/nexus/') && !self.startsWith('/artifacts/')",
-    "a mount path is absolute, and neither /, /tmp nor in /nexus or /artifacts, which are the task contract's own: "
-    "choose another",
+    "a mount path must be absolute; /, /tmp, and paths in /nexus and /artifacts are reserved",
 )
 _WITH_FILES = tuple(name for name, model in MODELS.items() if model.has_files)
 ARTIFACTS_NEED_FILES = Rule(
     f"!has(self.artifacts) || {' || '.join(f'has(self.{name})' for name in _WITH_FILES)}",
-    f"artifacts are for {_words(_WITH_FILES)} tasks: take them out, or move the data in such a task",
+    f"artifacts are supported for {_words(_WITH_FILES)} tasks only; move the data in such a task",
     reason="FieldValueForbidden",
 )
 NO_ARTIFACTS_OF_ITEMS = Rule(
     "!has(self.forEach) || !has(self.artifacts) || !has(self.artifacts.outputs)",
-    "the items of a forEach leave no artifacts: let them return what they found, or give each a task",
+    "artifacts.outputs is not supported with forEach; return a value from each item, or write one task each",
     reason="FieldValueForbidden",
 )
 UNIQUE_INPUTS = unique("artifacts.inputs", "x.name")
 UNIQUE_OUTPUTS = unique("artifacts.outputs", "x.name")
 INPUTS_APART = Rule(
     "!has(self.inputs) || !has(self.outputs) || !self.inputs.exists(i, self.outputs.exists(o, o.name == i.name))",
-    "an input and an output have the same name, and so the same place: rename one of them",
+    "an input and an output must not have the same name; rename one of them",
 )
 FILE_NEEDS_CLAIM = Rule(
     "(has(self.url) && self.url.startsWith('file://')) == has(self.volumeClaim)",
-    "file:/// is a folder of the volume that volumeClaim names: give both, or neither",
+    "file:/// is a folder of the volume of volumeClaim; set both, or neither",
 )
 ENDPOINT_IS_FOR_S3 = Rule(
     "!(has(self.endpoint) || has(self.region)) || (has(self.url) && self.url.startsWith('s3://'))",
-    "endpoint and region are for a url of s3://: take them out, or give such a url",
+    "endpoint and region are supported for s3:// only; remove them, or use such a url",
 )
-NO_PARENTS_IN_URL = Rule("!self.contains('..')", "the url of a store holds no ..: write where it leads")
+NO_PARENTS_IN_URL = Rule("!self.contains('..')", "the url of a store must not contain ..")
 CREDENTIALS_NEED_URL = Rule(
     "!has(self.credentialsSecret) || (has(self.url) && !self.url.startsWith('file://'))",
-    "credentialsSecret goes with a url of s3://, gs:// or az://: give one, or take it out",
+    "credentialsSecret is supported for s3://, gs:// and az:// only; set such a url, or remove it",
 )
 LABEL_KEYS = Rule(
     "self.all(k, !format.qualifiedName().validate(k).hasValue())",
-    "a label's key is a name of at most 63 characters, or prefix/name with a DNS name as its prefix",
+    "invalid label key; use a name of at most 63 characters, or prefix/name with a DNS name as prefix",
 )
 RESERVED_LABELS = Rule(
     "!self.exists(k, k.startsWith('nexus.dev/') || k.startsWith('batch.kubernetes.io/'))",
-    "labels that begin with nexus.dev/ or batch.kubernetes.io/ are set for every Job: choose another prefix",
+    "label prefixes nexus.dev/ and batch.kubernetes.io/ are reserved; choose another prefix",
     reason="FieldValueForbidden",
 )
 PATTERN_IS_FOR_TEXT = Rule(
     "!has(self.pattern) || !has(self.type) || self.type == 'string'",
-    "pattern is for a param of type string: take it out, or change the type",
+    "pattern is supported for strings only; remove pattern or type",
     field=".pattern",
     reason="FieldValueForbidden",
 )
 BOUNDS_ARE_FOR_NUMBERS = Rule(
     "!(has(self.minimum) || has(self.maximum)) || (has(self.type) && self.type in ['integer', 'number'])",
-    "minimum and maximum are for a param of type integer or number: give it that type, or take them out",
+    "minimum and maximum are supported for integers and numbers only; change type, or remove them",
     reason="FieldValueForbidden",
 )
 MINIMUM_UP_TO_MAXIMUM = Rule(
     "!(has(self.minimum) && has(self.maximum)) || self.minimum <= self.maximum",
-    "minimum is above maximum, so that no value fits: swap them",
+    "minimum exceeds maximum; swap them",
     field=".minimum",
 )
 OUTPUT_NAMES = Rule(
     "self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_]{0,62}$'))",
-    "the name of an output is letters, digits and _, at most 63 of them and no digit first: expressions write it "
-    "as tasks.NAME.output.total",
+    "invalid output name; use at most 63 letters, digits and _, no digit first",
 )
 _WITH_RETRY_ON = tuple(name for name, model in MODELS.items() if model.has_retry_on)
 RETRY_ON_IS_FOR_HTTP = Rule(
@@ -248,13 +244,11 @@ RETRY_ON_IS_FOR_HTTP = Rule(
 NO_POD_FIELDS = Rule(
     "!has(self.workflow) || "
     "!(has(self.env) || has(self.envFrom) || has(self.pod) || has(self.pool) || has(self.startTimeoutSeconds))",
-    "a workflow task has no pod, so that env, envFrom, pod, pool and startTimeoutSeconds mean nothing: give values in "
-    "workflow.params",
+    "env, envFrom, pod, pool and startTimeoutSeconds are not supported for workflow tasks, which have no pod; "
+    "give values in workflow.params, and write the rest in that Workflow",
     reason="FieldValueForbidden",
 )
-REF_OR_SPEC = _exactly_one(
-    ("workflowRef", "workflowSpec"), "a run", "workflowRef names a Workflow, workflowSpec is a definition of its own"
-)
+REF_OR_SPEC = _exactly_one(("workflowRef", "workflowSpec"))
 RUN_CONTROLS = ("suspend", "cancel", "approvals")
 """What may be changed of a run's spec; each has a rule of its own, or none."""
 
@@ -268,7 +262,7 @@ def _same(field: str) -> str:
 
 NO_ZONE_IN_CRON = Rule(
     "!self.contains('TZ=')",
-    "the time zone does not belong into cron: write it in timeZone, as Europe/Berlin",
+    "unsupported time zone in cron; set timeZone: Europe/Berlin",
     reason="FieldValueForbidden",
 )
 RUN_NEVER_CHANGES = Rule(
@@ -277,28 +271,28 @@ RUN_NEVER_CHANGES = Rule(
         for name, field in WorkflowRunSpec.model_fields.items()
         if (field.alias or name) not in RUN_CONTROLS
     ),
-    "of the spec of a run only suspend, cancel and approvals may change: create a new WorkflowRun instead",
+    "the spec of a run is immutable, except suspend, cancel and approvals; create a new WorkflowRun",
     reason="FieldValueForbidden",
 )
 FROM_OR_TASKS = Rule(
     "!(has(self.from) && has(self.tasks))",
-    "rerunOf has one of from and tasks: tasks names where to begin, from: Failed begins with what did not succeed",
+    "set at most one of from and tasks",
 )
 CANCEL_STAYS = Rule(
     "!has(oldSelf.cancel) || (has(self.cancel) && self.cancel in [oldSelf.cancel, 'Immediate'])",
-    "a run that is cancelled stays cancelled; only Graceful may become Immediate",
+    "cancel cannot be removed or changed, except from Graceful to Immediate",
     reason="FieldValueForbidden",
 )
 APPROVALS_STAY = Rule(
     "!has(oldSelf.approvals) || (has(self.approvals) && oldSelf.approvals.size() <= self.approvals.size() && "
     "oldSelf.approvals.all(i, a, self.approvals[i] == a))",
-    "what was decided stays as it is: add an approval at the end of the list",
+    "approvals cannot be changed or removed; add one at the end of the list",
     reason="FieldValueForbidden",
 )
 ONE_APPROVAL_A_TASK = unique("approvals", "x.task")
 SHORT_NAME = Rule(
     f"self.metadata.name.size() <= {NAME_LIMIT}",
-    f"metadata.name becomes the value of a label: use at most {NAME_LIMIT} characters",
+    f"metadata.name must have at most {NAME_LIMIT} characters",
 )
 
 RULES: dict[tuple[str, str | None], tuple[Rule, ...]] = {

@@ -10,7 +10,7 @@ import re
 
 import yaml
 
-EXPRESSION = "; an expression needs quotes around it within [ ] and { }, or where it holds ': ' or ' #'"
+EXPRESSION = "; quote an expression within [ ] and { }, and one that contains ': ' or ' #'"
 
 
 def syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
@@ -19,11 +19,11 @@ def syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
     mark = error.problem_mark or error.context_mark
     line, column = _place(mark)
     if line <= len(lines) and re.match(" *\t", lines[line - 1]):
-        return line, column, "a tab cannot indent YAML: use spaces"
+        return line, column, "YAML cannot be indented with tabs; use spaces"
     problem = error.problem or "this is not YAML"
     opened = _place(error.context_mark or mark)
     if problem == "found unexpected end of stream":
-        return *opened, "the quote that opens here has no end: close it"
+        return *opened, "unclosed quote"
     if problem == "could not find expected ':'":
         line, column = opened
     written = lines[line - 1] if line <= len(lines) else ""
@@ -37,24 +37,23 @@ def _words(problem: str, written: str, column: int, opened: tuple[int, int]) -> 
     match problem:
         case "mapping values are not allowed in this context":
             if ": " in written[: column - 1]:
-                return "a text with ': ' in it needs quotes"
-            return "this line is indented deeper than the one above, which has its value already: indent both alike"
+                return "a string that contains ': ' must be quoted"
+            return "inconsistent indentation: the line above already has its value; indent both alike"
         case "found character that cannot start any token":
-            return f"a text cannot begin with {written[column - 1 : column]}: put it in quotes"
+            return f"a string that begins with {written[column - 1 : column]} must be quoted"
         case "did not find expected key" | "did not find expected '-' indicator":
-            begun = f"this does not go on with what begins in line {opened[0]}"
-            return f"{begun}: indent it as that is, and look at the quotes above"
+            return f"inconsistent indentation with line {opened[0]}; indent both alike, and check the quotes above"
         case "could not find expected ':'":
-            return "there is no ':' behind this: a key needs one, and text of several lines a | after its key"
+            return "missing ':' after this key; write text of several lines after key: |"
         case "did not find expected node content":
-            return "a value is missing here, or the ] or } of what opens above"
+            return "missing value, or missing ] or } of what is opened above"
         case "did not find expected ',' or '}'" | "did not find expected ',' or ']'":
             place = f"line {opened[0]}, column {opened[1]}"
-            return f"what opens in {place}, is not closed before this, or a text in it needs quotes"
+            return f"missing ] or }} of what is opened on {place}, or a string in it must be quoted"
         case "found unknown escape character":
-            return r"\ means nothing before this character: write \\, or put the text in single quotes"
+            return r"unknown escape \; write \\, or use single quotes"
         case "block sequence entries are not allowed in this context":
-            return "a list begins in the line below its key"
+            return "a list must begin on the line below its key"
     return None
 
 

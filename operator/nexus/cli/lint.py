@@ -48,7 +48,7 @@ def lint(
             say(str(problem))
         counts = [_count(len(files), "file"), _count(workflows, "workflow"), _count(len(found), "problem")]
         counts += [_count(len(warnings), "warning")] if warnings else []
-        say(", ".join(counts) + ("; further checks wait until these are mended" if unchecked else ""))
+        say(", ".join(counts) + ("; remaining checks skipped, fix these errors first" if unchecked else ""))
     return Exit.FAILED if found or (strict and warnings) else Exit.SUCCEEDED
 
 

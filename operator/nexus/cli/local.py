@@ -242,7 +242,7 @@ def what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Doc
         if workflow is None or workflow.spec is None:
             known = ", ".join(other.name for other in manifest.workflows) or "none"
             missing = Problem(
-                ("workflowRef",), Code.UNKNOWN_WORKFLOW, f"there is no Workflow {name} in this file (it has {known})"
+                ("workflowRef",), Code.UNKNOWN_WORKFLOW, f'unknown Workflow "{name}"; this file has {known}'
             )
             raise UsageError(str(manifest.locate(missing, asked.document, "spec")))
         return asked, workflow.spec, workflow.document, name
@@ -297,7 +297,7 @@ def _steered(asked: RunDocument) -> list[Problem]:
     """What a WorkflowRun of a file says that only makes sense of one in a cluster."""
     fields = [field for field in ("suspend", "cancel") if asked.spec is not None and getattr(asked.spec, field)]
     found = [
-        Problem((field,), Code.CLUSTER_ONLY, "steers runs in a cluster, and nobody could here: take it out")
+        Problem((field,), Code.CLUSTER_ONLY, "not supported for local runs, where it has no effect; remove it")
         for field in fields
     ]
     if asked.spec is not None and asked.spec.rerun_of is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from nexus.api.codes import Code
 from nexus.api.manifest import JSON, Document
 from nexus.core.manifest.problem import Path, Problem, field_name
+from nexus.core.manifest.suggestions import of_string
 from nexus.core.text.plain import one_line
 
 _KEY = re.compile(r"(y|n|yes|no|on|off)(?=\s*:)", re.IGNORECASE)
@@ -57,7 +57,7 @@ def locate(problem: Problem, document: Document, lines: Sequence[str], below: Pa
         # Who wrote `name: n` never wrote false.
         word = unquoted(document, lines, path)
         if word is not None:
-            problem = replace(problem, message=no_string(problem.boolean, word))
+            problem = replace(problem, message=of_string(problem.boolean, word))
     if problem.offset is not None:
         line, column = _within(_value(document.body, path), problem.offset, lines, line, column)
     field = field_name(problem.field)
@@ -71,20 +71,6 @@ def unquoted(document: Document, lines: Sequence[str], path: Path) -> str | None
     return written[1] if written is not None else None
 
 
-def no_string(value: object, word: str | None) -> str:
-    """Why a value is not the string that its field must be; `word` is what `unquoted` found."""
-    text = json.dumps(value)
-    match value:
-        case bool():
-            word = word or text
-            return f'must be a string; YAML reads unquoted {word} as the boolean {text}, quote it: "{word}"'
-        case int():
-            return f'must be a string, got integer {text}; quote it: "{text}"'
-        case float():
-            return f'must be a string, got number {text}; quote it: "{text}"'
-    return f"must be a string, got {'a list' if isinstance(value, list) else 'an object'}"
-
-
 def odd_keys(document: Document, lines: Sequence[str]) -> Iterator[Located]:
     """Yield keys that were meant as strings and are booleans in YAML, as `n: 3`: the API server would see {"false":
     3}."""
@@ -92,7 +78,7 @@ def odd_keys(document: Document, lines: Sequence[str]) -> Iterator[Located]:
         line, column = document.line(path), document.column(path)
         written = _KEY.match(lines[line - 1], column - 1) if line <= len(lines) else None
         if written is not None:
-            message = f"the key {written[1]} is {path[-1]} in YAML, and no text: put it in quotes"
+            message = f'YAML reads the unquoted key {written[1]} as the boolean {path[-1]}; quote it: "{written[1]}"'
             yield Located(document.source, line, column, Code.INVALID_KEY, message)
 
 

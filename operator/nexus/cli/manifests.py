@@ -18,7 +18,7 @@ from nexus.api.codes import Code
 from nexus.api.manifest import Document, ManifestError, read
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import UsageError
-from nexus.cli.located import Located, locate, no_string, odd_keys, unquoted
+from nexus.cli.located import Located, locate, odd_keys, unquoted
 from nexus.cli.pools import PoolSizes, of_namespace, unknown
 from nexus.cli.syntax import NO_BASH, check_code
 from nexus.cli.terminal import say
@@ -26,6 +26,7 @@ from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.problem import Path as FieldPath
 from nexus.core.manifest.problem import Problem
 from nexus.core.manifest.schema_errors import misfits
+from nexus.core.manifest.suggestions import of_string
 from nexus.core.pools.size import CONFIG_MAP
 from nexus.core.text.similar_names import closest
 from nexus.core.validate import problems
@@ -173,7 +174,9 @@ def _envelope(document: Document, lines: Sequence[str]) -> Iterator[Problem]:
     if not isinstance(version, str) or not isinstance(kind, str):
         missing = "kind" if isinstance(version, str) else "apiVersion"
         yield Problem(
-            (), Code.MISSING_FIELD, f"{missing} is missing: a Workflow has apiVersion: {API_VERSION} and kind: Workflow"
+            (),
+            Code.MISSING_FIELD,
+            f'missing required field "{missing}"; a Workflow has apiVersion: {API_VERSION} and kind: Workflow',
         )
         return
     group = version.partition("/")[0]
@@ -181,24 +184,24 @@ def _envelope(document: Document, lines: Sequence[str]) -> Iterator[Problem]:
     if group != GROUP and not (close and kind in KINDS):
         return
     if version != API_VERSION:
-        yield Problem(("apiVersion",), Code.UNKNOWN_KIND, f"there is no {version}: write {API_VERSION}")
+        yield Problem(("apiVersion",), Code.UNKNOWN_KIND, f'unsupported apiVersion "{version}"; use {API_VERSION}')
     if kind not in KINDS:
         near = closest(kind, KINDS)
-        hint = f"did you mean {near[0]}?" if near else f"kinds are {' and '.join(KINDS)}"
-        yield Problem(("kind",), Code.UNKNOWN_KIND, f"there is no {kind} in {GROUP}: {hint}")
+        hint = f'did you mean "{near[0]}"?' if near else f"must be {' or '.join(KINDS)}"
+        yield Problem(("kind",), Code.UNKNOWN_KIND, f'unknown kind "{kind}" in {GROUP}; {hint}')
     for name in body:
         if name not in ENVELOPE:
             near = closest(name, ENVELOPE)
-            hint = f"did you mean {near[0]}?" if near else f"fields are {', '.join(ENVELOPE)}"
-            yield Problem((name,), Code.UNKNOWN_FIELD, f"there is no field {name} here: {hint}")
+            hint = f'did you mean "{near[0]}"?' if near else f"fields are {', '.join(ENVELOPE)}"
+            yield Problem((name,), Code.UNKNOWN_FIELD, f'unknown field "{name}"; {hint}')
     if not isinstance(body.get("spec"), dict):
         missing_spec = body.get("spec") is None
         code = Code.MISSING_FIELD if missing_spec else Code.WRONG_TYPE
-        yield Problem(("spec",), code, "spec is missing" if missing_spec else "spec must be an object")
+        yield Problem(("spec",), code, 'missing required field "spec"' if missing_spec else "spec must be an object")
     yield from _metadata(body.get("metadata"), generated=kind == "WorkflowRun")
     for path, value in _texts(body.get("metadata")):
         if not isinstance(value, str):
-            yield Problem(path, Code.WRONG_TYPE, no_string(value, unquoted(document, lines, path)))
+            yield Problem(path, Code.WRONG_TYPE, of_string(value, unquoted(document, lines, path)))
 
 
 def _texts(metadata: object) -> Iterator[tuple[FieldPath, object]]:
@@ -218,14 +221,16 @@ def _metadata(metadata: object, *, generated: bool) -> Iterator[Problem]:
         yield Problem(
             ("metadata",),
             Code.MISSING_FIELD,
-            "metadata is missing: give the object a name, as in metadata: {name: sales}",
+            'missing required field "metadata"; set a name, as in metadata: {name: sales}',
         )
         return
     name = metadata.get("name")
     if name is None:
         if not (generated and isinstance(metadata.get("generateName"), str)):
             yield Problem(
-                ("metadata",), Code.MISSING_FIELD, "name is missing" + (" (or generateName)" if generated else "")
+                ("metadata",),
+                Code.MISSING_FIELD,
+                'missing required field "name"' + (" (or generateName)" if generated else ""),
             )
     elif isinstance(name, str) and (len(name) > 253 or not _NAME.fullmatch(name)):
         rule = "at most 253 lower-case letters, digits, - and ., a letter or digit first and last"
@@ -238,7 +243,7 @@ def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> N
     spec, found = _definition(manifest, document, ("spec",), evaluator, name)
     manifest.add(document, found, "spec")
     if manifest.workflow(name) is not None:
-        manifest.add(document, [Problem((), Code.DUPLICATE_NAME, f"a second Workflow named {name}: names are unique")])
+        manifest.add(document, [Problem((), Code.DUPLICATE_NAME, f'duplicate Workflow name "{name}"')])
     manifest.add_workflow(WorkflowDocument(document, name, metadata.get("namespace"), spec))
 
 
@@ -251,7 +256,7 @@ def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
     manifest.add(document, found, "spec")
     if (inline is None) == (body.get("workflowRef") is None):
         manifest.add(
-            document, [Problem((), Code.EXCLUSIVE_FIELDS, "give exactly one of workflowRef and workflowSpec")], "spec"
+            document, [Problem((), Code.EXCLUSIVE_FIELDS, "set exactly one of workflowRef and workflowSpec")], "spec"
         )
     definition = None
     if inline is not None:
@@ -317,7 +322,7 @@ def _entries(manifest: Manifest, document: Document) -> Iterator[Problem]:
     metadata = document.body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str):
-        yield Problem(("metadata",), Code.MISSING_FIELD, "name is missing")
+        yield Problem(("metadata",), Code.MISSING_FIELD, 'missing required field "name"')
         return
     from nexus.adapters.local.bindings import of_manifest
 

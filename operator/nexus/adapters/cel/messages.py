@@ -55,7 +55,7 @@ def compile_error(text: str, source: str, variables: Mapping[str, str]) -> Expre
     text = text[:_MOST_READ]
     problem = _PROBLEM.search(text)
     if "recursion" in text:
-        return ExpressionError("the expression is nested too deeply, or chains more than 32 operators: split it up")
+        return ExpressionError("the expression is nested too deeply, or chains more than 32 operators; split it")
     if problem is None:
         return ExpressionError(_plain(text))
     line, column, what = int(problem[1]), int(problem[2]), problem[3].strip()
@@ -88,7 +88,7 @@ def run_error(text: str, source: str) -> ExpressionError:
         return ExpressionError(_no_overload(no_overload["name"], types))
     if text.startswith("Key not found in map"):
         key = text.partition(":")[2].strip()
-        message = f"there is no key {key}: get(map, {key}, default) gives a default instead"
+        message = f"missing key {key}; get(map, {key}, default) gives a default instead"
         return ExpressionError(message, _at(source, key))
     if "SELECT to non-message" in text:
         return ExpressionError(
@@ -96,7 +96,7 @@ def run_error(text: str, source: str) -> ExpressionError:
             'get(value, "field", default) gives a default instead'
         )
     if (index := re.fullmatch(r"Index error: index=(-?\d+) size=(\d+)", text)) is not None:
-        return ExpressionError(f"there is no element [{index[1]}]: the list has {index[2]}, counted from 0")
+        return ExpressionError(f"missing element [{index[1]}]; the list has {index[2]}, counted from 0")
     if (value := re.match(r"Unexpected value type for '([^']+)': (\w+)\. \(Expected (\w+)\)", text)) is not None:
         return ExpressionError(f"{value[1]} should be of type {value[3].lower()}, but is {value[2]}")
     if text.startswith("Non-CEL value type for 'Python function"):
@@ -150,16 +150,16 @@ def _undeclared(name: str, source: str, offset: int, variables: Mapping[str, str
 
 def _not_cel(word: str) -> str:
     if word in _INSTEAD:
-        return f"{word} is not CEL: write {_INSTEAD[word]}"
-    return f"{word} is a word that CEL keeps for itself: it can only stand after a dot"
+        return f'unsupported syntax "{word}"; write {_INSTEAD[word]}'
+    return f'reserved word "{word}"; it is allowed after a dot only'
 
 
 def _no_function(name: str) -> str:
     if name in FUNCTIONS:
-        return f"{name} takes another number of values, or is called the other way: docs/expressions.md has an example"
+        return f'invalid call of "{name}"; docs/expressions.md has an example'
     close = closest(_INSTEAD.get(name, name).removesuffix("(x)"), FUNCTIONS)
-    hint = f"did you mean {close[0]}?" if close else "docs/expressions.md lists those there are"
-    return f"there is no function {name}: {hint}"
+    hint = f'did you mean "{close[0]}"?' if close else "docs/expressions.md lists those there are"
+    return f'unknown function "{name}"; {hint}'
 
 
 def _syntax(what: str, source: str, offset: int | None) -> str:
@@ -171,14 +171,14 @@ def _syntax(what: str, source: str, offset: int | None) -> str:
     if before[-1:].isspace() and (last := re.split(r"\W+", before.rstrip())[-1]) in ("not", "if"):
         word = last
     if (missing := re.match(r"missing '(.)' at '(.*)'", what)) is not None:
-        return f"{missing[1]} is missing before " + ("the end" if missing[2] == "<EOF>" else missing[2])
+        return f'missing "{missing[1]}" before ' + ("the end" if missing[2] == "<EOF>" else missing[2])
     if word == "<EOF>":
         return "the expression ends too early"
     if word in _INSTEAD:
         return _not_cel(word)
     if word[:1] in ('"', "'"):
-        return f"the string {word} is not closed, or has a \\ that means nothing: write \\\\ for the character itself"
-    return f"{word} is not expected here" if word else what
+        return f"unclosed string {word}, or an unknown escape in it; write \\\\ for a backslash"
+    return f'unexpected "{word}"' if word else what
 
 
 def _no_overload(operation: str, types: str) -> str:
@@ -188,35 +188,37 @@ def _no_overload(operation: str, types: str) -> str:
     names = [name.strip() for name in _COMMA_BETWEEN.split(types)] if types else []
     if operation in ("_?_:_", "<jump_condition>"):
         if operation == "_?_:_" and names[0] in ("bool", "dyn"):
-            return f"both results of ? : must be of one type, not {names[1]} and {names[2]}: wrap both in dyn(...)"
-        return "the condition before ? must be a bool" + (f", not {names[0]}" if names else "")
+            return f"both results of ? : must have one type, got {names[1]} and {names[2]}; wrap both in dyn(...)"
+        return "the condition before ? must be a boolean" + (f", got {names[0]}" if names else "")
     symbol = operation.strip("_@").replace("_", "") if not operation[:1].isalpha() else operation
     symbol = "[ ]" if operation == "_[_]" else symbol
     if symbol in ("&&", "||", "!"):
-        return f"{symbol} takes bools" + (f", not {types}" if types else "") + ": compare the value with something"
+        return (
+            f"{symbol} must have booleans" + (f", got {types}" if types else "") + "; compare the value with something"
+        )
     taken = " and ".join(names) if names else "values of these types"
-    return f"{symbol} does not take {taken}{_conversion(symbol, set(names))}"
+    return f"{symbol} does not support {taken}{_conversion(symbol, set(names))}"
 
 
 def _conversion(symbol: str, types: set[str]) -> str:
     if symbol in ("date", "strftime"):
-        return ": convert the text with timestamp(...)" if "timestamp" not in types else ""
+        return "; convert the string with timestamp(...)" if "timestamp" not in types else ""
     if symbol == "in" and types == {"string"}:
-        return ": it looks into lists, and for keys of objects; text.contains(part) looks into text"
+        return "; in is for lists and keys of objects, text.contains(part) for strings"
     if symbol == "contains" and any(name.startswith("list") for name in types):
-        return ": it looks into text; value in list looks into lists"
+        return "; contains is for strings, value in list for lists"
     if symbol == "string" and any(name.startswith(("map", "list")) for name in types):
-        return ": json(...) makes text of a list or an object"
+        return "; convert a list or an object with json(...)"
     if symbol[:1].isalpha():
         return ""
     if {"int", "double"} <= types:
-        return ": write the number with a point (1.0), or convert with double(...) or int(...)"
+        return "; write the number with a point (1.0), or convert with double(...) or int(...)"
     if "timestamp" in types and "string" in types:
-        return ": convert the text with timestamp(...)"
+        return "; convert the string with timestamp(...)"
     if "string" in types and types & {"int", "double", "uint"}:
-        return ": convert with string(...), int(...) or double(...)"
+        return "; convert with string(...), int(...) or double(...)"
     if types & {"null", "null_type"}:
-        return ": one of them is null, as the output of a task that did not succeed is"
+        return "; one of them is null, as the output of a task that did not succeed"
     return ""
 
 

@@ -143,7 +143,7 @@ def _typed(kind: str, value: Any) -> Any:
     if kind == "timestamp" and isinstance(value, str):
         at = datetime.fromisoformat(value)
         if at.tzinfo is None:
-            raise ValueError(f"{value} has no offset: a time ends with Z or +01:00")
+            raise ValueError(f"time {value} has no offset; write it with Z, or as +02:00")
         return at
     if kind == "double" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -15,6 +15,7 @@ from nexus.core.data.scope import RUN_VARIABLES, run_values
 from nexus.core.expressions.render import Renderer
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
 from nexus.core.manifest.problem import Problem
+from nexus.core.manifest.suggestions import described
 from nexus.core.text.json_text import dump
 from nexus.core.text.similar_names import closest, listed
 
@@ -63,7 +64,7 @@ def resolve(
         elif param.nullable or begun:
             value = None
         else:
-            lacks = "each run must give a value (required)" if param.required else "no value and no default"
+            lacks = "missing required value" if param.required else "missing value, and no default"
             fix = f"give one with --param {param.name}=... or in spec.params"
             problems.append(_problem(param.name, Code.MISSING_PARAM, f"{lacks}: {fix}"))
             continue
@@ -95,8 +96,18 @@ def _unfit(values: Mapping[str, Any]) -> Iterator[Problem]:
         if any("\ud800" <= character <= "\udfff" for character in dump(value)):
             yield _problem(name, Code.INVALID_PARAM, "its text is not Unicode: pass bytes as base64")
     if len(dump(values).encode(errors="replace")) > PARAMS_LIMIT:
-        message = f"the params are over {PARAMS_LIMIT:,} bytes of JSON in all: pass large data through a task's output"
+        message = f"params exceed {PARAMS_LIMIT:,} bytes of JSON together; pass large data through a task's output"
         yield Problem((), Code.OUT_OF_RANGE, message)
+
+
+_NOUNS = {
+    ParamType.STRING: "a string",
+    ParamType.INTEGER: "an integer",
+    ParamType.NUMBER: "a number",
+    ParamType.BOOLEAN: "a boolean",
+    ParamType.ARRAY: "a list",
+    ParamType.OBJECT: "an object",
+}
 
 
 def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
@@ -105,13 +116,13 @@ def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
     if value is None and param.nullable:
         return None
     if not _is(kind, value):
-        return f"{dump(value)[:80]} is no {kind.value}" + _type_hint(kind, value)
+        return f"must be {_NOUNS[kind]}, got {described(value)}{_type_hint(kind, value)}"
     if param.enum is not None and value not in param.enum:
-        return f"{dump(value)[:80]} is none of {dump(param.enum)[:200]}"
+        return f"must be one of {dump(param.enum)[:200]}, got {dump(value)[:80]}"
     if param.minimum is not None and value < param.minimum:
-        return f"{dump(value)} is below the minimum, {number_text(param.minimum)}"
+        return f"must be at least {number_text(param.minimum)}, got {dump(value)}"
     if param.maximum is not None and value > param.maximum:
-        return f"{dump(value)} is above the maximum, {number_text(param.maximum)}"
+        return f"must be at most {number_text(param.maximum)}, got {dump(value)}"
     if param.pattern is not None and isinstance(value, str):
         try:
             found = evaluator.evaluate(
@@ -120,7 +131,7 @@ def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
                 {"value": value, "pattern": param.pattern},
             )
         except ExpressionError as error:
-            return f"cannot be held against the pattern {param.pattern}: {error}"
+            return f"cannot be matched with the pattern {param.pattern}: {error}"
         if not found:
             return f"{dump(value)[:80]} does not match the pattern {param.pattern}"
     return None
@@ -135,9 +146,9 @@ _TYPES_IN_CEL = {
     ParamType.OBJECT: ("map",),
 }
 _CONVERTED = {
-    ParamType.STRING: "string(...) makes text of it",
-    ParamType.INTEGER: "int(...) makes one of text",
-    ParamType.NUMBER: "double(...) makes one of text",
+    ParamType.STRING: "convert it with string(...)",
+    ParamType.INTEGER: "convert it with int(...)",
+    ParamType.NUMBER: "convert it with double(...)",
     ParamType.BOOLEAN: "compare it with something",
 }
 
@@ -149,9 +160,9 @@ def mistyped(param: Param, text: str, kind: str | None) -> str | None:
     found = "string" if kind is None else kind
     if found in (*_TYPES_IN_CEL[wanted], "dyn") or (found == "null" and param.nullable):
         return None
-    what = "text around an expression" if kind is None else found
+    what = "string" if kind is None else found
     hint = _CONVERTED.get(wanted)
-    return f"{text[:80]} gives {what}, and the param is of type {wanted.value}" + (f": {hint}" if hint else "")
+    return f"{text[:80]} gives {what}, expected type {wanted.value}" + (f"; {hint}" if hint else "")
 
 
 def number_text(value: float) -> str:
@@ -180,11 +191,11 @@ def _is(kind: ParamType, value: Any) -> bool:
 
 def _type_hint(kind: ParamType, value: Any) -> str:
     if kind is ParamType.STRING and not isinstance(value, str):
-        return ": put it in quotes"
+        return "; quote it"
     if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?|true|false|\[.*\]|\{.*\}", value):
-        return ": write it without quotes"
+        return "; remove the quotes"
     if kind is ParamType.ARRAY and isinstance(value, str) and re.fullmatch(r"[\w.-]+", value):
-        return f": write it as [{value}]"
+        return f"; write it as [{value}]"
     return ""
 
 
@@ -192,5 +203,5 @@ def unknown(name: str, params: Sequence[Param]) -> str:
     """Why there is no such param, and which one is meant."""
     known = [param.name for param in params]
     close = closest(name, known)
-    hint = f"did you mean {close[0]}?" if close else f"the workflow has {listed(known) or 'no params'}"
-    return f"there is no such param: {hint}"
+    hint = f'did you mean "{close[0]}"?' if close else f"the workflow has {listed(known) or 'no params'}"
+    return f'unknown param "{name}"; {hint}'

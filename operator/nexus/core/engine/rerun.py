@@ -95,8 +95,8 @@ def unknown_task(name: str, spec: WorkflowSpec) -> str | None:
     if name in names:
         return None
     close = closest(name, names)
-    hint = f"did you mean {close[0]}?" if close else f"there is {listed(names)}"
-    return f"there is no task {name}: {hint}"
+    hint = f'did you mean "{close[0]}"?' if close else f"tasks are {listed(names)}"
+    return f'unknown task "{name}"; {hint}'
 
 
 def _again(draft: PlanDraft, earlier: Earlier, before: dict[str, TaskStatus]) -> set[str]:

@@ -152,4 +152,4 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         shown = name[:_LONGEST_ZONE]
-        raise ValueError(f"there is no time zone {shown!r}: write it as in Europe/Berlin, or UTC") from None
+        raise ValueError(f'unknown time zone "{shown}"; write it as in Europe/Berlin, or UTC') from None

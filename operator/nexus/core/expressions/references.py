@@ -73,7 +73,7 @@ def explain_hyphen(source: str, task_names: Collection[str]) -> str | None:
         for count in range(min(len(words), LABEL), 1, -1):
             name = "-".join(words[:count])
             if name in task_names:
-                return f'tasks.{name} is a subtraction in CEL: write tasks.{task_identifier(name)}, or tasks["{name}"]'
+                return f'tasks.{name} is a subtraction in CEL; write tasks.{task_identifier(name)}, or tasks["{name}"]'
     return None
 
 
@@ -219,7 +219,9 @@ def _task(tokens: Sequence[Token], root: int, chain: Sequence[_Selection]) -> tu
         written = f"tasks.{name}" if wrong is None else f"tasks.{name}.{wrong}"
         meant = _MEANT.get(wrong or "", f"output.{wrong}" if wrong else "output")
         instead = f"tasks.{name}.{meant}"
-        raise ReferenceInvalid(f"{written} is nothing: a task has .output and .phase: did you mean {instead}?", offset)
+        raise ReferenceInvalid(
+            f'unknown attribute "{written}"; tasks have output and phase, did you mean "{instead}"?', offset
+        )
     _refuse_has(tokens, root, chain[1])
     renamed = _Selection(name, task.quoted, task.start, task.end, task.last)
     return [Reference("tasks", name, wrong, offset)], [renamed, chain[1]]

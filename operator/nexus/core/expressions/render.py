@@ -48,7 +48,7 @@ class Renderer:
         names = variables_of(expression)
         unknown = [name for name in names if name not in self._variables]
         if unknown:
-            raise ExpressionError(f"{unknown[0]} is not known here", expression.offset)
+            raise ExpressionError(f'unknown reference "{unknown[0]}"', expression.offset)
         declared = {name: self._variables[name] for name in names}
         values = {name: self._lookup(name) for name in names}
         return as_stored(self._evaluator.evaluate(expression.source, declared, values, zone=self._zone))

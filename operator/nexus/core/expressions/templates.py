@@ -195,14 +195,14 @@ def _inside(text: str, start: int) -> tuple[list[Token], int]:
             position = token.end
             if position - tokens[0].start > _MOST_READ:
                 raise TemplateError(
-                    f"this expression has far more than {MAX_EXPRESSION:,} characters: put the missing }}}} after it, "
+                    f"an expression must have at most {MAX_EXPRESSION:,} characters; put the missing }}}} after it, "
                     "or compute the value in a python task",
                     start,
                 )
     except UnclosedString as error:
         raise TemplateError(str(error), error.start) from None
     raise TemplateError(
-        'this ${{ is not closed: put }} after the expression; for the characters themselves write ${{ "${{" }}',
+        'unclosed ${{; put }} after the expression, for the characters themselves write ${{ "${{" }}',
         start,
     )
 
@@ -212,11 +212,11 @@ def _expression(text: str, start: int, end: int, tokens: list[Token]) -> Express
     source = inside.strip()
     offset = start + len(_OPENING) + len(inside) - len(inside.lstrip())
     if not tokens:
-        raise TemplateError("this ${{ }} is empty: write an expression in it, as in ${{ params.day }}", start)
+        raise TemplateError("empty ${{ }}; write an expression in it, as in ${{ params.day }}", start)
     if len(source) > MAX_EXPRESSION:
         raise TemplateError(
-            f"this expression has {len(source):,} characters, at most {MAX_EXPRESSION:,} are allowed: compute the "
-            "value in a python task",
+            f"an expression must have at most {MAX_EXPRESSION:,} characters, got {len(source):,}; compute the value in "
+            "a python task",
             start,
         )
     local = [Token(token.kind, token.text, token.start - offset, token.end - offset) for token in tokens]
@@ -254,16 +254,16 @@ def unknown_name(name: str, known: Collection[str]) -> str:
     }
     close = closest(rest.partition(".")[0], varying) if rest else []
     if close:
-        return f"{name} is not known here: did you mean {varying[close[0]]}?"
+        return f'unknown reference "{name}"; did you mean "{varying[close[0]]}"?'
     if not alike and (close := closest(root, {other.partition(".")[0] for other in known})):
-        return f"{name} is not known here: did you mean {close[0]}?"
+        return f'unknown reference "{name}"; did you mean "{close[0]}"?'
     if root == "params" and alike == ["params"] and rest:
-        return f"{name} is not known here: the workflow has no params: add it to spec.params"
+        return f'unknown reference "{name}": the workflow has no params; add it to spec.params'
     listed = sorted(alike or known)
     if not listed:
-        return f"{name} is not known here, and no other variable is"
+        return f'unknown reference "{name}"; there are no variables here'
     more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
-    return f"{name} is not known here: known are {', '.join(listed[:10])}{more}"
+    return f'unknown reference "{name}"; known names: {", ".join(listed[:10])}{more}'
 
 
 def as_text(value: Any) -> str:

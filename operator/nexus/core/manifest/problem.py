@@ -24,6 +24,8 @@ class Problem:
     offset: int | None = None
     subject: str | None = None
     """What else than a task the field belongs to, as `schedule nightly` or `param day`: named like one."""
+    value: object = None
+    """What was given, where the words about it depend on how it was written."""
     boolean: bool | None = None
     """The boolean that was read where the field must be a string: the file may have said `n` or `on`."""
 
@@ -48,7 +50,7 @@ def first(found: Iterable[Problem]) -> list[Problem]:
     """The first of them, and where there are more a last one that says so."""
     told = list(islice(found, MOST_PROBLEMS + 1))
     if len(told) > MOST_PROBLEMS:
-        message = f"more than {MOST_PROBLEMS} problems: the others are not listed; fix these first"
+        message = f"more than {MOST_PROBLEMS} problems, the others are not listed; fix these first"
         told[MOST_PROBLEMS] = Problem((), Code.MORE_PROBLEMS, message)
     return told
 
@@ -66,6 +68,4 @@ def duplicates(path: Path, names: Sequence[str], what: str) -> Iterator[Problem]
     for name, count in Counter(names).items():
         if count > 1:
             last = len(names) - 1 - names[::-1].index(name)
-            yield Problem(
-                (*path, last, "name"), Code.DUPLICATE_NAME, f"{count} {what}s are named {name}: names are unique"
-            )
+            yield Problem((*path, last, "name"), Code.DUPLICATE_NAME, f'duplicate {what} name "{name}"')

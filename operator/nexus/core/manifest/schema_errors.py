@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from nexus.api.codes import Code
 from nexus.core.manifest import suggestions
 from nexus.core.manifest.problem import MOST_PROBLEMS, Path, Problem, first
+from nexus.core.manifest.suggestions import described
 from nexus.core.text.json_text import dump
 from nexus.core.text.similar_names import closest
 
@@ -120,7 +121,7 @@ def _message(
     if kind == "extra_forbidden":
         return Code.UNKNOWN_FIELD, _no_field(path, given, model, beside)
     if kind == "missing":
-        return Code.MISSING_FIELD, f"{path[-1]} is missing"
+        return Code.MISSING_FIELD, f'missing required field "{path[-1]}"'
     if kind in ("enum", "literal_error"):
         return Code.UNSUPPORTED_VALUE, _not_among(
             path, given, re.findall(r"'([^']*)'", str(limits.get("expected", "")))
@@ -128,30 +129,29 @@ def _message(
     if kind == "string_pattern_mismatch":
         return _mismatch_code(path, given), _no_match(path, given, shown, str(limits.get("pattern")))
     if kind == "string_type" and field in _EXPRESSIONS and isinstance(given, bool | int | float):
-        return Code.NOT_AN_EXPRESSION, f"{shown} is no expression: write it as ${{{{ {shown} }}}}"
+        return Code.NOT_AN_EXPRESSION, f"must be an expression, got {described(given)}; write it as ${{{{ {shown} }}}}"
     if kind == "string_type":
-        scalar = isinstance(given, bool | int | float)
-        return Code.WRONG_TYPE, f"{shown} is no text: put it in quotes" if scalar else f"{shown} is no text"
+        return Code.WRONG_TYPE, suggestions.of_string(given)
     if kind in _TYPES:
-        return Code.WRONG_TYPE, f"{shown} is no {_TYPES[kind]}" + _form(field, _TYPES[kind], given)
+        return Code.WRONG_TYPE, f"must be {_TYPES[kind]}, got {described(given)}" + _form(field, _TYPES[kind], given)
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits['le']}"
-        return Code.OUT_OF_RANGE, f"{shown} is out of range: {bound}"
+        return Code.OUT_OF_RANGE, f"must be {bound}, got {shown}"
     if kind == "string_too_long" and field == "country":
-        return Code.INVALID_VALUE, f"{shown} is no country: {suggestions.of_country(str(given))}"
+        return Code.INVALID_VALUE, f"invalid country {shown}; {suggestions.of_country(str(given))}"
     if kind in ("too_long", "string_too_long"):
         what = "characters" if kind == "string_too_long" else "entries"
-        return Code.WRONG_LENGTH, f"has {len(given or ()):,} {what}, at most {limits['max_length']:,} are allowed"
+        return Code.WRONG_LENGTH, f"must have at most {limits['max_length']:,} {what}, got {len(given or ()):,}"
     if kind in ("too_short", "string_too_short"):
-        return Code.WRONG_LENGTH, "is empty: it needs at least one entry" if kind == "too_short" else "is empty"
+        return Code.WRONG_LENGTH, "must have at least one entry" if kind == "too_short" else "must not be empty"
     return Code.INVALID_VALUE, str(error["msg"]).removeprefix("Value error, ")
 
 
 _EXPRESSIONS = ("when", "result")
 _TYPES = {
-    "int_type": "whole number", "int_parsing": "whole number", "int_from_float": "whole number", "float_type": "number",
-    "float_parsing": "number", "bool_type": "true or false", "bool_parsing": "true or false", "list_type": "list",
-    "dict_type": "object", "model_type": "object", "model_attributes_type": "object",
+    "int_type": "an integer", "int_parsing": "an integer", "int_from_float": "an integer", "float_type": "a number",
+    "float_parsing": "a number", "bool_type": "a boolean", "bool_parsing": "a boolean", "list_type": "a list",
+    "dict_type": "an object", "model_type": "an object", "model_attributes_type": "an object",
 }  # fmt: skip
 
 
@@ -163,11 +163,11 @@ def _field(path: Path) -> str:
 def _form(field: str, kind: str, given: Any) -> str:
     """How it is written instead, where that is clear."""
     match kind:
-        case "object":
+        case "an object":
             return suggestions.of_object(field, given)
-        case "list":
+        case "a list":
             return suggestions.of_list(field, given)
-        case "true or false":
+        case "a boolean":
             return suggestions.of_boolean(given)
     return suggestions.of_number(field, given)
 
@@ -182,29 +182,29 @@ def _mismatch_code(path: Path, given: Any) -> Code:
 def _no_match(path: Path, given: Any, shown: str, pattern: str) -> str:
     if pattern.startswith(r"^\$\{\{"):  # a number, or one whole expression for it
         form = suggestions.of_number(_field(path), given)
-        return f"{shown} is no whole number{form or ', and no whole ${{ }} that gives one'}"
+        return f"must be an integer, or one whole ${{{{ }}}} that gives one, got {described(given)}{form}"
     if "${{" in str(given):
-        return f"{shown} is not rendered: ${{{{ }}}} is not allowed here, write it out"
+        return f"${{{{ }}}} is not supported here, got {shown}; write the value itself"
     if _field(path) == "call":
-        return f"{shown} names no function: write it as package.module:function"
+        return f"invalid function {shown}; write it as package.module:function"
     if _field(path) == "dates":
-        return f"{shown} is no date: {suggestions.of_day(str(given))}"
+        return f"invalid date {shown}; {suggestions.of_day(str(given))}"
     if path[-1] == "country":
-        return f"{shown} is no country: {suggestions.of_country(str(given))}"
+        return f"invalid country {shown}; {suggestions.of_country(str(given))}"
     form = suggestions.of_text(_field(path), str(given))
     if form:
-        return f"{shown} does not fit: {form}"
+        return f"invalid value {shown}; {form}"
     characters = next((words for part, words in _CHARACTERS.items() if part in pattern), None)
     if characters is None:
-        return f"{shown} does not fit: it must match {pattern}"
+        return f"invalid value {shown}; must match {pattern}"
     fitting = _fitting(str(given), pattern)
-    return f"{shown} does not fit: {characters} ({pattern})" + (f": write {fitting}" if fitting else "")
+    return f"invalid value {shown}; use {characters} ({pattern})" + (f", as {fitting}" if fitting else "")
 
 
 # What names are made of, by the part of a pattern that says it.
 _CHARACTERS = {
-    "[1-5]xx|network": "expected a status code, a class of them such as 5xx, or network",
-    "[1-5]xx$": "expected a status code, or a class of them such as 2xx",
+    "[1-5]xx|network": "a status code, a class of them such as 5xx, or network",
+    "[1-5]xx$": "a status code, or a class of them such as 2xx",
     "^[^ ,=!": "expected one line without commas, = and !, and without a space at either end",
     "^[^ ": "expected one line without a space at either end",
     "[a-z0-9_]": "lower-case letters, digits and _",
@@ -229,35 +229,35 @@ def _fitting(given: str, pattern: str) -> str:
 
 def _not_among(path: Path, given: Any, allowed: list[str]) -> str:
     if path[-1] == "connection":
-        return "write sqlite://, or {secretKeyRef: {name, key}}: every other database URL comes from a Secret"
+        return "must be sqlite://, or {secretKeyRef: {name, key}}; every other database URL comes from a Secret"
     alike = {_plain(value): value for value in allowed}
     close = closest(_plain(given), alike) if isinstance(given, str) else []
     close = [alike[word] for word in close]
-    hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(allowed)}"
-    return f"{dump(given)[:80]} is not allowed here: {hint}"
+    hint = f'did you mean "{close[0]}"?' if close else f"must be one of {', '.join(allowed)}"
+    return f"unsupported value {dump(given)[:80]}; {hint}"
 
 
 def _no_field(path: Path, given: Any, model: type[BaseModel], written: Collection[str]) -> str:
     """Why there is no such field; `written` are the fields beside it."""
     name, known = str(path[-1]), fields_at(model, path[:-1])
     if name == "securityContext":
-        return f"there is no field {name} here: {suggestions.of_security_context(given)}"
+        return f'unknown field "{name}"; {suggestions.of_security_context(given)}'
     by_plain = {_plain(other): other for other in known}
     close = closest(_plain(name), list(by_plain))
     if close and _plain(name) == close[0]:
-        return f"there is no field {name} here: did you mean {by_plain[close[0]]}?"
+        return f'unknown field "{name}"; did you mean "{by_plain[close[0]]}"?'
     meant = _SYNONYMS.get(_plain(name))
     if meant is not None and meant.partition(".")[0] in known:
-        return f"there is no field {name} here: did you mean {meant}?"
+        return f'unknown field "{name}"; did you mean "{meant}"?'
     elsewhere = _elsewhere(path, name, model, written)
     if elsewhere is not None:
-        return f"there is no field {name} here: it belongs to {elsewhere}"
+        return f'unknown field "{name}"; it belongs to {elsewhere}'
     if close:
-        return f"there is no field {name} here: did you mean {by_plain[close[0]]}?"
+        return f'unknown field "{name}"; did you mean "{by_plain[close[0]]}"?'
     if not known:
-        return f"there is no field {name} here"
+        return f'unknown field "{name}"'
     more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
-    return f"there is no field {name} here: fields are {', '.join(known[:_MOST_NAMES])}{more}"
+    return f'unknown field "{name}"; expected one of {", ".join(known[:_MOST_NAMES])}{more}'
 
 
 def _elsewhere(path: Path, name: str, model: type[BaseModel], written: Collection[str]) -> str | None:
@@ -269,7 +269,7 @@ def _elsewhere(path: Path, name: str, model: type[BaseModel], written: Collectio
         # Only a part that tells one task type from another could be meant by many names: pod is the one that holds
         # what Kubernetes' users look for at the task.
         if (within in _HOLDERS or within in written) and name in fields_at(model, (*path[:-1], within)):
-            return f"{within}: write {within}: {{{name}: ...}}"
+            return f"{within}, write {within}: {{{name}: ...}}"
     return None
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from nexus.core.task_types import TYPES
+from nexus.core.text.json_text import dump
 from nexus.core.text.yaml_values import flow, in_seconds
 
 # The field that the value of an object was meant for, where only that value was written; those of the types of tasks
@@ -25,8 +26,38 @@ _LISTS_OF_NAMED = {"env": "value", "params": "default", "headers": "value", "que
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
+def described(value: Any) -> str:
+    """Return a value with its JSON type: integer 5, boolean true, string "x", a list, an object, null."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return f"boolean {dump(value)}"
+        case int():
+            return f"integer {dump(value)}"
+        case float():
+            return f"number {dump(value)}"
+        case str():
+            return f"string {dump(value[:80])}"
+        case list():
+            return "a list"
+    return "an object"
+
+
+def of_string(value: Any, word: str | None = None) -> str:
+    """Return why a value is not a string. `word` is how the author of a YAML file wrote the boolean: y, no, on."""
+    match value:
+        case bool():
+            text = dump(value)
+            word = word or text
+            return f'must be a string; YAML reads unquoted {word} as the boolean {text}, quote it: "{word}"'
+        case int() | float():
+            return f'must be a string, got {described(value)}; quote it: "{dump(value)}"'
+    return f"must be a string, got {described(value)}"
+
+
 def of_object(field: str, given: Any) -> str:
-    """How the object of this field is written, after a colon; empty where that is not known."""
+    """How the object of this field is written; empty where that is not known."""
     text = isinstance(given, str) and bool(given)
     if field in TYPES:
         meant = TYPES[field].shorthand
@@ -34,46 +65,46 @@ def of_object(field: str, given: Any) -> str:
             inner, value = meant.choose(given)
         else:
             inner, value = meant.field, flow(given) if text else meant.example
-        return f": write it as {{{inner}: {value}}}"
+        return f"; write it as {{{inner}: {value}}}"
     if field not in _MEANT:
         return ""
     number = isinstance(given, int) and not isinstance(given, bool)
     fits = (number if field in _NUMBERS else text) or (field == "forEach" and isinstance(given, list))
     value = flow(given) if fits else _EXAMPLES[field]
-    return f": write it as {{{_MEANT[field]}: {value}}}"
+    return f"; write it as {{{_MEANT[field]}: {value}}}"
 
 
 def of_list(field: str, given: Any) -> str:
-    """How the list of this field is written, after a colon; empty where that is not known."""
+    """How the list of this field is written; empty where that is not known."""
     if isinstance(given, dict) and field in _LISTS_OF_NAMED and given:
         name, value = next(iter(given.items()))
-        return f": write it as [{{name: {name}, {_LISTS_OF_NAMED[field]}: {flow(value)}}}]"
+        return f"; write it as [{{name: {name}, {_LISTS_OF_NAMED[field]}: {flow(value)}}}]"
     if isinstance(given, dict | list) or given is None or given == "":
         return ""
-    return f": write it as [{flow(given)}]"
+    return f"; write it as [{flow(given)}]"
 
 
 def of_number(field: str, given: Any) -> str:
-    """How a number that was given as text is written, after a colon; empty where the text is none."""
+    """How a number that was given as text is written; empty where the text is none."""
     if not isinstance(given, str):
         return ""
     if "${{" in given:
-        return ": ${{ }} is not rendered here, write it out"
+        return "; ${{ }} is not rendered here, write the value itself"
     if _NUMBER.fullmatch(given):
-        return ": remove the quotes"
+        return "; remove the quotes"
     seconds = in_seconds(given)
     if seconds is not None and "seconds" in field.lower():
-        return f": write it in seconds, as {seconds}"
+        return f"; write it in seconds, as {seconds}"
     return ""
 
 
 def of_boolean(given: Any) -> str:
-    """How true or false is written, after a colon."""
+    """How true or false is written."""
     word = given.lower() if isinstance(given, str) else ""
     if word in ("true", "false"):
-        return ": remove the quotes"
+        return "; remove the quotes"
     meant = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}.get(word)
-    return f": write {meant}" if meant else ""
+    return f"; write {meant}" if meant else ""
 
 
 def of_day(given: str) -> str:
@@ -121,4 +152,4 @@ def of_security_context(given: Any) -> str:
     meant = [f"pod.{field}" for field in ours if isinstance(given, dict) and field in given]
     if meant:
         return f"write {' and '.join(meant)}"
-    return "the operator makes it; of it pod.runAsUser, pod.runAsGroup and pod.fsGroup are yours"
+    return "the operator sets it, apart from pod.runAsUser, pod.runAsGroup and pod.fsGroup"

@@ -83,7 +83,7 @@ def parse(text: str) -> Cron | Every:
     if "TZ=" in text:
         where = text.index("CRON_TZ=" if "CRON_TZ=" in text else "TZ=")
         zone = re.split(r"TZ=", text)[1].split(" ")[0]
-        raise CronInvalid(f"the time zone does not belong into cron: write timeZone: {zone or 'Europe/Berlin'}", where)
+        raise CronInvalid(f"unsupported time zone in cron; set timeZone: {zone or 'Europe/Berlin'}", where)
     if text.lstrip().startswith("@"):
         return _macro(text.strip())
     found = [(match.group(), match.start()) for match in re.finditer(r"\S+", text)]
@@ -108,8 +108,8 @@ def parse(text: str) -> Cron | Every:
 def _wrong_count(count: int) -> str:
     fields = "minute, hour, day of the month, month, day of the week"
     if count == 6:
-        return f"has 6 fields, five are wanted: {fields}; there are no seconds"
-    return f"has {count} field{'' if count == 1 else 's'}, five are wanted: {fields}, as in 30 2 * * *"
+        return f"expected 5 cron fields, got 6; the fields are {fields}, without seconds"
+    return f"expected 5 cron fields, got {count}; the fields are {fields}, as in 30 2 * * *"
 
 
 def _macro(text: str) -> Cron | Every:
@@ -121,25 +121,25 @@ def _macro(text: str) -> Cron | Every:
         assert isinstance(found, Cron)
         return found
     if name == "@reboot":
-        raise CronInvalid("there is no @reboot: a cluster does not start over; make a run with nexus run")
+        raise CronInvalid("unsupported cron macro @reboot; start a run with nexus run")
     known = [*MACROS, "@every"]
     close = closest(name.lower(), known)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known[:-1])} and @every 90m"
-    raise CronInvalid(f"there is no {text}: {hint}")
+    hint = f'did you mean "{close[0]}"?' if close else f"macros are {', '.join(known[:-1])} and @every 90m"
+    raise CronInvalid(f'unknown cron macro "{text}"; {hint}')
 
 
 def _every(text: str) -> int:
     offset = len("@every ")
     if not re.fullmatch(r"(\d{1,9}(\.\d{1,3})?[hms])+", text):
-        raise CronInvalid(f"@every wants a duration of h, m and s, as in @every 1h30m; {text!r} is none", offset)
+        raise CronInvalid(f'invalid duration "{text}"; write hours, minutes and seconds, as in @every 1h30m', offset)
     units = {"h": 3_600, "m": 60, "s": 1}
     seconds = sum(Decimal(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([hms])", text))
     if seconds != int(seconds):
-        raise CronInvalid(f"@every {text} is no whole number of seconds", offset)
+        raise CronInvalid(f"@every {text} must be a whole number of seconds", offset)
     if seconds < 60:
-        raise CronInvalid(f"@every {text} is too often: at least 60s", offset)
+        raise CronInvalid(f"@every {text} is too short; must be at least 60s", offset)
     if seconds > _MOST_EVERY:
-        raise CronInvalid(f"@every {text} is too seldom: at most 366 days, 8784h", offset)
+        raise CronInvalid(f"@every {text} exceeds the maximum of 366 days (8784h)", offset)
     return int(seconds)
 
 
@@ -176,7 +176,7 @@ class _Field:
         low = self._number(low_text)
         high = self._number(high_text) if hyphen else self.high if slash else low
         if low > high:
-            raise CronInvalid(f"{span} goes down: write it as {self._around(low, high)}")
+            raise CronInvalid(f'invalid range "{span}": start exceeds end; write {self._around(low, high)}')
         return range(low, high + 1, step), False
 
     def _around(self, low: int, high: int) -> str:
@@ -186,7 +186,7 @@ class _Field:
 
     def _step(self, text: str) -> int:
         if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) == 0:
-            raise CronInvalid(f"the step {text!r} is no number from 1")
+            raise CronInvalid(f'invalid step "{text}"; must be an integer of at least 1')
         return int(text)
 
     def _number(self, text: str) -> int:
@@ -197,18 +197,18 @@ class _Field:
             raise CronInvalid(self._no_number(text))
         high = 7 if self.words is _WEEKDAYS else self.high
         if not self.low <= int(text) <= high:
-            raise CronInvalid(f"{text} is not from {self.low} to {high}")
+            raise CronInvalid(f"{text} is out of range; must be from {self.low} to {high}")
         return int(text)
 
     def _no_number(self, text: str) -> str:
         if not text:
-            return "a number is missing"
+            return "missing number"
         close = [word for word in self.words if text.lower().startswith(word)]
         close += closest(text.lower(), self.words)
         if close:
-            return f"{text} is not known: did you mean {close[0].upper()}?"
+            return f'unknown value "{text}"; did you mean "{close[0].upper()}"?'
         upper = text.upper()
         if upper in ("L", "W", "H") or "#" in text or re.fullmatch(r"\d+[LW]|L\d*|L?W", upper):
-            return f"{text} is of another cron: Kubernetes has numbers, names, lists, ranges and steps"
+            return f'unsupported cron syntax "{text}" (L, W, # and H are not supported)'
         names = f", or {self.words[0].upper()} to {self.words[-1].upper()}" if self.words else ""
-        return f"{text} is no number from {self.low} to {self.high}{names}"
+        return f'invalid value "{text}"; must be an integer from {self.low} to {self.high}{names}'

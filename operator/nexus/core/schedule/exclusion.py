@@ -9,7 +9,7 @@ from functools import lru_cache
 from nexus.api.codes import Code
 from nexus.api.schedule import Exclude, PublicHolidays
 from nexus.core.manifest.problem import Path, Problem
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 Reason = Callable[[date], str | None]
 """Why a day is excluded, None where it is not."""
@@ -39,7 +39,7 @@ def problems(path: Path, exclude: Exclude) -> Iterator[Problem]:
         try:
             date.fromisoformat(text)
         except ValueError:
-            yield Problem((*path, "dates", position), Code.INVALID_TIME, f"there is no day {text}")
+            yield Problem((*path, "dates", position), Code.INVALID_TIME, f'invalid date "{text}"')
     for position, region in enumerate(exclude.holidays or ()):
         yield from _region((*path, "holidays", position), region)
 
@@ -61,10 +61,9 @@ def _region(path: Path, wanted: PublicHolidays) -> Iterator[Problem]:
         names = {entry[0].lower(): entry[1] for entry in COUNTRIES.values()}
         close = closest(wanted.country, countries, most=3, cutoff=0.5)
         named = names.get(wanted.country.lower())
-        hint = f"did you mean {named or ' or '.join(close)}?" if named or close else "write its ISO code, as DE"
-        yield Problem(
-            (*path, "country"), Code.UNKNOWN_HOLIDAYS, f"no holidays are known of a country {wanted.country}: {hint}"
-        )
+        meant = [named] if named else close
+        hint = did_you_mean(meant) if meant else "write its ISO code, as DE"
+        yield Problem((*path, "country"), Code.UNKNOWN_HOLIDAYS, f'unknown country "{wanted.country}"; {hint}')
     elif wanted.region is not None and wanted.region not in countries[two]:
         regions = countries[two]
         folded = {region.lower(): region for region in regions}
@@ -72,11 +71,11 @@ def _region(path: Path, wanted: PublicHolidays) -> Iterator[Problem]:
         close = [folded[text]] if text in folded else []
         close += [folded[found] for found in closest(text, folded, cutoff=0.6)]
         known = f"{two} has {', '.join(regions[:20])}" + (f" and {len(regions) - 20} more" if regions[20:] else "")
-        hint = f"did you mean {close[0]}?" if close else known if regions else f"{two} has no regions: leave it out"
+        hint = f'did you mean "{close[0]}"?' if close else known if regions else f"{two} has no regions, remove it"
         yield Problem(
             (*path, "region"),
             Code.UNKNOWN_HOLIDAYS,
-            f"no holidays are known of a region {wanted.region} of {two}: {hint}",
+            f'unknown region "{wanted.region}" of {two}; {hint}',
         )
 
 

@@ -51,7 +51,7 @@ def find(name: str) -> ZoneInfo:
             raise ValueError
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ZoneUnknown(f"there is no time zone {name[:_LONGEST]}: {_meant(name[:_LONGEST])}") from None
+        raise ZoneUnknown(f'unknown time zone "{name[:_LONGEST]}"; {_meant(name[:_LONGEST])}') from None
 
 
 # UTC+1, GMT-02:30, +0530, Z+1: an offset. The tz database has whole hours only, with the sign of POSIX.
@@ -82,10 +82,10 @@ def _meant(name: str) -> str:
     lowered = name.lower().replace(" ", "_")
     close = closest(lowered, known, cutoff=0.75)
     if close:
-        return f"did you mean {known[close[0]]}?"
+        return f'did you mean "{known[close[0]]}"?'
     close = closest(lowered.rpartition("/")[2], cities, cutoff=0.8)
     if close:
-        return f"did you mean {cities[close[0]]}?"
+        return f'did you mean "{cities[close[0]]}"?'
     return "write it as in Europe/Berlin or Asia/Kolkata, or UTC"
 
 

@@ -74,9 +74,9 @@ def _container(_spec: Http, _renderer: Renderer, _seen: Seen) -> Container:
 
 def _problems(spec: Http, _now: datetime | None) -> Iterator[Finding]:
     if spec.json_ is not None and spec.body is not None:
-        yield Finding((), Code.EXCLUSIVE_FIELDS, "give one of json and body")
+        yield Finding((), Code.EXCLUSIVE_FIELDS, "set at most one of json and body")
     if not spec.url.lower().startswith(("http://", "https://", "${{", "$(")):
-        message = f"{spec.url[:80]} is no URL of a web server: start it with https:// or http://"
+        message = f'invalid URL "{spec.url[:80]}"; start it with https:// or http://'
         yield Finding(("url",), Code.INVALID_URL, message)
     yield from hosts(spec, (text for _, text in _templated(spec)))
     yield from request(spec)

@@ -41,9 +41,11 @@ def _container(spec: Python, _renderer: Renderer, _seen: Seen) -> Container:
 
 def _problems(spec: Python, _now: datetime | None) -> Iterator[Finding]:
     if (spec.code is None) == (spec.call is None):
-        yield Finding((), Code.EXCLUSIVE_FIELDS, "give exactly one of code and call")
+        yield Finding((), Code.EXCLUSIVE_FIELDS, "set exactly one of code and call")
     if spec.with_ is not None and spec.call is None:
-        yield Finding(("with",), Code.NO_EFFECT, "with goes with call; code gets its values from params and input")
+        yield Finding(
+            ("with",), Code.NO_EFFECT, "with has no effect without call; code gets its values from params and input"
+        )
 
 
 TYPE = TaskType(

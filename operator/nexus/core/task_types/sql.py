@@ -62,7 +62,7 @@ def _problems(spec: Sql, _now: datetime | None) -> Iterator[Finding]:
     for name, offset in sql_text.placeholders(spec.query, dialects):
         if name not in told:
             told.add(name)
-            message = f"the query has the placeholder :{name}, but sql.parameters has no {name}: add it, or write "
+            message = f'missing value for the placeholder :{name}; add "{name}" to sql.parameters, or write '
             message += "\\: for a colon that starts no placeholder"
             yield Finding(("query",), Code.SQL_PLACEHOLDER, message, offset)
 

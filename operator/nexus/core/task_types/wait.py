@@ -29,7 +29,7 @@ def _meant(given: Any) -> tuple[str, str]:
 
 def _problems(spec: Wait, now: datetime | None) -> Iterator[Finding]:
     if (spec.seconds is None) == (spec.until is None):
-        yield Finding((), Code.EXCLUSIVE_FIELDS, "give exactly one of seconds and until")
+        yield Finding((), Code.EXCLUSIVE_FIELDS, "set exactly one of seconds and until")
     elif spec.until is not None and "${{" not in spec.until:
         try:
             instant(spec.until, now)
@@ -49,8 +49,8 @@ TYPE = TaskType(
     values=None,
     container=None,
     wanted={
-        "seconds": Wanted(("int", "uint", "double"), "seconds wants a whole number", "convert it with int(...)"),
-        "until": Wanted(("string", "timestamp"), "until wants a time", "write one such as ${{ run.scheduledTime }}"),
+        "seconds": Wanted(("int", "uint", "double"), "an integer", "convert it with int(...)"),
+        "until": Wanted(("string", "timestamp"), "a time", "write one such as ${{ run.scheduledTime }}"),
     },
     problems=_problems,
     stand_ins={"seconds": lambda _now: 1, "until": lambda now: now},

@@ -22,12 +22,12 @@ def instant(value: object, now: datetime | None) -> datetime:
             raise ValueError
         written = datetime.fromisoformat(value)
         if written.tzinfo is None:
-            raise WaitInvalid(f"the time {value!r} has no offset: write it with Z, or as +02:00")
+            raise WaitInvalid(f'time "{value}" has no offset; write it with Z, or as +02:00')
         due = parse_time(written)
     except WaitInvalid:
         raise
     except (ValueError, OverflowError):
-        raise WaitInvalid(f"{value!r} is no time: write it as 2026-11-23T10:00:00Z") from None
+        raise WaitInvalid(f'invalid time "{value}"; write it as 2026-11-23T10:00:00Z') from None
     if now is not None and due - now > LONGEST:
         raise WaitInvalid(f"{value} is more than a year away: {TOO_LONG}")
     return due

@@ -40,6 +40,12 @@ def _closest(word: str, names: tuple[str, ...], most: int, cutoff: float) -> tup
     return tuple(difflib.get_close_matches(word, known, n=most, cutoff=cutoff))
 
 
+def did_you_mean(names: Sequence[str]) -> str:
+    """The question that ends a message about an unknown name: `did you mean "a"?`, `did you mean "a", "b" or "c"?`."""
+    *before, last = [f'"{name}"' for name in names]
+    return f"did you mean {', '.join(before)} or {last}?" if before else f"did you mean {last}?"
+
+
 def listed(names: Collection[str], most: int = 20) -> str:
     """The first of the names, and how many more there are; empty where there are none."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -108,12 +108,10 @@ def _names(spec: WorkflowSpec) -> Iterator[Problem]:
     main = {task.name for task in spec.tasks}
     for position, task in enumerate(final):
         if task.name in main:
-            message = f"a task of tasks is named {task.name} too: the names of tasks and finally are unique together"
+            message = f'duplicate task name "{task.name}"; names in tasks and finally must be unique together'
             yield Problem(("finally", position, "name"), Code.DUPLICATE_NAME, message, task.name)
     if len(spec.tasks) + len(final) > MOST_TASKS:
-        yield Problem(
-            ("finally",), Code.TOO_MANY, f"tasks and finally have over {MOST_TASKS} tasks together: take some out"
-        )
+        yield Problem(("finally",), Code.TOO_MANY, f"tasks and finally must have at most {MOST_TASKS} tasks together")
 
 
 def _keys(spec: WorkflowSpec) -> Iterator[Problem]:
@@ -170,7 +168,7 @@ def _labels(spec: WorkflowSpec) -> Iterator[Problem]:
         domain = key.rpartition("/")[0]
         if domain == GROUP or domain.endswith(("kubernetes.io", "k8s.io")):
             yield Problem(
-                ("labels", key), Code.RESERVED_NAME, f"labels of {domain} are not yours to set: choose another prefix"
+                ("labels", key), Code.RESERVED_NAME, f'label prefix "{domain}" is reserved; choose another prefix'
             )
 
 

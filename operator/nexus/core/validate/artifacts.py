@@ -63,7 +63,7 @@ def artifacts(spec: WorkflowSpec) -> Iterator[Problem]:
         yield Problem(
             ("tasks",),
             Code.TOO_MANY,
-            f"the tasks leave over {MOST_OF_ALL} artifacts: put several files into one folder",
+            f"tasks must leave at most {MOST_OF_ALL} artifacts together; put several files into one folder",
         )
 
 
@@ -96,12 +96,12 @@ def _source(
     if artifact not in left[name]:
         close = closest(artifact, left[name])
         known = f"its artifacts are {listed(left[name])}" if left[name] else "it has no artifacts.outputs"
-        hint = f"did you mean {name}.{close[0]}?" if close else known
-        return Code.UNKNOWN_ARTIFACT, f"the task {name} leaves no artifact {artifact}: {hint}"
+        hint = f'did you mean "{name}.{close[0]}"?' if close else known
+        return Code.UNKNOWN_ARTIFACT, f'unknown artifact "{artifact}" of task "{name}"; {hint}'
     if name == task.name:
-        return Code.UNKNOWN_ARTIFACT, "a task cannot take what it leaves itself"
+        return Code.UNKNOWN_ARTIFACT, "a task cannot take its own artifact"
     if name not in before:
-        return Code.UNKNOWN_ARTIFACT, f"{name} is not before this task: add it to dependsOn"
+        return Code.UNKNOWN_ARTIFACT, f'task "{name}" is not upstream of this task; add it to dependsOn'
     return None
 
 

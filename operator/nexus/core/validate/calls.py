@@ -36,7 +36,7 @@ def calls_itself(name: str, spec: WorkflowSpec) -> Iterator[Problem]:
             yield Problem(
                 path,
                 Code.CALL_CYCLE,
-                f"{name} calls itself, and each child run would start another: call another one",
+                f"workflow call cycle: {name} -> {name}; call another Workflow",
                 task,
             )
 
@@ -50,7 +50,7 @@ def circle(workflows: Mapping[str, WorkflowSpec]) -> tuple[str, Problem] | None:
     names = first_cycle(graph)
     if names is not None:
         path, task, _ = next(call for call in callees(workflows[names[0]]) if call[2] == names[1])
-        words = f"the Workflows call each other in a circle: {' -> '.join(names)}: take one of the calls out"
+        words = f"workflow call cycle: {' -> '.join(names)}; remove one of these calls"
         return names[0], Problem(path, Code.CALL_CYCLE, words, task)
     return None
 
@@ -71,8 +71,8 @@ def missing(spec: WorkflowSpec, workflows: Mapping[str, object]) -> Iterator[Pro
         if callee not in workflows:
             close = closest(callee, workflows)
             known = listed(workflows) or "none"
-            hint = f"did you mean {close[0]}?" if close else f"it has {known}"
-            yield Problem(path, Code.UNKNOWN_WORKFLOW, f"there is no Workflow {callee} in this file: {hint}", task)
+            hint = f'did you mean "{close[0]}"?' if close else f"this file has {known}"
+            yield Problem(path, Code.UNKNOWN_WORKFLOW, f'unknown Workflow "{callee}"; {hint}', task)
 
 
 def unfit(spec: WorkflowSpec, workflows: Mapping[str, WorkflowSpec], evaluator: Evaluator) -> Iterator[Problem]:
@@ -90,7 +90,9 @@ def unfit(spec: WorkflowSpec, workflows: Mapping[str, WorkflowSpec], evaluator: 
                 yield replace(problem, message=f"{problem.message} (Workflow {task.workflow.name})")
         lacking = [param.name for param in declared.values() if param.name not in given and _must_be_given(param)]
         if lacking:
-            words = f"Workflow {task.workflow.name} needs {', '.join(lacking)}, without a default: give it in params"
+            words = (
+                f'missing required params of Workflow "{task.workflow.name}": {", ".join(lacking)}; set them in params'
+            )
             yield Problem(path, Code.MISSING_PARAM, words, task.name)
 
 

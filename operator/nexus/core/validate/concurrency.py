@@ -19,11 +19,11 @@ def concurrency(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
     path: Path = ("concurrency",)
     for field in ("limit", "key"):
         if getattr(given, field) is not None and not given.policy.takes_turns:
-            message = f"under Allow no run waits, so that {field} means nothing: write Forbid, Replace or Queue"
+            message = f"{field} has no effect with policy Allow; use Forbid, Replace or Queue"
             yield Problem((*path, field), Code.NO_EFFECT, message)
     if given.key is None:
         return
     if "${{" not in given.key:
-        message = "key is the same for every run: write what tells them apart, as ${{ params.env }}, or take it out"
+        message = "key is the same for every run; use an expression such as ${{ params.env }}, or remove it"
         yield Problem((*path, "key"), Code.NO_EFFECT, message)
     yield from template((*path, "key"), given.key, sight_of_run(spec), evaluator)

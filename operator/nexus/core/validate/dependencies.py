@@ -34,20 +34,20 @@ def _of_list(field: str, tasks: Sequence[Task], others: Sequence[str], why: str)
                 yield Problem(
                     path,
                     Code.INVALID_DEPENDENCY,
-                    f"{dependency} cannot be waited for here, {why}: take it out",
+                    f'dependsOn cannot reference "{dependency}": {why}; remove it',
                     task.name,
                 )
             elif dependency not in known:
                 yield Problem(path, Code.UNKNOWN_TASK, no_task(dependency, names), task.name)
             elif dependency in dependencies[:index]:
-                yield Problem(path, Code.DUPLICATE_DEPENDENCY, f"{dependency} is named twice", task.name)
+                yield Problem(path, Code.DUPLICATE_DEPENDENCY, f'duplicate dependency "{dependency}"', task.name)
 
 
 def no_task(name: str, names: Collection[str]) -> str:
     """Why a task is not there, and which one is meant."""
     close = closest(name, names)
-    hint = f"did you mean {close[0]}?" if close else f"tasks are {', '.join(list(names)[:10])}"
-    return f"there is no task {name}: {hint}"
+    hint = f'did you mean "{close[0]}"?' if close else f"tasks are {', '.join(list(names)[:10])}"
+    return f'unknown task "{name}"; {hint}'
 
 
 def cycle(spec: WorkflowSpec, *, every: bool = False) -> Iterator[Problem]:
@@ -87,6 +87,6 @@ def _cycle_problem(field: str, tasks: Sequence[Task], cycle: Sequence[str]) -> P
     return Problem(
         (field, position, "dependsOn"),
         Code.DEPENDENCY_CYCLE,
-        f"the tasks wait for each other: {' -> '.join(cycle)}: remove one dependsOn",
+        f"dependency cycle: {' -> '.join(cycle)}; remove one of these dependsOn entries",
         first,
     )

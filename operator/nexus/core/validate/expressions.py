@@ -84,7 +84,7 @@ def expressions(
         for at, text in sources:
             # Strings within a literal list of items may give anything.
             is_list = len(at) <= (2 if at[1] == "items" else 3)
-            wanted = Wanted(("list",), f"{at[-1]} wants a list", "write a list, or an expression that gives one")
+            wanted = Wanted(("list",), "a list", "write a list, or an expression that gives one")
             yield from typed((*path, *at), text, wanted if is_list else None, sight, evaluator)
         for at, text in texts:
             yield from typed((*path, *at), text, _wanted(at), of_fields, evaluator)
@@ -100,8 +100,8 @@ def expressions(
                 yield from _own((*path, record.name, own.name), text, own, task.name, evaluator)
 
 
-_CONDITION = Wanted(("bool",), "when wants true or false", "compare it with something")
-_AMOUNT = Wanted(("string", "int", "uint", "double"), "an amount is wanted", "write one such as 500m, 2 or 64Mi")
+_CONDITION = Wanted(("bool",), "a boolean", "compare it with something")
+_AMOUNT = Wanted(("string", "int", "uint", "double"), "a quantity", "write one such as 500m, 2 or 64Mi")
 
 
 def _wanted(at: Path) -> Wanted | None:
@@ -123,7 +123,7 @@ def _when(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Iterator
         example = text.strip() if "{" not in text and text.strip() else "params.day != ''"
         how = "write it as" if "{" not in text and text.strip() else "for instance"
         yield Problem(
-            path, Code.NOT_AN_EXPRESSION, f"when is one whole expression: {how} ${{{{ {example} }}}}", sight.task
+            path, Code.NOT_AN_EXPRESSION, f"must be one whole expression; {how} ${{{{ {example} }}}}", sight.task
         )
         return
     yield from typed(path, text, _CONDITION, sight, evaluator)
@@ -133,7 +133,7 @@ def _own(path: Path, text: str, own: OwnExpression, task: str, evaluator: Evalua
     """An expression that sees variables of its own alone; what they hold is only known where the task runs."""
     try:
         if parse(text).whole is None:
-            message = f"write {own.name} as one whole ${{{{ }}}}, for instance ${{{{ {own.example} }}}}"
+            message = f"must be one whole expression; for instance ${{{{ {own.example} }}}}"
             yield Problem(path, Code.NOT_AN_EXPRESSION, message, task)
             return
     except TemplateError:
@@ -151,7 +151,11 @@ def typed(path: Path, text: str, wanted: Wanted | None, sight: Sight, evaluator:
     kind = evaluator.check(whole.source, sight.declared(whole))
     if kind not in (*wanted.types, "dyn"):
         yield Problem(
-            path, Code.EXPRESSION_TYPE, f"{wanted.words}, this gives {kind}: {wanted.advice}", sight.task, whole.offset
+            path,
+            Code.EXPRESSION_TYPE,
+            f"must be {wanted.words}, the expression gives {kind}; {wanted.advice}",
+            sight.task,
+            whole.offset,
         )
 
 

@@ -11,8 +11,8 @@ from nexus.api.fanout import MAX_ITEMS, ForEach
 from nexus.api.tasks import Task
 from nexus.core.expressions.templates import TemplateError, parse
 from nexus.core.manifest.problem import Path, Problem
+from nexus.core.manifest.suggestions import described
 from nexus.core.tasks.fanout.items import too_many
-from nexus.core.text.json_text import dump
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
@@ -28,9 +28,9 @@ def fan_out(path: Path, task: Task) -> Iterator[Problem]:
 
     podless = next((kind for kind in ("approval", "wait") if getattr(task, kind, None) is not None), None)
     if podless is not None:
-        yield wrong(("forEach",), Code.NO_EFFECT, f"{podless} runs no pod, and so has no forEach: take it out")
+        yield wrong(("forEach",), Code.NO_EFFECT, f"forEach is not supported for {podless} tasks; remove it")
     if ("items" in spec.model_fields_set) == (spec.matrix is not None):
-        yield wrong(("forEach",), Code.EXCLUSIVE_FIELDS, "give exactly one of items and matrix")
+        yield wrong(("forEach",), Code.EXCLUSIVE_FIELDS, "set exactly one of items and matrix")
         return
     for field, value in _sources(spec):
         problem = _literal(value)
@@ -39,11 +39,13 @@ def fan_out(path: Path, task: Task) -> Iterator[Problem]:
     if spec.matrix is not None and (too_many := _too_many(spec.matrix)):
         yield wrong(("forEach", "matrix"), Code.TOO_MANY, too_many)
     if task.record_log_lines is not None:
-        message = "of items no attempt has a record: take it out, and read their logs with nexus logs RUN TASK --item N"
+        message = (
+            "recordLogLines is not supported with forEach; remove it, and read logs with nexus logs RUN TASK --item N"
+        )
         yield wrong(("recordLogLines",), Code.NO_EFFECT, message)
     for position, variable in enumerate(task.env or ()):
         if variable.name == INDEX_VARIABLE:
-            message = f"{INDEX_VARIABLE} is what tells the pods of a fan-out apart: choose another name"
+            message = f'"{INDEX_VARIABLE}" is reserved for the index of the item; choose another name'
             yield wrong(("env", position, "name"), Code.RESERVED_NAME, message)
 
 
@@ -70,7 +72,7 @@ def _literal(value: Any) -> tuple[Code, str] | None:
         if len(value) > MAX_ITEMS:
             return (
                 Code.TOO_MANY,
-                f"{len(value):,} items, at most {MAX_ITEMS:,} are allowed: let each item stand for several",
+                f"must have at most {MAX_ITEMS:,} items, got {len(value):,}; let each item stand for several",
             )
         return None
     if isinstance(value, str) and "${{" in value:
@@ -81,6 +83,6 @@ def _literal(value: Any) -> tuple[Code, str] | None:
         return (
             None
             if whole is not None
-            else (Code.NOT_AN_EXPRESSION, "write it as one whole ${{ }} that gives a list, nothing before or after")
+            else (Code.NOT_AN_EXPRESSION, "must be one whole ${{ }} that gives a list, without text around it")
         )
-    return Code.WRONG_TYPE, f"{dump(value)[:80]} is no list: write a list, or one ${{{{ }}}} that gives one"
+    return Code.WRONG_TYPE, f"must be a list, got {described(value)}; write a list, or one ${{{{ }}}} that gives one"

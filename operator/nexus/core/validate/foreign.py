@@ -33,7 +33,7 @@ def foreign(text: str) -> tuple[str, int] | None:
         found = _FOREIGN.search(literal)
         if found is not None:
             inside = next(group for group in found.groups() if group is not None)
-            message = f"{found[0]} is text here: an expression is written ${{{{ {_ours(inside)} }}}}"
+            message = f"{found[0]} is not an expression here; write ${{{{ {_ours(inside)} }}}}"
             return message, text.index(found[0])
     return None
 

@@ -43,8 +43,8 @@ class ItemShape:
             if use.name in self.names or use.asked:
                 continue
             close = closest(use.name, self.names)
-            hint = f"did you mean {close[0]}?" if close else f"they have {listed(self.names) or 'none'}"
-            yield f"no item has the field {use.name}: {hint}", use.offset
+            hint = f'did you mean "{close[0]}"?' if close else f"they have {listed(self.names) or 'none'}"
+            yield f'unknown field "{use.name}" of item; {hint}', use.offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,8 @@ def never(expression: Expression, allowed: Allowed) -> Iterator[tuple[str, int]]
         for token in (*_after(tokens, last + 1), *_before(tokens, first - 1)):
             if token.plain_text is not None and token.plain_text not in values:
                 close = closest(token.plain_text, values, cutoff=0.5)
-                hint = f"did you mean {close[0]}?" if close else f"it is one of {listed(values)}"
-                yield f"{reference.variable} is never {token.text}: {hint}", token.start
+                hint = f'did you mean "{close[0]}"?' if close else f"it is one of {listed(values)}"
+                yield f"{reference.variable} never equals {token.text}; {hint}", token.start
 
 
 def _values(reference: Reference, allowed: Allowed) -> Sequence[str] | None:

@@ -27,7 +27,7 @@ _NEVER = {
 def why_unknown(name: str, variables: Mapping[str, str], task: str | None, names: Collection[str]) -> str:
     """Why a variable is not among those that are known; `task` is whose field it is in, `names` are those of all tasks.
 
-    A task that exists but is not an ancestor is the usual mistake: it wants a dependsOn.
+    A task that exists but is not an ancestor is the usual mistake: a dependsOn is missing.
     """
     root, _, rest = name.partition(".")
     if root == "tasks":
@@ -37,10 +37,12 @@ def why_unknown(name: str, variables: Mapping[str, str], task: str | None, names
             return no_task(identifier, names)
         if other is not None and f"tasks.{identifier}.phase" not in variables:
             if other == task:
-                return f"{name}: a task cannot see its own output"
-            return f"{name}: {task} does not depend on {other}: add {other} to its dependsOn"
+                return f'unknown reference "{name}": a task cannot read its own output'
+            words = f'task "{task}" does not depend on "{other}"; add "{other}" to its dependsOn'
+            return f'unknown reference "{name}": {words}'
     if root in ("item", "index"):
-        return f"{name} is only known in the fields of a task with forEach: not in forEach itself, and not in when"
+        words = "it exists in the fields of a task with forEach only, not in forEach itself and not in when"
+        return f'unknown reference "{name}": {words}'
     return unknown_name(name, list(variables)) if root in ROOTS else _no_root(name, variables)
 
 
@@ -48,7 +50,7 @@ def _no_root(name: str, variables: Collection[str]) -> str:
     """Why there is nothing of a name that no variable begins with."""
     root, _, rest = name.partition(".")
     if root in _NEVER:
-        return f"{name} is not known here: {_NEVER[root]}"
+        return f'unknown reference "{name}": {_NEVER[root]}'
     known = sorted(
         {variable.partition(".")[0] for variable in variables} | ({"tasks"} if "params" in variables else set())
     )
@@ -56,10 +58,10 @@ def _no_root(name: str, variables: Collection[str]) -> str:
     if meant is None or meant not in known:
         params = [variable for variable in variables if variable == f"params.{root}"]
         hint = (
-            f"did you mean {params[0]}?"
+            f'did you mean "{params[0]}"?'
             if params and not rest
-            else f"known are {', '.join(known) or 'functions alone'}"
+            else f"known names: {', '.join(known) or 'functions only'}"
         )
-        return f"{name} is not known here: {hint}"
+        return f'unknown reference "{name}"; {hint}'
     field = rest.partition(".")[0]
-    return f"{name} is not known here: did you mean {meant}" + (f".{field}?" if field else "?")
+    return f'unknown reference "{name}"; did you mean "{meant}{f".{field}" if field else ""}"?'

@@ -27,11 +27,13 @@ def params(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
 def _of_param(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
     if param.pattern is not None:
         if param.type not in (None, ParamType.STRING):
-            yield Problem((*path, "pattern"), Code.NO_EFFECT, "the param is no string: remove the pattern or the type")
+            yield Problem(
+                (*path, "pattern"), Code.NO_EFFECT, "pattern is supported for strings only; remove pattern or type"
+            )
         try:
             evaluator.evaluate("''.matches(pattern)", {"pattern": "string"}, {"pattern": param.pattern})
         except ExpressionError as error:
-            yield Problem((*path, "pattern"), Code.INVALID_VALUE, f"no RE2 expression: {error}")
+            yield Problem((*path, "pattern"), Code.INVALID_VALUE, f"invalid RE2 pattern: {error}")
             return
     unbound = list(_bounds(path, param))
     yield from unbound
@@ -42,7 +44,7 @@ def _of_param(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Proble
         if wrong:
             yield Problem((*path, "enum", index), Code.INVALID_PARAM, wrong)
     if param.has_default and param.required:
-        message = "a default is never used where each run must give a value: remove the default, or required"
+        message = "default has no effect on a required param; remove default or required"
         yield Problem((*path, "default"), Code.NO_EFFECT, message)
     if param.has_default:
         yield from _default(path, param, evaluator)
@@ -66,11 +68,11 @@ def _bounds(path: Path, param: Param) -> Iterator[Problem]:
     for field in ("minimum", "maximum"):
         if getattr(param, field) is not None and param.type not in (ParamType.INTEGER, ParamType.NUMBER):
             kind = (param.type or ParamType.STRING).value
-            message = f"the param is of type {kind}, and only an integer or a number has a {field}: "
-            yield Problem((*path, field), Code.NO_EFFECT, message + f"give it that type, or remove the {field}")
+            message = f"{field} is supported for integers and numbers only, the type is {kind}; "
+            yield Problem((*path, field), Code.NO_EFFECT, message + f"change type, or remove {field}")
     if param.minimum is not None and param.maximum is not None and param.minimum > param.maximum:
-        bounds = f"{number_text(param.minimum)} is above the maximum, {number_text(param.maximum)}"
-        yield Problem((*path, "minimum"), Code.OUT_OF_RANGE, f"the minimum {bounds}, so that no value fits: swap them")
+        bounds = f"minimum {number_text(param.minimum)} exceeds maximum {number_text(param.maximum)}"
+        yield Problem((*path, "minimum"), Code.OUT_OF_RANGE, f"{bounds}; swap them")
 
 
 def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:

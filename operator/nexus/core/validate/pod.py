@@ -40,9 +40,12 @@ def pod_problems(path: Path, pod: Pod | None, task: str | None) -> Iterator[Prob
 def _of(path: Path, pod: Pod) -> Iterator[Problem]:
     for field, text in render.literal(pod):
         if "${{" in text:
-            what = "which account, images, volumes and nodes a task gets is the author's word: write it out"
+            what = "the author chooses account, images, volumes and nodes; write the value itself"
             yield Problem(
-                (*path, *field), Code.EXPRESSION_NOT_ALLOWED, f"no ${{{{ }}}} here: {what}", offset=text.index("${{")
+                (*path, *field),
+                Code.EXPRESSION_NOT_ALLOWED,
+                f"${{{{ }}}} is not supported here: {what}",
+                offset=text.index("${{"),
             )
     for attribute, name in render.MAPS.items():
         for key, value in (getattr(pod, attribute) or {}).items():
@@ -60,11 +63,11 @@ def mounts(path: Path, own: Pod | None, merged: Pod | None, task: str | None) ->
     for position, mount in enumerate(own.volume_mounts or ()):
         if mount.name not in known:
             close = closest(mount.name, known)
-            hint = f"did you mean {close[0]}?" if close else "add it to pod.volumes"
+            hint = f'did you mean "{close[0]}"?' if close else "add it to pod.volumes"
             yield Problem(
                 (*path, "volumeMounts", position, "name"),
                 Code.UNKNOWN_VOLUME,
-                f"there is no volume {mount.name}: {hint}",
+                f'unknown volume "{mount.name}"; {hint}',
                 task,
             )
 
@@ -75,23 +78,23 @@ def _entry(path: Path, field: str, key: str, value: str) -> Iterator[Problem]:
     domain = (found["domain"] or "")[:-1] if found is not None else ""
     if found is None:
         yield Problem(
-            (*path, key), Code.INVALID_LABEL, "is no key: it is a name of at most 63 characters, or domain/name"
+            (*path, key), Code.INVALID_LABEL, "invalid key; use a name of at most 63 characters, or domain/name"
         )
     elif field != "nodeSelector" and (domain in _TAKEN_DOMAINS or domain.endswith(f".{GROUP}") or key in _TAKEN_LABELS):
         yield Problem(
             (*path, key),
             Code.RESERVED_NAME,
-            f"{domain or key} is set by NEXUS or Kubernetes itself: choose another key",
+            f'"{domain or key}" is reserved for NEXUS and Kubernetes; choose another key',
         )
     elif field == "annotations" and _PROFILES.fullmatch(domain):
         yield Problem(
             (*path, key),
             Code.NO_EFFECT,
-            "it would choose the pod's security profile, which is always RuntimeDefault: remove it",
+            "the pod's security profile is always RuntimeDefault; remove this annotation",
         )
     if field != "annotations" and "${{" not in value and not _LABEL_VALUE.fullmatch(value):
         rule = "at most 63 letters, digits, -, _ and ., the first and the last a letter or digit"
-        yield Problem((*path, key), Code.INVALID_LABEL, f"{value[:80]!r} is no label value: {rule}")
+        yield Problem((*path, key), Code.INVALID_LABEL, f'invalid label value "{value[:80]}"; {rule}')
 
 
 def _resources(path: Path, resources: Resources | None) -> Iterator[Problem]:
@@ -106,11 +109,11 @@ def _resources(path: Path, resources: Resources | None) -> Iterator[Problem]:
                 yield Problem(
                     (*path, field, name),
                     Code.INVALID_QUANTITY,
-                    f"{quantity!r} is no amount: write it as 500m, 2, 64Mi or 1.5Gi",
+                    f'invalid quantity "{quantity}"; write it as 500m, 2, 64Mi or 1.5Gi',
                 )
             elif "/" in name and number != int(number):
                 yield Problem(
-                    (*path, field, name), Code.INVALID_QUANTITY, f"{name} is counted in whole numbers, not {quantity}"
+                    (*path, field, name), Code.INVALID_QUANTITY, f'{name} must be an integer, got "{quantity}"'
                 )
     for name, request in (resources.requests or {}).items():
         limit = (resources.limits or {}).get(name)
@@ -119,7 +122,7 @@ def _resources(path: Path, resources: Resources | None) -> Iterator[Problem]:
             yield Problem(
                 (*path, "requests", name),
                 Code.OUT_OF_RANGE,
-                f"{request} is more than the limit, {limit}: raise the limit",
+                f"request {request} exceeds limit {limit}; raise the limit",
             )
 
 
@@ -131,7 +134,7 @@ def _volumes(path: Path, volumes: list[Volume]) -> Iterator[Problem]:
             yield Problem(
                 (*at, "name"),
                 Code.RESERVED_NAME,
-                f"every pod has a volume {volume.name} by itself: choose another name",
+                f'volume name "{volume.name}" is reserved; choose another name',
             )
         sources = [name for attribute, name in VOLUME_SOURCES.items() if getattr(volume, attribute) is not None]
         if len(sources) != 1:
@@ -139,19 +142,21 @@ def _volumes(path: Path, volumes: list[Volume]) -> Iterator[Problem]:
             yield Problem(
                 at,
                 Code.EXCLUSIVE_FIELDS,
-                f"volume {volume.name} {has}: give exactly one of {', '.join(VOLUME_SOURCES.values())}",
+                f"volume {volume.name} {has}; set exactly one of {', '.join(VOLUME_SOURCES.values())}",
             )
         size = volume.empty_dir.size_limit if volume.empty_dir is not None else None
         if size is not None and "${{" not in str(size) and amount(size) is None:
             yield Problem(
-                (*at, "emptyDir", "sizeLimit"), Code.INVALID_QUANTITY, f"{size!r} is no amount: write it as 64Mi or 1Gi"
+                (*at, "emptyDir", "sizeLimit"),
+                Code.INVALID_QUANTITY,
+                f'invalid quantity "{size}"; write it as 64Mi or 1Gi',
             )
         for index, source in enumerate(volume.projected.sources if volume.projected is not None else ()):
             if (source.config_map is None) == (source.secret is None):
                 yield Problem(
                     (*at, "projected", "sources", index),
                     Code.EXCLUSIVE_FIELDS,
-                    "give exactly one of configMap and secret",
+                    "set exactly one of configMap and secret",
                 )
 
 
@@ -164,20 +169,20 @@ def _mount_paths(path: Path, found: list[VolumeMount]) -> Iterator[Problem]:
             yield Problem(
                 (*at, "mountPath"),
                 Code.INVALID_MOUNT,
-                f"{mount.mount_path} is no place: start it with /, without .. and :",
+                f'invalid path "{mount.mount_path}"; start it with /, without .. and :',
             )
         elif place in _TAKEN_PATHS or any(place == tree or place.startswith(f"{tree}/") for tree in _TAKEN_TREES):
             yield Problem(
-                (*at, "mountPath"), Code.INVALID_MOUNT, f"{mount.mount_path} is taken: mount it elsewhere, as at /data"
+                (*at, "mountPath"),
+                Code.INVALID_MOUNT,
+                f'path "{mount.mount_path}" is reserved; mount it elsewhere, as at /data',
             )
         elif place in taken:
-            yield Problem(
-                (*at, "mountPath"), Code.INVALID_MOUNT, f"two volumes are mounted at {place}: choose another place"
-            )
+            yield Problem((*at, "mountPath"), Code.INVALID_MOUNT, f'duplicate mount path "{place}"; choose another one')
         taken.add(place)
         if mount.sub_path is not None and (mount.sub_path.startswith("/") or ".." in mount.sub_path.split("/")):
             yield Problem(
                 (*at, "subPath"),
                 Code.INVALID_MOUNT,
-                f"{mount.sub_path} leads out of the volume: write it relative, without ..",
+                f'invalid path "{mount.sub_path}": it leads out of the volume; write it relative, without ..',
             )

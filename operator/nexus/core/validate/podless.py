@@ -20,7 +20,7 @@ def podless(path: Path, task: Task) -> Iterator[Problem]:
             yield Problem(
                 (*path, field),
                 Code.NO_EFFECT,
-                f"{field} is for tasks with a pod, and {kind} has none: take it out",
+                f"{field} is not supported for {kind} tasks, which have no pod; remove it",
                 task.name,
             )
     if task.wait is None:
@@ -28,5 +28,5 @@ def podless(path: Path, task: Task) -> Iterator[Problem]:
     for field in ("timeoutSeconds", "deadlineSeconds"):
         if field in set_:
             yield Problem(
-                (*path, field), Code.NO_EFFECT, f"a wait takes as long as it says: take {field} out", task.name
+                (*path, field), Code.NO_EFFECT, f"{field} is not supported for wait tasks; remove it", task.name
             )

@@ -40,7 +40,9 @@ def _times(path: Path, schedule: Schedule) -> Iterator[Problem]:
     try:
         rule = parse(schedule.cron)
         if isinstance(rule, Cron) and time_after(rule, _SOME_DAY) is None:
-            yield Problem((*path, "cron"), Code.INVALID_CRON, f"{schedule.cron} is never: no month has such a day")
+            yield Problem(
+                (*path, "cron"), Code.INVALID_CRON, f'"{schedule.cron}" never matches: no month has such a day'
+            )
     except CronInvalid as error:
         yield Problem((*path, "cron"), Code.INVALID_CRON, error.message, offset=error.offset)
     if schedule.time_zone is not None:
@@ -49,9 +51,9 @@ def _times(path: Path, schedule: Schedule) -> Iterator[Problem]:
         except zone.ZoneUnknown as error:
             yield Problem((*path, "timeZone"), Code.UNKNOWN_TIME_ZONE, str(error))
     if schedule.from_ is not None and schedule.until is not None and schedule.from_ >= schedule.until:
-        yield Problem((*path, "until"), Code.OUT_OF_RANGE, "until is not after from, so there is no tick: swap them")
+        yield Problem((*path, "until"), Code.OUT_OF_RANGE, "until must be after from; swap them")
     if schedule.catch_up_limit is not None and schedule.catch_up is not CatchUp.ALL:
-        message = "catchUpLimit is for catchUp: All: add that, or take the limit out"
+        message = "catchUpLimit has no effect without catchUp: All; add that, or remove the limit"
         yield Problem((*path, "catchUpLimit"), Code.NO_EFFECT, message)
 
 
@@ -70,5 +72,5 @@ def _params(path: Path, schedule: Schedule, spec: WorkflowSpec, evaluator: Evalu
             yield Problem((*path, name), Code.INVALID_PARAM, wrong)
     for name, param in declared.items():
         if name not in given and not param.nullable and (param.required or not param.has_default):
-            message = f"params.{name}: each run must have a value, and there is no default: give one here"
+            message = f'missing required param "{name}", which has no default; set it here'
             yield Problem(path if schedule.params is not None else path[:-1], Code.MISSING_PARAM, message)

@@ -30,18 +30,16 @@ def shape(path: Path, task: Task, now: datetime | None) -> Iterator[Problem]:
 
     kinds = kinds_of(task)
     if len(kinds) != 1:
-        has = f"has {' and '.join(kinds)}" if kinds else "has no type"
-        yield wrong((), Code.EXCLUSIVE_FIELDS, f"{has}: give exactly one of {', '.join(TASK_TYPES)}")
+        has = f"{len(kinds)} task types ({', '.join(kinds)})" if kinds else "no task type"
+        yield wrong((), Code.EXCLUSIVE_FIELDS, f"{has}; set exactly one of {', '.join(TASK_TYPES)}")
     if task.trigger_rule is not None and not task.depends_on:
-        yield wrong(
-            ("triggerRule",), Code.NO_EFFECT, "a triggerRule without dependsOn has nothing to look at: remove it"
-        )
+        yield wrong(("triggerRule",), Code.NO_EFFECT, "triggerRule has no effect without dependsOn; remove it")
     if task.retry is not None and task.retry.retry_on is not None and not _has_retry_on(task):
         message = "retryOn lists failures of http requests; remove it, or use failOnExitCodes"
         yield wrong(("retry", "retryOn"), Code.NO_EFFECT, message)
     for field, text, known in templated_fields.code(task):
         if "${{" in text:
-            message = f"${{{{ }}}} is refused here, since a value would become code: {known.instead}"
+            message = f"${{{{ }}}} is not allowed here, a value would become code; {known.instead}"
             yield Problem((*path, *field), Code.EXPRESSION_NOT_ALLOWED, message, task.name, text.index("${{"))
     yield from _of_pods(path, task)
     for record in types_in(task):
@@ -62,7 +60,7 @@ def _of_pods(path: Path, task: Task) -> Iterator[Problem]:
             yield Problem(
                 (*path, field),
                 Code.NO_EFFECT,
-                f"a workflow task has no pod, so that {field} means nothing: {advice}",
+                f"{field} is not supported for workflow tasks, which have no pod; {advice}",
                 task.name,
             )
 
@@ -76,19 +74,21 @@ def env_problems(
     for position, variable in enumerate(env or ()):
         at: Path = (*path, "env", position)
         if variable.name.startswith("NEXUS_"):
-            yield Problem((*at, "name"), Code.RESERVED_NAME, f"{variable.name}: names with NEXUS_ are reserved", task)
+            yield Problem(
+                (*at, "name"), Code.RESERVED_NAME, f'"{variable.name}": names that begin with NEXUS_ are reserved', task
+            )
         sources = variable.value_from
         if variable.value is not None and sources is not None:
-            yield Problem(at, Code.EXCLUSIVE_FIELDS, f"{variable.name}: give one of value and valueFrom", task)
+            yield Problem(at, Code.EXCLUSIVE_FIELDS, f'"{variable.name}": set exactly one of value and valueFrom', task)
         if sources is not None and (sources.secret_key_ref is None) == (sources.config_map_key_ref is None):
             yield Problem(
-                (*at, "valueFrom"), Code.EXCLUSIVE_FIELDS, "give exactly one of secretKeyRef and configMapKeyRef", task
+                (*at, "valueFrom"), Code.EXCLUSIVE_FIELDS, "set exactly one of secretKeyRef and configMapKeyRef", task
             )
     for position, source in enumerate(env_from or ()):
         if (source.secret_ref is None) == (source.config_map_ref is None):
             yield Problem(
                 (*path, "envFrom", position),
                 Code.EXCLUSIVE_FIELDS,
-                "give exactly one of secretRef and configMapRef",
+                "set exactly one of secretRef and configMapRef",
                 task,
             )
