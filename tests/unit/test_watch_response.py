@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from nexus.adapters.kube.client.api import WORKFLOW_RUNS
+from nexus.adapters.kube.client.api import PODS, WORKFLOW_RUNS
 from nexus.adapters.kube.client.brief import UNREADABLE
 from nexus.adapters.kube.client.watch_response import BoundedResponse
 
@@ -80,6 +80,38 @@ def test_the_lines_of_a_watch_come_in_brief_and_bookmarks_as_they_are() -> None:
     assert [event["type"] for event in found] == ["ADDED", "ADDED", "BOOKMARK"]
     assert [UNREADABLE in event["object"] for event in found] == [False, True, False]
     assert found[2] == bookmark
+
+
+def pod(version: int, phase: str, ip: str = "", uid: str = "u") -> str:
+    """A pod, as JSON."""
+    metadata = {"name": "p", "uid": uid, "resourceVersion": str(version)}
+    return json.dumps({"metadata": metadata, "status": {"phase": phase, "podIP": ip}})
+
+
+def test_a_change_of_a_pod_that_nobody_reads_comes_as_a_bookmark() -> None:
+    events = [
+        ("ADDED", pod(1, "Pending")),
+        ("MODIFIED", pod(2, "Pending", ip="10.0.0.1")),
+        ("ADDED", pod(3, "Pending", uid="another")),
+        ("MODIFIED", pod(4, "Running")),
+        ("MODIFIED", pod(5, "Pending")),
+        ("MODIFIED", pod(6, "Pending", ip="10.0.0.2")),
+        ("DELETED", pod(7, "Pending")),
+        ("ADDED", pod(8, "Pending")),
+    ]
+    answer = "".join(f'{{"type":"{name}","object":{text}}}\n' for name, text in events).encode()
+    found = play(f"{PODS.path(None)}?watch=true", answer, lines)
+    assert [event["object"]["metadata"]["resourceVersion"] for event in found] == list("12345678")
+    bookmark = "BOOKMARK"
+    kinds = ["ADDED", bookmark, "ADDED", "MODIFIED", "MODIFIED", bookmark, "DELETED", "ADDED"]
+    assert [event["type"] for event in found] == kinds
+
+
+def test_a_pod_without_a_uid_is_news_each_time() -> None:
+    text = pod(1, "Pending").replace('"uid": "u", ', "")
+    assert '"uid"' not in text
+    found = play(f"{PODS.path(None)}?watch=true", f'{{"type":"MODIFIED","object":{text}}}\n'.encode() * 2, lines)
+    assert [event["type"] for event in found] == ["MODIFIED", "MODIFIED"]
 
 
 @pytest.mark.parametrize("code", [410, 500, 429])

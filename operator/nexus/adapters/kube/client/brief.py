@@ -6,7 +6,8 @@ object may cost: a brief object has
 
 - its metadata, without managedFields and annotations that are long;
 - its spec without the fields of `_LEFT_OUT` and long params, of which a run's are text under HELD;
-- its status, of a run's long one the tasks and outputs as text under HELD: kopf copies each object as a tree;
+- its status, of a Job's and a pod's what `_KEPT` names, of a run's long one the tasks and outputs as text under HELD:
+  kopf copies each object as a tree;
 - under UNREADABLE why it cannot be read, where its spec or status nests too deep or its params are too large. Then
   spec and status have their short fields only: enough to tell which run it is, whether it has begun and whether it has
   ended.
@@ -62,6 +63,17 @@ _LEFT_OUT: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     CONTROLLER_REVISIONS: {"data": ()},
 }
 """By kind the fields to leave out of a field; none named: all of it."""
+_KEPT: Mapping[Kind, tuple[str, ...]] = {
+    PODS: ("phase", "reason", "conditions", "initContainerStatuses", "containerStatuses"),
+    JOBS: ("failed", "conditions", "completedIndexes", "failedIndexes"),
+}
+"""By kind the fields of the status that are kept: those that nexus.adapters.kube.cache.parse reads. Half of the changes
+of a Job and its pods are in others."""
+_CONDITIONS: Mapping[Kind, frozenset[str]] = {
+    PODS: frozenset({"PodScheduled", "DisruptionTarget"}),
+    JOBS: frozenset({"Failed", "FailureTarget", "Complete"}),
+}
+"""By kind the types of the conditions that are kept."""
 _LONG_ANNOTATION = 4 * 1024
 _SHORT = 256
 _STUB_LEVELS = 12
@@ -96,6 +108,19 @@ def brief(kind: Kind, text: bytes, *, patient: bool = False) -> bytes:
     if held:
         parts[HELD] = msgspec.Raw(encode(held))
     return encode(parts)
+
+
+def facts_of(kind: Kind, text: bytes) -> bytes:
+    """What is read of a brief Job or pod: all of it but its version, and a finalizer that no deletion waits for. Empty
+    for other kinds, whose versions are read: they are what writes depend on. Raises NotJson."""
+    if kind not in _KEPT:
+        return b""
+    parts = fields(text)
+    metadata = fields(parts["metadata"])
+    metadata.pop("resourceVersion", None)
+    if "deletionTimestamp" not in metadata:
+        metadata.pop("finalizers", None)
+    return encode({**parts, "metadata": metadata})
 
 
 def brief_object(kind: Kind, text: bytes) -> Object:
@@ -183,6 +208,8 @@ def _shorten(kind: Kind, parts: Fields) -> tuple[str, dict[str, Any]]:
         elif field in parts:
             left = {name: value for name, value in fields(parts[field]).items() if name not in names}
             parts[field] = msgspec.Raw(encode(left))
+    if kind in _KEPT and "status" in parts:
+        parts["status"] = _kept(kind, parts["status"])
     held = _hold(parts) if kind == WORKFLOW_RUNS and "spec" in parts else {}
     if kind == WORKFLOWS and "spec" in parts:
         parts["spec"] = _policies(fields(parts["spec"]))
@@ -194,6 +221,24 @@ def _shorten(kind: Kind, parts: Fields) -> tuple[str, dict[str, Any]]:
     if kind == WORKFLOW_RUNS and "status" in parts:
         held |= _hold_tasks(parts)
     return "", held
+
+
+def _kept(kind: Kind, text: Raw) -> msgspec.Raw:
+    """The status of a Job or a pod, without what nobody reads."""
+    status = fields(text)
+    kept: dict[str, Any] = {name: status[name] for name in _KEPT[kind] if name in status}
+    for name in ("initContainerStatuses", "containerStatuses"):
+        if name in kept:
+            states = _listed(kept[name])
+            kept[name] = [{field: one[field] for field in ("name", "state") if field in one} for one in states]
+    if "conditions" in kept:
+        found = _listed(kept["conditions"])
+        kept["conditions"] = [one for one in found if decode(one.get("type", b"null")) in _CONDITIONS[kind]]
+    return msgspec.Raw(encode(kept))
+
+
+def _listed(text: Raw) -> list[Fields]:
+    return [] if bytes(memoryview(text)[:4]) == b"null" else objects(text)
 
 
 def _hold(parts: Fields) -> dict[str, Any]:
