@@ -179,7 +179,7 @@ def test_with_the_plugin_the_operator_works_and_forging_changes_nothing(bare: Ba
         starter = Space(bare.kubeconfig("starter"), "plugin")
         starter.post(WORKFLOW_RUNS, forged(WORKFLOW_RUNS, "mine", owned_by(run), "child"))
         run = space.until("victim", lambda run: condition(run).get("status") == "True")
-        assert "has no name that the run gives" in condition(run)["message"]
+        assert "does not have a name that the run generates" in condition(run)["message"]
         free = forged(WORKFLOW_RUNS, "free", owned_by(run), "child")
         owners = {"metadata": {"ownerReferences": free["metadata"].pop("ownerReferences")}}
         starter.post(WORKFLOW_RUNS, free)

@@ -52,7 +52,7 @@ def test_a_pool_holds_no_more_than_its_size_with_two_operators_and_through_the_d
         time.sleep(5)
         told = [run for run in space.list(WORKFLOW_RUNS) if not run["status"].get("completionTime")]
         messages = [task(run, "load").get("message", "") for run in told]
-        assert any("number 1 in line" in message and "2 are held: by " in message for message in messages), messages
+        assert any("1st in queue" in message and "held by " in message for message in messages), messages
         first.kill()
         first.start()
         ended = [space.finished(name, 120) for name in names]

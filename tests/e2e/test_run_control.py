@@ -44,7 +44,7 @@ def test_a_suspended_run_starts_nothing_new_until_it_is_resumed(space: Space, cl
     held = space.until("held", lambda run: task(run, "second").get("reason") == "Suspended")
     assert phases(held) == {"first": "Succeeded", "second": "Pending"}
     assert (held["status"]["phase"], condition(held, "Suspended")) == ("Suspended", "True")
-    assert "is suspended already" in cli("suspend", "held")[0]
+    assert "is already suspended" in cli("suspend", "held")[0]
     assert "nexus resume held" in cli("get", "held")[0]
     assert space.jobs("held", "second") == []
 
@@ -53,7 +53,7 @@ def test_a_suspended_run_starts_nothing_new_until_it_is_resumed(space: Space, cl
     assert (ended["status"]["phase"], condition(ended, "Suspended")) == ("Succeeded", "False")
     assert {"RunSuspended", "RunResumed"} <= {event["reason"] for event in space.events(ended)}
     _, err = cli("suspend", "held", status=2)
-    assert err == "run held has ended (Succeeded): there is nothing left to suspend\n"
+    assert err == "run held has ended (Succeeded): nothing to suspend\n"
 
 
 def test_a_graceful_cancel_stops_the_tasks_and_then_runs_finally(space: Space, cli: Cli) -> None:
@@ -124,14 +124,16 @@ def test_a_task_is_approved_and_another_rejected(space: Space, cli: Cli, operato
     assert space.jobs("yes") == []
 
     _, err = cli("approve", "yes", "load", status=2)
-    assert err.startswith("task load of run yes waits for no approval (Pending, Dependencies: waits for gate)")
+    assert err.startswith(
+        "task load of run yes is not waiting for an approval (Pending, Dependencies: waiting for gate)"
+    )
     _, err = cli("approve", "yes", "gaet", status=2)
     assert err == "run yes has no task gaet: did you mean gate?\n"
     operator.kill()
     out, _ = cli("approve", "yes", "gate", "--comment", "fine by me")
     cli("approve", "no", "gate", "--reject")
     _, err = cli("approve", "yes", "gate", "--reject", status=2)
-    assert "was approved already, by " in err
+    assert "was already approved by " in err
     operator.start()
 
     ended = space.finished("yes")
@@ -176,7 +178,7 @@ def test_what_cannot_be_waited_for_is_told_at_the_earliest_moment(space: Space) 
 
     ended = space.finished("odd-waits")
     assert reasons(ended) == {"past": None, "century": "InvalidWait", "no-zone": "InvalidWait"}
-    assert "at most 31,536,000 seconds, a year" in task(ended, "century")["message"]
+    assert "at most 31,536,000 seconds (a year)" in task(ended, "century")["message"]
     far = space.finished("far")
     assert far["status"]["reason"] == "WorkflowInvalid"
     assert "more than a year away" in far["status"]["message"]

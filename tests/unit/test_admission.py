@@ -52,14 +52,14 @@ CHILD = {"trigger": Trigger.WORKFLOW, "child": True}
         ([ME], "", None),
         ([ended("a")], "", None),
         ([ended("a")], "uid-of-a", None),
-        ([going("a")], "", "a, which is under way"),
-        ([going("a", 20)], "", "a, which is under way"),  # it was let in under another policy
-        ([run("a")], "", "a, which is before it in line"),
-        ([run("a", 10)], "", "a, which is before it in line"),
+        ([going("a")], "", "a, which is in progress"),
+        ([going("a", 20)], "", "a, which is in progress"),  # it was let in under another policy
+        ([run("a")], "", "a, which is queued ahead of it"),
+        ([run("a", 10)], "", "a, which is queued ahead of it"),
         ([run("z", 10)], "", None),
-        ([run("z", 10)], "uid-of-z", "z, which is under way"),
+        ([run("z", 10)], "uid-of-z", "z, which is in progress"),
         ([run("a", 20)], "", None),
-        ([going("a"), run("b", 5), run("c", 6), run("z", 20)], "", "c, which is before it in line"),
+        ([going("a"), run("b", 5), run("c", 6), run("z", 20)], "", "c, which is queued ahead of it"),
         ([going("a")], "uid-of-me", None),
         ([going("a", **CHILD), run("b", **CHILD)], "", None),
     ],
@@ -75,7 +75,7 @@ def test_a_run_waits_for_those_before_it(
         assert isinstance(answer, Wait)
         assert (answer.reason, answer.replaces) == (Reason.CONCURRENCY, ())
         assert answer.message == (
-            f"waits for run {waits_for}; concurrency of Workflow sales is {policy.concurrency.value}"
+            f"waiting for run {waits_for}; concurrency of Workflow sales is {policy.concurrency.value}"
         )
 
 
@@ -90,7 +90,7 @@ def test_in_a_suspended_workflow_nobody_begins(who: RunSummary) -> None:
 
     assert isinstance(answer, Wait)
     assert answer.reason is Reason.SUSPENDED
-    assert "the Workflow sales is suspended" in answer.message
+    assert "Workflow sales is suspended" in answer.message
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ def test_a_tick_replaces_the_ticks_before_it_and_nothing_else(
     ("limit", "others", "beginning", "waits_for"),
     [
         (2, [going("a")], [], None),
-        (2, [going("a"), going("b")], [], "b, which is under way"),
-        (2, [going("a"), run("b")], [], "b, which is before it in line"),
+        (2, [going("a"), going("b")], [], "b, which is in progress"),
+        (2, [going("a"), run("b")], [], "b, which is queued ahead of it"),
         (3, [going("a"), run("b")], [], None),
-        (2, [going("a"), run("z", 20)], ["uid-of-z"], "z, which is under way"),
+        (2, [going("a"), run("z", 20)], ["uid-of-z"], "z, which is in progress"),
         (2, [ended("a"), ended("b"), going("c")], ["uid-of-a", "uid-of-b"], None),
     ],
 )
@@ -141,7 +141,7 @@ def test_as_many_go_together_as_the_limit_says(
         assert answer == Admit(exclusive=True)
     else:
         assert isinstance(answer, Wait)
-        assert answer.message == f"waits for run {waits_for}; concurrency of Workflow sales is Queue, limit {limit}"
+        assert answer.message == f"waiting for run {waits_for}; concurrency of Workflow sales is Queue, limit {limit}"
 
 
 def test_each_key_has_a_line_of_its_own() -> None:
@@ -150,7 +150,7 @@ def test_each_key_has_a_line_of_its_own() -> None:
     assert admit(me, [going("a", key="us"), going("b")], QUEUE, "sales") == Admit(exclusive=True)
     answer = admit(me, [going("a", key="eu"), going("b", key="us")], QUEUE, "sales")
     assert isinstance(answer, Wait)
-    assert answer.message.startswith("waits for run a, which is under way;")
+    assert answer.message.startswith("waiting for run a, which is in progress;")
     assert answer.message.endswith(", for key eu")
 
 
@@ -225,8 +225,8 @@ def test_runs_made_by_hand_go_one_after_the_other_and_say_for_whom_they_wait(cel
 
         second, third = told.status_of("second"), told.status_of("third")
         assert (second.phase, second.reason, second.start_time) == (RunPhase.PENDING, Reason.CONCURRENCY, None)
-        assert f"waits for run {KEY.name}, which is under way" in (second.message or "")
-        assert "waits for run second, which is before it in line" in (third.message or "")
+        assert f"waiting for run {KEY.name}, which is in progress" in (second.message or "")
+        assert "waiting for run second, which is queued ahead of it" in (third.message or "")
 
         told.run(until=lambda: line.all_ended)
         assert line.began == [KEY.name, "second", "third"]
@@ -351,7 +351,7 @@ def test_runs_of_different_keys_go_side_by_side_and_those_of_one_in_turn(cel: Ev
         assert sorted(line.began) == ["s1", KEY.name, "t1"]
         waiting = told.status_of("z")
         assert (waiting.reason, waiting.concurrency_key) == (Reason.CONCURRENCY, "prod")
-        assert f"waits for run {KEY.name}" in (waiting.message or "")
+        assert f"waiting for run {KEY.name}" in (waiting.message or "")
         told.run(until=lambda: line.all_ended)
         assert len(line.began) == 5
 

@@ -76,9 +76,9 @@ def run(**status: str) -> Object:
     [
         ({"spec": {"workflowRef": {"name": "sales"}}}, "Progressing", "Pending"),
         (
-            run(phase="Pending", reason="Concurrency", message="waits for run a"),
+            run(phase="Pending", reason="Concurrency", message="waiting for run a"),
             "Progressing",
-            "Pending: waits for run a",
+            "Pending: waiting for run a",
         ),
         (run(phase="Running", tasksDone="2/7"), "Progressing", "Running, 2/7 tasks"),
         (run(phase="Suspended", tasksDone="2/7", reason="Suspended"), "Suspended", "Suspended, 2/7 tasks: Suspended"),

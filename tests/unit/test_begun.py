@@ -127,10 +127,13 @@ def test_params_are_not_held_against_a_run_that_has_begun(cel: Evaluator) -> Non
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"tasks": [{"name": "a", "grpc": {"call": "x"}}]}, "cannot execute it"),
+        ({"tasks": [{"name": "a", "grpc": {"call": "x"}}]}, "this version of the operator cannot run it"),
         ({"tasks": [{"name": "a", "triggerRule": "Sometimes", "bash": {"command": "x"}}]}, "triggerRule"),
         ({"tasks": [{"bash": {"command": "x"}}]}, "name"),
-        ({"tasks": [{"name": "a", "dependsOn": ["b"], "bash": {"command": "x"}}]}, "cannot execute it"),
+        (
+            {"tasks": [{"name": "a", "dependsOn": ["b"], "bash": {"command": "x"}}]},
+            "this version of the operator cannot run it",
+        ),
         ({"tasks": {}}, "tasks"),
         ([], ""),
         (None, ""),

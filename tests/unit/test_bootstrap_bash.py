@@ -162,7 +162,7 @@ def test_the_place_of_the_output_is_private_to_the_user(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [
-        ("exit 3", 3, "exit status 3: what it wrote to its log, if anything, says why"),
+        ("exit 3", 3, "exit status 3: see the log of the task for the cause"),
         ("false; echo not reached >&2", 1, "exit status 1"),
         ("false | true", 1, "exit status 1"),
         ('echo "$UNSET"', 1, "exit status 1"),
@@ -172,7 +172,7 @@ def test_the_place_of_the_output_is_private_to_the_user(bench: Bench) -> None:
         ("kill -SEGV $$", 139, "exit status 139: killed by SIGSEGV"),
         ("exit 255", 255, "exit status 255"),
         ("if", 2, "exit status 2"),
-        ("exit 240", 240, "exit status 240: it stands for a refused output and is never retried"),
+        ("exit 240", 240, "exit status 240: it is reserved for a refused output and never retried"),
     ],
 )
 def test_a_failure_has_the_commands_exit_status_and_says_what_it_means(
@@ -301,7 +301,7 @@ def test_without_gzip_a_small_output_works_and_a_large_one_says_what_is_missing(
     command = bench.command("bash", 'printf "%05000d" 7 > "$NEXUS_OUTPUT"')
     large = bench.ended(bench.start(command, bench.env(extra={"PATH": str(tools)})))
     assert large.exit_code == 1
-    assert "needs gzip" in large.error["message"]
+    assert "requires gzip" in large.error["message"]
 
 
 def test_without_a_writable_temporary_directory_it_says_what_to_do(bench: Bench) -> None:

@@ -232,10 +232,10 @@ def test_what_a_failed_attempt_put_into_output_is_not_told(bench: Bench) -> None
         ("output['a'] = object()", 'output["a"] is a object'),
         ("output['a'] = {1: 2}", 'output["a"] has the key 1 (int)'),
         ("output[None] = 1", "output has the key None (NoneType)"),
-        ("output['a'] = [2 ** 63]", 'output["a"][0] is a whole number of more than 64 bits'),
+        ("output['a'] = [2 ** 63]", 'output["a"][0] is an integer of more than 64 bits'),
         ("output['a'] = 10 ** 5000", "more than 64 bits"),
-        ("output['a'] = 'x\\ud800'", "no Unicode ('\\ud800')"),
-        ("output['\\udc80'] = 1", "no Unicode"),
+        ("output['a'] = 'x\\ud800'", "not valid Unicode ('\\ud800')"),
+        ("output['\\udc80'] = 1", "not valid Unicode"),
         ("output['a'] = output", "contains itself"),
         ("output = [1]", "the output is a list, but it must be a dict"),
         ("output = None", "NoneType"),
@@ -313,7 +313,7 @@ def test_a_frame_without_any_standard_output_is_a_failure_that_says_so(bench: Be
     command = ["bash", "-c", 'exec "$@" >&-', "-", *bench.command("python")]
     ended = bench.ended(bench.start(command, bench.env({"code": BIG})))
     assert ended.exit_code == 1
-    assert "could not be told" in ended.error["message"]
+    assert "could not be reported" in ended.error["message"]
 
 
 def test_prints_are_in_the_log_at_once(bench: Bench) -> None:

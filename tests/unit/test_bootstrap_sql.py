@@ -174,11 +174,11 @@ SPLIT = (
 @pytest.mark.parametrize(
     ("url", "kind", "words"),
     [
-        ("", "ConnectionMissing", "put a SQLAlchemy URL there"),
+        ("", "ConnectionMissing", "set it to a SQLAlchemy URL"),
         ("s3cr3t", "InvalidURL", "driver://user:password@host:port/database"),
         ("host=db password=s3cr3t", "InvalidURL", "driver://user:password@host:port/database"),
         ("postgresql://u:s3cr3t@db:s3cr3t/x", "InvalidURL", "percent-encoded"),
-        ("klingon://u:s3cr3t@db/x", "UnknownDialect", "no such kind of database"),
+        ("klingon://u:s3cr3t@db/x", "UnknownDialect", "unknown kind of database"),
         ("postgresql+psycopg2://u:s3cr3t@db/x", "DriverMissing", "package psycopg2-binary in sql.image"),
         ("mysql+pymysql://u:s3cr3t@db/x", "DriverMissing", "package PyMySQL in sql.image"),
         ("oracle+oracledb://u:s3cr3t@db/x", "DriverMissing", "package oracledb in sql.image"),
@@ -192,7 +192,7 @@ SPLIT = (
             "DriverMissing",
             "begin the URL with mysql+pymysql:// for the driver that the default",
         ),
-        *((url, "InvalidURL", "an @ in the password is written %40") for url in SPLIT),
+        *((url, "InvalidURL", "write an @ in the password as %40") for url in SPLIT),
         ("sqlite:////nowhere/s3cr3t.db", "OperationalError", "no connection to the database: unable to open"),
         ("sqlite:///file:x.db?mode=s3cr3t&uri=true", "OperationalError", "no such access mode: ***"),
         ("sqlite:///file:x.db?vfs=s3cr3t&uri=true", "OperationalError", "no such vfs: ***"),

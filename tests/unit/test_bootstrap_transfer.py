@@ -131,8 +131,8 @@ def test_each_attempt_has_keys_of_its_own(pod: Pod) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "it has 999 bytes of the 1000 that were stored"),
-        (lambda path: path.write_bytes(b"y" * 1000), "its SHA-256 is not what it was when it was stored"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "it has 999 bytes, expected 1000"),
+        (lambda path: path.write_bytes(b"y" * 1000), "its SHA-256 is not the one that was recorded when it was stored"),
         (lambda path: path.unlink(), "No such file or directory"),
     ],
 )
@@ -193,7 +193,7 @@ def test_an_artifact_that_was_not_written_is_told_with_its_variable(pod: Pod) ->
     assert code == 240
     assert told["error"] == {
         "reason": "ArtifactMissing",
-        "message": "the artifact by-sensor was not written: write it to $ARTIFACT_BY_SENSOR, or make it optional",
+        "message": "the artifact by-sensor was not written; write it to $ARTIFACT_BY_SENSOR, or make it optional",
     }
 
 

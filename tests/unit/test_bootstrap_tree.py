@@ -167,8 +167,8 @@ def make_socket(path: Path) -> None:
         (lambda at: at.symlink_to("../../x"), "is a link to ../../x, which leads out of the folder: copy"),
         (lambda at: at.symlink_to("../.."), "is a link to ../.., which leads out of the folder: copy"),
         (lambda at: at.symlink_to("y/../z"), "is a link to y/../z, which goes up behind a name"),
-        (os.mkfifo, "is a FIFO, which holds no data: remove it"),
-        (make_socket, "is a socket, which holds no data: remove it"),
+        (os.mkfifo, "is a FIFO, which has no data; remove it"),
+        (make_socket, "is a socket, which has no data; remove it"),
     ],
 )
 def test_the_path_and_what_to_do_are_told(tmp_path: Path, make: Any, words: str) -> None:

@@ -47,7 +47,7 @@ def test_a_decision_starts_no_more_than_there_is_room_for(cel: Evaluator) -> Non
     assert [start.task for start in plan.starts] == ["t0", "t1"]
     waiting = entry_of(plan.status, "t2")
     assert waiting.reason is Reason.CAPACITY
-    assert waiting.message == "50 task pods are live, as many as this operator lets be (NEXUS_MAX_TASK_PODS)"
+    assert waiting.message == "the operator limit of 50 task pods is reached (NEXUS_MAX_TASK_PODS)"
     assert plan.wake_at is not None
 
     after = facts(job("t0", pod()), job("t1", pod()), status=plan.status, capacity=Capacity(50, 2))
@@ -134,7 +134,7 @@ def test_a_full_namespace_lets_no_run_begin_until_there_is_room(cel: Evaluator) 
 
         waiting = told.status_of("waits")
         assert (waiting.phase, waiting.reason, waiting.start_time) == ("Pending", Reason.NAMESPACE_FULL, None)
-        assert "new ones begin up to 6 (NEXUS_MAX_NAMESPACE_OBJECTS): delete ended runs" in (waiting.message or "")
+        assert "limit 6, NEXUS_MAX_NAMESPACE_OBJECTS); delete ended runs, or keep fewer" in (waiting.message or "")
         told.cluster.store.patch(WORKFLOW_RUNS, KEY.namespace, "leaves", {"spec": {"cancel": "Graceful"}})
         told.quiet(1)
         assert told.status_of("leaves").phase == "Cancelled"

@@ -135,7 +135,7 @@ def test_a_failure_travels_up_with_its_words_and_a_retry_is_a_new_child(cel: Eva
         (
             {"pricy": price()},
             "WorkflowNotFound",
-            "there is no Workflow price in namespace default: did you mean pricy?",
+            'Workflow "price" not found in namespace default; did you mean "pricy"?',
         ),
         (
             {"price": spec(task("a", "b"), task("b", "a"))},
@@ -179,8 +179,8 @@ def test_workflows_that_call_each_other_end_five_deep_whatever_their_retries(cel
         assert len(subject.witness.children) == 5
         called = entry(subject, "call")
         assert (called.reason, called.attempts) == ("TooDeep", 1)
-        assert (called.message or "").count("do workflows call each other in a circle?") == 1
-        assert " is a child run 5 deep, and " in (called.message or "").partition(":")[0], "nothing is put before it"
+        assert (called.message or "").count("check for a cycle of workflow calls") == 1
+        assert " is at child run depth 5, " in (called.message or "").partition(";")[0], "nothing is put before it"
 
 
 def test_a_child_run_takes_no_slot(cel: Evaluator) -> None:
@@ -828,7 +828,7 @@ def test_a_child_run_that_waits_for_a_person_shows_in_its_parent(cel: Evaluator,
             "params.n: must be a string, got a list; quote it",
         ),
         (97, 0, "ExpressionError", "workflow.params: nested deeper than 98 levels"),
-        (0, 2_200, "ExpressionError", "workflow.params: over 65,536 bytes of JSON in all"),
+        (0, 2_200, "ExpressionError", "workflow.params: exceeds 65,536 bytes of JSON"),
     ],
 )
 def test_a_child_run_that_could_not_be_read_is_not_made(

@@ -137,7 +137,7 @@ def test_a_name_that_is_not_the_ticks_is_said_before_anything_is_made(fake: Fake
     fake.remove(WORKFLOW_RUNS, first["metadata"]["name"])
     metadata = {key: first["metadata"][key] for key in ("name", "labels", "ownerReferences")}
     fake.add(WORKFLOW_RUNS, {"metadata": metadata, "spec": {**first["spec"], "triggeredBy": "manual"}})
-    with pytest.raises(UsageError, match=f"{metadata['name']} exists that is not the run of its tick"):
+    with pytest.raises(UsageError, match=f"{metadata['name']} exists and is not the run of its tick"):
         asyncio.run(fill(fake))
     assert len(runs(fake)) == 1
 
@@ -149,7 +149,7 @@ def test_a_name_that_is_taken_meanwhile_is_said(fake: FakeCluster) -> None:
     fake.remove(WORKFLOW_RUNS, name)
     # Without the label no list of the Workflow's runs has it.
     fake.add(WORKFLOW_RUNS, {"metadata": {"name": name}, "spec": first["spec"]})
-    with pytest.raises(UsageError, match=f"{name} exists that is not the run of its tick"):
+    with pytest.raises(UsageError, match=f"{name} exists and is not the run of its tick"):
         asyncio.run(fill(fake))
 
 
@@ -162,7 +162,7 @@ def test_a_dry_run_lists_and_makes_nothing(fake: FakeCluster, capsys: pytest.Cap
 
 
 def test_nothing_is_made_without_a_yes(fake: FakeCluster) -> None:
-    with pytest.raises(UsageError, match=r"make 5 runs\? There is no terminal to confirm: use --yes"):
+    with pytest.raises(UsageError, match=r"create 5 runs\? no terminal to ask on; confirm with --yes"):
         asyncio.run(fill(fake, yes=False))
     assert runs(fake) == []
 
@@ -170,10 +170,10 @@ def test_nothing_is_made_without_a_yes(fake: FakeCluster) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"start": TO, "to": FROM}, "--to is not after --from"),
-        ({"to": "2027-01-01T00:00:00Z"}, "still to come"),
+        ({"start": TO, "to": FROM}, "--to must be after --from"),
+        ({"to": "2027-01-01T00:00:00Z"}, "is in the future"),
         ({"start": "2026-11-10"}, "has no offset"),
-        ({"schedule": "dayly"}, "sales has no schedule dayly: there is daily"),
+        ({"schedule": "dayly"}, r"sales has no schedule dayly \(known: daily"),
         ({"start": "1999-01-01T00:00:00Z"}, "more than 1,000 ticks"),
     ],
 )
@@ -186,7 +186,7 @@ def test_what_cannot_be_meant_is_refused(fake: FakeCluster, given: dict[str, str
 def test_of_several_schedules_one_is_named(fake: FakeCluster) -> None:
     both = {"spec": {"schedules": [DAILY, {**DAILY, "name": "other"}]}}
     fake.store.patch(WORKFLOWS, "default", "sales", both)
-    with pytest.raises(UsageError, match="say which with --schedule, daily or other"):
+    with pytest.raises(UsageError, match="select one with --schedule daily or other"):
         asyncio.run(fill(fake))
     assert with_operator(fake, schedule="other")[0] is Exit.SUCCEEDED
 

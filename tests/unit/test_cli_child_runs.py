@@ -101,7 +101,7 @@ def test_approvals_of_child_runs_are_answered_beforehand_by_their_paths(tmp_path
     own = ["run", "-f", file, "--local", "--approve", "ask"]
 
     refused(nexus(*own), "answer with --approve mid/low/ask or", "answer with --approve each/ask or --reject each/ask")
-    refused(nexus(*own, "--approve", "low/ask"), "--approve low/ask: there is no such task: did you mean mid/low/ask?")
+    refused(nexus(*own, "--approve", "low/ask"), '--approve low/ask: unknown task; did you mean "mid/low/ask"?')
 
     answer = nexus(*own, "--approve", "each/ask", "--reject", "mid/low/ask")
     assert answer.code == 1

@@ -99,9 +99,9 @@ def test_who_asks_above_is_told_which_child_run_waits(child: Object) -> None:
 @pytest.mark.parametrize(
     ("task", "words"),
     [
-        ("gaet", f"run {NAME} has no task gaet: did you mean gate?"),
-        ("zzz", f"run {NAME} has no task zzz: those that do are gate, second"),
-        ("load", f"task load of run {NAME} waits for no approval (Succeeded): those that do are gate, second"),
+        ("gaet", f'unknown task "gaet" of run {NAME}; did you mean "gate"?'),
+        ("zzz", f'unknown task "zzz" of run {NAME}; waiting: gate, second'),
+        ("load", f"task load of run {NAME} is not waiting for an approval (Succeeded); waiting: gate, second"),
     ],
 )
 def test_what_waits_for_nobody_cannot_be_approved(task: str, words: str) -> None:
@@ -112,12 +112,13 @@ def test_what_waits_for_nobody_cannot_be_approved(task: str, words: str) -> None
 
 
 def test_a_task_that_is_not_reached_yet_says_why() -> None:
-    waits = {"name": "gate", "phase": "Pending", "reason": "Dependencies", "message": "waits for load"}
+    waits = {"name": "gate", "phase": "Pending", "reason": "Dependencies", "message": "waiting for load"}
 
     words = refused(lambda: approve(cluster(waits)))
 
     assert words == (
-        f"task gate of run {NAME} waits for no approval (Pending, Dependencies: waits for load): no task of it does"
+        f"task gate of run {NAME} is not waiting for an approval (Pending, Dependencies: waiting for load); none of "
+        "its tasks is"
     )
 
 
@@ -126,13 +127,13 @@ def test_a_decision_is_made_once() -> None:
     approve(fake)
 
     assert refused(lambda: approve(fake, reject=True)) == (
-        f"task gate of run {NAME} was approved already, by ann@example.com"
+        f"task gate of run {NAME} was already approved by ann@example.com"
     )
 
 
 def test_a_run_that_is_not_there_or_has_ended_is_told() -> None:
     assert refused(lambda: approve(cluster(), name="sales-x7k2q")) == (
-        f"there is no WorkflowRun sales-x7k2q in namespace default: did you mean {NAME}?"
+        f'WorkflowRun "sales-x7k2q" not found in namespace default; did you mean "{NAME}"?'
     )
     assert refused(lambda: approve(cluster(phase="Failed"))) == (
         f"run {NAME} has ended (Failed): nothing in it can be approved"
@@ -140,7 +141,7 @@ def test_a_run_that_is_not_there_or_has_ended_is_told() -> None:
 
 
 def test_a_comment_that_is_too_long_is_refused_before_anything_is_asked() -> None:
-    assert "it has 501 characters, at most 500" in refused(lambda: approve(cluster(), comment="x" * 501))
+    assert "must be at most 500 characters, got 501" in refused(lambda: approve(cluster(), comment="x" * 501))
 
 
 def test_a_write_of_the_operator_in_between_is_no_trouble() -> None:
@@ -160,11 +161,11 @@ def test_a_write_of_the_operator_in_between_is_no_trouble() -> None:
 @pytest.mark.parametrize(
     ("before", "now", "after", "says"),
     [
-        (None, False, "Graceful", "its tasks are stopped, then finally runs"),
+        (None, False, "Graceful", "its tasks are stopped, then finally tasks run"),
         (None, True, "Immediate", "everything is stopped"),
-        ("Graceful", False, "Graceful", "is being cancelled already (Graceful)"),
+        ("Graceful", False, "Graceful", "is already being cancelled (Graceful)"),
         ("Graceful", True, "Immediate", "everything is stopped"),
-        ("Immediate", False, "Immediate", "is being cancelled already (Immediate)"),
+        ("Immediate", False, "Immediate", "is already being cancelled (Immediate)"),
     ],
 )
 def test_a_run_is_cancelled(
@@ -184,13 +185,13 @@ def test_of_a_run_before_its_turn_nothing_is_stopped(capsys: pytest.CaptureFixtu
 
     run(control.cancel(fake, "default", NAME, now=False))
 
-    assert "it has not begun, and nothing of it will run" in capsys.readouterr().out
+    assert "it has not started, and none of its tasks will run" in capsys.readouterr().out
 
 
 def test_a_run_that_has_ended_is_not_cancelled() -> None:
     words = refused(lambda: run(control.cancel(cluster(phase="Succeeded"), "default", NAME, now=False)))
 
-    assert words == f"run {NAME} has ended (Succeeded): there is nothing left to cancel"
+    assert words == f"run {NAME} has ended (Succeeded): nothing to cancel"
 
 
 # suspend, resume
@@ -205,8 +206,8 @@ def test_a_run_is_suspended_and_resumed(capsys: pytest.CaptureFixture[str]) -> N
 
     assert capsys.readouterr().out.splitlines() == [
         f"run {NAME} is not suspended",
-        f"run {NAME} is suspended: what runs goes on, nothing new is started until nexus resume {NAME}",
-        f"run {NAME} is suspended already",
+        f"run {NAME} is suspended; running tasks continue, nothing new starts until nexus resume {NAME}",
+        f"run {NAME} is already suspended",
         f"run {NAME} is resumed",
     ]
 
@@ -215,8 +216,8 @@ def test_a_cancelled_run_and_one_that_has_ended_are_not_suspended() -> None:
     def suspend(fake: FakeCluster) -> Callable[[], None]:
         return lambda: run(control.suspend(fake, "default", NAME, resume=False))
 
-    assert "is being cancelled, which suspending does not hold up" in refused(suspend(cluster(cancel="Graceful")))
-    assert "has ended (Failed): there is nothing left to suspend" in refused(suspend(cluster(phase="Failed")))
+    assert "is being cancelled and cannot be suspended" in refused(suspend(cluster(cancel="Graceful")))
+    assert "has ended (Failed): nothing to suspend" in refused(suspend(cluster(phase="Failed")))
 
 
 # get

@@ -61,9 +61,9 @@ def test_the_log_of_one_item_can_be_asked_for(
 @pytest.mark.parametrize(
     ("name", "item", "words"),
     [
-        (None, 0, "--item requires the task"),
+        (None, 0, "--item requires a task"),
         ("alone", 0, "task alone of run .* has no items: it has no forEach$"),
-        ("fan", 3, "has 3 items: the last one is --item 2"),
+        ("fan", 3, "has 3 items; the last one is --item 2"),
     ],
 )
 def test_an_item_that_is_not_there_is_refused(finished: Story, name: str | None, item: int, words: str) -> None:

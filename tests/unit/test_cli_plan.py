@@ -111,6 +111,6 @@ def test_each_item_is_shown_with_what_is_its_own(tmp_path: Path) -> None:
         "item 2 = 0",
     ]
     assert first[-1].strip() == "and 10 more items"
-    assert "warning: task each, env[0].value: item may be a whole number or have a fraction" in answer.stderr
+    assert "warning: task each, env[0].value: item may be an integer or have a fraction" in answer.stderr
     found = nexus("plan", file, "-o", "json").json["tasks"][0]
     assert (len(found["itemFields"]), found["itemFields"][1]["env ALL"], found["totalItems"]) == (20, "manual", 30)

@@ -26,11 +26,19 @@ def inside(namespace: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("bodies", "place", "words"),
     [
-        ([FLOW, sizes(warehous="2")], 1, "task load, pool: the ConfigMap nexus-pools has no pool warehouse: did you "),
-        ([FLOW, sizes(licence="2")], 1, 'nexus-pools has no pool warehouse: add warehouse: "5", or how many it is'),
-        ([FLOW, sizes(warehouse="two")], 3, "data.warehouse: the size of pool warehouse in the ConfigMap nexus-pools"),
-        ([workflow_run(workflowSpec=FLOW["spec"]), sizes(warehous="2")], 1, "did you mean warehous?"),
-        ([inside("a"), sizes("a", warehous="2"), sizes("b", warehouse="1")], 1, "did you mean warehous?"),
+        (
+            [FLOW, sizes(warehous="2")],
+            1,
+            'task load, pool: unknown pool "warehouse" in ConfigMap nexus-pools; did you ',
+        ),
+        ([FLOW, sizes(licence="2")], 1, 'in ConfigMap nexus-pools; add warehouse: "5" or its number of slots'),
+        (
+            [FLOW, sizes(warehouse="two")],
+            3,
+            'data.warehouse: invalid size of pool "warehouse" in ConfigMap nexus-pools',
+        ),
+        ([workflow_run(workflowSpec=FLOW["spec"]), sizes(warehous="2")], 1, 'did you mean "warehous"?'),
+        ([inside("a"), sizes("a", warehous="2"), sizes("b", warehouse="1")], 1, 'did you mean "warehous"?'),
     ],
 )
 def test_lint_and_local_runs_say_what_pools_lack_and_where(
@@ -66,5 +74,5 @@ def test_sizes_of_another_namespace_do_not_count_here_and_a_note_says_so(tmp_pat
     file = write(tmp_path, FLOW, sizes("other", warehouse="0"))
     answer = nexus("run", "-f", file, "--local")
     assert answer.code == 0, answer.stderr
-    note = f"pool warehouse has no bound here: there is no ConfigMap nexus-pools of namespace default with it in {file}"
+    note = f"pool warehouse is not limited here: no ConfigMap nexus-pools of namespace default with it in {file}"
     assert note in answer.stdout

@@ -83,12 +83,12 @@ def test_a_run_with_a_definition_of_its_own_takes_it_along() -> None:
 @pytest.mark.parametrize(
     ("fake", "asked", "words"),
     [
-        (cluster(), again.Asked("sales-x7k2q"), f"did you mean {NAME}?"),
+        (cluster(), again.Asked("sales-x7k2q"), f'did you mean "{NAME}"?'),
         (cluster("Running"), again.Asked(NAME), f"run {NAME} has not ended, it is Running"),
         (cluster(), again.Asked(NAME, ["reprot"]), '--from-task: unknown task "reprot"; did you mean "report"?'),
         (cluster(), again.Asked(NAME, (), ["dai=x"]), 'unknown param "dai"; did you mean "day"?'),
         (cluster(), again.Asked(NAME, (), ["n=many"]), "--param n: must be an integer in JSON, got"),
-        (cluster(workflowRef={"name": "sails"}), again.Asked(NAME), "there is no Workflow sails"),
+        (cluster(workflowRef={"name": "sails"}), again.Asked(NAME), 'Workflow "sails" not found'),
     ],
 )
 def test_what_cannot_be_run_again_makes_no_run(fake: FakeCluster, asked: again.Asked, words: str) -> None:

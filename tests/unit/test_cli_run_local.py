@@ -141,7 +141,7 @@ def test_what_is_missing_for_the_run_is_named_all_at_once(tmp_path: Path) -> Non
         answer,
         f"{file}:1:",
         "task use: Secret api/token is missing: give it with --secret api/token=env:VARIABLE",
-        "task publish, container: container tasks need docker or podman",
+        "task publish, container: container tasks require docker or podman",
         "params.count: must be an integer, got boolean true",
         'params.cuont: unknown param "cuont"; did you mean "count"?',
     )
@@ -157,8 +157,8 @@ def test_a_param_that_cannot_be_read_hides_no_other_and_none_is_given_twice(tmp_
     no_json = "Expecting value: line 1 column 1 (char 0)"
     assert [line.partition("params.")[2] or line for line in answer.stderr.splitlines()] == [
         f'--param count: must be an integer in JSON, got "x" ({no_json}); for example count=3',
-        "--param all: it is given twice: keep one of them",
-        "--param alone: write it as NAME=VALUE",
+        "--param all: duplicate; keep one of them",
+        "--param alone: expected NAME=VALUE",
         'nosuch: unknown param "nosuch"; the workflow has count, day, stage, all',
         "day: missing value, and no default: give one with --param day=... or in spec.params",
         'stage: must be one of ["test"], got "prod"',
@@ -201,16 +201,16 @@ spec:
         (["run", "sales", "-f", "x.yaml", "--local"], "not both"),
         (["run", "sales", "--secret", "a/b=env:C"], "--secret is for --local"),
         (["run", "-f", "nosuch.yaml", "--local"], "nosuch.yaml: cannot be read: No such file or directory"),
-        (["run", "-f", "{file}", "--local", "-p", "count"], "write it as NAME=VALUE"),
+        (["run", "-f", "{file}", "--local", "-p", "count"], "expected NAME=VALUE"),
         (["run", "-f", "{file}", "--local", "-p", "count=x"], 'must be an integer in JSON, got "x"'),
         (["run", "-f", "{file}", "--local", "-p", "count=NaN"], 'must be an integer in JSON, got "NaN"'),
         (["run", "-f", "{file}", "--local", "--secret", "hunter2"], "NAME/KEY=env:VARIABLE"),
-        (["run", "-f", "{file}", "--local", "--secret", "a/b=env:NOPE"], "there is no environment variable NOPE"),
+        (["run", "-f", "{file}", "--local", "--secret", "a/b=env:NOPE"], "environment variable NOPE is not set"),
         (["run", "-f", "{file}", "--local", "--secret", "a/b=file:nope"], "cannot read nope"),
-        (["run", "sales"], "found no way into a cluster"),
-        (["get"], "found no way into a cluster"),
-        (["logs", "sales-x7k2p"], "found no way into a cluster"),
-        (["operator"], "found no way into a cluster"),
+        (["run", "sales"], "no cluster configuration found"),
+        (["get"], "no cluster configuration found"),
+        (["logs", "sales-x7k2p"], "no cluster configuration found"),
+        (["operator"], "no cluster configuration found"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_what_may_have_been(
@@ -223,13 +223,13 @@ def test_what_cannot_be_meant_is_refused_with_what_may_have_been(
 def test_a_secret_given_in_place_of_a_reference_is_not_repeated(tmp_path: Path) -> None:
     file = write(tmp_path, workflow(bash("one")))
     answer = nexus("run", "-f", file, "--local", "--secret", "api/token=hunter2")
-    refused(answer, "--secret api/token: write it as")
+    refused(answer, "--secret api/token: expected")
     assert "hunter2" not in answer.stderr
 
 
 def test_a_file_without_a_workflow_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {}})
-    refused(nexus("run", "-f", file, "--local"), "there is no Workflow in it")
+    refused(nexus("run", "-f", file, "--local"), "no Workflow found")
 
 
 def test_a_run_of_a_workflow_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_terminal_shows_the_tasks_live_and_their_lines_above(tmp_path: Path) -
     assert "\x1b[" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
     assert "hello from one" in plain
-    assert "waits for one" in plain
+    assert "waiting f" in plain
     last = plain[plain.rindex("3/3") :]
     assert re.search(r"✓ one .*\r\n  ✓ two .*\r\n    ✓ three ", last)
     assert "Critical path" in last
@@ -410,7 +410,7 @@ def test_without_a_terminal_an_approval_is_answered_beforehand_or_refused(tmp_pa
 
     refused = nexus("run", "-f", file, "--local")
     assert refused.code == 2
-    assert "task gate, approval: a person is asked for approval, and there is no terminal to ask on" in refused.stderr
+    assert "task gate, approval: approval required, and there is no terminal to ask on" in refused.stderr
     assert "--approve gate" in refused.stderr
 
     approved = nexus("run", "-f", file, "--local", "-o", "json", "--approve", "gate")
@@ -423,9 +423,12 @@ def test_without_a_terminal_an_approval_is_answered_beforehand_or_refused(tmp_pa
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--approve", "gaet"], "--approve gaet: there is no such task: did you mean gate?"),
-        (["--reject", "count"], "--reject count: the task waits for no approval: those that do are gate"),
-        (["--approve", "gate", "--reject", "gate"], "--approve gate: and --reject gate, give one of them"),
+        (["--approve", "gaet"], '--approve gaet: unknown task; did you mean "gate"?'),
+        (["--reject", "count"], "--reject count: not an approval task; approval tasks: gate"),
+        (
+            ["--approve", "gate", "--reject", "gate"],
+            "--approve gate and --reject gate exclude each other; keep one of them",
+        ),
     ],
 )
 def test_an_answer_to_what_is_not_asked_is_refused(tmp_path: Path, flags: list[str], words: str) -> None:
@@ -480,7 +483,7 @@ def test_a_suspended_workflow_runs_here_all_the_same_with_a_note(tmp_path: Path)
     file = write(tmp_path, workflow(bash("a"), suspend=True, concurrency={"policy": "Forbid"}))
     answer = nexus("run", "-f", file, "--local")
     assert answer.code == 0, answer.stderr
-    assert "the Workflow sales is suspended: in a cluster this run would wait" in answer.stdout + answer.stderr
+    assert "Workflow sales is suspended; in a cluster this run would wait" in answer.stdout + answer.stderr
 
 
 def test_the_items_that_failed_are_told_at_the_end_of_a_run_that_succeeded(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_of_much_that_is_skipped_the_first_lines_and_a_number_are_shown(tmp_path
 @pytest.mark.parametrize(
     ("count", "words"),
     [
-        ("prod", "'prod' is no number of ticks; a namespace is given with --namespace prod"),
+        ("prod", "expected a number of ticks, got 'prod'; for a namespace write --namespace prod"),
         ("0", "0 is out of range: from 1 to 1000"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_file_with_mistakes_is_refused_with_their_places(tmp_path: Path) -> No
 def test_a_file_without_schedules_is_refused(tmp_path: Path) -> None:
     answer = nexus("schedule", "next", write(tmp_path, workflow(bash("one"))))
     assert answer.code == 2
-    assert answer.stderr.startswith("sales has no schedules: add spec.schedules")
+    assert answer.stderr.startswith("sales has no schedules; add spec.schedules")
 
 
 @pytest.mark.parametrize(("target", "file"), [("-", True), ("a.yaml", True), ("x/y", True), ("sales", False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_without_a_task_it_tells_those_that_hold_the_others_up(capsys: pytest.Ca
     assert message == "  its image cannot be pulled: not found"
     assert todo.startswith("  To do: ")
     assert "`" not in todo
-    assert behind == "  wait for it, or ended with it: load, last"
+    assert behind == "  wait for it, or ended because of it: load, last"
     assert alone.splitlines()[:2] == ["alone: Failed TaskError, 2 attempts", "  exit code 3"]
     assert "nexus logs sales-1 alone" in alone
 
@@ -104,11 +105,27 @@ def test_warnings_about_its_pods_are_told_where_they_can_be_read(capsys: pytest.
 def test_what_went_well_and_what_nobody_took_up(capsys: pytest.CaptureFixture[str]) -> None:
     done = [{"name": "extract", "phase": "Succeeded"}, {"name": "price", "phase": "Skipped", "reason": "WhenFalse"}]
     assert why(cluster(*done, phase="Succeeded"), capsys)[0].splitlines()[1] == (
-        "All that there was to do is done: 1 Succeeded, 1 Skipped"
+        "All tasks are done: 1 Succeeded, 1 Skipped"
     )
-    head = why(cluster(phase="Pending", reason="Concurrency", message="waits for run sales-0"), capsys)[0].splitlines()
-    assert head[0] == "sales-1 is Pending (2/5 tasks): Concurrency: waits for run sales-0"
+    head = why(cluster(phase="Pending", reason="Concurrency", message="waiting for run sales-0"), capsys)[
+        0
+    ].splitlines()
+    assert head[0] == "sales-1 is Pending (2/5 tasks): Concurrency: waiting for run sales-0"
     assert head[1].startswith("To do: ")
     assert "is an operator running" in why(cluster(observedGeneration=None), capsys)[0]
     with pytest.raises(UsageError, match='unknown task "prise"; did you mean "price"'):
         asyncio.run(print_why(cluster(*BLOCKED), "default", "sales-1", "prise"))
+
+
+def test_as_json_it_has_the_codes_beside_the_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert asyncio.run(print_why(cluster(*BLOCKED), "default", "sales-1", "load", as_json=True)) is Exit.SUCCEEDED
+    document = json.loads(capsys.readouterr().out)
+
+    assert (document["name"], document["phase"]) == ("sales-1", "Running")
+    assert [(entry["name"], entry["reason"]) for entry in document["tasks"]] == [
+        ("load", "Dependencies"),
+        ("price", "ImagePull"),
+    ]
+    price = document["tasks"][1]
+    assert (price["message"], price["blocks"]) == ("its image cannot be pulled: not found", ["load", "last"])
+    assert price["todo"].startswith("Correct the image name or tag")

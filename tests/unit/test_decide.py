@@ -238,7 +238,7 @@ def test_a_retry_of_the_operator_waits_its_delay_and_starts_a_job_of_its_own(cel
 
     plan = world.step()
     assert (world.states, plan.wake_at) == ({"t": "Running RetryDelay"}, at(65))
-    assert "is due at 2026-11-23T09:01:05.000Z; the last failed: TaskError: exit code 1" in (
+    assert "waiting for the next attempt at 2026-11-23T09:01:05.000Z; the last one failed: TaskError: exit code 1" in (
         world.entry("t").message or ""
     )
     assert world.step(59).starts == ()
@@ -267,7 +267,7 @@ def test_a_server_that_asks_to_wait_lengthens_the_delay_and_the_status_says_so(c
     world.ends("t", 1, BUSY)
 
     assert world.step().wake_at == at(125)
-    assert "is due at 2026-11-23T09:02:05.000Z (the server asked to wait 120 s); the last failed: " in (
+    assert "waiting for the next attempt at 2026-11-23T09:02:05.000Z (Retry-After: 120 s); the last one failed: " in (
         world.entry("t").message or ""
     )
     assert world.step(119).starts == ()
@@ -282,7 +282,7 @@ def test_without_retry_on_nobody_listens_to_the_server(cel: Evaluator) -> None:
     world.ends("t", 1, BUSY)
 
     assert world.step().wake_at == at(65)
-    assert "asked to wait" not in (world.entry("t").message or "")
+    assert "Retry-After" not in (world.entry("t").message or "")
 
 
 def test_a_failure_that_retry_on_does_not_list_ends_the_task(cel: Evaluator) -> None:
@@ -443,7 +443,7 @@ def test_a_pod_that_cannot_start_says_why_and_fails_after_the_start_timeout(cel:
     plan = world.step(20)
 
     assert world.states == {"t": "Failed ImagePull"}
-    assert world.entry("t").message == "not started within startTimeoutSeconds (30): no such image"
+    assert world.entry("t").message == "the container did not start within startTimeoutSeconds (30): no such image"
     assert [stop.task for stop in plan.stops] == ["t"]
 
 

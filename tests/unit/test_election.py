@@ -213,7 +213,7 @@ def test_calls_that_never_come_back_are_as_good_as_a_cut() -> None:
         await asyncio.sleep(30)
         first.line.swallows = True
         await leads(scene, "b", 60)
-        assert first.lost == "the Lease could not be renewed for 8 s: no answer in time"
+        assert first.lost == "the Lease could not be renewed for 8 s: no response in time"
         first.line.swallows = False
         await asyncio.sleep(60)
         assert scene.leaders == ["b"]
@@ -276,7 +276,7 @@ def test_a_leader_whose_lease_was_deleted_and_taken_stops_at_its_next_look() -> 
         scene.cluster.remove(LEASES, NAME)
         scene.cluster.add(LEASES, {"metadata": {"name": NAME}, "spec": {"holderIdentity": "c"}})
         await asyncio.sleep(TERMS.retry_every + 0.1)
-        assert first.lost == "c has taken the Lease over"
+        assert first.lost == "c took over the Lease"
         assert scene.leaders == []
 
     play(story)
@@ -291,7 +291,7 @@ def test_a_leader_that_was_stopped_and_goes_on_does_not_lead_from_its_first_inst
         first.jump = 60  # of its own clock, the one that counts: it was not running
         assert scene.leaders == []
         await asyncio.sleep(TERMS.retry_every)
-        assert first.lost.endswith("this process was not running")
+        assert first.lost.endswith("this process was suspended")
         await leads(scene, "b", 60)
 
     play(story)

@@ -145,7 +145,7 @@ def test_objects_go_in_and_come_out_as_copies() -> None:
 
 
 def test_a_value_json_does_not_know_is_refused() -> None:
-    with pytest.raises(TypeError, match="set is no JSON value"):
+    with pytest.raises(TypeError, match="set is not a JSON value"):
         FakeCluster().add(CONFIG_MAPS, {"metadata": {"name": "a"}, "data": {"key": {1, 2}}})
 
 

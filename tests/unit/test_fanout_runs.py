@@ -71,7 +71,9 @@ def test_failed_items_are_null_and_the_task_fails_when_there_are_too_many(
         )
     entry = entry_of(status, "fan")
     assert (entry.phase, entry.reason) == ("Failed", "ItemsFailed")
-    assert entry.message == "2 of 6 items failed (2,3), at most 0 may (maxFailedItems); item 2: TaskError: exit code 7"
+    assert (
+        entry.message == "2 of 6 items failed (2,3), which exceeds maxFailedItems (0); item 2: TaskError: exit code 7"
+    )
     assert entry.output == {"items": [{}, {}, None, None, {}, {}]}
     assert entry.items is not None
     assert entry.items.failed_indexes == "2,3"
@@ -145,7 +147,7 @@ def test_each_item_of_an_http_fan_out_waits_as_long_as_its_server_asks(cel: Eval
         )
         took = (subject.cluster.clock.now() - began).total_seconds()
     assert (waiting.phase, waiting.reason) == ("Running", "RetryDelay")
-    assert "(the server asked to wait 300 s); the last failed: item 1: TaskError: " in (waiting.message or "")
+    assert "(Retry-After: 300 s); the last one failed: item 1: TaskError: " in (waiting.message or "")
     assert (entry.phase, entry.reason, tries) == ("Failed", "ItemsFailed", {0: 1, 1: 2, 2: 1})
     assert jobs == [(0, 0), (1, 0), (1, 0), (2, 0)]
     assert 300 <= took < 400
@@ -180,7 +182,7 @@ def test_an_item_over_its_timeout_says_how_long_it_had(cel: Evaluator, mechanism
         subject.cluster.script("fan", lambda pod: Outcome() if index_of(pod) else Outcome.hangs())
         subject.operator()
         entry = entry_of(subject.run(), "fan")
-    assert (entry.message or "").endswith("item 0: Timeout: the attempt took longer than timeoutSeconds (5)")
+    assert (entry.message or "").endswith("item 0: Timeout: the attempt exceeded timeoutSeconds (5)")
 
 
 def test_the_deadline_of_the_task_is_that_of_the_whole_fan_out(cel: Evaluator, mechanism: dict[str, Any]) -> None:
@@ -221,7 +223,7 @@ def test_outputs_over_the_limit_together_fail_the_task(cel: Evaluator, mechanism
         subject.operator()
         entry = entry_of(subject.run(limit=20_000), "fan")
     assert (entry.phase, entry.reason) == ("Failed", "OutputTooLarge")
-    assert "the limit is 524,288" in (entry.message or "")
+    assert "limit 524,288" in (entry.message or "")
 
 
 def test_finished_items_are_stored_while_others_run_and_survive_their_pods(
@@ -295,14 +297,18 @@ def test_an_output_that_was_lost_before_it_was_stored_is_made_again(cel: Evaluat
 @pytest.mark.parametrize(
     ("for_each", "reason", "words"),
     [
-        ({"items": "${{ dyn(run.name) }}"}, "InvalidItems", 'forEach.items is "sales-x7k2p", which is no list'),
+        ({"items": "${{ dyn(run.name) }}"}, "InvalidItems", 'forEach.items must be a list, got "sales-x7k2p"'),
         ({"items": "${{ range(1001) }}"}, "InvalidItems", "forEach.items gives 1,001 items, at most 1,000 are allowed"),
         (
             {"matrix": {"a": "${{ range(1000) }}", "b": "${{ range(100) }}"}},
             "InvalidItems",
             "forEach.matrix (1000 x 100) gives 100,000 items, at most 1,000 are allowed",
         ),
-        ({"items": ["x" * 1_000] * 600}, "InputTooLarge", "the items are 601,801 bytes of JSON together"),
+        (
+            {"items": ["x" * 1_000] * 600},
+            "InputTooLarge",
+            "the items exceed the limit (601,801 bytes of JSON together, limit 524,288)",
+        ),
         ({"items": "${{ params.nothing }}"}, "ExpressionError", "forEach.items"),
     ],
 )

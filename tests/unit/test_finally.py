@@ -45,7 +45,7 @@ def test_it_waits_for_every_other_task(cel: Evaluator) -> None:
 
     assert states(plan.status) == {"a": "Running", "b": "Pending Dependencies", "report": "Pending Dependencies"}
     assert plan.status.tasks is not None
-    assert plan.status.tasks[2].message == "runs when all tasks have ended: waits for a, b"
+    assert plan.status.tasks[2].message == "waiting for all tasks to end: a, b"
     assert plan.status.tasks_done == "0/3"
 
 

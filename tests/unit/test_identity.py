@@ -154,17 +154,25 @@ def test_what_can_never_be_right_is_told_and_changes_nothing(scene: Scene, of: s
 @pytest.mark.parametrize(
     ("kind", "name", "why"),
     [
-        (WORKFLOW_RUNS, lambda uid: child_name(KEY.name, uid, "job", 1), "task job makes Jobs"),
-        (WORKFLOW_RUNS, lambda uid: child_name(KEY.name, uid, "gate", 1), "task gate makes nothing"),
-        (WORKFLOW_RUNS, lambda uid: item_child_name(KEY.name, uid, "child", 0, 1), "task child makes child runs"),
-        (WORKFLOW_RUNS, lambda uid: child_name(KEY.name, uid, "children", 1), "makes a child run for each item"),
-        (JOBS, lambda uid: job_name(KEY.name, uid, "child", 1), "task child makes child runs"),
-        (JOBS, lambda uid: job_name(KEY.name, uid, "items", 1), "task items makes a Job for each item"),
-        (JOBS, lambda uid: job_name(KEY.name, uid, "indexed", 2), "makes a Job for all items"),
-        (JOBS, lambda uid: item_job_name(KEY.name, uid, "job", 0, 1), "task job makes Jobs"),
-        (JOBS, lambda uid: item_job_name(KEY.name, uid, "items", 1_000, 1), "task items makes"),
-        (JOBS, lambda uid: item_job_name(KEY.name, uid, "indexed", 99_999, 1), "no name that the run gives"),
-        (JOBS, lambda uid: job_name(KEY.name, uid, "none", 1), "no name that the run gives"),
+        (WORKFLOW_RUNS, lambda uid: child_name(KEY.name, uid, "job", 1), "is not what task job creates (Jobs)"),
+        (WORKFLOW_RUNS, lambda uid: child_name(KEY.name, uid, "gate", 1), "is not what task gate creates (nothing)"),
+        (
+            WORKFLOW_RUNS,
+            lambda uid: item_child_name(KEY.name, uid, "child", 0, 1),
+            "is not what task child creates (child runs)",
+        ),
+        (WORKFLOW_RUNS, lambda uid: child_name(KEY.name, uid, "children", 1), "creates (a child run for each item"),
+        (JOBS, lambda uid: job_name(KEY.name, uid, "child", 1), "is not what task child creates (child runs)"),
+        (JOBS, lambda uid: job_name(KEY.name, uid, "items", 1), "is not what task items creates (a Job for each item)"),
+        (JOBS, lambda uid: job_name(KEY.name, uid, "indexed", 2), "creates (a Job for all items"),
+        (JOBS, lambda uid: item_job_name(KEY.name, uid, "job", 0, 1), "is not what task job creates (Jobs)"),
+        (JOBS, lambda uid: item_job_name(KEY.name, uid, "items", 1_000, 1), "is not what task items creates"),
+        (
+            JOBS,
+            lambda uid: item_job_name(KEY.name, uid, "indexed", 99_999, 1),
+            "does not have a name that the run generates",
+        ),
+        (JOBS, lambda uid: job_name(KEY.name, uid, "none", 1), "does not have a name that the run generates"),
     ],
 )
 def test_a_task_has_objects_of_its_own_kind_only(scene: Scene, kind: Kind, name: Any, why: str) -> None:
@@ -210,7 +218,7 @@ def test_a_pod_in_another_namespace_is_not_the_jobs(scene: Scene) -> None:
 
     assert scene.told.phases["job"] == "Running"
     assert scene.condition is not None
-    assert scene.condition.message.startswith("Pod evil/mine claims to belong to this run and does not count")
+    assert scene.condition.message.startswith("Pod evil/mine claims to belong to this run and is ignored")
     scene.approve_and_end()
 
 
@@ -291,7 +299,7 @@ def test_one_that_was_made_in_place_of_the_recorded_one_is_forged(scene: Scene, 
     (entry,) = [entry for entry in scene.told.status.tasks or () if entry.name == of]
     assert entry.reason == ("JobDeleted" if of == "job" else "ChildDeleted")
     assert scene.condition is not None
-    assert "in place of the one that the run recorded" in scene.condition.message
+    assert "replaces the recorded one" in scene.condition.message
 
 
 # -- labels are conveniences ------------------------------------------------------------------------------------------

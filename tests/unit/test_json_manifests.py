@@ -64,7 +64,7 @@ def test_braces_of_yaml_stay_yaml() -> None:
     [
         (
             r'{"a": "\ud83d"}',
-            "f:1:7: invalid JSON: half of a surrogate pair, which is no character; write both escapes",
+            "f:1:7: invalid JSON: half of a surrogate pair; write both escapes",
         ),
         ('{"a" 1}', 'f:1:6: invalid JSON: expected ":" after the key'),
         ('{"a": {"b": [}}', "f:1:14: invalid JSON: expected a value"),

@@ -132,7 +132,7 @@ def test_an_amount_that_renders_to_none_fails_the_task_and_names_the_field(cel: 
 
     entry = entry_of(plan.status, "t")
     assert entry.reason is Reason.EXPRESSION_ERROR
-    assert entry.message == "pod.resources.limits[memory]: gives 'lots', which is no amount such as 500m, 2 or 64Mi"
+    assert entry.message == "pod.resources.limits[memory]: must be a quantity such as 500m, 2 or 64Mi, got 'lots'"
 
 
 @pytest.mark.parametrize("text", ["$(TOKEN)", "$$", "${HOME}"])

@@ -153,6 +153,6 @@ def test_a_store_that_cannot_be_made_is_refused_before_anything_starts(tmp_path:
     file = write(tmp_path, workflow(cli_bash("a", f"touch {tmp_path / 'ran'}")))
     answer = nexus("run", "-f", file, "--local", "--store", "/proc/nope")
     assert (answer.code, answer.stdout) == (2, "")
-    assert "--store /proc/nope: it cannot be made or written: no such file or directory" in answer.stderr
+    assert "--store /proc/nope: cannot be created or written: no such file or directory" in answer.stderr
     assert nexus("run", "-f", file, "--local", "--store", file).code == 2
     assert not (tmp_path / "ran").exists()

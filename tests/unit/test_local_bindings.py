@@ -39,7 +39,7 @@ def test_a_byte_that_no_variable_can_hold_is_told_of_who_reads_it() -> None:
     assert bindings.missing(definition(task("a", env=[secret_env("tls", "pem")]))) == []
     for needs in ({"env": [secret_env("tls", "p12")]}, {"envFrom": [{"secretRef": {"name": "tls"}}]}):
         (problem,) = bindings.missing(definition(task("a", **needs)))
-        assert "holds a NUL byte" in problem.message
+        assert "contains a NUL byte" in problem.message
 
 
 def test_a_config_map_is_taken_as_it_stands() -> None:

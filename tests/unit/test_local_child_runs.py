@@ -142,7 +142,7 @@ def test_a_workflow_that_is_not_there_is_told_by_its_name() -> None:
     ran = run_here(definition(call("below", "nothing")))
 
     assert ran.ending("below") == (TaskPhase.FAILED, Reason.WORKFLOW_NOT_FOUND)
-    assert "there is no Workflow nothing in the file" in (ran.task("below").message or "")
+    assert 'Workflow "nothing" not found in the file' in (ran.task("below").message or "")
 
 
 def test_a_child_run_for_each_item() -> None:

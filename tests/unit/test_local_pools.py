@@ -33,7 +33,7 @@ def test_tasks_of_a_pool_of_one_never_overlap_and_say_for_whom_they_wait() -> No
         assert before.completion_time <= after.start_time
     told = [entry for status in ran.watcher.statuses for entry in status.tasks or () if entry.name == "c"]
     (first, *_) = [entry.message for entry in told if entry.reason is Reason.POOL]
-    assert first == "pool warehouse has 1 slots, 1 are held: by test-x7k2p/a; number 2 in line"
+    assert first == 'waiting for a slot in pool "warehouse" (1 of 1 in use, 2nd in queue); held by test-x7k2p/a'
 
 
 def test_child_runs_share_the_pools_of_their_parent() -> None:

@@ -76,14 +76,14 @@ def test_a_run_that_succeeded_and_outputs_that_are_not_there_are_told(tmp_path: 
     )
     answer = again(*saved(tmp_path, large))
     assert answer.code == 2
-    assert "the outputs of large were too large for the saved run: add --from-task large" in answer.stderr
+    assert "the outputs of large were too large for the saved run; add --from-task large" in answer.stderr
     (tmp_path / "other").mkdir()
     answer = again(*saved(tmp_path / "other", FLOW, "--param", "ok=yes"))
     assert answer.code == 2
     assert "every task of run" in answer.stderr
-    assert "succeeded: name those to run again with --from-task TASK" in answer.stderr
+    assert "succeeded; name those to run again with --from-task TASK" in answer.stderr
     (tmp_path / "run.json").write_text("[]")
-    assert "it is no run as" in again(tmp_path / "other" / "run.json", tmp_path / "run.json").stderr
+    assert "expected a run as printed by" in again(tmp_path / "other" / "run.json", tmp_path / "run.json").stderr
 
 
 def test_a_run_of_another_workflow_is_told_to_have_its_own_file(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_run_of_another_workflow_is_told_to_have_its_own_file(tmp_path: Path) 
     other = write(tmp_path, workflow(bash("a"), name="stock"), name="stock.yaml")
     answer = again(other, run, "--from-task", "check")
     assert (answer.code, answer.stdout) == (2, "")
-    assert "is one of Workflow sales, and this file runs another: give -f the file of then" in answer.stderr
+    assert "is a run of Workflow sales, and this file runs another; pass the file of that run with -f" in answer.stderr
 
 
 STORED = workflow(
@@ -112,11 +112,11 @@ def test_a_rerun_needs_the_store_for_what_it_takes_from_there(tmp_path: Path) ->
 
     without = again(file, run, "--from-task", "read")
     assert (without.code, without.stdout) == (2, "")
-    words = "what make left is in the store of that run: give the same --store FOLDER as then, or add --from-task make"
+    words = "what make wrote is in the store of that run; pass the --store FOLDER of that run, or add --from-task make"
     assert words in without.stderr
     elsewhere = again(file, run, "--from-task", "read", "--store", tmp_path / "other")
     assert elsewhere.code == 2
-    assert f"what make left is not in {tmp_path / 'other'}: " in elsewhere.stderr
+    assert f"what make wrote is not in {tmp_path / 'other'}; " in elsewhere.stderr
 
     assert again(file, run, "--from-task", "read", "--store", store).code == 0
     assert again(file, run, "--from-task", "alone").code == 0
@@ -129,5 +129,5 @@ def test_a_large_output_in_the_store_is_needed_by_those_who_read_it(tmp_path: Pa
     file, run = saved(tmp_path, flow, "--store", str(tmp_path / "store"))
     answer = again(file, run, "--from-task", "after")
     assert answer.code == 2
-    assert "what big left is in the store of that run" in answer.stderr
+    assert "what big wrote is in the store of that run" in answer.stderr
     assert again(file, run, "--from-task", "after", "--store", tmp_path / "store").code == 0

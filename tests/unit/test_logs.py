@@ -117,7 +117,7 @@ def test_a_value_that_is_no_json_does_no_harm(lines: Lines) -> None:
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"NEXUS_WORKERS": "many"}, "NEXUS_WORKERS='many': it takes an integer from 1 to 256"),
+        ({"NEXUS_WORKERS": "many"}, "NEXUS_WORKERS='many': expected an integer from 1 to 256"),
         ({"KUBECONFIG": "/nowhere/at/all"}, "/nowhere/at/all"),
     ],
 )

@@ -16,7 +16,7 @@ from nexus.app.settings import Settings
     ("error", "namespaces", "words"),
     [
         (NotFound("the server could not find the requested resource", status=404), (), "kubectl apply -f crds/"),
-        (Forbidden("cannot list resource", status=403), (), "--namespace names those to work in"),
+        (Forbidden("cannot list resource", status=403), (), "select some with --namespace"),
         (Forbidden("cannot list resource", status=403), ("team-a",), "namespace team-a: cannot list resource"),
         (Unreachable("cannot reach https://127.0.0.1:9: connection refused"), (), "cannot reach https://127.0.0.1:9"),
     ],
@@ -38,7 +38,10 @@ def test_a_cluster_that_answers_is_no_obstacle() -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (Forbidden("cannot get leases", status=403), "no right to read Leases in namespace nexus-system: cannot get"),
+        (
+            Forbidden("cannot get leases", status=403),
+            "not allowed to read Leases in namespace nexus-system: cannot get",
+        ),
         (Unreachable("cannot reach https://127.0.0.1:9: connection refused"), "cannot reach"),
     ],
 )

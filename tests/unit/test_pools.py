@@ -142,12 +142,15 @@ def test_those_who_wait_say_who_holds_and_their_place_and_go_in_that_order(cel: 
 
         first, last = entry(told, "zz-00"), entry(told, "mm-00")
         assert (first.phase, first.reason) == (TaskPhase.PENDING, Reason.POOL)
-        assert first.message == f"pool {POOL} has 1 slots, 1 are held: by {KEY.name}/load; number 1 in line"
-        assert last.message == f"pool {POOL} has 1 slots, all of them held; at most 2 are before it in line"
+        assert (
+            first.message
+            == f'waiting for a slot in pool "{POOL}" (1 of 1 in use, 1st in queue); held by {KEY.name}/load'
+        )
+        assert last.message == f'waiting for a slot in pool "{POOL}" (1 of 1 in use, at most 2 ahead in the queue)'
         assert in_line(told) == ([KEY.name], ["zz-00", "aa-00", "mm-00"])
 
         told.run(until=lambda: told.status_of("aa-00").phase.ended)
-        assert "number 1 in line" in (entry(told, "mm-00").message or "") or told.status_of("mm-00").tasks
+        assert "1st in queue" in (entry(told, "mm-00").message or "") or told.status_of("mm-00").tasks
         told.run(until=lambda: all_ended(told))
         assert holders.order == [KEY.name, "zz-00", "aa-00", "mm-00"]
 
@@ -338,7 +341,9 @@ def test_a_pool_that_shrinks_lets_those_who_hold_finish_and_nobody_follow(cel: E
         assert len(holders.order) == 3
         waiting = [name for name in names(told) if not told.status_of(name).phase.ended]
         assert len(waiting) == 3
-        assert {entry(told, name).message for name in waiting} >= {f"pool {POOL} has 0 slots; number 1 in line"}
+        assert {entry(told, name).message for name in waiting} >= {
+            f'waiting for a slot in pool "{POOL}" (0 of 0 in use, 1st in queue)'
+        }
         resize(told, "1")
         told.run(until=lambda: all_ended(told))
 
@@ -355,7 +360,7 @@ def test_a_pool_that_is_gone_lets_nobody_start_and_says_so(cel: Evaluator) -> No
         (waiting,) = [name for name in names(told) if not told.status_of(name).phase.ended]
         assert entry(told, waiting).reason is Reason.POOL_MISSING
         assert entry(told, waiting).message == (
-            f'the ConfigMap nexus-pools has no pool {POOL}: add {POOL}: "5", or how many it is'
+            f'unknown pool "{POOL}" in ConfigMap nexus-pools; add {POOL}: "5" or its number of slots'
         )
         resize(told, "2")
         told.run(until=lambda: all_ended(told))
@@ -363,17 +368,25 @@ def test_a_pool_that_is_gone_lets_nobody_start_and_says_so(cel: Evaluator) -> No
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [("many", "the size of pool warehouse in the ConfigMap nexus-pools is 'many': write a number"), ("-1", "is '-1'")],
+    [
+        (
+            "many",
+            'invalid size of pool "warehouse" in ConfigMap nexus-pools (expected an integer from 0 to 10000',
+        ),
+        ("-1", 'got "-1"'),
+    ],
 )
 def test_a_size_that_is_none_is_named(cel: Evaluator, size: str, words: str) -> None:
     with story(spec(task("load", pool=POOL)), cel) as told:
         told.operator()
         told.quiet(2)
-        assert "there is no ConfigMap nexus-pools in namespace default" in (entry(told, KEY.name).message or "")
+        assert "no ConfigMap nexus-pools in namespace default" in (entry(told, KEY.name).message or "")
         assert told.cluster.find(CONFIG_MAPS, KEY.namespace, LINE) is None
         resize(told, "1", "warehause")
         told.quiet(15)
-        assert "did you mean warehause?" in (entry(told, KEY.name).message or "")
+        assert 'unknown pool "warehouse" in ConfigMap nexus-pools; did you mean "warehause"?' in (
+            entry(told, KEY.name).message or ""
+        )
         resize(told, size)
         told.quiet(15)
         assert words in (entry(told, KEY.name).message or "")
@@ -401,7 +414,7 @@ def test_somebody_elses_config_map_is_no_line_and_stays_as_it_is(cel: Evaluator)
         told.cluster.add(CONFIG_MAPS, {"metadata": {"name": LINE}, "data": {"mine": "yes"}})
         told.operator()
         told.quiet(2)
-        assert f"a ConfigMap {LINE} exists that is no pool's line" in (entry(told, KEY.name).message or "")
+        assert f"a ConfigMap {LINE} exists and is not the queue of a pool" in (entry(told, KEY.name).message or "")
         found = told.cluster.find(CONFIG_MAPS, KEY.namespace, LINE)
         assert found is not None
         assert found["data"] == {"mine": "yes"}

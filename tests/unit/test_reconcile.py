@@ -144,7 +144,7 @@ def test_a_run_of_a_workflow_that_is_not_there_says_so_after_a_grace(cel: Evalua
         status = subject.run()
 
         assert (status.phase, status.reason) == ("Failed", "WorkflowNotFound")
-        assert "did you mean sales?" in (status.message or "")
+        assert 'did you mean "sales"?' in (status.message or "")
 
 
 def test_a_workflow_that_comes_a_moment_after_its_run_is_found(cel: Evaluator) -> None:

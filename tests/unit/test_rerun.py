@@ -87,10 +87,10 @@ ALL = dict.fromkeys(("a", "b", "c", "d", "other"), "Succeeded")
     ("known", "words"),
     [
         (earlier(ALL, problem="there is no run old in namespace default"), "there is no run old"),
-        (earlier(ALL, phase=RunPhase.RUNNING), "run old has not ended, it is Running: wait for its end"),
-        (earlier(ALL, workflow="stock"), "run old is one of Workflow stock, and this run is not"),
-        (earlier(ALL, workflow=""), "run old is one with a definition of its own"),
-        (earlier(ALL), "every task of run old succeeded: name those to run again in rerunOf.tasks"),
+        (earlier(ALL, phase=RunPhase.RUNNING), "run old has not ended (Running); wait for it to end"),
+        (earlier(ALL, workflow="stock"), "run old is a run of Workflow stock, and this run is not"),
+        (earlier(ALL, workflow=""), "run old is a run with a definition of its own"),
+        (earlier(ALL), "every task of run old succeeded; name those to run again in rerunOf.tasks"),
         (earlier(ALL, ["othr"]), 'rerunOf.tasks: unknown task "othr"; did you mean "other"?'),
         (earlier(ALL, ["zzz"]), 'rerunOf.tasks: unknown task "zzz"; tasks are a, b, c, d, other'),
     ],
@@ -293,6 +293,6 @@ def test_what_is_gone_is_told_and_nothing_starts(cel: Evaluator, gone: str) -> N
 
         refused = told.status_of("again")
         assert (refused.phase, refused.reason) == (RunPhase.FAILED, Reason.RERUN_REFUSED)
-        words = {"run": "there is no run", "definition": "the ControllerRevision", "output": "the output of task big"}
+        words = {"run": "not found", "definition": "ControllerRevision", "output": "the output of task big"}
         assert words[gone] in (refused.message or "")
         assert made_by(told, "again") == []

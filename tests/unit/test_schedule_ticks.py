@@ -77,7 +77,7 @@ def shown(timetable: Timetable, after: str, count: int) -> list[str]:
         ("@reboot", 0, "unsupported cron macro @reboot; start a run with nexus run"),
         ("@every 30s", 7, "@every 30s is too short; must be at least 60s"),
         ("@every 1d", 7, 'invalid duration "1d"; write hours, minutes and seconds, as in @every 1h30m'),
-        ("@every 90.5s", 7, "@every 90.5s must be a whole number of seconds"),
+        ("@every 90.5s", 7, "@every 90.5s must be an integer number of seconds"),
         ("@every 9999h", 7, "@every 9999h exceeds the maximum of 366 days (8784h)"),
     ],
 )

@@ -25,9 +25,9 @@ def test_pod_fields_and_sources_of_volumes_can_be_forbidden() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("NEXUS_POD_FORBIDDEN", "serviceAcountName", "did you mean serviceAccountName?"),
-        ("NEXUS_POD_FORBIDDEN", "volumes.hostPath", "there is no field volumes.hostPath of pod: "),
-        ("NEXUS_POD_SECURITY", "privileged", "it takes restricted or baseline"),
+        ("NEXUS_POD_FORBIDDEN", "serviceAcountName", 'did you mean "serviceAccountName"?'),
+        ("NEXUS_POD_FORBIDDEN", "volumes.hostPath", 'unknown field "volumes.hostPath" of pod; '),
+        ("NEXUS_POD_SECURITY", "privileged", "expected restricted or baseline"),
         ("NEXUS_WORKERS", "0", "an integer from 1 to 256"),
         ("NEXUS_TASK_IMAGES", "image", "{type}"),
         ("NEXUS_TASK_IMAGE_DIGESTS", "perl=sha256:" + 64 * "0", "python, http, bash, sql or store"),
@@ -38,7 +38,7 @@ def test_pod_fields_and_sources_of_volumes_can_be_forbidden() -> None:
         ("NEXUS_OUTPUT_STORE", '{"url": "file:///x"}', "volumeClaim"),
         ("NEXUS_WORKERS", "4.5", "an integer from 1 to 256"),
         ("NEXUS_WORKERS", "-1", "an integer from 1 to 256"),
-        ("NEXUS_POOLS", "Nexus_Pools", "it takes"),
+        ("NEXUS_POOLS", "Nexus_Pools", "expected"),
         ("NEXUS_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
         ("NEXUS_LOG_FORMAT", "yaml", "text or json"),
         ("NEXUS_NAMESPACES", "team-a,Team_B", "names of namespaces"),

@@ -50,13 +50,13 @@ def test_tasks_without_dependencies_start_and_the_others_say_what_they_wait_for(
 
     assert started(plan) == ["a", "b"]
     assert entry_of(plan.status, "c").reason is Reason.DEPENDENCIES
-    assert entry_of(plan.status, "c").message == "waits for a, b"
+    assert entry_of(plan.status, "c").message == "waiting for a, b"
 
 
 def test_only_what_has_not_ended_is_waited_for(cel: Evaluator) -> None:
     plan = first(definition(task("a"), task("b"), task("c", "a", "b")), cel, succeeded("a"))
 
-    assert entry_of(plan.status, "c").message == "waits for b"
+    assert entry_of(plan.status, "c").message == "waiting for b"
 
 
 def test_many_dependencies_are_counted(cel: Evaluator) -> None:
@@ -64,7 +64,7 @@ def test_many_dependencies_are_counted(cel: Evaluator) -> None:
         *(task(f"d{number}") for number in range(8)), task("t", *(f"d{number}" for number in range(8)))
     )
 
-    assert entry_of(first(subject, cel).status, "t").message == "waits for d0, d1, d2, d3, d4 and 3 more"
+    assert entry_of(first(subject, cel).status, "t").message == "waiting for d0, d1, d2, d3, d4 and 3 more"
 
 
 def test_a_rule_is_looked_at_when_all_dependencies_have_ended_and_not_before(cel: Evaluator) -> None:
@@ -110,7 +110,9 @@ def test_no_more_start_than_there_are_slots(cel: Evaluator) -> None:
 
     assert started(plan) == ["t0", "t1"]
     assert entry_of(plan.status, "t2").reason is Reason.PARALLELISM
-    assert entry_of(plan.status, "t2").message == "2 tasks of the run are running (maxParallelTasks)"
+    assert (
+        entry_of(plan.status, "t2").message == "the limit of 2 running tasks of the run is reached (maxParallelTasks)"
+    )
 
 
 def test_where_the_operator_allows_less_than_the_workflow_asks_for_it_is_named(cel: Evaluator) -> None:
@@ -118,7 +120,7 @@ def test_where_the_operator_allows_less_than_the_workflow_asks_for_it_is_named(c
     plan = first(capped, cel)
 
     assert len(plan.starts) == 1
-    message = "1 tasks of the run are running (the operator's NEXUS_MAX_PARALLEL_TASKS)"
+    message = "the limit of 1 running tasks of the run is reached (the operator's NEXUS_MAX_PARALLEL_TASKS)"
     assert entry_of(plan.status, "t2").message == message
 
 
@@ -194,7 +196,7 @@ def test_when_is_not_evaluated_where_the_rule_is_not_met(cel: Evaluator) -> None
     ("when", "words"),
     [
         ("${{ tasks.a.output.nope }}", "when: "),
-        ("${{ tasks.a.output.n }}", "when: gives 3, not true or false: compare it with something"),
+        ("${{ tasks.a.output.n }}", "when: must be a boolean, got 3; compare it with something"),
     ],
 )
 def test_a_when_that_fails_fails_its_task_without_a_retry(cel: Evaluator, when: str, words: str) -> None:

@@ -69,7 +69,7 @@ def test_the_runs_deadline_fails_what_runs_and_omits_the_rest(cel: Evaluator) ->
         "free": "Failed DeadlineExceeded",
     }
     assert (late.status.phase, late.status.reason) == ("Failed", Reason.DEADLINE_EXCEEDED)
-    assert late.status.message == "the run took longer than its deadlineSeconds (60)"
+    assert late.status.message == "the run exceeded deadlineSeconds (60)"
     assert len(late.stops) == 2
 
 
@@ -86,7 +86,7 @@ def test_a_tasks_own_deadline_is_not_the_runs(cel: Evaluator) -> None:
     plan = decide(subject, facts(job("t", pod()), status=first), at(5), cel)
 
     assert plan.status.reason is Reason.TASK_FAILED
-    assert entry_of(plan.status, "t").message == "the task took longer than its deadlineSeconds (5)"
+    assert entry_of(plan.status, "t").message == "the task exceeded deadlineSeconds (5)"
 
 
 def test_fail_fast_cancels_what_runs_retries_too_and_omits_the_rest(cel: Evaluator) -> None:

@@ -36,4 +36,4 @@ def test_an_answer_that_cannot_be_read_is_logged_and_the_next_sweep_finds_what_i
 
     with caplog.at_level(logging.ERROR, "nexus"):
         assert asyncio.run(story()) == KEY
-    assert "the sweep could not list" in caplog.text
+    assert "the periodic check could not list" in caplog.text

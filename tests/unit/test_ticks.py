@@ -301,7 +301,7 @@ def test_a_run_that_the_api_server_refuses_is_tried_again(cel: Evaluator) -> Non
         api.refuse("create", WORKFLOW_RUNS, refusal, HOUR.total_seconds() + 60)
         until(told, START + HOUR + timedelta(seconds=40))
         assert made(told) == []
-        assert condition(told, "DidNotRun") == ("True", "TickMissed")
+        assert condition(told, "DidNotRun") == ("True", "QuotaExceeded")
 
         until(told, START + HOUR + timedelta(seconds=95))
         assert runs(told) == ["10:00"]
@@ -316,7 +316,7 @@ def test_a_stranger_under_the_name_of_a_ticks_run_is_left_alone(cel: Evaluator) 
         told.cluster.add(WORKFLOW_RUNS, {"metadata": {"name": name}, "spec": inline})
         told.operator()
         until(told, START + HOUR + MINUTE)
-        assert condition(told, "DidNotRun") == ("True", "TickMissed")
+        assert condition(told, "DidNotRun") == ("True", "NameTaken")
         assert name in events(told, Reason.NAME_TAKEN.value)[0]
 
         until(told, START + 2 * HOUR + MINUTE)

@@ -236,7 +236,7 @@ def test_a_mover_that_was_killed_for_its_memory_says_so() -> None:
     assert isinstance(seen, Failed)
     assert (seen.reason, seen.message) == (
         Reason.STORE_FAILED,
-        "the container that moves data was killed at its memory limit",
+        "the data transfer container exceeded its memory limit and was killed",
     )
 
 
@@ -273,7 +273,7 @@ def test_an_expression_over_an_output_in_the_store_says_why_it_cannot_be_read(ce
 
     b = entry_of(plan.status, "b")
     assert (b.phase.value, b.reason) == ("Failed", Reason.EXPRESSION_ERROR)
-    assert "the output of task a has 614,400 bytes and lies in the output store" in (b.message or "")
+    assert "the output of task a (614,400 bytes) is in the output store" in (b.message or "")
     assert [start.task for start in plan.starts] == ["c"]
 
 
@@ -303,8 +303,8 @@ def test_an_optional_artifact_of_a_task_that_failed_is_gone_without(cel: Evaluat
     assert entry_of(uses(True), "b").phase.value == "Running"
     refused = entry_of(uses(False), "b")
     assert refused.reason is Reason.ARTIFACT_MISSING
-    assert "b comes from" not in (refused.message or "")
-    assert "model comes from a.model, which the task a did not leave (it is Failed)" in (refused.message or "")
+    assert '"b"' not in (refused.message or "")
+    assert 'no artifact "model": task a did not write a.model (Failed)' in (refused.message or "")
 
 
 def test_a_rerun_takes_over_what_lies_in_the_store(cel: Evaluator) -> None:
@@ -338,7 +338,7 @@ def test_outputs_of_a_run_do_not_reach_into_the_store(cel: Evaluator) -> None:
     plan = decide(definition, facts(job("a", pod(ended(0, KEPT), transfer=ended(0, good)))), at(6), cel)
 
     assert (plan.status.phase, plan.status.reason) == (RunPhase.FAILED, Reason.EXPRESSION_ERROR)
-    assert "lies in the output store" in (plan.status.message or "")
+    assert "is in the output store" in (plan.status.message or "")
 
 
 @pytest.mark.parametrize("forbidden", ["volumes", "volumes.persistentVolumeClaim"])

@@ -35,7 +35,7 @@ def test_what_cannot_be_mounted_is_told_and_fails_in_time(
             assert (waits.phase, waits.message) == ("Pending", words)
         failed = entry_of(subject.run(), "t")
     assert (failed.phase, failed.reason) == ("Failed", reason)
-    assert failed.message == f"not started within startTimeoutSeconds (20): {words}"
+    assert failed.message == f"the container did not start within startTimeoutSeconds (20): {words}"
 
 
 def test_a_pod_that_starts_at_last_is_waited_for_no_more(cel: Evaluator) -> None:

@@ -72,7 +72,7 @@ def test_a_run_that_has_begun_is_never_ended_nor_its_status_replaced(cel: CelEva
         assert found["phase"] == "Running"
         assert found["reason"] == "Unreadable"
         assert found["message"] == (
-            "status is nested deeper than 110 levels; flatten it; the run is left as it is, delete it to stop its tasks"
+            "status is nested deeper than 110 levels; flatten it; the run is not processed, delete it to stop its tasks"
         )
         assert found["tasks"] == deep["tasks"]
 

@@ -47,7 +47,7 @@ def test_schedules_without_mistakes_have_no_problems(cel: Evaluator) -> None:
         ({"cron": "0 0 * * MNO"}, 'day of the week MNO: unknown value "MNO"; did you mean "MON"?'),
         ({"cron": "TZ=Asia/Tokyo 0 0 * * *"}, "unsupported time zone in cron; set timeZone: Asia/Tokyo"),
         ({"cron": "@every 10s"}, "@every 10s is too short; must be at least 60s"),
-        ({"cron": "0 0 31 4,6 *"}, '"0 0 31 4,6 *" never matches: no month has such a day'),
+        ({"cron": "0 0 31 4,6 *"}, '"0 0 31 4,6 *" never matches: no month has this day'),
         ({"timeZone": "Europe/Berln"}, ('schedule nightly, timeZone: unknown time zone "Europe/Berln"; did you '
                                        'mean "Europe/Berlin"?')),
         ({"timeZone": "europe/berlin"}, 'did you mean "Europe/Berlin"?'),

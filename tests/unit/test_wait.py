@@ -42,7 +42,7 @@ def test_it_is_over_when_its_fields_say(cel: Evaluator, wait: dict[str, Any], du
 
     entry = entry_of(plan.status, "pause")
     assert (entry.phase, entry.reason, entry.due_time) == ("Running", Reason.WAITING, at(due))
-    assert entry.message == f"waits until {format_time(at(due))}"
+    assert entry.message == f"waiting until {format_time(at(due))}"
     assert (plan.starts, plan.wake_at) == ((), at(due))
     early = decide(subject, facts(status=plan.status), at(due) - timedelta(milliseconds=1), cel)
     assert early.status == plan.status
@@ -63,15 +63,15 @@ def test_a_time_that_has_passed_is_due_at_once(cel: Evaluator, wait: dict[str, A
 @pytest.mark.parametrize(
     ("wait", "reason", "says"),
     [
-        ({"seconds": "${{ 31536001 }}"}, Reason.INVALID_WAIT, "a wait takes at most 31,536,000 seconds, a year"),
-        ({"seconds": "${{ 3153600000 }}"}, Reason.INVALID_WAIT, "wait.seconds gives 3,153,600,000"),
-        ({"seconds": "${{ -1 }}"}, Reason.INVALID_WAIT, "-1, which is below 0: a wait takes 0 seconds or more"),
-        ({"seconds": "${{ 1.5 }}"}, Reason.INVALID_WAIT, "1.5, which is no whole number of seconds"),
-        ({"seconds": "${{ true }}"}, Reason.INVALID_WAIT, "True, which is no whole number of seconds"),
-        ({"seconds": "${{ '60' }}"}, Reason.INVALID_WAIT, "'60', which is no whole number of seconds"),
+        ({"seconds": "${{ 31536001 }}"}, Reason.INVALID_WAIT, "a wait can take at most 31,536,000 seconds (a year)"),
+        ({"seconds": "${{ 3153600000 }}"}, Reason.INVALID_WAIT, "wait.seconds is 3,153,600,000"),
+        ({"seconds": "${{ -1 }}"}, Reason.INVALID_WAIT, "wait.seconds must be at least 0, got -1"),
+        ({"seconds": "${{ 1.5 }}"}, Reason.INVALID_WAIT, "wait.seconds must be an integer, got 1.5"),
+        ({"seconds": "${{ true }}"}, Reason.INVALID_WAIT, "wait.seconds must be an integer, got true"),
+        ({"seconds": "${{ '60' }}"}, Reason.INVALID_WAIT, 'wait.seconds must be an integer, got "60"'),
         ({"seconds": "${{ 1 / 0 }}"}, Reason.EXPRESSION_ERROR, "wait.seconds: "),
         ({"until": "${{ run.scheduledTime + duration('876000h') }}"}, Reason.INVALID_WAIT, "more than a year away"),
-        ({"until": "${{ '2026-11-23T10:00:00' }}"}, Reason.INVALID_WAIT, "no offset: write it with Z"),
+        ({"until": "${{ '2026-11-23T10:00:00' }}"}, Reason.INVALID_WAIT, "missing UTC offset in"),
         (
             {"until": "${{ 'tomorrow' }}"},
             Reason.INVALID_WAIT,
@@ -178,7 +178,7 @@ def test_a_literal_time_in_a_hundred_years_is_told_of_by_who_has_a_clock(cel: Ev
     far = WorkflowSpec.model_validate({"tasks": [task("t", wait={"until": "2126-11-23T10:00:00Z"})]})
 
     (problem,) = problems(far, cel, now=START)
-    assert str(problem).startswith("task t, wait.until: 2126-11-23T10:00:00Z is more than a year away: a wait takes")
+    assert str(problem).startswith("task t, wait.until: 2126-11-23T10:00:00Z is more than a year away; a wait can take")
     assert found(cel, task("t", wait={"until": "2126-11-23T10:00:00Z"})) == []
 
 

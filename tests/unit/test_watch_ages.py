@@ -54,7 +54,7 @@ def test_one_dead_watch_among_busy_ones_is_stale_and_is_named(clock: Seconds) ->
             if kind is not PODS:
                 ages.saw(kind, "b", listed=False)
 
-    assert ages.stale() == ["pods in b: nothing heard for 240 s, at most 180 are allowed"]
+    assert ages.stale() == ["pods in b: no message for 240 s, limit 180"]
     assert ages.ages()[PODS, "b"] == pytest.approx(240)
     assert ages.ages()[PODS, "a"] == 0
 
@@ -90,7 +90,7 @@ def test_the_caches_are_filled_when_each_watch_is_open_and_what_was_listed_is_lo
     for _ in range(3):
         clock.now += SETTLED_SECONDS * 0.9
         ages.saw(PODS, "a", listed=True)
-        assert ages.unread() == ["what was read is being looked through"]
+        assert ages.unread() == ["processing what was read"]
     clock.now += SETTLED_SECONDS
     assert ages.unread() == []
 

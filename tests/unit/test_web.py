@@ -76,7 +76,7 @@ def test_stale_watches_fail_both_probes_and_are_named() -> None:
         for path in ("/healthz", "/readyz"):
             status, _, text = await served.get(path)
             assert status == 503
-            assert "pods: nothing heard for 18" in text
+            assert "pods: no message for 18" in text
 
     Served().run(story)
 

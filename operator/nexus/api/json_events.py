@@ -113,7 +113,7 @@ class _Events:
     def _string(self, text: str, mark: yaml.Mark) -> yaml.Event:
         value = json.loads(text)
         if _LONE.search(value):
-            self._refuse("half of a surrogate pair, which is no character; write both escapes", mark)
+            self._refuse("half of a surrogate pair; write both escapes", mark)
         return yaml.ScalarEvent(None, None, (False, True), value, mark, mark, style='"')
 
     def _closed(self, bracket: str) -> yaml.Event:

@@ -18,9 +18,10 @@ _INTRO = """# Reasons
     nexus get sales-x7k2p
     kubectl get workflowrun sales-x7k2p -o yaml
 
-A task or a run says in one word why it is where it is, and in `message` the same in a sentence with names. The words
-are a public contract: Events, logs and the CLI use the same ones. Here is what each means, a message that comes with
-it, and what to do. [Troubleshooting](troubleshooting.md) begins with what you see instead.
+The `reason` of a run, task, attempt, item, condition or Event is the code of the `message` beside it, and a public
+contract: Events, logs, metrics and the CLI use the same codes, and `nexus get`, `why` and `run` print them with
+`-o json`. Scripts read the reason, never the message, whose words may change. Each entry has the meaning, an example
+of the message, and what to do. [Troubleshooting](troubleshooting.md) starts from what you see instead.
 """
 
 

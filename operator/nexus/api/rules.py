@@ -178,7 +178,7 @@ MOUNT_PATH = Rule(
 _WITH_FILES = tuple(name for name, model in MODELS.items() if model.has_files)
 ARTIFACTS_NEED_FILES = Rule(
     f"!has(self.artifacts) || {' || '.join(f'has(self.{name})' for name in _WITH_FILES)}",
-    f"artifacts are supported for {_words(_WITH_FILES)} tasks only; move the data in such a task",
+    f"artifacts are supported for {_words(_WITH_FILES)} tasks only; move the data in a task of these types",
     reason="FieldValueForbidden",
 )
 NO_ARTIFACTS_OF_ITEMS = Rule(
@@ -198,12 +198,12 @@ FILE_NEEDS_CLAIM = Rule(
 )
 ENDPOINT_IS_FOR_S3 = Rule(
     "!(has(self.endpoint) || has(self.region)) || (has(self.url) && self.url.startsWith('s3://'))",
-    "endpoint and region are supported for s3:// only; remove them, or use such a url",
+    "endpoint and region are supported for s3:// only; remove them, or set url to s3://BUCKET/PREFIX",
 )
 NO_PARENTS_IN_URL = Rule("!self.contains('..')", "the url of a store must not contain ..")
 CREDENTIALS_NEED_URL = Rule(
     "!has(self.credentialsSecret) || (has(self.url) && !self.url.startsWith('file://'))",
-    "credentialsSecret is supported for s3://, gs:// and az:// only; set such a url, or remove it",
+    "credentialsSecret is supported for s3://, gs:// and az:// only; set one of these as url, or remove it",
 )
 LABEL_KEYS = Rule(
     "self.all(k, !format.qualifiedName().validate(k).hasValue())",

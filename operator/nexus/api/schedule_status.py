@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from nexus.api.base import Model, Time
+from nexus.api.reasons import Reason
 from nexus.api.tasks import TaskName
 
 
@@ -39,3 +40,5 @@ class ScheduleStatus(Model):
     suspended."""
     failing: Annotated[str, StringConstraints(max_length=512)] | None = None
     """Reason why the last tick has no run although it should; the condition DidNotRun is True then."""
+    failing_reason: Reason | None = None
+    """Code of `failing`. Absent with `failing`, and if an older version of the operator wrote that."""

@@ -107,4 +107,4 @@ def configure(level: str, form: str) -> None:
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    logging.getLogger("nexus").critical("the operator ends: %s", error, exc_info=(kind, error, trace))
+    logging.getLogger("nexus").critical("the operator stops: %s", error, exc_info=(kind, error, trace))

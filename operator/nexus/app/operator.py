@@ -201,7 +201,7 @@ class Operator:
             log.debug("%s: %s", key, error)
             raise
         except Exception:
-            log.exception("%s: failed, and will be tried again", key)
+            log.exception("%s: failed; retrying", key)
             raise
         finally:
             kind = "run" if isinstance(key, RunKey) else "workflow"

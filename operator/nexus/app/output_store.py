@@ -24,9 +24,9 @@ def store() -> Reader:
         except ValidationError as error:
             first = error.errors()[0]
             where = "".join(f"{step}: " for step in first["loc"])
-            raise ValueError(f"{where}{first['msg']}: it takes {_TAKES}") from None
+            raise ValueError(f"{where}{first['msg']}: expected {_TAKES}") from None
         if found.url is None:
-            raise ValueError(f"it has no url: it takes {_TAKES}")
+            raise ValueError(f"it has no url: expected {_TAKES}")
         wrong = store_problem(found)
         if wrong is not None:
             raise ValueError(wrong[1])

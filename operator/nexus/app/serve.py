@@ -82,10 +82,12 @@ async def check_start(api: KubeApi, settings: Settings) -> None:
         try:
             await api.list(kind, namespace, field_selector="metadata.name=none", in_brief=True)
         except NotFound as error:
-            raise StartRefused(f"the API server does not know {kind.kind}s: kubectl apply -f crds/") from error
+            raise StartRefused(
+                f"the CRD of {kind.kind} is not installed; install it with kubectl apply -f crds/"
+            ) from error
         except Forbidden as error:
-            where = f"namespace {namespace}" if namespace else "all namespaces; --namespace names those to work in"
-            raise StartRefused(f"no right to list {kind.kind}s in {where}: {error.message}") from error
+            where = f"namespace {namespace}" if namespace else "all namespaces (select some with --namespace)"
+            raise StartRefused(f"not allowed to list {kind.kind}s in {where}: {error.message}") from error
         except ApiError as error:
             raise StartRefused(str(error)) from error
 
@@ -97,7 +99,7 @@ async def check_lease(api: KubeApi, namespace: str, name: str) -> None:
     except NotFound:
         return
     except Forbidden as error:
-        message = f"NEXUS_LEASE={name}: no right to read Leases in namespace {namespace}: {error.message}"
+        message = f"NEXUS_LEASE={name}: not allowed to read Leases in namespace {namespace}: {error.message}"
         raise StartRefused(message) from error
     except ApiError as error:
         raise StartRefused(str(error)) from error
@@ -231,7 +233,7 @@ async def _ended(*tasks: asyncio.Task[Any]) -> None:
 def _take_signals(stopping: asyncio.Event) -> None:
     def stop() -> None:
         if not stopping.is_set():
-            log.info("stopping: no new work is begun")
+            log.info("stopping: starting no new work")
             stopping.set()
             _end_soon()
 

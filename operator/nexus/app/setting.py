@@ -47,7 +47,7 @@ def value(name: str, text: str, reader: Reader) -> Any:
     try:
         return reader.read(text.strip())
     except ValueError as error:
-        why = str(error) or f"it takes {reader.takes}"
+        why = str(error) or f"expected {reader.takes}"
         raise SettingsError(f"{name}={text!r}: {why}") from None
 
 
@@ -103,8 +103,8 @@ def some_of(what: str, of: str, known: Collection[str]) -> Reader:
         words = frozenset(word.strip() for word in text.split(",") if word.strip())
         for word in sorted(words - set(known)):
             close = closest(word, known, cutoff=0.75)
-            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}"
-            raise ValueError(f"there is no {what} {word} of {of}: {hint}")
+            hint = f'did you mean "{close[0]}"?' if close else f"expected {', '.join(known)}"
+            raise ValueError(f'unknown {what} "{word}" of {of}; {hint}')
         return words
 
     return Reader(f"{what}s of {of}, separated by commas", read, {"type": "array", "items": {"enum": list(known)}})

@@ -170,7 +170,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     for stranger in strangers(environ):
         close = closest(stranger.removeprefix(PREFIX), words, cutoff=0.8)
         if close:
-            raise SettingsError(f"{stranger}: there is no such setting: did you mean {PREFIX}{close[0]}?")
+            raise SettingsError(f"{stranger}: unknown setting; did you mean {PREFIX}{close[0]}?")
     return Settings(
         **{FIELDS[name].name: value(name, text, FIELDS[name].metadata["reader"]) for name, text in given.items()}
     )

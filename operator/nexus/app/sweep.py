@@ -31,11 +31,11 @@ async def sweep(
         try:
             listed = await _listed(api, namespaces)
         except ApiError as error:
-            log.warning("the sweep could not list: %s", error)
+            log.warning("the periodic check could not list: %s", error)
             continue
         except Exception:
             # An answer that nobody foresaw is no reason to let go of all runs; the next one may be another.
-            log.exception("the sweep could not list")
+            log.exception("the periodic check could not list")
             continue
         for key in cache.sweep(known, listed):
             queue(key)

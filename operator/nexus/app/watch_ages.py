@@ -78,7 +78,7 @@ class WatchAges:
     def stale(self) -> list[str]:
         """Return what is wrong with watches that have not been heard of for too long, one sentence each."""
         return [
-            f"{_name(*key)}: nothing heard for {age:.0f} s, at most {STALE_SECONDS:.0f} are allowed"
+            f"{_name(*key)}: no message for {age:.0f} s, limit {STALE_SECONDS:.0f}"
             for key, age in self.ages().items()
             if age > STALE_SECONDS
         ]
@@ -90,7 +90,7 @@ class WatchAges:
             return []
         missing = [f"{_name(*key)}: not read yet" for key, watch in self._watches.items() if not watch.opened]
         if not missing and self._clock() - self._listed < SETTLED_SECONDS:
-            missing = ["what was read is being looked through"]
+            missing = ["processing what was read"]
         self._filled = not missing
         return missing
 

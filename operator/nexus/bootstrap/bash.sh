@@ -36,7 +36,7 @@ own_files() {
         [[ $file == input/* ]] || cat -- "$nexus_dir/$file" >"$nexus_work/files/$file" || return
         found=$(sha256sum <"$nexus_work/files/$file") || return
         [[ ${found%% *} == "$known" ]] || refuse 240 reason ContentChanged \
-            "the file $file does not hold what was stored for this task; somebody changed its ConfigMap: find out who writes \
+            "the file $file does not hold what was stored for this task; its ConfigMap was changed by another client; find out who writes \
 ConfigMaps in the namespace, then run again"
     done <<<"$NEXUS_SHA256SUMS"
     nexus_dir=$nexus_work/files
@@ -98,12 +98,12 @@ explain() {
     case $1 in
     126) echo 'a command in the script cannot be executed (is it a directory, or not executable?)' ;;
     127) echo 'a command in the script was not found' ;;
-    240) echo 'it stands for a refused output and is never retried: exit with another where that is not meant' ;;
+    240) echo 'it is reserved for a refused output and never retried; use another exit code' ;;
     137) echo 'killed by SIGKILL, most often for using more memory than its limit' ;;
     *) if (($1 > 128)) && kill -l "$(($1 - 128))" >/dev/null 2>&1; then
         echo "killed by SIG$(kill -l "$(($1 - 128))")"
     else
-        echo 'what it wrote to its log, if anything, says why'
+        echo 'see the log of the task for the cause'
     fi ;;
     esac
 }
@@ -112,10 +112,10 @@ explain() {
 publish() {
     local size sum encoded
     [[ -f $1 && -r $1 ]] || refuse 240 reason InvalidOutput \
-        'the file $NEXUS_OUTPUT was removed or replaced: append lines to it with >>'
+        'the file $NEXUS_OUTPUT was removed or replaced; append lines to it with >>'
     size=$(($(wc -c <"$1")))
     if ((size > nexus_output_limit)); then
-        refuse 240 reason OutputTooLarge "the output is $size bytes of lines, the limit is $nexus_output_limit: write the data \
+        refuse 240 reason OutputTooLarge "the output exceeds the limit ($size bytes of lines, limit $nexus_output_limit); write the data \
 to an artifact, or to a file store and output where it is"
     fi
     # A copy, for a process that the command left behind may still append to it.
@@ -128,14 +128,14 @@ to an artifact, or to a file store and output where it is"
         return
     fi
     encoded=$(gzip -c <"$1" | base64 | tr -d '\n') && sum=$(sha256sum <"$1") ||
-        refuse 1 type BootstrapError 'an output above 4 KiB needs gzip, base64 and sha256sum in the image'
+        refuse 1 type BootstrapError 'an output above 4 KiB requires gzip, base64 and sha256sum in the image'
     printf '\nNEXUS-OUTPUT %s\n' "$encoded" ||
         refuse 1 type BootstrapError 'the output could not be written to standard output'
     tell "{\"frame\":{\"size\":$size,\"sha256\":\"${sum%% *}\",\"format\":\"lines\"}}" || exit 1
 }
 
 nexus_work=$(mktemp -d "${TMPDIR:-/tmp}/nexus.XXXXXXXX") ||
-    refuse 1 type BootstrapError 'no temporary directory can be made: TMPDIR (default /tmp) must be writable'
+    refuse 1 type BootstrapError 'cannot create a temporary directory; TMPDIR (default /tmp) must be writable'
 trap 'rm -rf -- "$nexus_work"' EXIT
 # A signal that comes before the command has started ends the task; later it is the command's to answer.
 nexus_interrupted=

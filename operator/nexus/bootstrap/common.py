@@ -35,7 +35,7 @@ ADVICE = {
     "timedelta": "use .total_seconds()",
     "Decimal": "use float(...) or str(...)",
     "UUID": "use str(...)",
-    "bytes": "use .decode(), or base64 for what is not text",
+    "bytes": "use .decode(), or base64 for binary data",
     "set": "use sorted(...)",
     "frozenset": "use sorted(...)",
     "generator": "use list(...)",
@@ -105,7 +105,10 @@ def content(file_name: str) -> bytes:
         import hashlib
 
         if hashlib.sha256(found).hexdigest() != SUMS[file_name]:
-            text = f"the file {file_name} does not hold what was stored for this task; somebody changed its ConfigMap"
+            text = (
+                f"the file {file_name} does not hold what was stored for this task; its ConfigMap was changed by "
+                "another client"
+            )
             raise Refusal("ContentChanged", f"{text}: find out who writes ConfigMaps in the namespace, then run again")
     return found
 
@@ -157,7 +160,7 @@ def check(value: object, trail: list[object], room: list[int]) -> None:
         check_text(value, trail, room)
     elif isinstance(value, int):
         if not -INT_LIMIT <= value < INT_LIMIT:
-            refuse(trail, "is a whole number of more than 64 bits: use str(...)")
+            refuse(trail, "is an integer of more than 64 bits: use str(...)")
     elif isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             refuse(trail, f"is {value}, which JSON does not have: use None")
@@ -177,7 +180,7 @@ def check_items(value: dict[Any, Any] | list[Any] | tuple[Any, ...], trail: list
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                refuse(trail, f"has the key {key!r} ({type(key).__name__}): JSON's keys are text, use str(...)")
+                refuse(trail, f"has the key {key!r} ({type(key).__name__}): JSON keys are strings, use str(...)")
             check_text(key, trail, room)
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         trail.append(key)
@@ -191,7 +194,10 @@ def check_text(text: str, trail: list[object], room: list[int]) -> None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            refuse(trail, f'has text that is no Unicode ({text[error.start]!a}): decode it with errors="replace"')
+            refuse(
+                trail,
+                f'has a string that is not valid Unicode ({text[error.start]!a}): decode it with errors="replace"',
+            )
 
 
 def refuse(trail: list[object], problem: str) -> NoReturn:
@@ -278,7 +284,7 @@ class Report:
             say(f"{error.reason}: {text}")
             return REFUSED, failed({"reason": error.reason, "message": text})
         if not isinstance(error, Failure):  # such as no memory for the JSON, or nobody who reads standard output
-            error = Failure(type(error).__name__, f"the output could not be told: {text}")
+            error = Failure(type(error).__name__, f"the output could not be reported: {text}")
         if not error.logged:
             say(f"{error.kind}: {error}")
         told: dict[str, Any] = {"type": error.kind[:200], "message": str(error)}
@@ -316,7 +322,7 @@ class Report:
 
 
 def package_missing(error: ModuleNotFoundError, kind: str) -> Failure:
-    text = f"the image has no Python package {error.name}, which {kind} tasks need: choose one that has it"
+    text = f"the image has no Python package {error.name}, which {kind} tasks require; choose one that has it"
     return Failure("ModuleNotFoundError", text)
 
 

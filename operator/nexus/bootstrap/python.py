@@ -165,10 +165,10 @@ class Attempt:
                 return {}
             if not isinstance(self.returned, dict):
                 problem = f"{self.task['call']} returned a {type(self.returned).__name__}"
-                raise Refusal("InvalidOutput", f"{problem}: return a dict, or None for an empty one")
+                raise Refusal("InvalidOutput", f"{problem}; return a dict, or None for an empty one")
             return self.returned
         if "output" not in self.module.__dict__:
-            raise Refusal("InvalidOutput", "the code deleted `output`: leave it, or assign a dict")
+            raise Refusal("InvalidOutput", "the code deleted `output`; keep it, or assign a dict")
         return self.module.__dict__["output"]
 
     def exit(self, error: SystemExit) -> Failure | None:
@@ -182,7 +182,7 @@ class Attempt:
             left = code & 255 or 1
             words = f"exit code {code}"
             if left == REFUSED:
-                words += ", which stands for a refused output and is never retried: exit with another"
+                words += ", which is reserved for a refused output and never retried; use another one"
             return Failure("SystemExit", words, line, left)
         return Failure("SystemExit", str(code), line)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SHOWN = "***"
 WITHHELD = (
-    "its message is withheld, since it may hold a secret that is too short, or too plain a word, to be blotted out"
+    "its message is withheld because it may contain a secret that is too short, or too common a word, to be redacted"
 )
 
 # A gap in a well-known message gives a word away: `connection *** failed` has only one reading. Shorter than these, a

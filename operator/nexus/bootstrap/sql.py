@@ -44,7 +44,7 @@ def connection_url(connection: str | dict[str, str]) -> str:
         return connection
     url = os.environ.pop(connection["env"], "").strip()
     if not url:
-        raise Failure("ConnectionMissing", "sql.connection: the key of the Secret is empty: put a SQLAlchemy URL there")
+        raise Failure("ConnectionMissing", "sql.connection: the key of the Secret is empty; set it to a SQLAlchemy URL")
     return url
 
 
@@ -61,9 +61,7 @@ def check_url(url: str) -> None:
     # HOST?password=..@.. and HOST:5432/DB?password=..@..: there the first @ is one of an option's value.
     within = "?" in user or (password is not None and OPTION.match(password) is not None)
     if behind or within:
-        text = (
-            "sql.connection: it is not certain where the password of the URL ends: an @ in the password is written %40"
-        )
+        text = "sql.connection: ambiguous end of the password in the URL; write an @ in the password as %40"
         raise Failure("InvalidURL", f"{text}, there and in all other parts (and a / %2F, a ? %3F)")
 
 
@@ -100,7 +98,7 @@ def engine_for(url: str) -> sqlalchemy.Engine:
     try:
         return sqlalchemy.create_engine(url, poolclass=pool.NullPool, hide_parameters=True)
     except exc.NoSuchModuleError:
-        text = f"sql.connection: the image knows no such kind of database as the URL starts with; it looks like {form}"
+        text = f"sql.connection: unknown kind of database at the start of the URL (expected {form})"
         text += ", for PostgreSQL with postgresql+psycopg as the driver. Another image may be named in sql.image"
         raise Failure("UnknownDialect", text) from None
     except ModuleNotFoundError as error:
@@ -113,7 +111,10 @@ def engine_for(url: str) -> sqlalchemy.Engine:
         text += f" name an image with the package {package} in sql.image (locally: install it beside nexus)"
         raise Failure("DriverMissing", text) from None
     except (exc.ArgumentError, ValueError, TypeError):
-        text = f"sql.connection: the value is no SQLAlchemy URL, or has options of the wrong type; it looks like {form}"
+        text = (
+            "sql.connection: the value is not a valid SQLAlchemy URL, or has options of the wrong type (expected "
+            f"{form})"
+        )
         raise Failure("InvalidURL", text) from None
 
 
@@ -230,8 +231,8 @@ def streamed(code: str) -> bool:
 def refuse_more(connection: Any, cursor: Any, *rest: Any) -> None:
     """PostgreSQL runs a text of several statements where nothing is bound; the others' results would be lost."""
     if connection.dialect.driver == "psycopg" and cursor.nextset():
-        text = "sql.query holds more than one statement: make them tasks of their own, or one with `with a as (...)`"
-        raise Failure("SeveralStatements", text + ". All is rolled back")
+        text = "sql.query has more than one statement; split them over tasks, or write one with `with a as (...)`"
+        raise Failure("SeveralStatements", text + "; everything was rolled back")
 
 
 def message_of(error: Exception, secrets: set[str], lines_before: int = 0) -> Failure:

@@ -68,7 +68,7 @@ class Bucket:
             import obstore
             import obstore.store
         except ModuleNotFoundError:
-            text = "the image of the store's containers has no Python package obstore: choose one that has it"
+            text = "the image of the store's containers has no Python package obstore; choose one that has it"
             raise Failure("ModuleNotFoundError", text) from None
         self.library = obstore
         url, config, endpoint = spec["url"], {}, spec.get("endpoint")
@@ -172,9 +172,9 @@ def fetch(spec: dict[str, Any], folder: str) -> None:
         except Exception as error:
             raise lost(what, error) from None
         if read.told() != {"size": entry["size"], "sha256": entry["sha256"]}:
-            text = f"it has {read.size} bytes of the {entry['size']} that were stored"
+            text = f"it has {read.size} bytes, expected {entry['size']}"
             if read.size == entry["size"]:
-                text = "its SHA-256 is not what it was when it was stored"
+                text = "its SHA-256 is not the one that was recorded when it was stored"
             raise Failure("StoreFailed", f"{what}: {text}")
         os.rename(partial, target)
 
@@ -289,7 +289,7 @@ def left(folder: str, entry: dict[str, Any]) -> bool:
         return False
     variable = "ARTIFACT_" + entry["name"].upper().replace("-", "_")
     state = "is neither a file nor a folder" if os.path.lexists(path) else "was not written"
-    text = f"the artifact {entry['name']} {state}: write it to ${variable}, or make it optional"
+    text = f"the artifact {entry['name']} {state}; write it to ${variable}, or make it optional"
     raise Refusal("ArtifactMissing", text)
 
 

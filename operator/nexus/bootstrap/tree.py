@@ -30,14 +30,14 @@ def trouble(name: str, kind: str, target: str = "") -> str | None:
     if size > LONGEST:
         return f"has a path of {size} bytes, and {LONGEST} is the limit: shorten its folders' names"
     if any(step in ("", ".", "..") for step in name.split("/")):
-        return "is no path within the folder"
+        return "is not a path within the folder"
     if kind == HARD_LINK:
         return trouble(target, FILE) and f"is a hard link to {target}, which is not in the folder"
     if kind == LINK:
         return link_trouble(name, target)
     if kind in (FILE, FOLDER):
         return None
-    return f"is a {kind}, which holds no data: remove it before the task ends"
+    return f"is a {kind}, which has no data; remove it before the task ends"
 
 
 def link_trouble(name: str, target: str) -> str | None:
@@ -93,11 +93,11 @@ def harmless(archive: tarfile.TarFile, root: str) -> Iterator[tarfile.TarInfo]:
         place = os.path.join(root, member.name)
         # Not below a link, and over nothing: what is there is what was checked.
         if problem is None and (member.name.rpartition("/")[0] not in folders or os.path.lexists(place)):
-            problem = "is there twice, or without its folder"
+            problem = "is a duplicate, or its folder is missing"
         if problem is None and kind == HARD_LINK:
             beside = member.linkname.rpartition("/")[0] in folders
             if not beside or not is_file(os.path.join(root, member.linkname)):
-                problem = f"is a hard link to {member.linkname}, which is no file of the archive"
+                problem = f"is a hard link to {member.linkname}, which is not a file of the archive"
         if problem is not None:
             raise ValueError(f"the archive holds {member.name}, which {problem}")
         if kind == FOLDER:

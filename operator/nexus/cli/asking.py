@@ -76,7 +76,11 @@ def beforehand(
         problems += [
             f"{flag} {name}: {_not_waiting(name, own, paths, definition)}" for name in names if name not in waiting
         ]
-    problems += [f"--approve {name}: and --reject {name}, give one of them" for name in approve if name in reject]
+    problems += [
+        f"--approve {name} and --reject {name} exclude each other; keep one of them"
+        for name in approve
+        if name in reject
+    ]
     if problems:
         raise UsageError(*problems)
     return {
@@ -89,11 +93,12 @@ def beforehand(
 def _not_waiting(name: str, own: Sequence[str], paths: Sequence[str], definition: Definition) -> str:
     waiting = [*own, *paths]
     if name in definition.nodes:
-        known = f": those that do are {', '.join(waiting[:10])}" if waiting else ""
-        return f"the task waits for no approval{known}"
+        known = f"; approval tasks: {', '.join(waiting[:10])}" if waiting else ""
+        return f"not an approval task{known}"
     ends = [path for path in paths if path.endswith(f"/{name}")]
     close = ends or closest(name, waiting or definition.nodes)
-    return f"there is no such task: {f'did you mean {close[0]}?' if close else 'it has ' + ', '.join(definition.nodes)}"
+    hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(definition.nodes)}"
+    return f"unknown task; {hint}"
 
 
 def unanswered(definition: Definition, approvals: Sequence[Approval]) -> list[Problem]:
@@ -115,14 +120,14 @@ def unanswered_below(
 
 def _nobody(definition: Definition, name: str, path: str) -> Problem:
     place = next(place for place, task in definition.spec.every_task() if task.name == name)
-    words = "a person is asked for approval, and there is no terminal to ask on: "
+    words = "approval required, and there is no terminal to ask on; "
     return Problem(
         (*place, "approval"), Code.UNANSWERED_APPROVAL, f"{words}answer with --approve {path} or --reject {path}", name
     )
 
 
 def user() -> str:
-    """Who sits here."""
+    """Return the name of the local user."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -146,7 +151,7 @@ class Terminal:
                 self.view.prompt(f"{task.name}: {plain(asks)} [y/n] ")
                 answer = await self._line()
                 if answer is None:
-                    return self._approval(task, Decision.REJECTED, "no answer: the input ended")
+                    return self._approval(task, Decision.REJECTED, "no answer: end of input")
                 decision = _WORDS.get(answer.lower())
             self.view.prompt(f"{task.name}: comment (may be empty): ")
             comment = await self._line()

@@ -77,16 +77,16 @@ def asked(source: Source, schedule: str | None, from_text: str, to_text: str, no
     """What is to be filled. Raises Refused where that is unclear, or still to come."""
     names = [entry.name for entry in source.spec.schedules or ()]
     if not names:
-        raise UsageError(f"{source.workflow} has no schedules, so there are no ticks to fill")
+        raise UsageError(f"{source.workflow} has no schedules, and therefore no ticks to backfill")
     if schedule is None and len(names) > 1:
-        raise UsageError(f"{source.workflow} has several schedules: say which with --schedule, {' or '.join(names)}")
+        raise UsageError(f"{source.workflow} has several schedules; select one with --schedule {' or '.join(names)}")
     if schedule is not None and schedule not in names:
-        raise UsageError(f"{source.workflow} has no schedule {schedule}: there is {' and '.join(names)}")
+        raise UsageError(f"{source.workflow} has no schedule {schedule} (known: {', '.join(names)})")
     start, end = time_of(from_text, "--from"), time_of(to_text, "--to")
     if start >= end:
-        raise UsageError("--to is not after --from: ticks from the one up to, and without, the other are filled")
+        raise UsageError("--to must be after --from; the ticks from --from until before --to are backfilled")
     if end > now + timedelta(minutes=1):
-        raise UsageError(f"--to {to_text} is still to come: the schedule itself makes those runs")
+        raise UsageError(f"--to {to_text} is in the future; the schedule itself creates those runs")
     chosen = next(entry for entry in source.spec.schedules or () if schedule in (None, entry.name))
     return Asked(source, Timetable(chosen, source.uid), start, end)
 
@@ -95,9 +95,7 @@ def ticks_of(wanted: Asked) -> list[Tick]:
     """The ticks to fill, oldest first. Raises Refused where there are more than one backfill takes."""
     found = list(_ticks(wanted))
     if len(found) > MOST:
-        raise UsageError(
-            f"these are more than {MOST:,} ticks: fill them in parts, with a later --from or an earlier --to"
-        )
+        raise UsageError(f"more than {MOST:,} ticks; backfill them in parts, with a later --from or an earlier --to")
     return found
 
 
@@ -143,19 +141,19 @@ def _print(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, RunSummary]
         say_json({"ticks": entries})
         return
     for tick, name in rows:
-        state = f"has a run, {there[name].phase.value}" if name in there else "to be made"
+        state = f"has a run, {there[name].phase.value}" if name in there else "to be created"
         note = f"  ({tick.note})" if tick.note else ""
         say(f"{tick.time.astimezone(wanted.timetable.zone):%Y-%m-%d %H:%M %Z}  {name}  {state}{note}")
     if not rows:
-        say(f"no tick of schedule {wanted.timetable.schedule.name} in this time")
+        say(f"no tick of schedule {wanted.timetable.schedule.name} in this period")
 
 
 def _ask(count: int) -> None:
-    question = f"make {count} run{'s' if count > 1 else ''}?"
+    question = f"create {count} run{'s' if count > 1 else ''}?"
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} There is no terminal to confirm: use --yes")
+        raise UsageError(f"{question} no terminal to ask on; confirm with --yes")
     if not typer.confirm(question, err=True):
-        raise UsageError("nothing was made")
+        raise UsageError("nothing was created")
 
 
 async def _listed(api: KubeApi, namespace: str, wanted: Asked) -> list[RunSummary]:
@@ -172,7 +170,7 @@ def _check_names(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, RunSu
 
 
 def _taken(*names: str) -> UsageError:
-    words = "exists that is not the run of its tick; delete or rename it"
+    words = "exists and is not the run of its tick; delete or rename it"
     return UsageError(*(f"a WorkflowRun {name} {words}" for name in names))
 
 
@@ -219,7 +217,7 @@ async def _fill(
     waiting = list(bodies)
     unseen: set[str] = set()  # made, but the watch has not told of it yet
     ended: dict[str, RunPhase] = {}
-    say(f"backfill {wanted.label}: if this is interrupted, the same command continues it", to=sys.stderr)
+    say(f"backfill {wanted.label}: if interrupted, run the same command to continue", to=sys.stderr)
     async with aclosing(_states(api, namespace, wanted.label)) as states:
         async for runs in states:
             unseen -= runs.keys()

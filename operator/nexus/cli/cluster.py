@@ -45,7 +45,7 @@ async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool, no
     from nexus.cli import detail, follow
 
     if why := unreadable(run):
-        say(f"run {name} cannot be read as a whole: {why}", to=sys.stderr)
+        say(f"run {name} cannot be read completely: {why}", to=sys.stderr)
     if as_json:
         follow.say_run(run)
     else:
@@ -74,9 +74,9 @@ async def found(api: KubeApi, kind: Kind, namespace: str, name: str) -> Object:
         names = [item["metadata"]["name"] for item in await api.list(kind, namespace, in_brief=True)]
     except NotFound as error:
         raise UsageError(
-            f"this cluster does not know {kind.plural}: install them with kubectl apply -f crds/"
+            f"the CRD of {kind.plural} is not installed; install it with kubectl apply -f crds/"
         ) from error
     close = closest(name, names)
-    known = f"there are {', '.join(sorted(names)[:10])}" if names else "there is none"
-    hint = f"did you mean {close[0]}?" if close else known
-    raise UsageError(f"there is no {kind.kind} {name} in namespace {namespace}: {hint}")
+    known = f"existing: {', '.join(sorted(names)[:10])}" if names else "there are none"
+    hint = f'did you mean "{close[0]}"?' if close else known
+    raise UsageError(f'{kind.kind} "{name}" not found in namespace {namespace}; {hint}')

@@ -33,7 +33,7 @@ async def approve(
 ) -> Exit:
     """Decide about a task that waits for it."""
     if len(comment) > _LONGEST_COMMENT:
-        raise UsageError(f"--comment: it has {len(comment)} characters, at most {_LONGEST_COMMENT} are kept")
+        raise UsageError(f"--comment: must be at most {_LONGEST_COMMENT} characters, got {len(comment)}")
     decision = Decision.REJECTED if reject else Decision.APPROVED
     # First that it can be decided, and only then who does it.
     _waiting(await _open(api, namespace, name, f"nothing in it can be {decision.value.lower()}"), task)
@@ -57,20 +57,20 @@ async def approve(
 async def cancel(api: KubeApi, namespace: str, name: str, *, now: bool) -> Exit:
     """Cancel a run."""
     mode = Cancel.IMMEDIATE if now else Cancel.GRACEFUL
-    run = await _open(api, namespace, name, "there is nothing left to cancel")
+    run = await _open(api, namespace, name, "nothing to cancel")
     before = run["spec"].get("cancel")
     if before in (mode, Cancel.IMMEDIATE):
-        say(f"run {name} is being cancelled already ({before})")
+        say(f"run {name} is already being cancelled ({before})")
         return Exit.SUCCEEDED
 
     def change(current: Object) -> Object:
         # Somebody may have been quicker, and Immediate is never taken back.
         return {"cancel": Cancel.IMMEDIATE.value if current["spec"].get("cancel") == Cancel.IMMEDIATE else mode.value}
 
-    await _patch(api, namespace, name, change, "there is nothing left to cancel")
-    words = "everything is stopped" if now else "its tasks are stopped, then finally runs (--now stops that too)"
+    await _patch(api, namespace, name, change, "nothing to cancel")
+    words = "everything is stopped" if now else "its tasks are stopped, then finally tasks run (--now stops these too)"
     if status_of(run).start_time is None:
-        words = "it has not begun, and nothing of it will run"
+        words = "it has not started, and none of its tasks will run"
     say(f"run {name} is being cancelled: {words}")
     return Exit.SUCCEEDED
 
@@ -78,14 +78,14 @@ async def cancel(api: KubeApi, namespace: str, name: str, *, now: bool) -> Exit:
 async def suspend(api: KubeApi, namespace: str, name: str, *, resume: bool) -> Exit:
     """Suspend a run, or resume it."""
     word = "resume" if resume else "suspend"
-    run = await _open(api, namespace, name, f"there is nothing left to {word}")
+    run = await _open(api, namespace, name, f"nothing to {word}")
     if run["spec"].get("cancel"):
-        raise UsageError(f"run {name} is being cancelled, which suspending does not hold up: nothing to {word}")
+        raise UsageError(f"run {name} is being cancelled and cannot be {word}{'d' if resume else 'ed'}")
     if bool(run["spec"].get("suspend")) is not resume:
-        say(f"run {name} is {'not suspended' if resume else 'suspended already'}")
+        say(f"run {name} is {'not suspended' if resume else 'already suspended'}")
         return Exit.SUCCEEDED
-    await _patch(api, namespace, name, lambda _: {"suspend": None if resume else True}, f"there is nothing to {word}")
-    more = "" if resume else f": what runs goes on, nothing new is started until nexus resume {name}"
+    await _patch(api, namespace, name, lambda _: {"suspend": None if resume else True}, f"nothing to {word}")
+    more = "" if resume else f"; running tasks continue, nothing new starts until nexus resume {name}"
     say(f"run {name} is {word}{'d' if resume else 'ed'}{more}")
     return Exit.SUCCEEDED
 
@@ -113,15 +113,15 @@ def _waiting(run: Object, name: str) -> None:
         raise UsageError(f'task "{name}" of {of_run} is not waiting for an approval itself, {words}')
     if task is None:
         close = closest(name, waiting or [task.name for task in tasks])
-        hint = f"did you mean {close[0]}?" if close else _known(tasks, waiting)
-        raise UsageError(f"{of_run} has no task {name}: {hint}")
+        hint = f'did you mean "{close[0]}"?' if close else _known(tasks, waiting)
+        raise UsageError(f'unknown task "{name}" of {of_run}; {hint}')
     made = next((entry for entry in run["spec"].get("approvals") or () if entry["task"] == name), None)
     if made is not None:
-        raise UsageError(f"task {name} of {of_run} was {made['decision'].lower()} already, by {made['by']}")
+        raise UsageError(f"task {name} of {of_run} was already {made['decision'].lower()} by {made['by']}")
     if name not in waiting:
         explained = why(task, attempts=False)
         state = task.phase.value + (f", {explained}" if explained else "")
-        raise UsageError(f"task {name} of {of_run} waits for no approval ({state}): {_known(tasks, waiting)}")
+        raise UsageError(f"task {name} of {of_run} is not waiting for an approval ({state}); {_known(tasks, waiting)}")
 
 
 def _requested(run: Object, task: TaskStatus) -> ApprovalRequest | None:
@@ -130,8 +130,8 @@ def _requested(run: Object, task: TaskStatus) -> ApprovalRequest | None:
 
 def _known(tasks: Sequence[TaskStatus], waiting: Sequence[str]) -> str:
     if waiting:
-        return f"those that do are {', '.join(waiting[:10])}"
-    return "no task of it does" if tasks else "no operator has taken it up yet"
+        return f"waiting: {', '.join(waiting[:10])}"
+    return "none of its tasks is" if tasks else "no operator has processed the run yet"
 
 
 async def _patch(api: KubeApi, namespace: str, name: str, change: Callable[[Object], Object], otherwise: str) -> None:
@@ -145,11 +145,11 @@ async def _patch(api: KubeApi, namespace: str, name: str, change: Callable[[Obje
         except Conflict:
             continue
         except NotFound as error:
-            raise UsageError(f"the run {name} was deleted") from error
+            raise UsageError(f"run {name} was deleted") from error
         except Invalid as error:
-            raise UsageError(f"the API server refuses it: {error.message}") from error
+            raise UsageError(f"the API server refuses the change: {error.message}") from error
         return
-    raise UsageError(f"run {name} changes all the time: try again")
+    raise UsageError(f"run {name} has too many conflicting changes; try again")
 
 
 async def _user(api: KubeApi) -> str:

@@ -29,7 +29,7 @@ async def states(api: KubeApi, namespace: str, name: str) -> AsyncIterator[Objec
         try:
             run = await api.get(WORKFLOW_RUNS, namespace, name)
             if uid is not None and run["metadata"]["uid"] != uid:
-                raise UsageError(f"the run {name} was deleted, and another one made under its name")
+                raise UsageError(f"run {name} was deleted, and another one was created with its name")
             uid = run["metadata"]["uid"]
             yield run
             if has_ended(run):
@@ -39,7 +39,7 @@ async def states(api: KubeApi, namespace: str, name: str) -> AsyncIterator[Objec
                 if has_ended(newer):
                     return
         except NotFound as error:
-            raise UsageError(f"the run {name} was deleted") from error
+            raise UsageError(f"run {name} was deleted") from error
         except Expired:
             continue
         except (Unreachable, ServerError):
@@ -56,7 +56,7 @@ async def _changes(api: KubeApi, namespace: str, run: Object) -> AsyncIterator[O
         if event.object["metadata"]["uid"] != metadata["uid"]:
             continue
         if event.type == "DELETED":
-            raise UsageError(f"the run {metadata['name']} was deleted")
+            raise UsageError(f"run {metadata['name']} was deleted")
         yield event.object
 
 
@@ -114,7 +114,7 @@ async def to_the_end(
                         timer.cancel()
                     shown.status(status_of(run))
     except asyncio.CancelledError:
-        say(f"stopped watching; the run goes on: nexus get {name} -n {namespace}", to=sys.stderr)
+        say(f"stopped watching; the run continues: nexus get {name} -n {namespace}", to=sys.stderr)
         raise
     status = status_of(run)
     outputs = {task.name: unpacked(task.output) for task in status.tasks or () if task.output}

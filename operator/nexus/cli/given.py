@@ -47,10 +47,10 @@ def params(given: Iterable[str], declared: Sequence[Param]) -> Params:
     for text in given:
         name, separator, value = text.partition("=")
         if not separator or not name:
-            problems.append(f"--param {text}: write it as NAME=VALUE")
+            problems.append(f"--param {text}: expected NAME=VALUE")
             wrong.add(name)
             continue
-        problem: str | None = f"--param {name}: it is given twice: keep one of them"
+        problem: str | None = f"--param {name}: duplicate; keep one of them"
         if name not in values:
             values[name], problem = _value(name, value, types.get(name, ParamType.STRING))
         if problem:
@@ -82,14 +82,14 @@ def secrets(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> di
         kind, _, place = source.partition(":")
         if not name or not key or not place or kind not in ("env", "file"):
             # The text may hold the secret itself, by mistake: it is not repeated.
-            problems.append(f"--secret {reference}: write it as NAME/KEY=env:VARIABLE or NAME/KEY=file:PATH")
+            problems.append(f"--secret {reference}: expected NAME/KEY=env:VARIABLE or NAME/KEY=file:PATH")
             continue
         try:
             # A Secret holds bytes; what is no text stays as an environment variable has it (PEP 383).
             value = environ[place] if kind == "env" else os.fsdecode(Path(place).read_bytes())
             found.setdefault(name, {})[key] = value
         except KeyError:
-            problems.append(f"--secret {reference}: there is no environment variable {place}")
+            problems.append(f"--secret {reference}: environment variable {place} is not set")
         except OSError as error:
             problems.append(f"--secret {reference}: cannot read {place}: {error.strerror}")
     if problems:

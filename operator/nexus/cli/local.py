@@ -111,7 +111,7 @@ def _make(store: Path) -> None:
             pass
     except OSError as error:
         words = (error.strerror or str(error)).lower()
-        raise UsageError(f"--store {store}: it cannot be made or written: {words}") from error
+        raise UsageError(f"--store {store}: cannot be created or written: {words}") from error
 
 
 def prepare_run(
@@ -189,14 +189,14 @@ def _notes(file: str, name: str, spec: WorkflowSpec, manifest: Manifest) -> list
     if len(manifest.runs) > 1:
         notes.append(f"{file} holds {len(manifest.runs)} WorkflowRuns; the first one runs")
     if spec.suspend:
-        notes.append(f"the Workflow {name} is suspended: in a cluster this run would wait")
+        notes.append(f"Workflow {name} is suspended; in a cluster this run would wait")
     return notes
 
 
 def _unbounded(file: str, namespace: str, specs: Iterable[WorkflowSpec], bindings: Bindings) -> list[str]:
     pools = unbounded(specs, read_sizes(bindings.config_maps))
     where = f"no ConfigMap {CONFIG_MAP} of namespace {namespace} with it in {file}"
-    return [f"pool {pool} has no bound here: there is {where}" for pool in pools]
+    return [f"pool {pool} is not limited here: {where}" for pool in pools]
 
 
 def _config_maps(manifest: Manifest, namespace: str) -> dict[str, Mapping[str, str]]:
@@ -247,7 +247,7 @@ def what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Doc
             raise UsageError(str(manifest.locate(missing, asked.document, "spec")))
         return asked, workflow.spec, workflow.document, name
     if not manifest.workflows or manifest.workflows[0].spec is None:
-        raise UsageError(f"{manifest.source}: there is no Workflow in it (apiVersion: {API_VERSION}, kind: Workflow)")
+        raise UsageError(f"{manifest.source}: no Workflow found (apiVersion: {API_VERSION}, kind: Workflow)")
     first = manifest.workflows[0]
     assert first.spec is not None
     return None, first.spec, first.document, first.name
@@ -301,7 +301,9 @@ def _steered(asked: RunDocument) -> list[Problem]:
         for field in fields
     ]
     if asked.spec is not None and asked.spec.rerun_of is not None:
-        message = "names a run in a cluster: take it out; --rerun-of FILE has a run that was printed with -o json"
+        message = (
+            "refers to a run in a cluster; remove it, or pass a run that was printed with -o json as --rerun-of FILE"
+        )
         found.append(Problem(("rerunOf",), Code.CLUSTER_ONLY, message))
     return found
 
@@ -315,7 +317,9 @@ def _approvals(asked: RunDocument | None, beforehand: Sequence[Approval]) -> tup
 def _containers(definition: Definition) -> list[Problem]:
     if container_runtime() is not None:
         return []
-    message = "container tasks need docker or podman on this machine, and neither is on the PATH: install one of them"
+    message = (
+        "container tasks require docker or podman on this machine, and neither is on the PATH; install one of them"
+    )
     places = {task.name: place for place, task in definition.spec.every_task()}
     return [
         Problem((*places[name], node.type), Code.CLUSTER_ONLY, message, name)

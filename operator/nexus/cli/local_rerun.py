@@ -58,7 +58,7 @@ def saved(file: str, tasks: Sequence[str]) -> Saved:
     except OSError as error:
         raise UsageError(f"--rerun-of {file}: {(error.strerror or str(error)).lower()}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        words = "it is no run as `nexus run --local -o json` prints it"
+        words = "expected a run as printed by `nexus run --local -o json`"
         raise UsageError(f"--rerun-of {file}: {words}") from error
 
 
@@ -68,7 +68,7 @@ def load_rerun(prepared: Prepared, run: Saved, store: Path | None, evaluator: Ev
     if workflow != prepared.fact.workflow:
         of = f"of Workflow {workflow}" if workflow else "with a definition of its own"
         raise UsageError(
-            f"--rerun-of: run {run.name} is one {of}, and this file runs another: give -f the file of then"
+            f"--rerun-of: run {run.name} is a run {of}, and this file runs another; pass the file of that run with -f"
         )
     wrong = [f"--from-task: {why}" for task in run.tasks if (why := unknown_task(task, prepared.definition.spec))]
     if wrong:
@@ -106,12 +106,12 @@ def load_rerun(prepared: Prepared, run: Saved, store: Path | None, evaluator: Ev
     large = [read.task for read in plan.reads if isinstance(read, LoadOutput)]
     if large:
         again = " ".join(f"--from-task {task}" for task in large)
-        raise UsageError(f"--rerun-of: the outputs of {', '.join(large)} were too large for the saved run: add {again}")
+        raise UsageError(f"--rerun-of: the outputs of {', '.join(large)} were too large for the saved run; add {again}")
     lost = _lost(prepared.definition, {task.name: task for task in plan.status.tasks or ()}, store)
     if lost:
         place = f"not in {store}" if store is not None else "in the store of that run"
         again = " ".join(f"--from-task {task}" for task in lost)
-        words = f"what {', '.join(lost)} left is {place}: give the same --store FOLDER as then, or add {again}"
+        words = f"what {', '.join(lost)} wrote is {place}; pass the --store FOLDER of that run, or add {again}"
         raise UsageError(f"--rerun-of: {words}")
     return replace(prepared, fact=fact, spec=spec), earlier
 

@@ -44,13 +44,13 @@ async def print_logs(
     if task is not None and task not in names:
         close = closest(task, names)
         hint = (
-            f"did you mean {close[0]}?"
+            f'did you mean "{close[0]}"?'
             if close
-            else f"tasks are {', '.join(names[:10])}"
+            else f"known: {', '.join(names[:10])}"
             if names
-            else "it has none yet"
+            else "it has no tasks yet"
         )
-        raise UsageError(f"run {run_name} has no task {task}: {hint}")
+        raise UsageError(f'unknown task "{task}" of run {run_name}; {hint}')
     entry = next((entry for entry in entries if entry.name == task), None)
     if item is not None:
         _check_item(run_name, entry, item)
@@ -113,9 +113,9 @@ async def _slots(api: KubeApi, run: Object) -> list[tuple[Slot, str]]:
 def _why_none(entry: TaskStatus | None) -> str:
     """Why there is no log: the status knows of a task that never has a pod."""
     if entry is None or entry.attempts or entry.items is not None:
-        return "no pod of it is there: not started yet, or removed since"
+        return "it has no pod: not started yet, or removed since"
     explained = why(entry, attempts=False)
-    return f"task {entry.name} has no log, for no pod of it ran: {entry.phase.value}" + (
+    return f"task {entry.name} has no log, because it had no pod: {entry.phase.value}" + (
         f", {explained}" if explained else ""
     )
 
@@ -142,14 +142,14 @@ def _is_fan_out(entries: Sequence[TaskStatus], task: str) -> bool:
 
 def _check_item(run: str, entry: TaskStatus | None, item: int) -> None:
     if entry is None:
-        raise UsageError("--item requires the task: nexus logs RUN TASK --item N")
+        raise UsageError("--item requires a task: nexus logs RUN TASK --item N")
     if entry.items is None:
         never = "never started" if entry.phase.ended else "has not started yet"
         because = "it has no forEach" if entry.start_time is not None else f"it {never} ({entry.phase.value})"
         raise UsageError(f"task {entry.name} of run {run} has no items: {because}")
     if item >= entry.items.total:
         last = entry.items.total - 1
-        raise UsageError(f"task {entry.name} of run {run} has {entry.items.total} items: the last one is --item {last}")
+        raise UsageError(f"task {entry.name} of run {run} has {entry.items.total} items; the last one is --item {last}")
 
 
 class _Logs:

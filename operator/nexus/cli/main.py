@@ -269,6 +269,7 @@ def why(
     task: Annotated[
         str | None, typer.Argument(metavar="TASK", help="Name of a task. Default: the tasks that block others.")
     ] = None,
+    output: AsJson = None,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -281,7 +282,7 @@ def why(
     async def work(api: KubeApi, space: str) -> Exit:
         from nexus.cli.why import print_why
 
-        return await print_why(api, space, name, task)
+        return await print_why(api, space, name, task, as_json=output is Output.JSON)
 
     end_in_cluster(work, namespace, context, kubeconfig)
 

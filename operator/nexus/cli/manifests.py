@@ -354,4 +354,4 @@ def read_text(file: str) -> str:
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: is no UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{file}: is not UTF-8 (byte {error.start})") from error

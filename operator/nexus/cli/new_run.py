@@ -45,7 +45,7 @@ async def run_workflow(
     params = _checked_params(spec, read, namespace, workflow, as_of)
     made = await api.create(WORKFLOW_RUNS, namespace, _run_of(body, params, as_of))
     if spec.suspend:
-        say(f"the Workflow {workflow} is suspended: the run waits until its spec.suspend is false", to=sys.stderr)
+        say(f"Workflow {workflow} is suspended; the run waits until its spec.suspend is false", to=sys.stderr)
     return await tell(api, made, spec, output=output, watch=watch)
 
 

@@ -99,7 +99,7 @@ def _count(given: str | int) -> int:
     """Return a number of ticks (typer passes the default too). In all other commands -n is the namespace."""
     text = str(given)
     if not text.isdecimal():
-        raise typer.BadParameter(f"{text!r} is no number of ticks; a namespace is given with --namespace {text}")
+        raise typer.BadParameter(f"expected a number of ticks, got {text!r}; for a namespace write --namespace {text}")
     if not 1 <= int(text) <= _MOST_TICKS:
         raise typer.BadParameter(f"{text} is out of range: from 1 to {_MOST_TICKS}")
     return int(text)

@@ -26,7 +26,7 @@ _WORDS = {
     Forecast.RUNS: "runs",
     Forecast.DEPENDS: "runs",
     Forecast.SKIPPED: "does not run",
-    Forecast.UNLESS_WELL: "does not run as long as all goes well",
+    Forecast.UNLESS_WELL: "runs only after a failure",
     Forecast.FAILS: "fails",
 }
 

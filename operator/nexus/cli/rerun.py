@@ -37,7 +37,7 @@ async def rerun(api: KubeApi, namespace: str, asked: Asked, *, output: str | Non
     earlier = readable(await found(api, WORKFLOW_RUNS, namespace, asked.run))
     phase = status_of(earlier).phase
     if not phase.ended:
-        raise UsageError(f"run {asked.run} has not ended, it is {phase.value}: wait for its end, or cancel it")
+        raise UsageError(f"run {asked.run} has not ended, it is {phase.value}; wait for it to end, or cancel it")
     try:
         old = read_begun(earlier["spec"], WorkflowRunSpec)
     except ValueError as error:

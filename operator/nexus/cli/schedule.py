@@ -42,7 +42,9 @@ def print_next(sources: Sequence[Source], count: int, from_text: str | None, *, 
     tables = tables_of(sources)
     if not tables:
         names = " and ".join(source.workflow for source in sources) or "the file"
-        raise UsageError(f"{names} has no schedules: add spec.schedules, as [{{name: nightly, cron: 30 2 * * *}}]")
+        raise UsageError(
+            f"{names} has no schedules; add spec.schedules, for example [{{name: nightly, cron: 30 2 * * *}}]"
+        )
     rows = upcoming(tables, after, count)
     if as_json:
         say_json({"ticks": [row.to_json() for row in rows]})

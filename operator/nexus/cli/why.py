@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, KubeApi
 from nexus.api.reasons import Reason
@@ -12,7 +13,7 @@ from nexus.api.run import TaskStatus, WorkflowRunStatus
 from nexus.cli import follow
 from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, UsageError
-from nexus.cli.terminal import say
+from nexus.cli.terminal import say, say_json
 from nexus.cli.words import seconds_of, seconds_text
 from nexus.core.manifest.schema_errors import read
 from nexus.core.model.status_limits import listed
@@ -21,13 +22,16 @@ from nexus.core.validate.dependencies import no_task
 from nexus.services.why import Explanation, explain, todo
 
 
-async def print_why(api: KubeApi, namespace: str, name: str, task: str | None) -> Exit:
-    """Print it. Raises UsageError."""
+async def print_why(api: KubeApi, namespace: str, name: str, task: str | None, *, as_json: bool = False) -> Exit:
+    """Print it, with `as_json` as one object of codes and words. Raises UsageError."""
     run = await found(api, WORKFLOW_RUNS, namespace, name)
     status = read(run.get("status") or {}, WorkflowRunStatus)
     tasks = {entry.name: entry for entry in status.tasks or ()}
     if task is not None and task not in tasks:
         raise UsageError(no_task(task, list(tasks)) if tasks else f"run {name} has no tasks yet")
+    if as_json:
+        say_json(_document(name, status, await explain(api, run, status, task)))
+        return Exit.SUCCEEDED
     say(_headline(name, status))
     if follow.untouched(run):
         say(follow.nobody_there(run))
@@ -38,8 +42,23 @@ async def print_why(api: KubeApi, namespace: str, name: str, task: str | None) -
         say()
         say("\n".join(_block(name, explanation)))
     if task is None and tasks and not explanations:
-        say("All that there was to do is done: " + _counted(tasks.values()))
+        say("All tasks are done: " + _counted(tasks.values()))
     return Exit.SUCCEEDED
+
+
+def _document(name: str, status: WorkflowRunStatus, explanations: Iterable[Explanation]) -> dict[str, Any]:
+    """The status fields of the run and of each task that explains it, the code `reason` among them, and what to do."""
+    run = status.model_copy(update={"tasks": None, "outputs": None}).to_json()
+    entries = [
+        {
+            **one.task.model_copy(update={"output": None}).to_json(),
+            "todo": todo(one.task.reason, name, one.task.name),
+            "events": list(one.events),
+            "blocks": list(one.behind),
+        }
+        for one in explanations
+    ]
+    return {"name": name, **run, "todo": todo(status.reason, name, "TASK"), "tasks": entries}
 
 
 def _headline(name: str, status: WorkflowRunStatus) -> str:
@@ -62,7 +81,7 @@ def _block(run: str, explanation: Explanation) -> Iterator[str]:
     yield from (f"  {line}" for line in _todo(entry.reason, run, entry.name))
     yield from (f"  {line}" for line in explanation.events)
     if behind:
-        yield f"  {'waits' if len(behind) == 1 else 'wait'} for it, or ended with it: {listed(behind)}"
+        yield f"  {'waits' if len(behind) == 1 else 'wait'} for it, or ended because of it: {listed(behind)}"
 
 
 def _todo(reason: Reason | None, run: str, task: str) -> Iterator[str]:

@@ -108,9 +108,9 @@ class Election:
             pause = self.terms.retry_after_failure
             if self.holder not in ("", self.me):
                 self._renewed_at = None
-                raise LeaseLost(f"{self.holder} has taken the Lease over")
+                raise LeaseLost(f"{self.holder} took over the Lease")
             if not self.leading:
-                why = self._trouble or "this process was not running"
+                why = self._trouble or "this process was suspended"
                 raise LeaseLost(f"the Lease could not be renewed for {self.terms.renew_within:g} s: {why}")
 
     async def release(self) -> None:
@@ -122,14 +122,14 @@ class Election:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._give_back()
         except Exception as error:  # noqa: BLE001  the Lease runs out by itself
-            log.info("the Lease is not given back: %s", error)
+            log.info("could not release the Lease: %s", error)
 
     async def _give_back(self) -> None:
         # Read and not remembered: a renewal may have been broken off, and done all the same.
         held = await self._store.read()
         if held is not None and held.record.holder == self.me:
             await self._store.replace(held, "", 1)
-            log.info("the Lease is given back")
+            log.info("released the Lease")
 
     def _left(self) -> float:
         """Seconds for which this candidate leads without another renewal."""
@@ -146,7 +146,7 @@ class Election:
             return False  # another one was faster; the next look tells who
         except (LeaseUnavailable, TimeoutError) as error:
             self._held = None
-            self._trouble = str(error) or "no answer in time"
+            self._trouble = str(error) or "no response in time"
             return False
         except Exception as error:  # noqa: BLE001
             # An answer that nobody foresaw ends a lead only as any other lost renewal does: when its time is over.

@@ -182,7 +182,7 @@ class Reconciler:
                 return
             count_write(self.stats, view, written)
             if is_refused(conditions) and not is_refused(known):
-                events = (*events, RunEvent(CONDITION, conditions[0].message, warning=True))
+                events = (*events, _refused_event(view, conditions[0].reason, conditions[0].message))
         await self._clear(view, plan)
         if events:
             await self.backend.record(view, events)
@@ -197,7 +197,7 @@ class Reconciler:
             await self.backend.tell_ended(view, refused)
         if refused and view.key not in self._told:
             self._told.add(view.key)
-            await self.backend.record(view, (RunEvent(CONDITION, refused[0].message, warning=True),))
+            await self.backend.record(view, (_refused_event(view, refused[0].reason, refused[0].message),))
         elif not refused and view.key in self._told:
             self._told.discard(view.key)
             await self.backend.tell_ended(view, ())
@@ -415,6 +415,12 @@ class Reconciler:
         await _all(read(what) for what in plan.reads)
         facts = replace(view.facts, outputs=outputs, frames=frames, logs=logs, checkpoints=checkpoints, turns=turns)
         return _with_refusals(_with_jobs(replace(facts, listed=frozenset(listed)), found), refused)
+
+
+def _refused_event(view: View, reason: str, message: str) -> RunEvent:
+    """Not the words of RunWaiting, which a run that has not started has for the same refusal."""
+    words = f"a write for run {view.key.name} is refused ({reason}): {message}"
+    return RunEvent(CONDITION, words[:1_000], warning=True)
 
 
 def _timeless(status: WorkflowRunStatus | None) -> WorkflowRunStatus | None:

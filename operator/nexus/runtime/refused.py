@@ -45,7 +45,7 @@ def refusal_of(error: Refused | Stale) -> Refusal:
     """What an error says; one that is stale again and again is refused, too."""
     if isinstance(error, Refused):
         return error.refusal
-    words = f"another writer was faster, again and again: {error}"
+    words = f"conflicting writes of another client: {error}"
     return Refusal(Reason.API_UNAVAILABLE, words, final=False, code=Code.CONFLICT, write="update", resource="")
 
 
@@ -78,7 +78,7 @@ class RefusedWrites(Generic[Key]):
         """The write went through."""
         entry = self._entries.get(key, {}).pop(name, None)
         if entry is not None and entry[0].told:
-            log.info("%s: accepted now, after %d refused tries: %s", key, entry[1], entry[0].message)
+            log.info("%s: accepted after %d refused attempts: %s", key, entry[1], entry[0].message)
         if not self._entries.get(key, True):
             del self._entries[key]
 

@@ -157,7 +157,8 @@ class WorkflowReconciler:
             raise NotWritten(error) from error
         self._refused.accept(whose, STATUS)
         if is_refused(conditions) and not is_refused(known):
-            await self.backend.record(facts, (WorkflowEvent(CONDITION, conditions[0].message, warning=True),))
+            words = f"a write for Workflow {facts.name} is refused ({conditions[0].reason}): {conditions[0].message}"
+            await self.backend.record(facts, (WorkflowEvent(CONDITION, words[:1_000], warning=True),))
 
     async def _tell_unwritten(self, whose: WorkflowKey, facts: WorkflowFacts, refusal: Refusal) -> None:
         """The status cannot say that it is not written: an Event does, the metric and the log."""
@@ -233,4 +234,4 @@ class WorkflowReconciler:
 def _not_made(name: str, refusal: Refusal) -> RunRefused:
     """Why the run of a tick could not be made."""
     reason = Reason.RUN_REFUSED if refusal.reason is Reason.WRITE_REFUSED else refusal.reason
-    return RunRefused(reason, f"run {name} was not made: {refusal.message}")
+    return RunRefused(reason, f"run {name} was not created: {refusal.message}")

@@ -19,7 +19,7 @@ def copied(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return str(value)  # an enum's member too
-    raise TypeError(f"{type(value).__name__} is no JSON value: {value!r}")
+    raise TypeError(f"{type(value).__name__} is not a JSON value: {value!r}")
 
 
 def duplicate(stored: Any) -> Any:

@@ -201,7 +201,7 @@ class LocalBackend:
 
     async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact:
         """Every item is a process of its own here: there is no Job of many pods."""
-        raise Stale(f"{change.job_name} is no Job of many pods")
+        raise Stale(f"{change.job_name} is not an Indexed Job")
 
     async def start_task(self, view: View, start: StartTask) -> JobFact:
         """Start an attempt as a subprocess."""
@@ -210,7 +210,7 @@ class LocalBackend:
         try:
             command = self._command(start, folder)
         except UnicodeEncodeError as error:
-            words = f"a value holds a character that no text may have: {error.reason}"
+            words = f"a value has a character that is not valid in UTF-8: {error.reason}"
             raise Refused(Refusal(Reason.JOB_REFUSED, words)) from error
         if isinstance(command, Refusal):
             raise Refused(command)
@@ -378,7 +378,9 @@ def _container(
     """A container as near to its pod as the runtime can: the same user, the same variables, the same message file."""
     runtime = container_runtime()
     if runtime is None:
-        return Refusal(Reason.JOB_REFUSED, "container tasks need docker or podman here, and neither is installed")
+        return Refusal(
+            Reason.JOB_REFUSED, "container tasks require docker or podman on this machine, and neither is installed"
+        )
     payload = start.payload
     # On the host's network, so that what listens on this machine is reached by the address that all tasks use.
     argv = [runtime, "run", "--rm", "--init", f"--name={start.job_name}", "--network=host", "--user=65532:65532"]

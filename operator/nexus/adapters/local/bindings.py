@@ -52,7 +52,10 @@ class Bindings:
             for kind, entries, reference in _references(node):
                 name = f"{reference.name}/{reference.key}" if isinstance(reference, KeyRef) else reference.name
                 if _has_nul(entries, self, reference):
-                    message = f"{kind} {name} holds a NUL byte, which no variable can; read it from a volume"
+                    message = (
+                        f"{kind} {name} contains a NUL byte, which an environment variable cannot hold; read it from "
+                        "a volume"
+                    )
                 elif reference.optional or _holds(entries, self, reference):
                     continue
                 else:

@@ -105,7 +105,7 @@ class ChildRuns:
             params=start.params,
             depth=start.depth,
         )
-        absent = StartRejected(Reason.WORKFLOW_NOT_FOUND, f"there is no Workflow {start.workflow} in the file")
+        absent = StartRejected(Reason.WORKFLOW_NOT_FOUND, f'Workflow "{start.workflow}" not found in the file')
         new = asyncio.Event()
         below = start.task if start.index is None else f"{start.task}[{start.index}]"
         backend = self._make(fact, self._family.workflows.get(start.workflow, absent), below, new.set)

@@ -74,7 +74,7 @@ def entries(text: str) -> Iterator[Entry]:
         if number > 1 and _continues_base64(lines[number - 2], line):
             raise LineError(
                 number,
-                f"looks like the rest of the base64 in line {number - 1}; encode with base64 -w0, or {MULTILINE}",
+                f"looks like the rest of the base64 on line {number - 1}; encode with base64 -w0, or {MULTILINE}",
             )
         if operator == "<<":
             closing = _closing(lines, position, number, content, is_crlf)

@@ -91,13 +91,15 @@ def of_container(message: str) -> Output | Rejected:
             )
         value, problem = None, str(error)
     if isinstance(value, dict) and "\ufffd" in text:
-        problem = 'it is not UTF-8, or holds the character U+FFFD: write that as "\\ufffd"'
+        problem = 'it is not UTF-8, or has the character U+FFFD, to be written as "\\ufffd"'
     # A byte order mark, in UTF-8 or in UTF-16.
     if problem and text.lstrip("\ufeff\ufffd\0").startswith("{"):
         got = output_lines.quoted(text)
         return Rejected(
             Reason.INVALID_OUTPUT,
-            f"the termination message starts as a JSON object and must be one, in UTF-8, got {got} ({problem})",
+            f"the output is not valid JSON: {problem}; a termination message that starts with {{ must be a JSON "
+            "object in "
+            f"UTF-8, got {got}",
         )
     return Output(value) if isinstance(value, dict) else Output({})
 
@@ -137,7 +139,7 @@ def _shortened() -> Rejected:
 def _unfinished() -> Rejected:
     return Rejected(
         Reason.INVALID_OUTPUT,
-        "the task ended before its output was written (os._exit, or a process that replaced it?): let the code run to "
+        "the task ended before its output was written (os._exit, or a process that replaced it?); let the code run to "
         "its end",
     )
 
@@ -154,9 +156,9 @@ def of_frame(frame: Frame, text: str) -> Output | Rejected:
     try:
         value = load(text)
     except ValueError as error:
-        return Rejected(Reason.INVALID_OUTPUT, f"the output is no JSON: {error}")
+        return Rejected(Reason.INVALID_OUTPUT, f"the output is not valid JSON: {error}")
     if not isinstance(value, dict):
-        return Rejected(Reason.INVALID_OUTPUT, f"the output is {dump(value)[:80]}, and an output is a JSON object")
+        return Rejected(Reason.INVALID_OUTPUT, f"the output must be a JSON object, got {dump(value)[:80]}")
     return within_limit(value)
 
 
@@ -227,7 +229,8 @@ def within_limit(value: Mapping[str, Any]) -> Output | Rejected:
 def _too_large(size: int) -> Rejected:
     return Rejected(
         Reason.OUTPUT_TOO_LARGE,
-        f"the output is {size:,} bytes of JSON, the limit is {OUTPUT_LIMIT:,}: return less, or leave the data as an "
+        f"the output exceeds the limit ({size:,} bytes of JSON, limit {OUTPUT_LIMIT:,}); return less, or leave the "
+        "data as an "
         "artifact (spec.outputStore)",
     )
 

@@ -114,7 +114,7 @@ def blocked(facts: Facts, refusal: Refusal, now: datetime) -> Plan:
     """The plan for a run that cannot be worked on while a call of the API server is refused: its status says so."""
     recorded = facts.status or WorkflowRunStatus()
     if facts.run.cancel is not None and recorded.start_time is None:
-        return refuse(facts, now, Reason.CANCELLED, "the run was cancelled before it began")
+        return refuse(facts, now, Reason.CANCELLED, "the run was cancelled before it started")
     wake_at = again_at(refusal, now)
     if not refusal.told:
         return Plan(status=recorded, wake_at=wake_at)
@@ -160,7 +160,7 @@ def waits(facts: Facts, reason: Reason, message: str) -> Plan:
             "message": message[:4_096],
         }
     )
-    words = f"run {facts.run.name}: {message}"[:1_000]
+    words = f"run {facts.run.name} is waiting ({reason.value}): {message}"[:1_000]
     return Plan(status=status, events=(RunEvent("RunWaiting", words),) if news else ())
 
 

@@ -45,7 +45,7 @@ def reuse(draft: PlanDraft) -> None:
     before = {task.name: task for task in earlier.status.tasks or ()}
     again = _again(draft, earlier, before)
     if not again:
-        words = f"every task of run {earlier.wanted.name} succeeded: name those to run again {earlier.named_by}"
+        words = f"every task of run {earlier.wanted.name} succeeded; name those to run again {earlier.named_by}"
         raise RerunRefused(words)
     changed_params = sorted(
         name
@@ -77,10 +77,10 @@ def _check(draft: PlanDraft, earlier: Earlier) -> None:
         raise RerunRefused(earlier.problem)
     if earlier.workflow != draft.facts.run.workflow:
         of = f"of Workflow {earlier.workflow}" if earlier.workflow else "with a definition of its own"
-        raise RerunRefused(f"run {name} is one {of}, and this run is not: rerun it with the same workflowRef")
+        raise RerunRefused(f"run {name} is a run {of}, and this run is not; use the same workflowRef")
     if not earlier.status.phase.ended:
-        words = f"run {name} has not ended, it is {earlier.status.phase.value}"
-        raise RerunRefused(f"{words}: wait for its end, or cancel it (nexus cancel {name})")
+        words = f"run {name} has not ended ({earlier.status.phase.value})"
+        raise RerunRefused(f"{words}; wait for it to end, or cancel it (nexus cancel {name})")
     for task in earlier.wanted.tasks or ():
         unknown = unknown_task(task, draft.definition.spec)
         if unknown:
@@ -90,7 +90,7 @@ def _check(draft: PlanDraft, earlier: Earlier) -> None:
 def unknown_task(name: str, spec: WorkflowSpec) -> str | None:
     """Why a rerun cannot begin with a task, None where it can."""
     if name in {task.name for task in spec.finally_ or ()}:
-        return f"{name} is a task of finally, and those always run: leave it out"
+        return f"{name} is a finally task, which always runs; remove it"
     names = [task.name for task in spec.tasks]
     if name in names:
         return None
@@ -167,7 +167,7 @@ def _take_over(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> None:
         name,
         phase=before.phase,
         reason=Reason.REUSED,
-        message=f"as in run {earlier.wanted.name}",
+        message=f"reused from run {earlier.wanted.name}",
         completion_time=draft.now,
         items=before.items,
         # Keys in the output store are those of the run that made them; nobody but its owner deletes there.
@@ -189,11 +189,11 @@ def _value(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> dict[str, 
         where = f"ConfigMap {before.output_ref.config_map}"
         raise RerunRefused(
             f"the output of task {before.name} of run {earlier.wanted.name} is gone ({where} was deleted): "
-            f"name {before.name} in rerunOf.tasks to have it made again"
+            f"name {before.name} in rerunOf.tasks to run it again"
         )
     if isinstance(found, Changed):
         words = f"the output of task {before.name} of run {earlier.wanted.name} cannot be used: {found}"
-        raise RerunRefused(f"{words}; name {before.name} in rerunOf.tasks to have it made again")
+        raise RerunRefused(f"{words}; name {before.name} in rerunOf.tasks to run it again")
     return dict(found)
 
 

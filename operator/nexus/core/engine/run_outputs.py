@@ -46,7 +46,7 @@ def outputs(draft: PlanDraft) -> dict[str, Any]:
     if size > OUTPUT_LIMIT:
         raise NoOutputs(
             Reason.OUTPUT_TOO_LARGE,
-            f"outputs: they are {size:,} bytes of JSON, the limit is {OUTPUT_LIMIT:,}: return less",
+            f"outputs: {size:,} bytes of JSON exceed the limit of {OUTPUT_LIMIT:,}; return less",
         )
     if size <= INLINE_LIMIT and not draft.facts.tight:
         return {"outputs": value or None}
@@ -76,8 +76,9 @@ def _of_tasks(draft: PlanDraft) -> Mapping[str, Any]:
         # Before any of them is read: they may be hundreds of times the limit.
         raise NoOutputs(
             Reason.OUTPUT_TOO_LARGE,
-            f"the outputs of its tasks are {size:,} bytes of JSON together, the limit is {OUTPUT_LIMIT:,}: say in the "
-            "Workflow's outputs which of them are wanted",
+            f"the outputs of its tasks exceed the limit ({size:,} bytes of JSON together, limit {OUTPUT_LIMIT:,}); "
+            "list "
+            "the ones you need in the Workflow's outputs",
         )
     value: dict[str, Any] = {}
     unread = False

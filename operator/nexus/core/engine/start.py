@@ -14,6 +14,7 @@ from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.mechanism import mechanism_of, next_mechanism
 from nexus.core.tasks.slots import Slots, has_slot
 from nexus.core.tasks.suspend import held_back
+from nexus.core.text.json_text import dump
 
 
 def start(draft: PlanDraft) -> None:
@@ -43,8 +44,8 @@ def _after_all(draft: PlanDraft, node: Node) -> bool:
         return True
     nodes = draft.definition.nodes
     waits_for = [name for name in nodes if not (nodes[name].final or draft.tasks[name].phase.ended)]
-    words = f": waits for {listed(waits_for)}" if waits_for else ""
-    draft.wait(node.name, Reason.DEPENDENCIES, f"runs when all tasks have ended{words}")
+    words = f": {listed(waits_for)}" if waits_for else ""
+    draft.wait(node.name, Reason.DEPENDENCIES, f"waiting for all tasks to end{words}")
     if not waits_for:
         draft.wakes.append(draft.now)
     return False
@@ -89,7 +90,7 @@ def _first(draft: PlanDraft, node: Node, slots: Slots | None) -> None:
     """Look at a task that has not started. Without `slots` it takes none, whatever keeps it from starting."""
     waits_for = [name for name in node.depends_on if not draft.tasks[name].phase.ended]
     if waits_for:
-        draft.wait(node.name, Reason.DEPENDENCIES, f"waits for {listed(waits_for)}")
+        draft.wait(node.name, Reason.DEPENDENCIES, f"waiting for {listed(waits_for)}")
         return
     unmet = trigger_rule.judge(node.rule, [(name, draft.counted(name)) for name in node.depends_on])
     if unmet is not None:
@@ -112,10 +113,10 @@ def _first(draft: PlanDraft, node: Node, slots: Slots | None) -> None:
 def _when(draft: PlanDraft, node: Node) -> bool:
     template = parse(node.task.when or "")
     if template.whole is None:
-        raise ExpressionError("write it as one ${{ }}", None)
+        raise ExpressionError("must be a single ${{ }}, without characters around it", None)
     value = draft.renderer(node).value(template.whole)
     if not isinstance(value, bool):
-        raise ExpressionError(f"gives {value!r}, not true or false: compare it with something", None)
+        raise ExpressionError(f"must be a boolean, got {dump(value)[:80]}; compare it with something", None)
     return value
 
 

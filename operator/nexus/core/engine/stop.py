@@ -31,7 +31,7 @@ def stop(draft: PlanDraft, started_at: datetime) -> None:
     if seconds is not None:
         deadline = started_at + timedelta(seconds=seconds)
         if draft.now >= deadline:
-            words = f"the run took longer than its deadlineSeconds ({seconds})"
+            words = f"the run exceeded deadlineSeconds ({seconds})"
             _end_all(draft, TaskPhase.FAILED, Reason.DEADLINE_EXCEEDED, words)
             return
         draft.wakes.append(deadline)

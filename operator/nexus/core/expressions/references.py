@@ -183,7 +183,7 @@ def _references(
         return _task(tokens, root, chain)
     if name == "run":
         if not chain:
-            raise ReferenceInvalid("run alone is no value: name a field, as in run.name or run.scheduledTime", offset)
+            raise ReferenceInvalid("run alone has no value; name a field, as in run.name or run.scheduledTime", offset)
         _refuse_has(tokens, root, chain[0])
         return [Reference("run", chain[0].name, None, offset)], [chain[0]]
     return [Reference(name, None, None, offset)], []

@@ -229,7 +229,10 @@ class Changed:
     config_map: str
 
     def __str__(self) -> str:
-        return f"the ConfigMap {self.config_map} does not hold what was stored in it; somebody changed or replaced it"
+        return (
+            f"ConfigMap {self.config_map} does not hold what was stored in it; it was changed or replaced by another "
+            "client"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,3 +100,9 @@ def told(before: PoolQueue, after: PoolQueue) -> list[Entry]:
         if (place <= FRONT and (changed or place != was)) or bound(place) != bound(was):
             waited.append(entry)
     return waited
+
+
+def ordinal(place: int) -> str:
+    """Return a place in words that a reader counts with: 1st, 2nd, 3rd, 4th, 11th, 21st."""
+    ends = "th" if 11 <= place % 100 <= 13 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ends}"

@@ -13,15 +13,19 @@ LARGEST = 10_000
 
 
 def size_of(data: Mapping[str, Any] | None, pool: str, config_map: str, namespace: str) -> int | str:
-    """The size of a pool, or why nobody knows it."""
+    """Return the size of a pool, or why it is unknown."""
     if data is None:
-        return f"there is no ConfigMap {config_map} in namespace {namespace}: make one, with {pool} and its size in it"
+        lacks = f'pool "{pool}" has no size: no ConfigMap {config_map} in namespace {namespace}'
+        return f'{lacks}; create it, with {pool}: "5" or its number of slots'
     text = data.get(pool)
     if text is None:
         close = closest(pool, list(data))
-        hint = f"did you mean {close[0]}?" if close else f'add {pool}: "5", or how many it is'
-        return f"the ConfigMap {config_map} has no pool {pool}: {hint}"
+        hint = f'did you mean "{close[0]}"?' if close else f'add {pool}: "5" or its number of slots'
+        return f'unknown pool "{pool}" in ConfigMap {config_map}; {hint}'
     text = str(text).strip()
     if not (text.isascii() and text.isdecimal() and int(text) <= LARGEST):
-        return f"the size of pool {pool} in the ConfigMap {config_map} is {text[:40]!r}: write a number up to {LARGEST}"
+        return (
+            f'invalid size of pool "{pool}" in ConfigMap {config_map} '
+            f'(expected an integer from 0 to {LARGEST}, got "{text[:40]}")'
+        )
     return int(text)

@@ -135,7 +135,7 @@ def _every(text: str) -> int:
     units = {"h": 3_600, "m": 60, "s": 1}
     seconds = sum(Decimal(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([hms])", text))
     if seconds != int(seconds):
-        raise CronInvalid(f"@every {text} must be a whole number of seconds", offset)
+        raise CronInvalid(f"@every {text} must be an integer number of seconds", offset)
     if seconds < 60:
         raise CronInvalid(f"@every {text} is too short; must be at least 60s", offset)
     if seconds > _MOST_EVERY:

@@ -24,7 +24,7 @@ def check_string(field: str, text: str) -> None:
     if size > STRING_LIMIT:
         raise PayloadError(
             Reason.INPUT_TOO_LARGE,
-            f"{field} is {size:,} bytes when rendered; Linux takes {STRING_LIMIT:,} for one argument or variable: "
+            f"{field} is {size:,} bytes when rendered; Linux allows {STRING_LIMIT:,} for one argument or variable; "
             "use a python, bash or sql task, which gets its input as a file",
         )
 
@@ -34,5 +34,6 @@ def check_item_text(index: int, text: str) -> None:
     check_string(f"item {index}", f"ITEM={text}")
     if "\0" in text:
         raise PayloadError(
-            Reason.INVALID_ITEMS, f"item {index} holds a NUL, which no variable can: pass bytes as base64"
+            Reason.INVALID_ITEMS,
+            f"item {index} contains a NUL byte, which an environment variable cannot hold; encode it as base64",
         )

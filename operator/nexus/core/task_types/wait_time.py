@@ -8,7 +8,7 @@ from nexus.api.base import parse_time
 from nexus.api.tasks import MOST_SECONDS
 
 LONGEST = timedelta(seconds=MOST_SECONDS)
-TOO_LONG = f"a wait takes at most {MOST_SECONDS:,} seconds, a year"
+TOO_LONG = f"a wait can take at most {MOST_SECONDS:,} seconds (a year)"
 
 
 class WaitInvalid(ValueError):

@@ -77,7 +77,7 @@ def params_of(draft: PlanDraft, node: Node, item: Item | None = None) -> dict[st
     if _nests_deeper(rendered, PARAM_LEVELS):
         raise ExpressionError(f"workflow.params: nested deeper than {PARAM_LEVELS} levels; flatten it")
     if len(dump(rendered).encode(errors="replace")) > PARAMS_LIMIT:
-        words = f"over {PARAMS_LIMIT:,} bytes of JSON in all; pass large data through a task's output"
+        words = f"exceeds {PARAMS_LIMIT:,} bytes of JSON; pass large data through a task's output"
         raise ExpressionError(f"workflow.params: {words}")
     return rendered
 
@@ -121,8 +121,10 @@ def too_deep(draft: PlanDraft, node: Node) -> bool:
         return False
     assert node.task.workflow is not None
     # It is told of every run above this one, as it stands: with its own name in it.
-    words = f"{draft.facts.run.name} is a child run {MAX_DEPTH} deep, and {node.task.workflow.name} would be one more"
-    draft.end(node.name, TaskPhase.FAILED, Reason.TOO_DEEP, f"{words}: do workflows call each other in a circle?")
+    words = (
+        f"{draft.facts.run.name} is at child run depth {MAX_DEPTH}, the maximum, and calls {node.task.workflow.name}"
+    )
+    draft.end(node.name, TaskPhase.FAILED, Reason.TOO_DEEP, f"{words}; check for a cycle of workflow calls")
     return True
 
 
@@ -234,7 +236,7 @@ def timeout_of(node: Node, child: ChildFact) -> tuple[datetime, Failed] | None:
         return None
     # Kubernetes' creation time has whole seconds, cut off: a child that has just been seen is given them.
     at = (child.started_at or child.created_at) + timedelta(seconds=seconds)
-    words = f"the child run {child.name} took longer than timeoutSeconds ({seconds})"
+    words = f"the child run {child.name} exceeded timeoutSeconds ({seconds})"
     return at, Failed(Reason.TIMEOUT, words, at=at)
 
 

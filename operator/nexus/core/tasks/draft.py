@@ -250,8 +250,8 @@ class PlanDraft:
             return {} if self.counted(task) is TaskPhase.SUCCEEDED else None
         if status.stored_output is not None:
             size = f"{status.stored_output.size:,}"
-            words = f"the output of task {task} has {size} bytes and lies in the output store, where only tasks read it"
-            raise ExpressionError(f"{words}: have its code output what is needed here in a task between", None)
+            words = f"the output of task {task} ({size} bytes) is in the output store, which only tasks can read"
+            raise ExpressionError(f"{words}; output what is needed here in a task in between", None)
         if task in self._fresh:
             return self._fresh[task]
         if status.output_ref is None:

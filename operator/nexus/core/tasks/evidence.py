@@ -167,7 +167,7 @@ def liveness(pod: PodFact) -> Active | Waiting:
         if "runAsNonRoot" in pod.waiting_message:
             return Waiting(
                 Reason.RUNS_AS_ROOT,
-                f"{pod.waiting_message}: use an image with a numeric non-root USER",
+                f"{pod.waiting_message}; use an image with a numeric non-root USER",
                 since,
                 hopeless=True,
             )
@@ -175,13 +175,15 @@ def liveness(pod: PodFact) -> Active | Waiting:
     if pod.unmounted:
         missing = NO_CONFIG.search(pod.unmounted) is not None
         return Waiting(Reason.MISSING_CONFIG if missing else Reason.STARTING, pod.unmounted, since)
-    return Waiting(Reason.STARTING, pod.waiting_message or pod.waiting_reason or "the pod is being started", since)
+    return Waiting(Reason.STARTING, pod.waiting_message or pod.waiting_reason or "the pod is starting", since)
 
 
 def no_pod(job: JobFact) -> Waiting:
     """Why a Job has no pod."""
     if job.suspended:
-        return Waiting(Reason.QUEUED, "the Job is suspended, as by Kueue until there is room for it", since=None)
+        return Waiting(
+            Reason.QUEUED, "the Job is suspended (for example by Kueue, until its quota has room)", since=None
+        )
     if "exceeded quota" in job.pods_refused:
         return Waiting(Reason.QUOTA_EXCEEDED, job.pods_refused, since=None)
     if ROOT_REFUSED.search(job.pods_refused):
@@ -202,7 +204,7 @@ def _doubtful_success(job: JobFact) -> Failed:
     if asked is None:
         return Failed(
             Reason.OUTPUT_LOST,
-            "the pod was gone before its output was recorded",
+            "the pod was removed before its output was recorded",
             at=job.finished_at,
             free=True,
         )
@@ -225,9 +227,7 @@ def _doubtful_success(job: JobFact) -> Failed:
 def _failure(job: JobFact) -> Failed:
     """Why a Failed Job failed: its last pod knows best, except about the Job's own deadline."""
     if job.failure == "DeadlineExceeded":
-        return Failed(
-            Reason.DEADLINE_EXCEEDED, "the task took longer than its deadlineSeconds", at=job.finished_at, final=True
-        )
+        return Failed(Reason.DEADLINE_EXCEEDED, "the task exceeded deadlineSeconds", at=job.finished_at, final=True)
     ended = [pod for pod in job.pods if pod.terminated is not None or pod.phase == "Failed"]
     if not ended:
         return Failed(Reason.POD_DELETED, "the pod was deleted while the task ran", at=job.finished_at)
@@ -247,9 +247,9 @@ def of_pod(pod: PodFact) -> Failed:
     ended = pod.terminated
     code, at = (ended.exit_code, ended.finished_at) if ended else (None, None)
     if pod.reason == "DeadlineExceeded":
-        return Failed(Reason.TIMEOUT, "the attempt took longer than timeoutSeconds", code, at)
+        return Failed(Reason.TIMEOUT, "the attempt exceeded timeoutSeconds", code, at)
     if ended is not None and ended.reason == "OOMKilled":
-        return Failed(Reason.OUT_OF_MEMORY, "the container was killed at its memory limit", code, at)
+        return Failed(Reason.OUT_OF_MEMORY, "the container exceeded its memory limit and was killed", code, at)
     if pod.reason == "Evicted":
         return Failed(Reason.EVICTED, "the kubelet evicted the pod: its node ran out of memory or disk", code, at)
     if pod.disrupted_at is not None:
@@ -275,8 +275,8 @@ def _of_transfer(ended: Terminated) -> Failed:
     """Why data could not be moved, in the store's own words."""
     sentence, reason = error_of(ended.message)
     if ended.reason == "OOMKilled":
-        sentence = "the container that moves data was killed at its memory limit"
-    words = sentence or f"the container that moves data ended with exit code {ended.exit_code}"
+        sentence = "the data transfer container exceeded its memory limit and was killed"
+    words = sentence or f"the data transfer container ended with exit code {ended.exit_code}"
     final = reason in (Reason.ARTIFACT_MISSING, Reason.INVALID_OUTPUT)  # the task's own: it would leave the same again
     return Failed(reason or Reason.STORE_FAILED, words, ended.exit_code, ended.finished_at, final=final)
 

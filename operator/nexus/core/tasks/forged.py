@@ -32,9 +32,7 @@ def report(draft: PlanDraft, status: WorkflowRunStatus) -> WorkflowRunStatus:
             continue
         words = _words(one)
         if len(told) == MOST_EVENTS:
-            words = (
-                f"more than {MOST_EVENTS} objects claim to belong to this run and do not count: no more are reported"
-            )
+            words = f"more than {MOST_EVENTS} objects claim to belong to this run and are ignored; no more are reported"
         draft.events.append(RunEvent(TYPE, words, warning=True))
         told.append(one.uid)
     return status.model_copy(update={"forged_uids": told or None})
@@ -79,4 +77,4 @@ def _rounded(count: int) -> str:
 
 
 def _words(one: Forged) -> str:
-    return f"{one.kind} {one.namespace}/{one.name} claims to belong to this run and does not count: it {one.why}"
+    return f"{one.kind} {one.namespace}/{one.name} claims to belong to this run and is ignored: it {one.why}"

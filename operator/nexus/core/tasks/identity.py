@@ -182,7 +182,7 @@ def _by_task(
     found: dict[str, list[Claim]] = {}
     for claim in claims:
         if claim.namespace != run.namespace:
-            why = f"is in namespace {claim.namespace}, and the run is not"
+            why = f"is in namespace {claim.namespace}, not in the namespace of the run"
         else:
             # Its labels, which were held against its name when it was seen, save a search.
             trusted = claim.task in tasks and claim.owner == run.name
@@ -207,19 +207,19 @@ def _contradiction(
 ) -> str:
     """Why an object in the run's namespace can never be the run's, empty where it may be."""
     if slot is None:
-        return "has no name that the run gives"
+        return "does not have a name that the run generates"
     task = recorded.get(slot.task)
     # What started it counts, whatever this version would do; a status written by 0.1 does not say.
     made = _recorded_as(task) if task is not None and task.mechanism is not None else tasks[slot.task]
     if not _fits(claim, slot, made):
-        return f"task {slot.task} makes {made.value}"
+        return f"is not what task {slot.task} creates ({made.value})"
     if task is None:
         return ""
     if slot.index is not None and task.items is not None and slot.index >= task.items.total:
-        return f"task {slot.task} has {task.items.total} items"
+        return f"is for item {slot.index}, and task {slot.task} has {task.items.total} items"
     known = task.job if isinstance(claim, JobFact) else task.child_run
     if known is not None and known.name == claim.name and known.uid not in (None, claim.uid):
-        return f"was made in place of the one that the run recorded, which had the UID {known.uid}"
+        return f"replaces the recorded one, which has the UID {known.uid}"
     return ""
 
 
@@ -239,7 +239,7 @@ def forged_pod(job: JobFact, pod: PodFact) -> Forged | None:
     """Why a pod that says it is of a Job can never be; None where it may be."""
     if pod.namespace == job.namespace:
         return None
-    why = f"is in namespace {pod.namespace}, and its Job is not"
+    why = f"is in namespace {pod.namespace}, not in the namespace of its Job"
     return Forged("Pod", pod.namespace, pod.name, pod.uid, why)
 
 

@@ -208,14 +208,14 @@ def _in_whole(
     if well is not None:
         tally.started = True
         if well.uid in known.frames and known.frames[well.uid] is None:
-            _lost(tally, index, "the pod's log does not hold its output", 1, 2)
+            _lost(tally, index, "the pod's log no longer has the output", 1, 2)
         else:
             tally.done[index] = well
     elif index in completed:
         _unproven(tally, known, whole, index, 1, 2)
     elif index in given_up:
         ended = [pod for pod in pods if not (pod.live or pod.withdrawn)]
-        unknown = Failed(Reason.POD_DELETED, "the pod is gone that would say why")
+        unknown = Failed(Reason.POD_DELETED, "unknown cause: the pod is gone")
         why = evidence.of_pod(max(ended, key=evidence.end_of)) if ended else unknown
         tally.failed[index] = evidence.with_number(why, timeout)
     else:
@@ -242,7 +242,7 @@ def _own(tally: Tally, known: TallyInput, index: int, jobs: list[JobFact], was_l
     if isinstance(seen, evidence.Succeeded):
         tally.started = True
         if seen.pod.uid in known.frames and known.frames[seen.pod.uid] is None:
-            _lost(tally, index, "the pod's log does not hold its output", replaced + 1, following)
+            _lost(tally, index, "the pod's log no longer has the output", replaced + 1, following)
         else:
             tally.done[index] = seen.pod
         return
@@ -275,7 +275,7 @@ def _again(tally: Tally, known: TallyInput, index: int, failure: Failed, attempt
 def _unproven(tally: Tally, known: TallyInput, job: JobFact, index: int, times: int, following: int) -> None:
     """The Job says that the item is done, and no pod that is known shows its output."""
     if job.uid in known.listed:
-        _lost(tally, index, "the pod was gone before its output was recorded", times, following)
+        _lost(tally, index, "the pod was removed before its output was recorded", times, following)
     else:
         tally.unproven.add(job.uid)
         tally.running.add(index)

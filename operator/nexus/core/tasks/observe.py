@@ -148,9 +148,9 @@ def _tell_retry(draft: PlanDraft, node: Node, words: str) -> None:
 
 def delay_words(due: datetime | None, why: str, retry_after: int | None = None) -> str:
     """When the next attempt is due, because a server asked for it where it did, and why there is one."""
-    when = f"is due at {format_time(due)}" if due is not None else "follows after a delay"
-    asked = f" (the server asked to wait {retry_after} s)" if retry_after is not None else ""
-    return f"the next attempt {when}{asked}; the last failed: {why}"
+    when = f" at {format_time(due)}" if due is not None else ""
+    asked = f" (Retry-After: {retry_after} s)" if retry_after is not None else ""
+    return f"waiting for the next attempt{when}{asked}; the last one failed: {why}"
 
 
 def _waiting(draft: PlanDraft, node: Node, waiting: Waiting) -> None:
@@ -162,7 +162,7 @@ def _waiting(draft: PlanDraft, node: Node, waiting: Waiting) -> None:
         message = status.message or message
     if waiting.since is not None and draft.now >= waiting.since + limit and not waiting.hopeless:
         reason = Reason.START_TIMEOUT if waiting.reason is Reason.STARTING else waiting.reason
-        words = f"not started within startTimeoutSeconds ({node.start_timeout_seconds}): {message}"
+        words = f"the container did not start within startTimeoutSeconds ({node.start_timeout_seconds}): {message}"
         draft.end(name, TaskPhase.FAILED, reason, words)
         return
     if waiting.hopeless:
@@ -190,7 +190,7 @@ def _succeeded(draft: PlanDraft, node: Node, job: JobFact, pod: PodFact) -> None
             return
         text = draft.facts.frames[pod.uid]
         if text is None:
-            lost = Failed(Reason.OUTPUT_LOST, "the pod's log does not hold its output", at=draft.now, free=True)
+            lost = Failed(Reason.OUTPUT_LOST, "the pod's log no longer has the output", at=draft.now, free=True)
             _failed(draft, node, job, lost)
             return
         read = outputs.of_frame(read, text)
@@ -202,7 +202,10 @@ def _succeeded(draft: PlanDraft, node: Node, job: JobFact, pod: PodFact) -> None
             transfers.stored_fields(node, draft.facts.run, job.attempt_number, told, kept) if told is not None else None
         )
     if stored is None:
-        words = "what was stored is not what the task left: its own record and that of the transfer differ"
+        words = (
+            "the stored output does not match the output of the task: the records of the task and of the transfer "
+            "differ"
+        )
         _failed(draft, node, job, Failed(Reason.STORE_FAILED, words, 0, at=draft.now))
         return
     if isinstance(read, outputs.Rejected):
@@ -259,4 +262,4 @@ def task_deadline(draft: PlanDraft, node: Node) -> None:
 
 
 def _deadline_words(node: Node) -> str:
-    return f"the task took longer than its deadlineSeconds ({node.task.deadline_seconds})"
+    return f"the task exceeded deadlineSeconds ({node.task.deadline_seconds})"

@@ -104,6 +104,7 @@ def check_total(size: int) -> None:
     if size > TOTAL_LIMIT:
         raise PayloadError(
             Reason.INPUT_TOO_LARGE,
-            f"the rendered task has {size:,} bytes or more, at most {TOTAL_LIMIT:,}: let the code read large outputs "
-            "from `input` instead of rendering them into fields",
+            f"the rendered task exceeds the limit (at least {size:,} bytes, limit {TOTAL_LIMIT:,}); read large "
+            "outputs from "
+            "`input` instead of rendering them into fields",
         )

@@ -13,7 +13,7 @@ from nexus.api.reasons import Reason, TaskPhase
 from nexus.core.model.definition import Node
 from nexus.core.model.facts import Facts, SlotAsked, SlotGrant
 from nexus.core.model.plan import AskSlot, ReturnSlot
-from nexus.core.pools.queue import FRONT, bound
+from nexus.core.pools.queue import FRONT, bound, ordinal
 from nexus.core.tasks.draft import PlanDraft
 
 # Who waits is told when its turn comes. Should whoever tells it die before that, it looks itself: those in front soon.
@@ -47,15 +47,19 @@ def why(turn: SlotGrant, pool: str) -> tuple[Reason, str]:
         return Reason.POOL_MISSING, turn.missing
     place = turn.place
     if not place:
-        return Reason.POOL, f"another operator has a slot of pool {pool} for it; where that has died, it is taken over"
+        return (
+            Reason.POOL,
+            f'waiting for a slot in pool "{pool}": another operator holds it, and loses it if it does not respond',
+        )
     if place > FRONT:
-        words = f"pool {pool} has {turn.size} slots, all of them held; at most {bound(place)} are before it in line"
-        return Reason.POOL, words
+        queue = f"at most {bound(place)} ahead in the queue"
+        return Reason.POOL, f'waiting for a slot in pool "{pool}" ({turn.size} of {turn.size} in use, {queue})'
+    words = f'waiting for a slot in pool "{pool}" ({turn.held} of {turn.size} in use, {ordinal(place)} in queue)'
     if not turn.held:
-        return Reason.POOL, f"pool {pool} has {turn.size} slots; number {place} in line"
+        return Reason.POOL, words
     more = turn.held - len(turn.holders)
     by = ", ".join(turn.holders) + (f" and {more} more" if more else "")
-    return Reason.POOL, f"pool {pool} has {turn.size} slots, {turn.held} are held: by {by}; number {place} in line"
+    return Reason.POOL, f"{words}; held by {by}"
 
 
 def _look(turn: SlotGrant) -> timedelta:

@@ -67,12 +67,14 @@ def has_slot(draft: PlanDraft, node: Node, slots: Slots) -> bool:
     if slots.free > 0:
         return True
     if slots.room is not None:
-        words = f"{slots.room.limit} task pods are live, as many as this operator lets be (NEXUS_MAX_TASK_PODS)"
+        words = f"the operator limit of {slots.room.limit} task pods is reached (NEXUS_MAX_TASK_PODS)"
         draft.wait(node.name, Reason.CAPACITY, words)
         draft.wakes.append(draft.now + REQUEUE_AFTER_FULL)
         return False
     whose = "maxParallelTasks"
     if slots.limit < (draft.definition.spec.max_parallel_tasks or DEFAULT_MAX_PARALLEL_TASKS):
         whose = "the operator's NEXUS_MAX_PARALLEL_TASKS"
-    draft.wait(node.name, Reason.PARALLELISM, f"{slots.limit} tasks of the run are running ({whose})")
+    draft.wait(
+        node.name, Reason.PARALLELISM, f"the limit of {slots.limit} running tasks of the run is reached ({whose})"
+    )
     return False

@@ -16,7 +16,7 @@ from nexus.core.model.definition import Node
 from nexus.core.model.facts import RunFact
 from nexus.core.tasks.draft import PlanDraft
 
-WORDS = "the run is suspended: nothing new is started until spec.suspend is false"
+WORDS = "the run is suspended; nothing new starts until spec.suspend is false"
 
 
 def held_back(draft: PlanDraft, node: Node) -> bool:

@@ -51,7 +51,7 @@ def of_task(draft: PlanDraft, node: Node, number: int) -> Transfer | None:
     if store is None:
         if not (found.fetches or found.artifacts_out):
             return None
-        words = "say in outputStore of the workflow where its artifacts are kept; the operator has no store for all"
+        words = "no output store for the artifacts; set outputStore in the workflow (the operator has no default store)"
         raise PayloadError(Reason.NO_OUTPUT_STORE, words)
     _refuse_claim(draft, store)
     return Transfer(store, found.prefix, found.inputs, found.artifacts_in, found.artifacts_out, found.keeps_output)
@@ -72,7 +72,7 @@ def _refuse_claim(draft: PlanDraft, store: OutputStore) -> None:
     """A workflow's own store is no way to a volume that tasks may not mount."""
     forbidden = {"volumes", "volumes.persistentVolumeClaim"} & draft.facts.pod_policy.forbidden
     if store.volume_claim is not None and store is not draft.facts.output_store and forbidden:
-        words = f"outputStore.volumeClaim: this operator forbids {min(forbidden)} (NEXUS_POD_FORBIDDEN): use its store"
+        words = f"outputStore.volumeClaim: this operator forbids {min(forbidden)} (NEXUS_POD_FORBIDDEN); use its store"
         raise PayloadError(Reason.POD_FIELD_FORBIDDEN, f"{words}, or a bucket")
 
 
@@ -102,10 +102,10 @@ def _artifacts_in(draft: PlanDraft, node: Node) -> dict[str, StoredArtifact]:
         if artifact in left:
             found[entry.name] = left[artifact]
         elif not entry.optional:
-            words = f"artifacts.inputs: {entry.name} comes from {entry.from_}, which the task {task} did not leave"
+            words = f'artifacts.inputs: no artifact "{entry.name}": task {task} did not write {entry.from_}'
             phase = draft.tasks[task].phase.value
-            hint = "make it optional to go on without it"
-            raise PayloadError(Reason.ARTIFACT_MISSING, f"{words} (it is {phase}): {hint}")
+            hint = "set optional: true to continue without it"
+            raise PayloadError(Reason.ARTIFACT_MISSING, f"{words} ({phase}); {hint}")
     return found
 
 

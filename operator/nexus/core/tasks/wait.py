@@ -1,4 +1,4 @@
-"""wait: a timer. No pod runs and no slot is taken; when it is due stands in the status, and so survives its operators.
+"""wait: a timer. No pod runs and no slot is taken; when it is due is in the status, and so survives its operators.
 
 A time that has passed, and zero seconds that an expression gave, are due at once.
 """
@@ -16,6 +16,7 @@ from nexus.core.model.definition import Node
 from nexus.core.task_types.wait_time import TOO_LONG, WaitInvalid, instant
 from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.slots import Slots
+from nexus.core.text.json_text import dump
 
 
 def launch(draft: PlanDraft, node: Node, _: Slots) -> None:
@@ -32,7 +33,7 @@ def launch(draft: PlanDraft, node: Node, _: Slots) -> None:
         draft.end(node.name, TaskPhase.FAILED, Reason.INVALID_WAIT, str(error))
         return
     draft.move(node.name, phase=TaskPhase.RUNNING, mechanism=Mechanism.NONE, start_time=draft.now, due_time=due)
-    draft.wait(node.name, Reason.WAITING, f"waits until {format_time(due)}")
+    draft.wait(node.name, Reason.WAITING, f"waiting until {format_time(due)}")
     observe(draft, node)
 
 
@@ -56,9 +57,9 @@ def _due(wait: Wait, renderer: Renderer, now: datetime) -> datetime:
             raise WaitInvalid(f"wait.until: {error}") from None
     value = renderer.field(wait.seconds, "wait.seconds") if isinstance(wait.seconds, str) else wait.seconds
     if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-        raise WaitInvalid(f"wait.seconds gives {value}, which is below 0: a wait takes 0 seconds or more")
+        raise WaitInvalid(f"wait.seconds must be at least 0, got {value}")
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise WaitInvalid(f"wait.seconds gives {value!r}, which is no whole number of seconds")
+        raise WaitInvalid(f"wait.seconds must be an integer, got {dump(value)[:80]}")
     if value > MOST_SECONDS:
-        raise WaitInvalid(f"wait.seconds gives {value:,}: {TOO_LONG}")
+        raise WaitInvalid(f"wait.seconds is {value:,}; {TOO_LONG}")
     return now + timedelta(seconds=int(value))

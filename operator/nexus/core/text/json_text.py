@@ -72,7 +72,7 @@ def _whole(text: str) -> int:
 def _check(value: Any, levels: int) -> None:
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError("it holds half a surrogate pair, which is no text")
+            raise ValueError("it contains half a surrogate pair, which UTF-8 cannot encode")
     elif isinstance(value, dict | list):
         if levels == 0:
             raise ValueError(_TOO_DEEP)

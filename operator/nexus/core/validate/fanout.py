@@ -72,7 +72,7 @@ def _literal(value: Any) -> tuple[Code, str] | None:
         if len(value) > MAX_ITEMS:
             return (
                 Code.TOO_MANY,
-                f"must have at most {MAX_ITEMS:,} items, got {len(value):,}; let each item stand for several",
+                f"must have at most {MAX_ITEMS:,} items, got {len(value):,}; let each item cover several",
             )
         return None
     if isinstance(value, str) and "${{" in value:

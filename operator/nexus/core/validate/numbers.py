@@ -86,7 +86,7 @@ def mixed(expression: Expression, numbers: Collection[str]) -> Iterator[tuple[st
         return
     if reader.found is not None:
         name, offset = reader.found
-        why = f"{name} may be a whole number or have a fraction, and CEL computes with each apart (7 / 2 is 3, 7 * 2.0 "
+        why = f"{name} may be an integer or have a fraction, and CEL computes with each apart (7 / 2 is 3, 7 * 2.0 "
         yield f"{why}fails); write double({name}), and constants with a point, as 2.0", offset
 
 

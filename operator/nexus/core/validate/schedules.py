@@ -40,9 +40,7 @@ def _times(path: Path, schedule: Schedule) -> Iterator[Problem]:
     try:
         rule = parse(schedule.cron)
         if isinstance(rule, Cron) and time_after(rule, _SOME_DAY) is None:
-            yield Problem(
-                (*path, "cron"), Code.INVALID_CRON, f'"{schedule.cron}" never matches: no month has such a day'
-            )
+            yield Problem((*path, "cron"), Code.INVALID_CRON, f'"{schedule.cron}" never matches: no month has this day')
     except CronInvalid as error:
         yield Problem((*path, "cron"), Code.INVALID_CRON, error.message, offset=error.offset)
     if schedule.time_zone is not None:

@@ -39,7 +39,7 @@ def admit(
     """Whether a run that has not begun may. `beginning` are the UIDs of runs that were let in: though their own
     statuses may not say so yet, they have begun, those that have ended aside."""
     if policy.suspend:
-        return Wait(Reason.SUSPENDED, f"the Workflow {workflow} is suspended: its spec.suspend has to be false first")
+        return Wait(Reason.SUSPENDED, f"Workflow {workflow} is suspended; set its spec.suspend to false")
     if not policy.concurrency.takes_turns or run.child:
         return Admit(exclusive=False)
     if run.uid in beginning:
@@ -56,11 +56,11 @@ def admit(
         return Admit(exclusive=True)
     # The one right before it: its place in the line, and so this message, then changes once.
     last = max(ahead, key=lambda other: (other.waits and other.uid not in beginning, other.place))
-    does = "is before it in line" if last.waits and last.uid not in beginning else "is under way"
+    does = "is queued ahead of it" if last.waits and last.uid not in beginning else "is in progress"
     limit = f", limit {policy.limit}" if policy.limit > 1 else ""
     key = f", for key {run.key}" if run.key else ""
     message = (
-        f"waits for run {last.name}, which {does}; "
+        f"waiting for run {last.name}, which {does}; "
         f"concurrency of Workflow {workflow} is {policy.concurrency}{limit}{key}"
     )
     return Wait(Reason.CONCURRENCY, message, _replaced(run, ahead, policy))

@@ -114,7 +114,7 @@ def _scheduled(
             status=value,
             observed_generation=generation if changed or before is None else before.observed_generation,
             last_transition_time=now if changed or before is None else before.last_transition_time,
-            reason=(Reason.TICK_MISSED if failing is not None else Reason.ON_TIME).value,
+            reason=(failing.failing_reason or Reason.TICK_MISSED if failing is not None else Reason.ON_TIME).value,
             message=f"schedule {failing.name}: {failing.failing}" if failing is not None else "",
         )
     return {

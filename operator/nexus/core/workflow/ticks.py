@@ -113,7 +113,13 @@ def _begun(schedule: ScheduleFact, known: ScheduleStatus | None, facts: Workflow
     since = facts.created_at if known is None and new and facts.generation == 1 else now
     before = known or ScheduleStatus(name=schedule.name, definition=schedule.definition, since=since)
     return before.model_copy(
-        update={"definition": schedule.definition, "since": since, "next_schedule_times": None, "failing": None}
+        update={
+            "definition": schedule.definition,
+            "since": since,
+            "next_schedule_times": None,
+            "failing": None,
+            "failing_reason": None,
+        }
     )
 
 
@@ -139,19 +145,21 @@ def _one(
         result.confirm |= late or facts.policy.concurrency is ConcurrencyPolicy.FORBID
     handled, refused = _start(facts, timetable, found, others, result)
     _tell_missed(timetable.schedule, found, result)
-    failing = refused.message if refused is not None else None
+    failing, failing_reason = (refused.message, refused.reason) if refused is not None else (None, None)
     if refused is not None and not refused.final and refused.message[:512] != status.failing:
-        words = f"schedule {timetable.schedule.name}: {refused.message}; it is tried again"
+        words = f"schedule {timetable.schedule.name}: {refused.message}; retrying"
         result.events.append(WorkflowEvent(refused.reason.value, words, warning=True))
     if refused is not None:
         result.wakes.append(now + TRY_AGAIN)
     elif found.wake_at is not None:
         result.wakes.append(found.wake_at)
     if found.handled is not None and not found.start and not _is_there(facts, timetable, found.handled):
+        failing_reason = Reason.TICK_MISSED
         failing = f"the tick of {found.handled:%Y-%m-%d %H:%M}Z passed without a run: {_missed_words(found)}"
     elif found.handled is None and failing is None:
-        failing = status.failing
-    update = {"failing": failing and failing[:512], "next_schedule_times": _upcoming(timetable, handled or since)}
+        failing, failing_reason = status.failing, status.failing_reason
+    update: dict[str, object] = {"failing": failing and failing[:512], "failing_reason": failing_reason}
+    update |= {"next_schedule_times": _upcoming(timetable, handled or since)}
     return status.model_copy(update=update | ({"last_schedule_time": handled} if handled is not None else {}))
 
 
@@ -186,7 +194,7 @@ def _start(
             )
             result.counts.append(Count("ticks_dropped", schedule.name, ConcurrencyPolicy.FORBID))
         elif there:
-            words = f"schedule {schedule.name}, tick {_clock(tick)}: made run {name}"
+            words = f"schedule {schedule.name}, tick {_clock(tick)}: created run {name}"
             result.events.append(WorkflowEvent("RunCreated", words))
             result.counts.append(Count("ticks_started", schedule.name))
             others.append(_made(facts, timetable, tick, name))
@@ -240,9 +248,9 @@ def _tell_missed(schedule: Schedule, found: Due, result: Ticks) -> None:
 
 
 _WHY = {
-    "Suspended": "while it was suspended",
+    "Suspended": "while suspended",
     "Deadline": "later than startingDeadlineSeconds allows",
-    "CatchUp": "given up for later ones, as catchUp says",
+    "CatchUp": "replaced by later ones (catchUp)",
 }
 
 

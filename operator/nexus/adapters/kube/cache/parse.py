@@ -136,7 +136,7 @@ def _withdrawn(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
 def _unschedulable(scheduled: Mapping[str, Any]) -> str:
     if scheduled.get("status") != "False":
         return ""
-    return str(scheduled.get("message") or scheduled.get("reason") or "no node takes the pod")
+    return str(scheduled.get("message") or scheduled.get("reason") or "no node fits the pod")
 
 
 def _terminated(state: Mapping[str, Any] | None) -> Terminated | None:

@@ -134,7 +134,7 @@ def find_access(
         found = [path for path in files if path.exists()]
         if not found:
             source = "--kubeconfig" if kubeconfig else "$KUBECONFIG"
-            raise AccessError(f"{source} names {named}, which does not exist: correct the path, or unset it")
+            raise AccessError(f"{source}: file {named} not found; correct the path, or unset it")
         return from_kubeconfig(found, context=context, environ=environ)
     if environ.get("KUBERNETES_SERVICE_HOST") and (service_account / "token").exists():
         return from_service_account(environ, service_account)
@@ -142,9 +142,9 @@ def find_access(
     if default.exists():
         return from_kubeconfig([default], context=context, environ=environ)
     raise AccessError(
-        f"found no way into a cluster: $KUBECONFIG is not set, {default} does not exist, and this is no pod with a "
-        "service account. Set KUBECONFIG to your cluster's kubeconfig (`make cluster` prints one), or do without a "
-        "cluster: nexus run --local"
+        f"no cluster configuration found (KUBECONFIG is not set, {default} does not exist, no service account of a "
+        "pod); set KUBECONFIG to the kubeconfig of your cluster (`make cluster` prints one), or run without a cluster: "
+        "nexus run --local"
     )
 
 
@@ -175,7 +175,9 @@ def from_kubeconfig(
     user = _named(merged, "users", chosen["user"], where) if chosen.get("user") else {}
     server = str(cluster.get("server", "")).rstrip("/")
     if urlsplit(server).scheme not in ("http", "https"):
-        raise AccessError(f"{where}: cluster {chosen['cluster']!r} has no http(s) URL as its server, but {server!r}")
+        raise AccessError(
+            f'{where}: cluster "{chosen["cluster"]}": server must be an http or https URL, got "{server}"'
+        )
     certificate = _content(user, "client-certificate"), _content(user, "client-key")
     credentials: Credentials
     if "exec" in user or "auth-provider" in user:
@@ -231,7 +233,7 @@ def _merged(files: list[Path]) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
             raise AccessError(f"cannot read the kubeconfig {path}: {error}") from error
         if not isinstance(content, dict):
-            raise AccessError(f"the kubeconfig {path} is no YAML mapping")
+            raise AccessError(f"the kubeconfig {path} must be a YAML object")
         _check_shape(content, path)
         merged["current-context"] = merged["current-context"] or content.get("current-context") or ""
         for section, singular in (("contexts", "context"), ("clusters", "cluster"), ("users", "user")):
@@ -242,7 +244,7 @@ def _merged(files: list[Path]) -> dict[str, Any]:
 
 
 def _absolute(body: _Entry, folder: Path) -> _Entry:
-    """Paths in a kubeconfig are relative to the file they stand in; a plugin's command only where it has a slash."""
+    """Paths in a kubeconfig are relative to their file; a plugin's command only where it has a slash."""
     for key in _PATHS:
         if body.get(key):
             body[key] = str(folder / Path(body[key]).expanduser())
@@ -256,12 +258,12 @@ def _named(merged: Mapping[str, Any], section: str, name: str, where: str) -> _E
     entry: _Entry | None = merged[section].get(name)
     if entry is None:
         known = ", ".join(sorted(merged[section])) or "none"
-        raise AccessError(f"{where}: there is no {section[:-1]} named {name!r} (there are: {known})")
+        raise AccessError(f'{where}: unknown {section[:-1]} "{name}" (known: {known})')
     return entry
 
 
 def _content(body: _Entry, key: str) -> bytes | None:
-    """What `KEY-data` holds in base64, else what stands in the file `KEY`."""
+    """What `KEY-data` holds in base64, else the content of the file `KEY`."""
     try:
         if body.get(f"{key}-data"):
             return base64.b64decode(body[f"{key}-data"], validate=True)
@@ -362,7 +364,7 @@ def _run_exec(user: _Entry, cluster: _Entry) -> dict[str, Any]:
         hint = user["exec"].get("installHint") or "run it by hand to see why, or log in again"
         raise AccessError(f"the kubeconfig's credential plugin {command!r} failed: {error}; {hint}") from error
     if not status.get("token") and not status.get("clientCertificateData"):
-        raise AccessError(f"the kubeconfig's credential plugin {command!r} gave neither a token nor a certificate")
+        raise AccessError(f"the kubeconfig's credential plugin {command!r} returned neither a token nor a certificate")
     return dict(status)
 
 
@@ -385,7 +387,5 @@ def _auth_provider_token(merged: Mapping[str, Any], context: str) -> str:
         raise AccessError(f"the kubeconfig's auth-provider failed: {error}") from error
     token = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization") or ""
     if not token:
-        raise AccessError(
-            "the kubeconfig's auth-provider gave no token; kubectl itself dropped them for `exec` plugins"
-        )
+        raise AccessError("the kubeconfig's auth-provider returned no token; use an `exec` plugin, as kubectl requires")
     return str(token).removeprefix("Bearer ")

@@ -126,7 +126,7 @@ def _noted(verb: str, kind: Kind, namespace: str | None, subresource: str = "") 
 
 
 def _unread(kind: Kind) -> Unreachable:
-    words = "the answer is not one of an API server; check what is between the operator and the API server"
+    words = "the response does not come from an API server; check the proxies between the operator and the API server"
     return Unreachable(words, kind=kind.kind, outcome_unknown=True)
 
 

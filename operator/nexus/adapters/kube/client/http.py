@@ -446,7 +446,7 @@ def _event(kind: Kind, line: bytes) -> WatchEvent:
 
 def _nonsense(kind: Kind, name: str, what: str) -> ServerError:
     """An answer that is none of the API server's, as a proxy's page with code 200."""
-    return ServerError(f"the answer cannot be read: {what}", kind=kind.kind, name=name)
+    return ServerError(f"cannot read the response: {what}", kind=kind.kind, name=name)
 
 
 def _error(call: _Call, answer: _Answer) -> ApiError:

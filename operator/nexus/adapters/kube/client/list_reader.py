@@ -83,7 +83,7 @@ def read_event(line: bytes) -> tuple[str, bytes]:
     """The type of a watch's event, and the JSON text of its object. Raises NotJson."""
     begin, line = _EVENT.match(line), line.rstrip()
     if begin is None or not line.endswith(b"}"):
-        raise NotJson(f"{line[:80]!r} is no event of a watch")
+        raise NotJson(f"{line[:80]!r} is not a watch event")
     return begin[1].decode(), line[begin.end() : -1]
 
 
@@ -97,7 +97,7 @@ async def _feed(reader: ListReader, text: bytes, take: Callable[[bytes], Awaitab
 def _fields(text: bytes) -> dict[str, Any]:
     found = decode(text)
     if not isinstance(found, dict):
-        raise NotJson("the answer is no JSON object")
+        raise NotJson("the response is not a JSON object")
     return found
 
 
@@ -127,7 +127,7 @@ class ListReader:
     def rest(self) -> bytes:
         """The list with no items in it, once its body has been fed. Raises NotJson where it broke off."""
         if self._state == self._between:
-            raise NotJson("the list broke off")
+            raise NotJson("the list was interrupted")
         return bytes(self._head + (b"]" if self._state == self._after else b"") + self._tail + self._carried)
 
     def _before(self, part: bytes) -> Iterator[bytes]:

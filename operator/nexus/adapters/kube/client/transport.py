@@ -66,7 +66,7 @@ class Transport(Protocol):
 def detail(error: BaseException) -> str:
     """Return why a connection failed: `strerror` knows neither the numbers of the resolver nor those of TLS."""
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verification failed: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):

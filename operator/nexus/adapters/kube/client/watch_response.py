@@ -63,7 +63,7 @@ class BoundedResponse(aiohttp.ClientResponse):
         except (NotJson, TooDeep) as error:
             if kind is None:
                 raise json.JSONDecodeError(str(error), "", 0) from error
-            log.warning("the list of %s cannot be read: %s", kind.plural, error)
+            log.warning("cannot read the list of %s: %s", kind.plural, error)
             await asyncio.sleep(self.pause)
             raise aiohttp.ClientPayloadError(str(error)) from error
         return {**rest, "items": items}
@@ -111,7 +111,7 @@ class _Lines:
                 if len(rest) > MAX_BYTES:
                     raise NotJson(f"a line of over {MAX_BYTES:,} bytes")
         except NotJson as error:
-            log.warning("the watch of %s cannot be read, and is opened anew: %s", self._kind.plural, error)
+            log.warning("cannot read the watch of %s; reopening it: %s", self._kind.plural, error)
             await asyncio.sleep(self._pause)
             raise aiohttp.ClientPayloadError(str(error)) from error
 
@@ -147,7 +147,7 @@ class _Lines:
         except TooDeep as error:
             raise NotJson(str(error)) from error
         if status.get("code") != 410:
-            log.warning("the watch of %s broke off: %s", self._kind.plural, str(status.get("message"))[:200])
+            log.warning("the watch of %s was interrupted: %s", self._kind.plural, str(status.get("message"))[:200])
         return encode(_EXPIRED)
 
 

@@ -67,7 +67,7 @@ class Admissions:
         child = self._workflows.is_child(record.key.namespace, record.parent, record.uid) if record.parent else False
         run = replace(_in_line(record), key=key, child=child)
         if run.cancelled:
-            return StartRejected(Reason.CANCELLED, "the run was cancelled before its turn came")
+            return StartRejected(Reason.CANCELLED, "the run was cancelled before it started")
         answer = _ask(run, workflow, self._workflows.runs(workflow))
         if isinstance(answer, Admit) and answer.exclusive:
             answer = await self._ask_again(run, workflow.key)
@@ -99,7 +99,7 @@ class Admissions:
         waits = {other.uid for other in others if other.waits}
         entries = [entry for entry in _entries(workflow) if entry.uid in waits]
         if len(entries) >= MOST_BEGINNING:
-            raise Stale(f"{MOST_BEGINNING} runs of Workflow {workflow.key} are about to begin")
+            raise Stale(f"{MOST_BEGINNING} runs of Workflow {workflow.key} are about to start")
         entries.append(BeginningRun(name=run.name, uid=run.uid, key=run.key or None))
         patch: Object = {
             "metadata": {"resourceVersion": str(workflow.resource_version)},

@@ -128,10 +128,10 @@ class Definitions:
             body = whole(await self._api.get(CONTROLLER_REVISIONS, namespace, revision))
             spec = revision_spec(body, status.revision_hash)
         except NotFound:
-            message = f"the ControllerRevision {revision}, which held the definition, was deleted: start a new run"
+            message = f"ControllerRevision {revision}, which held the definition, was deleted; start a new run"
             return StartRejected(Reason.WORKFLOW_NOT_FOUND, message)
         except ContentChanged as error:
-            return StartRejected(Reason.CONTENT_CHANGED, f"{error}: start a new run")
+            return StartRejected(Reason.CONTENT_CHANGED, f"{error}; start a new run")
         model = read_begun if record.begun else read
         return await self._prepare(key, partial(model, spec, WorkflowSpec), now, record.begun, sha256=sha256_of(spec))
 
@@ -158,7 +158,7 @@ class Definitions:
         try:
             await self._create_revision(namespace, revision, sha256, workflow)
         except ContentChanged as error:
-            return StartRejected(Reason.NAME_TAKEN, f"{error}: delete it, then start a new run"), None
+            return StartRejected(Reason.NAME_TAKEN, f"{error}; delete it, then start a new run"), None
         return definition, revision
 
     async def _create_revision(self, namespace: str, revision: str, sha256: str, workflow: Object) -> None:
@@ -177,8 +177,8 @@ class Definitions:
     async def _not_found(self, namespace: str, name: str) -> str:
         names = [item["metadata"]["name"] for item in await self._api.list(WORKFLOWS, namespace, in_brief=True)]
         close = closest(name, names)
-        hint = f"did you mean {close[0]}?" if close else "kubectl get workflows.nexus.dev lists what is there"
-        return f"there is no Workflow {name} in namespace {namespace}: {hint}"
+        hint = f'did you mean "{close[0]}"?' if close else "list them with kubectl get workflows.nexus.dev"
+        return f'Workflow "{name}" not found in namespace {namespace}; {hint}'
 
     def _known(self, key: str, begun: bool) -> Definition | None:
         """What is ready; of a run that has begun also what was read without a check."""
@@ -236,7 +236,7 @@ def prepared(load: Callable[[], WorkflowSpec], defaults: OperatorDefaults = NO_D
         text = str(error)
     except (CycleError, KeyError, StopIteration) as error:
         # Another version let it begin: a type of task that this one does not know, for one.
-        text = f"this version of the operator cannot execute it ({type(error).__name__}: {error})"
+        text = f"this version of the operator cannot run it ({type(error).__name__}: {error})"
     return StartRejected(Reason.WORKFLOW_INVALID, text[:2_000])
 
 

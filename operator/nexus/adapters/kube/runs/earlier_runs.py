@@ -29,7 +29,7 @@ class EarlierRuns:
         try:
             body = await self._api.get(WORKFLOW_RUNS, namespace, wanted.name)
         except NotFound:
-            return Earlier(wanted, problem=f"there is no run {wanted.name} in namespace {namespace}: start a new run")
+            return Earlier(wanted, problem=f"run {wanted.name} not found in namespace {namespace}; start a new run")
         if why := unreadable(body):
             return Earlier(wanted, problem=f"run {wanted.name} cannot be read: {why}")
         try:
@@ -37,9 +37,7 @@ class EarlierRuns:
             status = known_part(body.get("status") or {}, WorkflowRunStatus)
             definition = await self._definition(namespace, wanted, spec, status)
         except ContentChanged as error:
-            return Earlier(
-                wanted, problem=f"{error}, so that nobody can tell what run {wanted.name} did: start a new run"
-            )
+            return Earlier(wanted, problem=f"{error}, so what run {wanted.name} did is unknown; start a new run")
         except ValueError as error:
             return Earlier(wanted, problem=f"run {wanted.name} cannot be read: {error}"[:1_000])
         if isinstance(definition, str):
@@ -64,8 +62,8 @@ class EarlierRuns:
             body = await self._api.get(CONTROLLER_REVISIONS, namespace, status.revision)
         except NotFound:
             return (
-                f"the ControllerRevision {status.revision}, which held the definition of run {wanted.name}, was "
-                "deleted, so that nobody can tell what its outputs are of: start a new run"
+                f"ControllerRevision {status.revision}, which held the definition of run {wanted.name}, was "
+                "deleted, so its outputs cannot be matched to tasks; start a new run"
             )
         if why := unreadable(body):
             return f"the definition of run {wanted.name} cannot be read: {why}"

@@ -32,10 +32,10 @@ class NamespaceRoom:
         if there <= self._limit:
             return None
         if record.spec is not None and record.spec.cancel is not None:
-            return StartRejected(Reason.CANCELLED, "the run was cancelled before its turn came")
+            return StartRejected(Reason.CANCELLED, "the run was cancelled before it started")
         message = (
-            f"runs have about {round(there, -2):,} objects in namespace {record.key.namespace}, and new ones begin "
-            f"up to {self._limit:,} (NEXUS_MAX_NAMESPACE_OBJECTS): delete ended runs, or let their Workflows keep "
-            "fewer (history, ttlSecondsAfterFinished)"
+            f"namespace {record.key.namespace} exceeds the limit on objects of runs (about {round(there, -2):,}, limit "
+            f"{self._limit:,}, NEXUS_MAX_NAMESPACE_OBJECTS); delete ended runs, or keep fewer (history, "
+            "ttlSecondsAfterFinished)"
         )
         return Blocked(Reason.NAMESPACE_FULL, message)

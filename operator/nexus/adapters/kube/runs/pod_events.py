@@ -38,7 +38,7 @@ class PodEvents:
                 refused = True
                 if namespace not in self._unreadable:
                     self._unreadable.add(namespace)
-                    log.warning("Events of namespace %s cannot be read: %s", namespace, error)
+                    log.warning("cannot read the Events of namespace %s: %s", namespace, error)
         if not refused:
             self._unreadable.discard(namespace)
         return min((wake for wake in wakes if wake is not None), default=None)

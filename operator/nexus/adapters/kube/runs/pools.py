@@ -191,7 +191,7 @@ class Pools:
                 continue
             self._know(pool, before, after, began)
             return
-        raise Stale(f"pool {pool.name} is written by others all the time")
+        raise Stale(f"pool {pool.name} has too many conflicting writes; retrying")
 
     async def _decide(self, pool: _Pool, line: PoolQueue, asking: dict[str, Entry], returned: set[str]) -> PoolQueue:
         now = self._clock()
@@ -261,7 +261,9 @@ class Pools:
             return PoolQueue(holders=await self._from_jobs(pool)), None
         if (body["metadata"].get("labels") or {}).get(LABEL_POOL) != pool.name:
             pool.size = 0
-            pool.missing = f"a ConfigMap {name_of(pool.name)} exists that is no pool's line: delete or rename it"
+            pool.missing = (
+                f"a ConfigMap {name_of(pool.name)} exists and is not the queue of a pool; delete or rename it"
+            )
             return PoolQueue(), body["metadata"]["resourceVersion"]
         line = line_of(body)
         version = str(body["metadata"]["resourceVersion"])

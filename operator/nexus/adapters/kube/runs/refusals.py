@@ -156,7 +156,7 @@ def _told(code: Code, error: ApiError, call: Call) -> tuple[Reason, str]:
             resource = (
                 f"{kind.plural}{f'/{subresource}' if subresource else ''}{f'.{kind.group}' if kind.group else ''}"
             )
-            lacks = f"the operator lacks the right to {verb} {resource} in namespace {call.namespace} (RBAC)"
+            lacks = f"the operator is not allowed to {verb} {resource} in namespace {call.namespace} (RBAC)"
             return Reason.MISSING_RIGHTS, f"{lacks}; check the operator's Role and RoleBinding: {words}"
         case Code.QUOTA:
             return Reason.QUOTA_EXCEEDED, f"{words}; raise the ResourceQuota or delete what is not needed"
@@ -164,14 +164,17 @@ def _told(code: Code, error: ApiError, call: Call) -> tuple[Reason, str]:
             gone = f"namespace {call.namespace} is being deleted or gone; run it in another namespace"
             return Reason.NAMESPACE_TERMINATING, f"{gone}: {words}"
         case Code.TOO_LARGE:
-            fix = "make it smaller, or raise the limit of the proxy before the API server"
+            fix = "make it smaller, or raise the limit of the proxy in front of the API server"
             return Reason.WRITE_REFUSED, f"the API server refuses {what} as too large; {fix}: {words}"
         case Code.ADMISSION:
             return Reason.WRITE_REFUSED, f"the API server refuses {what}: {words}"
         case Code.CONFLICT:
             return Reason.API_UNAVAILABLE, f"the API server reports a conflict about {what}: {words}"
         case Code.UNKNOWN:
-            unknown = f"no answer of the API server to {_DONE.get(verb, verb)} {what}, which may be done all the same"
+            unknown = (
+                f"the API server did not answer the request to {_DONE.get(verb, verb)} {what}, which may have been "
+                "carried out"
+            )
             return Reason.API_UNAVAILABLE, f"{unknown}: {words}"
     return Reason.API_UNAVAILABLE, f"the API server could not {_DONE.get(verb, verb)} {what}: {words}"
 

@@ -22,10 +22,10 @@ def revision_spec(body: Mapping[str, Any], sha256: str | None) -> Mapping[str, A
     spec = data.get("spec") if isinstance(data, Mapping) else None
     name = body["metadata"]["name"]
     if not isinstance(spec, Mapping):
-        raise ContentChanged(f"the ControllerRevision {name} holds no definition")
+        raise ContentChanged(f"ControllerRevision {name} has no definition")
     if sha256 is not None and sha256_of(spec) != sha256:
         raise ContentChanged(
-            f"the ControllerRevision {name} holds another definition: its SHA-256 is not {sha256[:12]}…, somebody made "
-            "or replaced it"
+            f"ControllerRevision {name} has another definition (its SHA-256 is not {sha256[:12]}…); it was created or "
+            "replaced by another client"
         )
     return spec

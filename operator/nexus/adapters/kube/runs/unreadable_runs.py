@@ -18,7 +18,7 @@ async def leave(api: KubeApi, record: RunRecord, why: str) -> Object | None:
     Its tasks and outputs may be what cannot be read: the status is changed in two fields, and neither replaced nor
     ended.
     """
-    message = f"{why}; the run is left as it is, delete it to stop its tasks"
+    message = f"{why}; the run is not processed, delete it to stop its tasks"
     if record.status is not None and record.status.message == message:
         return None
     log.warning("run %s: %s", record.key, message)

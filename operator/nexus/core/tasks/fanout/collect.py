@@ -106,7 +106,7 @@ def _on_record(items: ItemsStatus | None) -> dict[int, Failed]:
         failure.index: Failed(failure.reason, failure.message or "", failure.exit_code, final=True)
         for failure in items.failures or ()
     }
-    unknown = Failed(Reason.EXPRESSION_ERROR, "its own values cannot be rendered", final=True)
+    unknown = Failed(Reason.EXPRESSION_ERROR, "the values of the item cannot be rendered", final=True)
     return {index: told.get(index, unknown) for index in indexes.shown(items.failed_indexes, items.total)}
 
 
@@ -207,8 +207,8 @@ def _end_unstored(draft: PlanDraft, node: Node, phase: TaskPhase, reason: Reason
 def refuse_size(draft: PlanDraft, node: Node, tally: Tally, size: int) -> None:
     """End a fan-out whose outputs are too large together; what is stored of them stays readable."""
     message = (
-        f"the outputs of {len(tally.done)} items are {size:,} bytes of JSON together, the limit is "
-        f"{OUTPUT_LIMIT:,}: return less, or keep the data outside and return where it lies"
+        f"the outputs of {len(tally.done)} items exceed the limit ({size:,} bytes of JSON together, limit "
+        f"{OUTPUT_LIMIT:,}); return less, or store the data elsewhere and return its location"
     )
     items = _numbers(draft, node, tally)
     draft.end(node.name, TaskPhase.FAILED, Reason.OUTPUT_TOO_LARGE, message, items=items)
@@ -265,7 +265,7 @@ def _of_pod(
     message = pod.terminated.message
     read = outputs.of_container(message) if node.record.is_bare else outputs.of_bootstrap(message)
     if isinstance(read, outputs.Kept):  # no item is told to
-        return outputs.Rejected(Reason.INVALID_OUTPUT, "the output of an item does not go to the output store")
+        return outputs.Rejected(Reason.INVALID_OUTPUT, "the output of an item cannot be in the output store")
     if not isinstance(read, outputs.Frame):
         return read
     if pod.uid not in draft.facts.frames:
@@ -295,7 +295,7 @@ def _placed(draft: PlanDraft, node: Node, items: Items, text: str, size: int) ->
         words = f"task {node.name}: {reused}; the items of the earlier run that were in it run again"
         draft.events.append(RunEvent(Reason.CONTENT_CHANGED.value, words, warning=True, task=node.name))
     if is_spoiled(draft, node):
-        words = f"task {node.name}: {Changed(name)}; it is written anew, and items whose pods are gone run again"
+        words = f"task {node.name}: {Changed(name)}; it is rewritten, and items whose pods are gone run again"
         draft.events.append(RunEvent(Reason.CONTENT_CHANGED.value, words, warning=True, task=node.name))
     return {"output": None, "output_ref": reference(name, text)}
 

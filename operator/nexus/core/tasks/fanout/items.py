@@ -41,8 +41,8 @@ def resolve(for_each: ForEach, renderer: Renderer) -> list[Any]:
     if size > OUTPUT_LIMIT:
         raise ItemsInvalid(
             Reason.INPUT_TOO_LARGE,
-            f"forEach: the items are {size:,} bytes of JSON together, the limit is {OUTPUT_LIMIT:,}: make an item the "
-            "name of something, and let the task read that",
+            f"forEach: the items exceed the limit ({size:,} bytes of JSON together, limit {OUTPUT_LIMIT:,}); use names "
+            "as items, and let the task read the data",
         )
     return items
 
@@ -59,7 +59,8 @@ def _list(field: str, value: Any) -> list[Any]:
     if isinstance(value, list):
         return value
     raise ItemsInvalid(
-        Reason.INVALID_ITEMS, f"{field} is {_shown(value)}, which is no list: give a list, or an expression for one"
+        Reason.INVALID_ITEMS,
+        f"{field} must be a list, got {_shown(value)}; write a list, or an expression that returns one",
     )
 
 
@@ -78,5 +79,5 @@ def _check_count(field: str, count: int) -> None:
 
 def too_many(count: int) -> str:
     """What is wrong with a number of items, and what to do."""
-    fix = "let each item stand for several, or split them over tasks"
+    fix = "let each item cover several, or split them over tasks"
     return f"{count:,} items, at most {MAX_ITEMS:,} are allowed: {fix}"

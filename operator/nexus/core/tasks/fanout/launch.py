@@ -97,7 +97,7 @@ def proceed(draft: PlanDraft, node: Node, slots: Slots) -> None:
     whole = tally.whole
     refusal = draft.facts.refusals.get(parallelism_of(whole.name)) if whole is not None else None
     if refusal is not None:
-        draft.refuse(node.name, refusal, f"its parallelism cannot be raised: {refusal.message}")
+        draft.refuse(node.name, refusal, f"the parallelism of its Job cannot be raised: {refusal.message}")
     room = _room(draft, node, slots, tally)
     if room <= 0:
         return

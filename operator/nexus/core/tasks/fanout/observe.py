@@ -99,7 +99,7 @@ def _is_late(draft: PlanDraft, node: Node, tally: Tally) -> bool:
 
 
 def _late_words(node: Node) -> str:
-    return f"the task took longer than its deadlineSeconds ({node.task.deadline_seconds})"
+    return f"the task exceeded deadlineSeconds ({node.task.deadline_seconds})"
 
 
 def _cannot_start(draft: PlanDraft, node: Node, tally: Tally) -> bool:
@@ -111,7 +111,10 @@ def _cannot_start(draft: PlanDraft, node: Node, tally: Tally) -> bool:
             close(draft, node, TaskPhase.FAILED, waiting.reason, waiting.message, broken_off=True)
             return True
         if waiting.since is not None and draft.now >= waiting.since + limit:
-            words = f"not started within startTimeoutSeconds ({node.start_timeout_seconds}): {waiting.message}"
+            words = (
+                f"the container did not start within startTimeoutSeconds ({node.start_timeout_seconds}): "
+                f"{waiting.message}"
+            )
             close(draft, node, TaskPhase.FAILED, reason, words, broken_off=True)
             return True
         if waiting.since is not None:
@@ -130,7 +133,7 @@ def _delayed(draft: PlanDraft, node: Node, tally: Tally) -> Waiting | None:
         return None
     at, index, due = min(later, key=lambda one: one[:2])
     failure = due.last
-    words = "no reason is known" if failure is None else f"item {index}: {failure.reason.value}: {failure.message}"
+    words = "unknown reason" if failure is None else f"item {index}: {failure.reason.value}: {failure.message}"
     asked = failure.retry_after if failure is not None and node.retry.retry_on else None
     return Waiting(Reason.RETRY_DELAY, delay_words(at, words, asked), since=None)
 
@@ -165,7 +168,8 @@ def conclude(draft: PlanDraft, node: Node, tally: Tally) -> None:
         return
     where = indexes.text(tally.failed, 60)
     words = (
-        f"{len(tally.failed)} of {tally.total} items failed ({where}), at most {max_failed(node)} may (maxFailedItems)"
+        f"{len(tally.failed)} of {tally.total} items failed ({where}), which exceeds maxFailedItems "
+        f"({max_failed(node)})"
     )
     if tally.failed:
         words = f"{words}; {first_failure(tally.failed.items())}"
