@@ -35,7 +35,7 @@ SCRIPTS: Mapping[str, Bootstrap] = {
 
 @cache
 def text(name: str) -> str:
-    """The complete script of this name, without anything rendered into it.
+    """Return the complete script of this name, without anything rendered into it.
 
     It holds `$` and, for bash, `$(...)`: whoever puts it into a container's `command` or `args` doubles every `$`,
     because the kubelet expands them there.
@@ -113,7 +113,8 @@ def _undocumented(node: Documented) -> Documented:
 
 
 def _bare(source: str) -> str:
-    """The same program without comments and what only serves its readers: every Job stores a copy of it in etcd."""
+    """Return the same program without comments and what only serves its readers: every Job stores a copy of it in
+    etcd."""
     # No constant of these scripts spans lines, so a line's leading spaces are its indentation: one is enough.
     bare = ast.unparse(_Prose().visit(ast.parse(source)))
     return re.sub(r"^(?: {4})+", lambda indent: " " * (len(indent[0]) // 4), bare, flags=re.MULTILINE)

@@ -35,7 +35,7 @@ class Digits(str):
 
 
 def unpacked(chunks: Iterable[bytes], encodings: str) -> Iterator[bytes]:
-    """The bytes that a body stands for by its Content-Encoding, the last of which was put around it last."""
+    """Yield the bytes of a body, decoded by its Content-Encoding, whose last entry was applied last."""
     names = [name for name in (part.strip().lower() for part in encodings.split(",")) if name not in ("", "identity")]
     if len(names) > MOST_ENCODINGS:
         raise Fault("UnsupportedEncoding", f"the answer has {len(names)} content encodings, at most {MOST_ENCODINGS}")
@@ -58,7 +58,8 @@ def refused(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def inflated(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """What gzip (all its members) or deflate (with zlib's header, or without, as some servers send it) stand for."""
+    """Yield the bytes in a gzip (all its members) or deflate stream (with zlib's header, or without, as some servers
+    do)."""
     import zlib
 
     stream: Any = None
@@ -106,7 +107,7 @@ def broken(encoding: str, why: str) -> Fault:
 
 
 def text_of(body: bytes, charset: str | None, kind: str) -> str:
-    """The body as text, or a Fault: no character is replaced."""
+    """Return the body as text, or a Fault: no character is replaced."""
     way_out = "set http.responseType: base64 to get its bytes"
     named = f'text in its charset "{charset[:40]}"' if charset else "UTF-8 text, and its Content-Type names no charset"
     try:
@@ -119,7 +120,7 @@ def text_of(body: bytes, charset: str | None, kind: str) -> str:
 
 
 def read(body: bytes, content_type: str, charset: str | None, wanted: str | None) -> tuple[dict[str, Any], str]:
-    """({json | text | base64}, why there is no json): as http.responseType wants it, else by the content type."""
+    """Return ({json | text | base64}, why there is no json): as http.responseType says, else by the content type."""
     if wanted == "base64":
         import base64
 
@@ -152,7 +153,7 @@ def parsed(text: str) -> Any:
 
 
 def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, unless it has two values for one key: either would be lost."""
+    """Return an object, unless it has two values for one key: either would be lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
         from collections import Counter
@@ -200,7 +201,7 @@ def place_of(trail: tuple[object, ...]) -> str:
 
 
 def check_string(text: str) -> None:
-    """Refuse a lone surrogate, which JSON can write and no text can hold."""
+    """Refuse a lone surrogate, which JSON can write and UTF-8 cannot."""
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         message = "the answer's JSON has half of a surrogate pair in a string, which is not text"
         raise Refusal("InvalidOutput", f"{message}; set http.responseType: text to get the JSON as it was sent")

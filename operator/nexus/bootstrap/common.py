@@ -72,7 +72,7 @@ def folder() -> str:
 
 
 def received(variable: str, file_name: str) -> Any:
-    """A JSON value from the environment, or from its file where it was too long for that.
+    """Return a JSON value from the environment, or from its file where it was too long for that.
 
     The variable is taken out, so that neither user code nor its children see it. Bytes, because an image's locale
     need not be UTF-8.
@@ -89,7 +89,7 @@ def received(variable: str, file_name: str) -> Any:
 
 
 def content(file_name: str) -> bytes:
-    """What a file of the task's folder holds; raises OSError, and Refusal where that is not what was stored.
+    """Return what a file of the task's folder holds; raises OSError, and Refusal where that is not what was stored.
 
     In a pod the files come from ConfigMaps, which others may write, and what is mounted changes with them: only the
     bytes that were held against the hash, which comes in the Job, are used. Outputs that an older version of the
@@ -127,7 +127,7 @@ def item_line() -> tuple[int, bytes, bytes] | None:
 
 
 def received_task() -> dict[str, Any]:
-    """The rendered task; in a fan-out its places for an item's own values are filled."""
+    """Return the rendered task; in a fan-out its places for an item's own values are filled."""
     task: dict[str, Any] = received("NEXUS_TASK_JSON", "task.json")
     line = item_line()
     if line is not None and line[2]:
@@ -206,7 +206,7 @@ def refuse(trail: list[object], problem: str) -> NoReturn:
 
 
 def encoded(output: object) -> bytes:
-    """The output as compact UTF-8 JSON of at most MOST bytes; raises Refusal."""
+    """Return the output as compact UTF-8 JSON of at most MOST bytes; raises Refusal."""
     if not isinstance(output, dict):
         raise Refusal("InvalidOutput", f"the output is a {type(output).__name__}, but it must be a dict")
     room = [max(COUNTING_LIMIT, MOST), 0]
@@ -219,7 +219,7 @@ def encoded(output: object) -> bytes:
 
 
 def failed(error: dict[str, Any]) -> bytes:
-    """The message of a failure, its text cut so that the whole fits."""
+    """Return the message of a failure, its text cut so that the whole fits."""
     text = error["message"]
     kept = text[:MESSAGE_LIMIT]
     while True:
@@ -231,14 +231,14 @@ def failed(error: dict[str, Any]) -> bytes:
 
 
 def too_much() -> str:
-    """The limit that an output is over, and what would lift it."""
+    """Return the limit that an output is over, and what would lift it."""
     if KEPT:
         return f"{MOST} (64 MiB) with an output store"
     return f"{MOST} (512 KiB) without an output store (spec.outputStore)"
 
 
 class Report:
-    """The one answer of this process, told at its very end.
+    """The one answer of this process, reported at its very end.
 
     Standard output is duplicated first: user code may close it or point it elsewhere, and the frame must still get
     out. Its process is noted: a fork that runs to its end has nothing to tell.
@@ -295,7 +295,7 @@ class Report:
         return error.code, failed(told)
 
     def success(self, output: bytes) -> bytes:
-        """The message for this output: itself, or where that is too small, the frame of what goes to the log."""
+        """Return the message for this output: itself, or where that is too small, the frame of what goes to the log."""
         message = b'{"output":' + output + b"}"
         if len(message) <= MESSAGE_LIMIT:
             return message
@@ -327,7 +327,7 @@ def package_missing(error: ModuleNotFoundError, kind: str) -> Failure:
 
 
 def settle(run: Callable[[Any], object], kind: str, remedy: str) -> NoReturn:
-    """Run a task that is no user code, from its rendered spec to its end."""
+    """Run a task that has no user code, from its rendered spec to its end."""
 
     def produce() -> object:
         try:
@@ -339,7 +339,7 @@ def settle(run: Callable[[Any], object], kind: str, remedy: str) -> NoReturn:
 
 
 def say(text: str) -> None:
-    """A line of the task's log."""
+    """Write a line to the task's log."""
     try:
         print("nexus:", text, file=sys.stderr)
     except Exception:  # user code may have closed or replaced it

@@ -58,7 +58,8 @@ class Expansion:
         return REFERENCE.sub(value, text)
 
     def deep(self, value: Any) -> Any:
-        """All text within a JSON value, keys too: there as elsewhere a rendered value came with its `$` doubled."""
+        """Return all text within a JSON value, keys too: there as elsewhere a rendered value came with its `$`
+        doubled."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list):
@@ -68,21 +69,22 @@ class Expansion:
         return value
 
     def flat(self, value: Any) -> str:
-        """A header's, query's or body's value: text as it is, all else as compact JSON."""
+        """Return a header's, query's or body's value: text as it is, all else as compact JSON."""
         return self.text(value) if isinstance(value, str) else compact(self.deep(value))
 
     def redacted(self, text: str) -> str:
-        """What a server or a library says, without what was filled in."""
+        """Return what a server or a library says, without what was filled in."""
         return redacted(text, self.secrets, self.parts)
 
 
 def is_text(value: str) -> bool:
-    """Whether a variable's bytes were UTF-8; Python keeps others as lone surrogates."""
+    """Return whether a variable's bytes were UTF-8; Python keeps others as lone surrogates."""
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def shown(url: str) -> str:
-    """The URL for messages: as its author wrote it, without credentials and query, either of which may be secret."""
+    """Return the URL for messages: as its author wrote it, without credentials and query, either of which may be
+    secret."""
     plain = REFERENCE.sub(lambda match: "$" if match[0] == "$$" else match[0], url)
     return re.sub(r"//[^/?#]*@", "//", re.split(r"[?#]", plain, maxsplit=1)[0])
 
@@ -129,7 +131,7 @@ def request_url(spec: dict[str, Any], expansion: Expansion) -> str:
 
 
 def port_of(url: str) -> str:
-    """What stands in the place of a port, empty where nothing does."""
+    """Return what is written in the place of a port; empty if there is none."""
     host = re.split("[/?#]", url.partition("//")[2], maxsplit=1)[0].rpartition("@")[2]
     found = re.fullmatch(r"(?:\[[^\]]*\]|[^:\[]*):(.*)", host)
     return found[1] if found else ""
@@ -151,7 +153,7 @@ def check_host(url: httpx.URL, spec: dict[str, Any], expansion: Expansion) -> No
 
 
 def is_listed(host: str, port: int | None, entry: str) -> bool:
-    """Whether an entry of `hosts` names a host, or what it is below (`*.`), and the port where it has one."""
+    """Return whether an entry of `hosts` names a host, or what it is below (`*.`), and the port where it has one."""
     found = re.fullmatch(r"(\[.*\]|[^:]*)(?::([0-9]+))?", entry)
     name, wanted = found.groups() if found else (entry, None)
     if wanted and int(wanted) != port:
@@ -166,7 +168,7 @@ def is_expected(status: int, expect: list[int | str]) -> bool:
 
 
 def body_of(response: httpx.Response, limit: int) -> bytes:
-    """The unpacked body, at most a little more than `limit` bytes of it."""
+    """Return the unpacked body, at most a little more than `limit` bytes of it."""
     body = bytearray()
     for chunk in unpacked(response.iter_raw(), response.headers.get("content-encoding", "")):
         body += chunk
@@ -190,7 +192,7 @@ class Request:
             expansion.parts |= credentials_of(self.proxy.url)
 
     def client(self, environ: dict[str, str], seconds: int) -> httpx.Client:
-        """A client that itself reads nothing of the environment."""
+        """Return a client that itself reads nothing of the environment."""
         import httpx
 
         secure = "https" in (self.url.scheme, self.proxy.scheme if self.proxy else "")
@@ -205,7 +207,7 @@ class Request:
 
 
 def fetched(request: Request, spec: dict[str, Any], expansion: Expansion, seconds: int) -> tuple[dict[str, Any], str]:
-    """The answer as {status, headers, json | text | base64}, and why it has no json.
+    """Return the answer as {status, headers, json | text | base64}, and why it has no json.
 
     Raises Refusal, Fault and what httpx raises.
     """
@@ -272,7 +274,7 @@ def is_listed_failure(sign: int | str | None, retry_on: list[int | str]) -> bool
 
 
 def excerpt(response: httpx.Response, expansion: Expansion) -> str:
-    """The start of a body that explains a failure, as far as it can be read."""
+    """Return the start of a body that explains a failure, as far as it can be read."""
     try:
         body = body_of(response, EXCERPT_LIMIT)[:EXCERPT_LIMIT]
     except Exception as error:  # the status says more than a body that cannot be read
@@ -281,7 +283,7 @@ def excerpt(response: httpx.Response, expansion: Expansion) -> str:
 
 
 def text_like(body: bytes, charset: str | None) -> str:
-    """Bytes as text to look at. Latin-1 where they are no UTF-8: what is to be hidden must be found in it."""
+    """Return bytes as text to look at. Latin-1 where they are not UTF-8: what is to be hidden must be found in it."""
     import codecs
 
     for encoding in (charset or "utf-8", "utf-8"):
@@ -306,7 +308,7 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def fault_of(error: Exception, seconds: int, expansion: Expansion, proxy: Proxy | None) -> Fault:
-    """What went wrong and what to change, for an error of httpx.
+    """Return what went wrong and what to change, for an error of httpx.
 
     Texts of errors about the address are not quoted: they may hold a part of a secret that was filled into it.
     """
@@ -337,7 +339,7 @@ def fault_of(error: Exception, seconds: int, expansion: Expansion, proxy: Proxy 
 
 
 def proxy_fault(cause: BaseException, proxy: Proxy) -> Fault | None:
-    """What keeps a request from its proxy."""
+    """Return what keeps a request from its proxy."""
     import socket
 
     advice = f"check {proxy.variable}, or list the host of http.url in NO_PROXY"
@@ -349,7 +351,7 @@ def proxy_fault(cause: BaseException, proxy: Proxy) -> Fault | None:
 
 
 def connection_fault(cause: BaseException, environ: dict[str, str], through: str) -> Fault | None:
-    """What an error of the operating system, or of TLS, says of a connection."""
+    """Return what an error of the operating system, or of TLS, says of a connection."""
     import socket
     import ssl
 
@@ -376,7 +378,7 @@ class Expired(Exception):
 
 
 def limit_time(seconds: int) -> None:
-    """Raise Expired in so many seconds; 0 takes the limit away."""
+    """Raise Expired after `seconds`; 0 removes the limit."""
     import signal
 
     def expire(number: int, frame: FrameType | None) -> None:
@@ -387,7 +389,7 @@ def limit_time(seconds: int) -> None:
 
 
 def programs() -> Any:
-    """The operator's own CEL, from the sources that this text carries."""
+    """Return the operator's own CEL, from the sources that this text carries."""
     module = ModuleType("nexus")
     for name, source in CARRIED.items():
         package, _, leaf = name.rpartition(".")
@@ -402,7 +404,7 @@ OF_JSON = re.compile(r"""\bresponse\s*(?:\.\s*json\b|\[\s*["']json["']\s*\])""")
 
 
 def trimmed(source: str, response: dict[str, Any], why: str, expansion: Expansion) -> dict[str, Any]:
-    """The output with the value of `result` in the place of the body; `why`: there is no json."""
+    """Return the output with the value of `result` in the place of the body; `why`: there is no json."""
     cel = programs()
     try:
         value = cel.Programs().evaluate(source, {"response": "map"}, {"response": plain(response)}, "UTC")
@@ -419,7 +421,7 @@ def trimmed(source: str, response: dict[str, Any], why: str, expansion: Expansio
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
-    """Raises Refusal, and Failure with the exit code that says whether a retry is worth it."""
+    """Send the request. Raises Refusal, and Failure with the exit code that says whether a retry is worth it."""
     expansion = Expansion(dict(os.environ))
     seconds = spec.get("timeoutSeconds") or DEFAULT_SECONDS
     retry_on = spec.get("retryOn")

@@ -1,4 +1,4 @@
-"""Proxies and certificates by environment, read as Go's programs read them, each mistake told with its variable."""
+"""Proxies and certificates by environment, read as Go's programs read them, each mistake reported with its variable."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Proxy:
 
 
 def proxy_for(scheme: str, host: str, port: int, environ: dict[str, str]) -> Proxy | None:
-    """The proxy for an address, None where it is asked directly. Raises Fault for variables that say nothing clear."""
+    """Return the proxy for an address, None where it is asked directly. Raises Fault for variables that say nothing
+    clear."""
     for name in (f"{scheme}_proxy", "all_proxy"):
         variable = name if name in environ else name.upper()
         value = environ.get(variable, "").strip()
@@ -63,8 +64,8 @@ def invalid_proxy(variable: str) -> Fault:
 
 
 def is_direct(host: str, port: int, environ: dict[str, str]) -> bool:
-    """Whether NO_PROXY lists a host: `*`, names with all names below them, names below one (`.x`, `*.x`), addresses
-    and ranges of them, each but a range with a port or without."""
+    """Return whether NO_PROXY lists a host: `*`, names with all names below them, names below one (`.x`, `*.x`),
+    addresses and ranges of them, each but a range with a port or without."""
     variable = "no_proxy" if "no_proxy" in environ else "NO_PROXY"
     entries = [entry.lower() for entry in re.split(r"[,\s]+", environ.get(variable, "")) if entry]
     name = host.lower().strip("[]").rstrip(".")
@@ -110,7 +111,7 @@ def covers(entry: str, name: str, address: object, port: int, variable: str) -> 
 
 
 def tls_context(environ: dict[str, str]) -> ssl.SSLContext:
-    """What servers' certificates are checked against. Raises Fault where the variables lead nowhere."""
+    """Return what servers' certificates are checked against. Raises Fault where the variables lead nowhere."""
     import ssl
 
     file, folder = environ.get("SSL_CERT_FILE", ""), environ.get("SSL_CERT_DIR", "")
@@ -131,14 +132,14 @@ def tls_context(environ: dict[str, str]) -> ssl.SSLContext:
 
 
 def no_context() -> ssl.SSLContext:
-    """For requests without TLS: reads no files, and trusts nobody."""
+    """Return a context for requests without TLS: it reads no files and trusts no certificate."""
     import ssl
 
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def ca_advice(environ: dict[str, str]) -> str:
-    """What to do about a certificate that is not trusted."""
+    """Return what to do about a certificate that is not trusted."""
     given = [f"{name} ({environ[name]})" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)]
     if given:
         return f"the CA that signed it must be in {' or '.join(given)}"

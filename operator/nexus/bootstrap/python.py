@@ -60,7 +60,7 @@ def context() -> dict[str, Any]:
 
 
 def user_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the bootstrap's own frames, which come first."""
+    """Return the traceback without the bootstrap's own frames, which come first."""
     while trace is not None and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
     return trace
@@ -76,7 +76,7 @@ def last_line(trace: TracebackType | None, file_name: str | None) -> int | None:
 
 
 def spawnable(code: str, given: bytes | None) -> type:
-    """The class of a module whose `__file__` executes the user's code in a process that was not forked.
+    """Return the class of a module whose `__file__` executes the user's code in a process that was not forked.
 
     multiprocessing asks `__main__` for it, with `spawn` and with `forkserver`, the default from Python 3.14 on. Only
     then is it written, so that no other task pays for it. `given` is the context as the environment held it: it is
@@ -109,7 +109,7 @@ def write_spawned(code: str, given: bytes | None) -> str:
 
 
 class Attempt:
-    """One execution of the user's code, and what came of it."""
+    """One call of the user's code, and its result."""
 
     def __init__(self) -> None:
         self.task: dict[str, Any] = {}
@@ -157,7 +157,7 @@ class Attempt:
         return found(**arguments)
 
     def output(self) -> object:
-        """The output, or the failure raised."""
+        """Return the output, or the failure raised."""
         if self.failure is not None:
             raise self.failure
         if "call" in self.task:
@@ -172,7 +172,7 @@ class Attempt:
         return self.module.__dict__["output"]
 
     def exit(self, error: SystemExit) -> Failure | None:
-        """What Python makes of an exit: no value or 0 is success, a number the exit code, all else a message."""
+        """Return what Python makes of an exit: no value or 0 is success, a number the exit code, all else a message."""
         code = error.code
         if code is None or code == 0:
             return None

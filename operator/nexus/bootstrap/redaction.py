@@ -34,8 +34,8 @@ ESCAPE = re.compile(r"(?:%[0-9a-f]{2}|\\(?:[a-z]|u[0-9a-f]{4}|x[0-9a-f]{2}))$")
 
 
 def redacted(text: str, secrets: AbstractSet[str], parts: AbstractSet[str] = frozenset()) -> str:
-    """A message with `***` for each form of the secrets and of `parts` of them, in capitals or not; the whole is
-    withheld where a gap would tell a secret. A part that is a plain word is hidden where it stands alone."""
+    """Return a message with `***` for each form of the secrets and of `parts` of them, in capitals or not; the whole is
+    withheld where a gap would give a secret away. A part that is a plain word is hidden only as a word of its own."""
     # A blank or a dash is no secret, and in every message.
     telling = [secret for secret in secrets if len(secret) >= SHORT or any(one.isalnum() for one in secret)]
     whole = {folded(form) for secret in telling for form in forms_of(secret)}
@@ -55,7 +55,7 @@ def redacted(text: str, secrets: AbstractSet[str], parts: AbstractSet[str] = fro
 
 
 def blotted(text: str, spans: list[tuple[int, int]]) -> str:
-    """The text without the spans, which come in order and may overlap; those that touch become one."""
+    """Return the text without the spans, which come in order and may overlap; those that touch become one."""
     kept: list[str] = []
     end = 0
     for begin, stop in spans:
@@ -66,7 +66,7 @@ def blotted(text: str, spans: list[tuple[int, int]]) -> str:
 
 
 def places(text: str, form: str) -> Iterator[tuple[int, int]]:
-    """Where a form begins and ends; a plain one only where it stands alone. Places may overlap."""
+    """Yield where a form begins and ends; a plain one only as a word of its own. Places may overlap."""
     anywhere = not is_plain(form)
     begin = text.find(form)
     while begin >= 0:
@@ -77,7 +77,7 @@ def places(text: str, form: str) -> Iterator[tuple[int, int]]:
 
 
 def stands_alone(text: str, begin: int, stop: int) -> bool:
-    """Whether no letter or digit touches what begins and stops there."""
+    """Return whether no letter or digit touches what begins and stops there."""
     if stop < len(text) and text[stop].isalnum():
         return False
     if begin == 0 or not text[begin - 1].isalnum():
@@ -86,7 +86,7 @@ def stands_alone(text: str, begin: int, stop: int) -> bool:
 
 
 def is_plain(form: str) -> bool:
-    """Whether a message may hold these characters by chance."""
+    """Return whether a message may hold these characters by chance."""
     return (
         len(form) < SHORT
         or (len(form) < SHORT_WORD and form.isalpha())
@@ -103,8 +103,8 @@ def folded(text: str) -> str:
 
 
 def forms_of(secret: str) -> set[str]:
-    """How a secret may be written in a message: as it is, percent-encoded (twice too) and decoded, as Python, JSON
-    and HTML quote it, and as base64."""
+    """Return how a secret may be written in a message: as it is, percent-encoded (twice too) and decoded, as Python,
+    JSON and HTML quote it, and as base64."""
     from urllib.parse import quote, quote_plus, unquote
 
     found: set[str] = set()
@@ -137,7 +137,7 @@ def html_forms(value: str) -> set[str]:
 
 
 def base64_forms(data: bytes) -> set[str]:
-    """The base64 of some bytes, and what of it is the same wherever they stand within something longer, as the
+    """Return the base64 of some bytes, and what of it is the same at any offset within something longer, as the
     password of a Basic header does."""
     import base64
 
@@ -153,8 +153,8 @@ def base64_forms(data: bytes) -> set[str]:
 
 
 def parts_of(secret: str) -> set[str]:
-    """What a server may quote of a secret without the rest of it: of a URL the credentials, path and query, but not
-    the host; of a pair its halves; of base64 what it stands for."""
+    """Return what a server may quote of a secret without the rest of it: of a URL the credentials, path and query, but
+    not the host; of a pair its halves; of base64 what it decodes to."""
     found: set[str] = set()
     tail = secret
     scheme, is_url, rest = secret.partition("://")
@@ -174,7 +174,7 @@ def parts_of(secret: str) -> set[str]:
 
 
 def credentials_of(url: str) -> set[str]:
-    """What a URL holds of `user:password@`; the pair is sent as base64."""
+    """Return what a URL holds of `user:password@`; the pair is sent as base64."""
     credentials, has_them, _ = BEHIND_AUTHORITY.split(url.partition("://")[2], maxsplit=1)[0].rpartition("@")
     return {part for part in pair(credentials) if part} if has_them else set()
 
@@ -190,7 +190,7 @@ def pair(credentials: str) -> Iterator[str]:
 
 
 def ends(text: str) -> Iterator[str]:
-    """What delimiters set apart, and what begins or ends at one of them."""
+    """Yield what delimiters set apart, and what begins or ends at one of them."""
     yield from DELIMITERS.split(text)
     for found in list(DELIMITERS.finditer(text))[:MOST_ENDS]:
         yield text[found.end() :]
@@ -198,7 +198,8 @@ def ends(text: str) -> Iterator[str]:
 
 
 def of_base64(text: str) -> str:
-    """The text of which this is the base64, as `user:password` is sent in a Basic header; empty where it is none."""
+    """Return the text of which this is the base64, as `user:password` is sent in a Basic header; empty where it is
+    none."""
     import base64
     import binascii
 

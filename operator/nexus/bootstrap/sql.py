@@ -39,7 +39,7 @@ OPEN_OPTIONS = {"sslmode", "connect_timeout", "application_name", "client_encodi
 
 
 def connection_url(connection: str | dict[str, str]) -> str:
-    """The database's URL; a variable that held it is gone afterwards."""
+    """Return the database's URL; a variable that held it is gone afterwards."""
     if isinstance(connection, str):
         return connection
     url = os.environ.pop(connection["env"], "").strip()
@@ -51,7 +51,7 @@ def connection_url(connection: str | dict[str, str]) -> str:
 def check_url(url: str) -> None:
     """Refuse what SQLAlchemy would split within the password, whose rest then is the host that every message names.
 
-    It takes all up to the first @ for user and password. Raises Failure with no text of the URL in it.
+    It takes all up to the first @ for user and password. Raises Failure, whose message has nothing of the URL in it.
     """
     found = USER.match(url)
     if found is None:
@@ -66,7 +66,7 @@ def check_url(url: str) -> None:
 
 
 def secrets_of(url: str) -> set[str]:
-    """The parts of a URL that no message may show."""
+    """Return the parts of a URL that no message may show."""
     import sqlalchemy
 
     try:
@@ -85,12 +85,13 @@ def secrets_of(url: str) -> set[str]:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether an option is to be hidden: by its name, or since nothing but a message about it would hold its value."""
+    """Return whether an option is to be hidden: by its name, or since nothing but a message about it would hold its
+    value."""
     return SECRET_NAME.search(name) is not None or not is_plain(value)
 
 
 def engine_for(url: str) -> sqlalchemy.Engine:
-    """Raises Failure with no text of the URL in it."""
+    """Return the engine for a URL. Raises Failure, whose message has nothing of the URL in it."""
     import sqlalchemy
     from sqlalchemy import exc, pool
 
@@ -144,12 +145,12 @@ class Query:
         self.names = list(names)
 
     def restore(self, connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> tuple[str, Any]:
-        """The statement as it is meant, for SQLAlchemy's event before_cursor_execute."""
+        """Return the statement as it is meant, for SQLAlchemy's event before_cursor_execute."""
         return statement.replace(self.edge, "").replace(self.colon, ":"), parameters
 
 
 def bound(query: Query, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The values of the query's placeholders; lists and objects as compact JSON text."""
+    """Return the values of the query's placeholders; lists and objects as compact JSON text."""
     wanted = query.names
     missing = [name for name in wanted if name not in parameters]
     if missing:
@@ -166,7 +167,8 @@ def bound(query: Query, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def json_value(value: Any) -> Any:
-    """A column's value as JSON; what is none of these is left to the check of the output, which names its place."""
+    """Return a column's value as JSON; what is none of these is left to the check of the output, which names its
+    place."""
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, int):
@@ -224,19 +226,20 @@ def result_of(result: sqlalchemy.CursorResult[Any], counts_rows: bool = False) -
 
 
 def streamed(code: str) -> bool:
-    """Whether the rows may be read through a cursor of the server, so that a result without end does no harm."""
+    """Return whether the rows may be read through a cursor of the server, so that a result without end does no harm."""
     return READS.match(code) is not None and WRITES.search(code) is None
 
 
 def refuse_more(connection: Any, cursor: Any, *rest: Any) -> None:
-    """PostgreSQL runs a text of several statements where nothing is bound; the others' results would be lost."""
+    """Refuse further results: PostgreSQL runs several statements at once if nothing is bound; all but one would be
+    lost."""
     if connection.dialect.driver == "psycopg" and cursor.nextset():
         text = "sql.query has more than one statement; split them over tasks, or write one with `with a as (...)`"
         raise Failure("SeveralStatements", text + "; everything was rolled back")
 
 
 def message_of(error: Exception, secrets: set[str], lines_before: int = 0) -> Failure:
-    """The driver's own words, without SQLAlchemy's copy of the statement and its link.
+    """Return the driver's own words, without SQLAlchemy's copy of the statement and its link.
 
     `lines_before`: how many lines the statement got that sql.query does not have.
     """

@@ -125,7 +125,7 @@ def open_store(spec: dict[str, Any]) -> Any:
 
 
 def words_of(error: BaseException) -> str:
-    """The store's own words: of an error within errors the innermost one, without what a debugger would want."""
+    """Return the store's own words: of an error within errors the innermost one, without what a debugger would want."""
     import re
 
     text = " ".join(str(error).split()) or type(error).__name__
@@ -189,7 +189,7 @@ def discard(path: str) -> None:
 
 
 class Reader:
-    """Chunks as a file to read from, as tarfile wants it."""
+    """Chunks as a file to read from, as tarfile expects one."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self.chunks = iter(chunks)
@@ -217,7 +217,7 @@ def unpack(chunks: Iterable[bytes], target: str) -> None:
 
 
 def packed(path: str) -> Iterator[bytes]:
-    """A folder as a tar file, piece by piece: a thread writes into a pipe."""
+    """Yield a folder as a tar file, piece by piece: a thread writes into a pipe."""
     import tarfile
     import threading
 
@@ -275,13 +275,13 @@ def put(spec: dict[str, Any], folder: str) -> bytes:
 
 
 def is_own(folder: str, *steps: str) -> bool:
-    """Whether nothing on the way is a link: what one points at here, the credentials of the store in /proc among it,
-    the task has no right to. Nothing changes under this look, for the task has ended."""
+    """Return whether nothing on the way is a link: what one points at here, the credentials of the store in /proc among
+    it, the task has no right to. Nothing changes under this look, for the task has ended."""
     return os.path.realpath(os.path.join(folder, *steps)) == os.path.join(os.path.realpath(folder), *steps)
 
 
 def left(folder: str, entry: dict[str, Any]) -> bool:
-    """Whether the task left this artifact."""
+    """Return whether the task left this artifact."""
     path = os.path.join(folder, entry["name"])
     if is_own(folder, entry["name"]) and (os.path.isfile(path) or os.path.isdir(path)):
         return True

@@ -22,7 +22,7 @@ FILE, FOLDER, LINK, HARD_LINK = "file", "folder", "link", "hard link"
 
 
 def trouble(name: str, kind: str, target: str = "") -> str | None:
-    """What keeps an entry from being read back, None where nothing does.
+    """Return what keeps an entry from being read back, None where nothing does.
 
     `name`: its path within the folder; `target`: where a link leads, of a hard link the path within the folder.
     """
@@ -74,13 +74,14 @@ def check_readable(path: str, what: str) -> None:
 
 
 def kind_of(mode: int) -> str:
-    """Files are told from links to the same file when they are packed: tar knows which it has had."""
+    """Return the kind of an entry. Files and links to them are distinguished when packed: tar knows which it has
+    had."""
     kinds = ((stat.S_ISREG, FILE), (stat.S_ISDIR, FOLDER), (stat.S_ISLNK, LINK), (stat.S_ISFIFO, "FIFO"))
     return next((kind for is_kind, kind in (*kinds, (stat.S_ISSOCK, "socket")) if is_kind(mode)), "device")
 
 
 def harmless(archive: tarfile.TarFile, root: str) -> Iterator[tarfile.TarInfo]:
-    """The members of an archive one by one, to be extracted below `root` before the next is asked for.
+    """Yield the members of an archive one by one, to be extracted below `root` before the next is asked for.
 
     Raises ValueError at the first that no writer stores. Owners and rights beyond one's own are left out, as Python's
     filter "data" does (PEP 706), which Python 3.11.2 of Debian 12 does not have.

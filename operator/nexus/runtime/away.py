@@ -27,8 +27,8 @@ _threads = ThreadPoolExecutor(max_workers=1_000, thread_name_prefix="away")
 
 
 async def away(function: Callable[[], Result], overtaken: Callable[[], bool] = lambda: False) -> Result:
-    """The result of a function that may evaluate. Raises Overtaken, Refused where the evaluator fails, and what the
-    function raises."""
+    """Return the result of a function that may evaluate. Raises Overtaken, Refused where the evaluator fails, and what
+    the function raises."""
     try:
         return await _away(function, overtaken)
     except EvaluationLost as lost:

@@ -47,7 +47,7 @@ class LeaseStore(Protocol):
     """Where the Lease is. Each method may raise LeaseUnavailable."""
 
     async def read(self) -> Held | None:
-        """The Lease, None where there is none."""
+        """Return the Lease, None where there is none."""
 
     async def create(self, holder: str, seconds: int) -> Held:
         """Make it. Raises Taken where it is there."""
@@ -81,7 +81,7 @@ class Election:
 
     @property
     def holder(self) -> str:
-        """Who led when the Lease was seen last; empty where nobody did."""
+        """The leader when the Lease was last seen; empty if there was none."""
         record = self._sighting.record if self._sighting is not None else None
         return record.holder if record is not None else ""
 

@@ -29,7 +29,7 @@ class LabelLimit:
     _parts: set[tuple[str, ...]] = field(default_factory=set)
 
     def bounded(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """The labels with `other` in place of the values that are too many."""
+        """Return the labels with `other` in place of the values that are too many."""
         result = dict(labels)
         namespace = labels.get("namespace")
         if namespace is None:

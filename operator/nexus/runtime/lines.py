@@ -66,7 +66,7 @@ class Lines(Generic[Item]):
         return sum(map(len, self._lines.values()))
 
     def __bool__(self) -> bool:
-        """Whether any item waits."""
+        """Return whether any item waits."""
         return bool(self._lines)
 
     def put(self, namespace: str, item: Item, *, urgent: bool = False) -> None:

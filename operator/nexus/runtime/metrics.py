@@ -155,7 +155,7 @@ class UnknownMetric(Exception):
 
 
 def metric(key: str, kind: Kind, labels: tuple[str, ...]) -> Metric:
-    """The metric of a key. Raises UnknownMetric where kind or labels are not those of the catalogue."""
+    """Return the metric of a key. Raises UnknownMetric where kind or labels are not those of the catalogue."""
     found = METRICS.get(key)
     if found is None or found.kind is not kind or set(found.labels) != set(labels):
         raise UnknownMetric(f"{kind.value} {key} with labels {', '.join(labels) or 'none'}")

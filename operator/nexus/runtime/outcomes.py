@@ -24,11 +24,11 @@ class Unanswered:
     _writes: dict[RunKey, tuple[View, WorkflowRunStatus]] = field(default_factory=dict)
 
     def note(self, view: View, written: WorkflowRunStatus) -> None:
-        """This write may have been carried out."""
+        """Note that this write may have been carried out."""
         self._writes[view.key] = view, written
 
     def settle(self, stats: Stats, key: RunKey, view: View | None) -> None:
-        """The run is looked at; None where it is gone."""
+        """Take note of the run as it is looked at; None where it is gone."""
         before, written = self._writes.pop(key, (None, None))
         if before is None or written is None or view is None or view.recorded is None:
             return
@@ -38,7 +38,7 @@ class Unanswered:
 
 
 def _essence(status: WorkflowRunStatus) -> object:
-    """What is known of a run that has ended, too, and all that is counted."""
+    """Return what is known of a run that has ended, too, and all that is counted."""
     tasks = [(task.name, task.phase, task.attempts, task.completion_time) for task in status.tasks or ()]
     return status.phase, status.start_time, tasks
 

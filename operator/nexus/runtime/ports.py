@@ -87,35 +87,35 @@ class Backend(Protocol):
     """Where runs live and their tasks execute. Every method that makes a call may raise Refused."""
 
     def now(self) -> datetime:
-        """The time, aware and in UTC."""
+        """Return the time, aware and in UTC."""
 
     async def view(self, key: RunKey) -> View | None:
-        """The run, or None where it is gone or going."""
+        """Return the run, or None where it is gone or going."""
 
     def steered(self, view: View) -> bool:
-        """Whether the run is gone, or was cancelled, suspended or resumed since. Any thread may ask."""
+        """Return whether the run is gone, or was cancelled, suspended or resumed since. Any thread may ask."""
 
     def glance(self, key: RunKey) -> View | None:
-        """What is known of the run without a call of anybody: enough for a status that says why nothing else can be
-        done. None where it is gone."""
+        """Return what is known of the run without a call of anybody: enough for a status that says why nothing else can
+        be done. None where it is gone."""
 
     async def find_job(self, view: View, name: str) -> JobFact | None:
-        """A Job whose making got no answer; None where it was not made."""
+        """Return a Job whose making got no answer; None where it was not made."""
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | Changed | None:
-        """A stored output; None where it is gone, Changed where it is not what was stored."""
+        """Return a stored output; None where it is gone, Changed where it is not what was stored."""
 
     async def read_frame(self, view: View, read: ReadFrame) -> str | None:
-        """The text of an output in a task's log, None where it is not there whole."""
+        """Return the text of an output in a task's log, None where it is not there whole."""
 
     async def read_log(self, view: View, read: ReadLog) -> str | None:
-        """The last lines of a task's log, None where they cannot be had: no run waits for them."""
+        """Return the last lines of a task's log, None where they cannot be had: no run waits for them."""
 
     async def load_items(self, view: View, read: LoadItems) -> Checkpoint | None:
-        """The stored outputs of a fan-out's items, None where nothing is stored."""
+        """Return the stored outputs of a fan-out's items, None where nothing is stored."""
 
     async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
-        """A Job with all its pods, as they are now; None where it is gone."""
+        """Return a Job with all its pods, as they are now; None where it is gone."""
 
     async def ask_slot(self, view: View, ask: AskSlot) -> SlotGrant:
         """Return whether a Job has a slot of its pool, and otherwise its place in the queue. Raises Stale."""

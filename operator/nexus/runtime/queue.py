@@ -184,7 +184,7 @@ class WorkQueue(Generic[Key]):
 
 
 def seconds_until(when: datetime | None, now: datetime) -> float | None:
-    """The delay for `WorkQueue.add` until a time, at least a millisecond; None for None."""
+    """Return the delay for `WorkQueue.add` until a time, at least a millisecond; None for None."""
     if when is None:
         return None
     return max((when - now) / timedelta(seconds=1), 0.001)

@@ -74,8 +74,8 @@ class Reconciler:
     """Brings runs one step further, as often as it is called.
 
     `in_thread` runs a decision that evaluates away from the event loop: it may take as long as its expressions do, and
-    other runs must not wait for it. `stats` counts what ends. For figures, `started` is told of each task start, and
-    `decided` of the CPU seconds of each decision, in the thread that made it.
+    other runs must not wait for it. `stats` counts what ends. For figures, `started` is called with each task start,
+    and `decided` with the CPU seconds of each decision, in the thread that made it.
     """
 
     backend: Backend
@@ -89,7 +89,7 @@ class Reconciler:
     _tight: set[RunKey] = field(default_factory=set)
     """Runs whose status has once been too large for their object."""
     _told: set[RunKey] = field(default_factory=set)
-    """Runs that have ended, and of which it was told that something is refused since."""
+    """Runs that have ended and for which a refusal since then was reported."""
 
     def __post_init__(self) -> None:
         self._refused = RefusedWrites(self.stats)
@@ -130,7 +130,7 @@ class Reconciler:
         return wake_at
 
     async def _planned(self, view: View) -> tuple[Plan | None, View, datetime | None]:
-        """What is to be done, all of it done that comes before the status; upon what; and when to look again."""
+        """Return what is to be done, all of it done that comes before the status; upon what; and when to look again."""
         if view.recorded is not None and view.recorded.phase.ended:
             await self._clear_up(view, after(view.recorded, view.facts))
             return None, view, None
@@ -150,8 +150,8 @@ class Reconciler:
         return plan, settled, min((when for when in (plan.wake_at, view.wake_at, look) if when), default=None)
 
     async def _blocked(self, key: RunKey, error: Refused | Stale) -> datetime | None:
-        """A call was refused on which everything else depends. What lasts is put on the status; what may pass in a
-        moment is raised."""
+        """Handle the refusal of a call on which everything else depends. What lasts is put on the status; what may pass
+        in a moment is raised."""
         now = self.backend.now()
         refusal = self._refused.note(key, CALL, refusal_of(error), now)
         view = self.backend.glance(key) if refusal.told else None
@@ -165,7 +165,7 @@ class Reconciler:
         return refusal.again_at
 
     async def _write(self, view: View, plan: Plan) -> None:
-        """The status, where it changed, and then what follows from it."""
+        """Write the status, where it changed, and then carry out what follows from it."""
         if plan.status.phase.ended:
             # What tasks needed is needed no more; what they left running is still to be stopped.
             self._refused.drop(view.key, lambda name: name != STATUS and not name.startswith(AFTERWARDS))
@@ -241,7 +241,7 @@ class Reconciler:
                 return status
 
     async def _tell_unwritten(self, view: View, refusal: Refusal) -> None:
-        """The status cannot say that it is not written: an Event does, the metric and the log."""
+        """Report by an Event, the metric and the log that the status was not written: it cannot say so itself."""
         before = self._refused.get(view.key, STATUS)
         noted = self._refused.note(view.key, STATUS, refusal, self.backend.now())
         if noted.told and not (before is not None and before.told):
@@ -290,8 +290,8 @@ class Reconciler:
             view = replace(view, facts=await self._begin(view, plan))
 
     async def _remembered(self, view: View, now: datetime) -> Facts:
-        """The facts, with the refusals that are not to be tried yet. Of what may have been made, though no answer came,
-        it is asked first whether it is there: another task could get its slot else."""
+        """Return the facts, with the refusals that are not to be tried yet. Of what may have been made, though no
+        answer came, it is asked first whether it is there: another task could get its slot else."""
         key, found = view.key, list[JobFact]()
         for name, refusal in self._refused.due(key, now).items():
             if not refusal.pods:
@@ -324,7 +324,7 @@ class Reconciler:
         return _with_results(view.facts, plan, results, await _all(raises))
 
     async def _tried(self, key: RunKey, name: str, call: Awaitable[Result], pods: int = 0) -> Result | Refusal:
-        """The result of a call, or why it was not carried out. `pods` there may be though no answer comes.
+        """Return the result of a call, or why it was not carried out. `pods` there may be though no answer comes.
 
         Raises Stale, unless that lasts.
         """
@@ -365,8 +365,8 @@ class Reconciler:
             raise Stale(f"run {view.key} changed while its expressions were evaluated") from overtaken
 
     def _overtaken(self, view: View, now: datetime) -> bool:
-        """Whether a decision that began at `now` would come too late: the run was steered otherwise since, or is over
-        its deadline. What else happens to it is looked at in the next decision, or none of them might ever end."""
+        """Return whether a decision that began at `now` would come too late: the run was steered otherwise since, or is
+        over its deadline. What else happens to it is looked at in the next decision, or none of them might ever end."""
         assert isinstance(view.definition, Definition)
         status, seconds = view.facts.status, view.definition.spec.deadline_seconds
         if seconds is not None and status is not None and status.start_time is not None:
@@ -424,7 +424,7 @@ def _refused_event(view: View, reason: str, message: str) -> RunEvent:
 
 
 def _timeless(status: WorkflowRunStatus | None) -> WorkflowRunStatus | None:
-    """The status without `duration`: time that passes is no reason for a write."""
+    """Return the status without `duration`: time that passes does not justify a write."""
     return status.model_copy(update={"duration": None}) if status else None
 
 
@@ -448,7 +448,7 @@ def _with_results(
     results: Sequence[JobFact | ChildFact | Refusal],
     raised: Sequence[JobFact | Refusal],
 ) -> Facts:
-    """The facts after the starts: Jobs and child runs are there, and decided upon as if they had been found."""
+    """Return the facts after the starts: Jobs and child runs are there, and decided upon as if they had been found."""
     children, refused = dict(facts.children), dict[str, Refusal]()
     made: list[JobFact] = []
     for change, job in zip(plan.raises, raised, strict=True):
@@ -469,7 +469,7 @@ def _with_results(
 
 
 def _with_jobs(facts: Facts, found: Sequence[JobFact]) -> Facts:
-    """The facts with these Jobs, in place of what was known of them."""
+    """Return the facts with these Jobs, in place of what was known of them."""
     jobs: dict[str, dict[str, JobFact]] = {}
     for job in found:
         if job.task not in jobs:
@@ -479,7 +479,7 @@ def _with_jobs(facts: Facts, found: Sequence[JobFact]) -> Facts:
 
 
 async def _all(awaitables: Iterable[Awaitable[Result]]) -> list[Result]:
-    """All at once, all to their end, and then the first error, so that no request outlives its reconcile."""
+    """Run all at once, all to their end, then raise the first error, so that no request outlives its reconcile."""
     results = await asyncio.gather(*awaitables, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

@@ -2,7 +2,7 @@
 
 A memory of this process alone. It paces the tries of each write by itself, so that neither an event nor a status that
 says so has a refused write tried at once again; and it keeps what passes within seconds out of the statuses. Without it
-(after a restart) everything is tried again, and what lasts is told again.
+(after a restart) everything is tried again, and what lasts is reported again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("nexus")
 FIRST_DELAY, FIRST_PASSING_DELAY = timedelta(seconds=1), timedelta(seconds=0.05)
 LONGEST_DELAY = timedelta(seconds=30)
 LONGEST_DELAY_TOO_LARGE = timedelta(minutes=5)
-"""What is too large stays so, unless somebody changes a limit on the way."""
+"""What is too large stays so, unless a limit is changed in between."""
 TOLD_AFTER = timedelta(seconds=5)
 """How long trouble that most often passes is kept to the log's debug lines."""
 
@@ -42,7 +42,7 @@ class NotWritten(Exception):
 
 
 def refusal_of(error: Refused | Stale) -> Refusal:
-    """What an error says; one that is stale again and again is refused, too."""
+    """Return what an error says; one that is stale again and again is refused, too."""
     if isinstance(error, Refused):
         return error.refusal
     words = f"conflicting writes of another client: {error}"
@@ -58,7 +58,8 @@ class RefusedWrites(Generic[Key]):
     """Each with how often it was tried."""
 
     def note(self, key: Key, name: str, refusal: Refusal, now: datetime) -> Refusal:
-        """Remember a refusal; returns it with what is known of it: since when, when again, and whether it is told."""
+        """Remember a refusal and return it with what is known of it: since when, when to retry, whether to report
+        it."""
         if refusal.code is not Code.CONFLICT:  # an everyday matter: the view was not the newest
             self.stats.count("writes_refused", verb=refusal.write, resource=refusal.resource, code=refusal.code.value)
         known, tries = self._entries.get(key, {}).get(name, (None, 0))
@@ -75,7 +76,7 @@ class RefusedWrites(Generic[Key]):
         return noted
 
     def accept(self, key: Key, name: str) -> None:
-        """The write went through."""
+        """Forget the refusal of a write that went through."""
         entry = self._entries.get(key, {}).pop(name, None)
         if entry is not None and entry[0].told:
             log.info("%s: accepted after %d refused attempts: %s", key, entry[1], entry[0].message)
@@ -91,30 +92,30 @@ class RefusedWrites(Generic[Key]):
         }
 
     def due(self, key: Key, now: datetime) -> dict[str, Refusal]:
-        """The others."""
+        """Return the others."""
         held = self.held(key, now)
         return {name: refusal for name, (refusal, _) in self._entries.get(key, {}).items() if name not in held}
 
     def next_at(self, key: Key) -> datetime | None:
-        """When the first of them is tried again."""
+        """Return when the first of them is tried again."""
         times = (refusal.again_at for refusal, _ in self._entries.get(key, {}).values())
         return min((time for time in times if time is not None), default=None)
 
     def of(self, key: Key, *, but: str = "") -> list[Refusal]:
-        """All of a run, the oldest first, `but` for that of one write."""
+        """Return all of a run, the oldest first, `but` for that of one write."""
         refusals = [refusal for name, (refusal, _) in self._entries.get(key, {}).items() if name != but]
         return sorted(refusals, key=lambda refusal: (refusal.since is None, refusal.since))
 
     def is_told(self, key: Key) -> bool:
-        """Whether anything is refused that is told."""
+        """Return whether a refusal is to be reported."""
         return any(refusal.told for refusal, _ in self._entries.get(key, {}).values())
 
     def get(self, key: Key, name: str) -> Refusal | None:
-        """The refusal of one write."""
+        """Return the refusal of one write."""
         return self._entries.get(key, {}).get(name, (None, 0))[0]
 
     def drop_due(self, key: Key, since: datetime) -> None:
-        """Forget those that were due at `since` and have not been tried: nobody wants these writes any more."""
+        """Forget those that were due at `since` and have not been tried: these writes are no longer needed."""
         held = self.held(key, since)
         self.drop(key, lambda name: name not in held)
 
@@ -125,5 +126,5 @@ class RefusedWrites(Generic[Key]):
             self._entries[key] = left
 
     def forget(self, key: Key) -> None:
-        """The run is gone."""
+        """Forget everything about a run that is gone."""
         self._entries.pop(key, None)

@@ -24,7 +24,7 @@ _share: ContextVar[Share | None] = ContextVar("share", default=None)
 
 @contextmanager
 def share_of(namespace: str, turns: Turns, aside: Callable[[], AbstractAsyncContextManager[None]]) -> Iterator[None]:
-    """What this block, and all that it starts, sends away counts for this namespace. It is `aside` meanwhile."""
+    """Count for this namespace what this block, and all that it starts, sends away. It is `aside` meanwhile."""
     token = _share.set(Share(namespace, turns, aside))
     try:
         yield

@@ -15,5 +15,5 @@ class Turns(Protocol):
     """Who may compute now. Any thread may call it."""
 
     def turn(self, namespace: str, overtaken: Callable[[], bool]) -> AbstractContextManager[None]:
-        """The calling thread computes within this, once it is its turn. Where the turn is used up, the next evaluation
-        in it waits for another one, and raises Overtaken where `overtaken` says so by then."""
+        """Let the calling thread compute within this, once it is its turn. Where the turn is used up, the next
+        evaluation in it waits for another one, and raises Overtaken where `overtaken` says so by then."""

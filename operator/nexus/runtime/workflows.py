@@ -38,31 +38,32 @@ class WorkflowBackend(Protocol):
     """Where Workflows live."""
 
     def now(self) -> datetime:
-        """The time, aware and in UTC."""
+        """Return the time, aware and in UTC."""
 
     def view(self, key: RunKey) -> WorkflowFacts | None:
-        """The Workflow with its runs, None where it is gone."""
+        """Return the Workflow with its runs, None where it is gone."""
 
     async def check(self, facts: WorkflowFacts) -> Validation:
-        """Whether the definition can run. Raises Stale where it is another one by now."""
+        """Return whether the definition can run. Raises Stale where it is another one by now."""
 
     async def confirm(self, facts: WorkflowFacts) -> WorkflowFacts:
-        """The same Workflow and its runs, as of now and not from a cache. Raises Stale where its definition changed."""
+        """Return the same Workflow and its runs, as of now and not from a cache. Raises Stale where its definition
+        changed."""
 
     async def create_run(self, facts: WorkflowFacts, run: CreateRun) -> RunSummary | RunRefused:
         """Make the run of a tick, or find it there. Doing it twice is doing it once."""
 
     async def write_status(self, facts: WorkflowFacts, status: WorkflowStatus) -> None:
-        """Store the status. Raises Stale where somebody else stored another one since `facts`."""
+        """Store the status. Raises Stale if another client stored one since `facts`."""
 
     async def delete_runs(self, facts: WorkflowFacts, runs: tuple[RunSummary, ...]) -> None:
         """Delete ended runs with all that is theirs; one that is gone already is fine."""
 
     async def delete_revisions(self, facts: WorkflowFacts) -> None:
-        """Delete versions of the definition that nobody needs any more."""
+        """Delete versions of the definition that are no longer needed."""
 
     async def record(self, facts: WorkflowFacts, events: tuple[WorkflowEvent, ...]) -> None:
-        """Publish Events. Losing one is no failure."""
+        """Publish Events. Losing one does not count as a failure."""
 
     def wake(self, key: RunKey) -> None:
         """Have a run looked at."""
@@ -129,7 +130,7 @@ class WorkflowReconciler:
         return plan.wake_at
 
     async def _blocked(self, whose: WorkflowKey, error: Refused | Stale) -> datetime | None:
-        """A call was refused on which everything else depends: told by the status, once it lasts."""
+        """Handle the refusal of a call on which everything else depends: the status reports it once it lasts."""
         refusal = self._refused.note(whose, CALL, refusal_of(error), self.backend.now())
         if not refusal.told:
             raise error
@@ -161,7 +162,7 @@ class WorkflowReconciler:
             await self.backend.record(facts, (WorkflowEvent(CONDITION, words[:1_000], warning=True),))
 
     async def _tell_unwritten(self, whose: WorkflowKey, facts: WorkflowFacts, refusal: Refusal) -> None:
-        """The status cannot say that it is not written: an Event does, the metric and the log."""
+        """Report by an Event, the metric and the log that the status was not written: it cannot say so itself."""
         before = self._refused.get(whose, STATUS)
         noted = self._refused.note(whose, STATUS, refusal, self.backend.now())
         if noted.told and not (before is not None and before.told):
@@ -232,6 +233,6 @@ class WorkflowReconciler:
 
 
 def _not_made(name: str, refusal: Refusal) -> RunRefused:
-    """Why the run of a tick could not be made."""
+    """Return why the run of a tick could not be made."""
     reason = Reason.RUN_REFUSED if refusal.reason is Reason.WRITE_REFUSED else refusal.reason
     return RunRefused(reason, f"run {name} was not created: {refusal.message}")
