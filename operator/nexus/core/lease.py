@@ -24,7 +24,7 @@ class Terms:
     """How long a leader may be silent. The proportions are client-go's (15, 10 and 2 seconds)."""
 
     seconds: int = 12
-    """After so much silence another one takes over."""
+    """Seconds without a renewal after which another candidate takes over."""
 
     @property
     def renew_within(self) -> float:
@@ -39,7 +39,7 @@ class Terms:
     @property
     def retry_after_failure(self) -> float:
         """Seconds until a leader tries again after a renewal that failed: an API server that is away for half of
-        `renew_within` then costs nobody the lead."""
+        `renew_within` then does not cost the leader its Lease."""
         return self.retry_every / 4
 
     @property
@@ -56,7 +56,7 @@ class LeaseRecord:
     """Who leads; empty where the last one gave it back."""
     seconds: int
     renewed: str
-    """When, by the holder's clock: text, for nobody calculates with it."""
+    """When, by the holder's clock: a string, since it is never calculated with."""
     transitions: int = 0
     """How often it has changed hands."""
 
@@ -79,14 +79,14 @@ class Step(Enum):
 
 
 def sighted(before: Sighting | None, record: LeaseRecord | None, now: float) -> Sighting:
-    """What a candidate knows after another look. A Lease that says the same as before is as old as it was."""
+    """Return what a candidate knows after another look. A Lease that says the same as before is as old as it was."""
     if before is not None and before.record == record:
         return before
     return Sighting(record, now)
 
 
 def step(sighting: Sighting, me: str, now: float) -> Step:
-    """What to do about the Lease."""
+    """Return what to do about the Lease."""
     record = sighting.record
     if record is None:
         return Step.CREATE
@@ -108,6 +108,6 @@ def look_again(sighting: Sighting | None, now: float, terms: Terms) -> float:
 
 
 def leads(renewed_at: float | None, now: float, terms: Terms) -> bool:
-    """Whether who renewed last at `renewed_at` (None: never) may still work. A clock that jumps ahead, as that of a
-    process that was stopped and goes on does, ends it."""
+    """Return whether who renewed last at `renewed_at` (None: never) may still work. A clock that jumps ahead, as that
+    of a process that was stopped and goes on does, ends it."""
     return renewed_at is not None and now < renewed_at + terms.renew_within

@@ -29,7 +29,7 @@ _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels and no look-alikes, as in
 
 
 def digest(*parts: str) -> str:
-    """Ten characters, about 47 bits, that stand for the parts; NUL cannot occur in any of them."""
+    """Return a digest of the parts: ten characters, about 47 bits. NUL cannot occur in any part."""
     number = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:16], "big")
     characters = []
     for _ in range(_HASH_LENGTH):
@@ -51,7 +51,7 @@ def job_name(run_name: str, run_uid: str, task: str, attempt_number: int) -> str
 
 
 def job_stem(run_name: str, task: str) -> str:
-    """What the names of all attempts of a task begin with; tasks whose names begin alike may share it."""
+    """Return what the names of all attempts of a task begin with; tasks whose names begin alike may share it."""
     return f"{_stem(run_name, 20)}-{_stem(task, 20)}"
 
 
@@ -81,7 +81,7 @@ def item_job_name(run_name: str, run_uid: str, task: str, index: int, attempt_nu
 
 
 def item_stem(run_name: str, task: str) -> str:
-    """What the names of all attempts of all items of a task begin with."""
+    """Return what the names of all attempts of all items of a task begin with."""
     return f"{_stem(run_name, 18)}-{_stem(task, 18)}"
 
 
@@ -101,7 +101,7 @@ def revision_name(workflow: str, workflow_uid: str, spec_text: str) -> str:
 
 
 def label_value(name: str) -> str:
-    """A name as a label value: at most 63 characters; longer ones end in a hash so that they stay apart."""
+    """Return a name as a label value: at most 63 characters; longer ones end in a hash so that they stay apart."""
     if len(name) <= 63:
         return name
     return f"{name[: 62 - _HASH_LENGTH].rstrip('-.')}-{digest(name)}"

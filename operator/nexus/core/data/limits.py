@@ -7,4 +7,4 @@ PARAMS_LIMIT = 64 * 1024
 OUTPUT_LIMIT = 512 * 1024
 """An output without an output store."""
 INLINE_LIMIT = 1_024
-"""An output that stands in the status itself."""
+"""Bytes of the largest output that is stored in the status itself."""

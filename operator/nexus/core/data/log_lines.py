@@ -15,7 +15,7 @@ TAIL_LIMIT = 1_024
 
 
 def tail(log: bytes, count: int) -> str:
-    """The last lines of a log without the framed output, at most 1 KiB of them, without what no text may hold."""
+    """Return the last lines of a log without the framed output, at most 1 KiB of them, without NUL characters."""
     lines = LogLines()
     text = "\n".join([*lines.feed(log), *lines.end()][-count:]).replace("\0", "")
     return text.encode(errors="replace")[-TAIL_LIMIT:].decode(errors="ignore")
@@ -33,7 +33,7 @@ class LogLines:
         self._empty = 0
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The lines that are complete with this chunk."""
+        """Return the lines that are complete with this chunk."""
         *complete, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > LONGEST:
             complete.append(self._rest)
@@ -41,7 +41,7 @@ class LogLines:
         return [line for raw in complete for line in self._line(raw)]
 
     def end(self) -> list[str]:
-        """What is left when the log has ended."""
+        """Return what is left when the log has ended."""
         rest, self._rest = self._rest, b""
         return self._line(rest) if rest else []
 

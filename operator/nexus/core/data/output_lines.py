@@ -50,12 +50,12 @@ class Entry:
 
 
 def entries(text: str) -> Iterator[Entry]:
-    """The entries in the order in which they were written.
+    """Yield the entries in the order in which they were written.
 
     `text` may hold bytes that are not UTF-8, decoded with "surrogateescape".
 
     Raises:
-        LineError: a line has none of the forms, or holds what no text can.
+        LineError: a line has none of the forms, or is not valid text.
     """
     lines = text.split("\n")
     position = 0
@@ -88,7 +88,7 @@ def _continues_base64(before: str, line: str) -> bool:
 
 
 def _closing(lines: list[str], first: int, number: int, delimiter: str, is_crlf: bool) -> int:
-    """The position of the line that closes a block of lines, from `first` on."""
+    """Return the position of the line that closes a block of lines, from `first` on."""
     if not delimiter:
         raise LineError(number, "has no delimiter behind <<; write key<<$NEXUS_EOF, and a last line $NEXUS_EOF")
     closing = (delimiter, f"{delimiter}\r") if is_crlf else (delimiter,)
@@ -116,12 +116,12 @@ def _check_text(number: int, line: str) -> None:
 
 
 def not_utf8(line: str) -> str:
-    """What is wrong with a line whose bytes are not UTF-8."""
+    """Return what is wrong with a line whose bytes are not UTF-8."""
     return f"must be UTF-8, got {quoted(line)}; convert it (iconv -f LATIN1 -t UTF-8), or encode binary data as base64"
 
 
 def quoted(line: str) -> str:
-    """The start of a line for a message; a byte that is not UTF-8 shows as U+FFFD."""
+    """Return the start of a line for a message; a byte that is not UTF-8 shows as U+FFFD."""
     start = _BAD_BYTES.sub("\ufffd", line[:QUOTED])
     return json.dumps(start, ensure_ascii=False) + ("…" if len(line) > QUOTED else "")
 

@@ -1,4 +1,4 @@
-"""Outputs: what a termination message says, and where the output it stands for is kept.
+"""Outputs: what a termination message says, and where the output it refers to is kept.
 
 The messages are written by the bootstraps (see nexus.bootstrap) and, for container tasks, by the image itself.
 """
@@ -65,15 +65,15 @@ class Rejected:
 
 
 def message_text(message: bytes) -> str:
-    """A termination message as the API server gives it back: at most its last 4,096 bytes (kubelet, pkg/util/tail,
-    ReadAtMost), and U+FFFD for each byte that is not UTF-8 (Go's encoding/json; Python's "replace" gives one for
-    several)."""
+    """Return a termination message as the API server gives it back: at most its last 4,096 bytes (kubelet,
+    pkg/util/tail, ReadAtMost), and U+FFFD for each byte that is not UTF-8 (Go's encoding/json; Python's "replace" gives
+    one for several)."""
     text = message[-MESSAGE_LIMIT:].decode(errors="surrogateescape")
     return _BAD_BYTE.sub("\ufffd", text)
 
 
 def of_container(message: str) -> Output | Rejected:
-    """The output of a container task: its termination message where that is a JSON object, none where it is no JSON.
+    """Return the output of a container task: its termination message if that is a JSON object, none if it is not JSON.
 
     What starts as an object is meant as one: where it cannot be kept as it is, the task fails.
     """
@@ -105,7 +105,7 @@ def of_container(message: str) -> Output | Rejected:
 
 
 def of_bootstrap(message: str) -> Output | Frame | Kept | Rejected:
-    """The output of a python, http, bash or sql task from the message of its bootstrap."""
+    """Return the output of a python, http, bash or sql task from the message of its bootstrap."""
     head, _, rest = message.partition("\n")
     try:
         envelope = load(head)
@@ -145,12 +145,13 @@ def _unfinished() -> Rejected:
 
 
 def is_kept(message: str) -> bool:
-    """Whether a message speaks of an output that goes to the output store. Asked at every look, hence so plainly."""
+    """Return whether a message speaks of an output that goes to the output store. Asked at every look, hence so
+    plainly."""
     return message.startswith('{"kept":')
 
 
 def of_frame(frame: Frame, text: str) -> Output | Rejected:
-    """The output that a frame's text (from `find_frame`) holds."""
+    """Return the output that a frame's text (from `find_frame`) holds."""
     if frame.format == "lines":
         return of_lines(text)
     try:
@@ -163,7 +164,7 @@ def of_frame(frame: Frame, text: str) -> Output | Rejected:
 
 
 def of_lines(text: str) -> Output | Rejected:
-    """The output that bash wrote (see nexus.core.data.output_lines).
+    """Return the output that bash wrote (see nexus.core.data.output_lines).
 
     `text` may hold bytes that are not UTF-8, decoded with "surrogateescape".
     """
@@ -199,8 +200,8 @@ def _json_of(entry: output_lines.Entry) -> Any:
 
 
 def _inline_lines(text: str, size: int) -> Output | Rejected:
-    """The output of lines that came in the message: `size` bytes, of which the API server has replaced each that is
-    not UTF-8 by U+FFFD (encoding/json, like the kubelet's patch of the status): three bytes in place of one."""
+    """Return the output of lines that came in the message: `size` bytes, of which the API server has replaced each that
+    is not UTF-8 by U+FFFD (encoding/json, like the kubelet's patch of the status): three bytes in place of one."""
     grown = len(text.encode()) - size
     if grown == 0:
         return of_lines(text)
@@ -221,7 +222,7 @@ def _inline_lines(text: str, size: int) -> Output | Rejected:
 
 
 def within_limit(value: Mapping[str, Any]) -> Output | Rejected:
-    """The output, unless its JSON is over 512 KiB."""
+    """Return the output, unless its JSON is over 512 KiB."""
     size = len(dump(value).encode())
     return _too_large(size) if size > OUTPUT_LIMIT else Output(value)
 
@@ -236,7 +237,7 @@ def _too_large(size: int) -> Rejected:
 
 
 def find_frame(log: bytes, size: int, sha256: str) -> str | None:
-    """The text of the frame in a task's log, or None where it is not there whole; bytes that are not UTF-8 are
+    """Return the text of the frame in a task's log, or None where it is not there whole; bytes that are not UTF-8 are
     decoded with "surrogateescape".
 
     The frame is the last line with the prefix; a line that user code forged fails the hash.
@@ -279,7 +280,7 @@ def exception_of(message: str) -> tuple[str, str, int | None] | None:
 
 
 def error_of(message: str) -> tuple[str, Reason | None]:
-    """What a failed bootstrap says of the error: a sentence, and a reason where it names one."""
+    """Return what a failed bootstrap says of the error: a sentence, and a reason where it names one."""
     try:
         envelope = load(message)
     except ValueError:

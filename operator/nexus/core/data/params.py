@@ -36,7 +36,7 @@ class ParamsInvalid(Exception):
 def resolve(
     params: Sequence[Param], given: Mapping[str, Any], run: RunFact, evaluator: Evaluator, *, begun: bool = False
 ) -> dict[str, Any]:
-    """The value of every param: the given one, else its default rendered over `run`.
+    """Return the value of every param: the given one, else its default rendered over `run`.
 
     Of a run that has `begun` no value is checked again: they were valid for the version that let it begin.
 
@@ -89,7 +89,7 @@ def _problem(name: str, code: Code, message: str) -> Problem:
 
 
 def _unfit(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """What keeps the values together from travelling in an environment."""
+    """Yield what keeps the values together from travelling in an environment."""
     for name, value in values.items():
         if isinstance(value, str) and "\0" in value:
             yield _problem(name, Code.INVALID_PARAM, "must not contain a NUL character; pass bytes as base64")
@@ -111,7 +111,7 @@ _NOUNS = {
 
 
 def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
-    """What is wrong with a value, or None."""
+    """Return what is wrong with a value, or None."""
     kind = param.type or ParamType.STRING
     if value is None and param.nullable:
         return None
@@ -154,8 +154,8 @@ _CONVERTED = {
 
 
 def mistyped(param: Param, text: str, kind: str | None) -> str | None:
-    """What is wrong with a value that is rendered when the run is there: with the CEL type of one whole expression
-    (`kind`), or with text around expressions (None)."""
+    """Return what is wrong with a value that is rendered when the run is there: with the CEL type of one whole
+    expression (`kind`), or with text around expressions (None)."""
     wanted = param.type or ParamType.STRING
     found = "string" if kind is None else kind
     if found in (*_TYPES_IN_CEL[wanted], "dyn") or (found == "null" and param.nullable):
@@ -166,12 +166,12 @@ def mistyped(param: Param, text: str, kind: str | None) -> str | None:
 
 
 def number_text(value: float) -> str:
-    """A bound as its author wrote it: 10, not 10.0."""
+    """Return a bound as its author wrote it: 10, not 10.0."""
     return dump(int(value) if value.is_integer() else value)
 
 
 def _is(kind: ParamType, value: Any) -> bool:
-    """JSON Schema's idea of types: true is no integer, and 3.0 is one."""
+    """Return whether a value has a type as JSON Schema defines it: true is not an integer, 3.0 is one."""
     match kind:
         case ParamType.STRING:
             return isinstance(value, str)
@@ -200,7 +200,7 @@ def _type_hint(kind: ParamType, value: Any) -> str:
 
 
 def unknown(name: str, params: Sequence[Param]) -> str:
-    """Why there is no such param, and which one is meant."""
+    """Return why there is no such param, and which one is meant."""
     known = [param.name for param in params]
     close = closest(name, known)
     hint = f'did you mean "{close[0]}"?' if close else f"the workflow has {listed(known) or 'no params'}"

@@ -55,7 +55,8 @@ def param_variables(params: Iterable[Param]) -> dict[str, str]:
 
 
 def _type_of(param: Param) -> str:
-    """A param that may be null is `dyn`: it is compared with null, which no other type can be."""
+    """Return the CEL type of a param. One that may be null is `dyn`: it is compared with null, which no other type can
+    be."""
     return "dyn" if param.nullable else _PARAM_TYPES[param.type or ParamType.STRING]
 
 
@@ -69,7 +70,8 @@ def task_variables(tasks: Iterable[str]) -> dict[str, str]:
 
 
 def node_variables(definition: Definition, node: Node, *, with_item: bool = False) -> dict[str, str]:
-    """The names that a task's expressions may use, with their CEL types; `with_item` those of a fan-out's fields."""
+    """Return the names that a task's expressions may use, with their CEL types; `with_item` those of a fan-out's
+    fields."""
     return {
         **(ITEM_VARIABLES if with_item else {}),
         **param_variables(definition.spec.params or ()),
@@ -79,7 +81,7 @@ def node_variables(definition: Definition, node: Node, *, with_item: bool = Fals
 
 
 def output_variables(definition: Definition) -> dict[str, str]:
-    """The names that the outputs of a run may use, with their CEL types: params, run, and every task."""
+    """Return the names that the outputs of a run may use, with their CEL types: params, run, and every task."""
     return {
         **param_variables(definition.spec.params or ()),
         **RUN_VARIABLES,
@@ -88,7 +90,7 @@ def output_variables(definition: Definition) -> dict[str, str]:
 
 
 def run_values(run: RunFact, phase: str) -> dict[str, Any]:
-    """The `run` object as task code sees it: times as RFC 3339 text.
+    """Return the `run` object as task code sees it: times as RFC 3339 text.
 
     By hand a run's scheduled time is its creation, and both ends of its interval are the same instant.
     """

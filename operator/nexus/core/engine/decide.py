@@ -25,11 +25,11 @@ from nexus.core.tasks.pool_slots import returns, unused
 def decide(
     definition: Definition, facts: Facts, now: datetime, evaluator: Evaluator, *, may_start: bool = True
 ) -> Plan:
-    """What to do for a run, and its status once that is done.
+    """Return what to do for a run, and its status once that is done.
 
     A function of its arguments alone: `evaluator` gives the same value for the same expression and variables. Called
     again with the facts that result from carrying out its plan, it plans nothing more. Without `may_start` it starts
-    nothing and wants to be asked again at once.
+    nothing and asks to be called again at once.
     """
     recorded = facts.status
     if recorded is not None and recorded.phase.ended:
@@ -74,7 +74,7 @@ def decide(
 
 
 def after(recorded: WorkflowRunStatus, facts: Facts) -> Plan:
-    """What is to be done for a run that has ended, and needs no definition to be known: stop what still runs."""
+    """Return what is to be done for a run that has ended, and needs no definition to be known: stop what still runs."""
     tasks = recorded.tasks or ()
     stops, cancels = left_over(tasks, facts)
     return Plan(status=recorded, stops=stops, cancels=cancels, returns=unused(facts))

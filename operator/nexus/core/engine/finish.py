@@ -24,7 +24,7 @@ from nexus.core.tasks.pool_slots import unused
 
 
 def status_of(draft: PlanDraft, started_at: datetime) -> WorkflowRunStatus:
-    """The run's status; ended as soon as every task has ended and its outputs are rendered."""
+    """Return the run's status; ended as soon as every task has ended and its outputs are rendered."""
     tasks = list(draft.tasks.values())
     done = sum(task.phase.ended for task in tasks)
     recorded = report(draft, draft.facts.status or WorkflowRunStatus())
@@ -88,7 +88,8 @@ def _under_way(
 
 
 def _awaits(draft: PlanDraft) -> tuple[Reason, str] | None:
-    """Whom the run waits for, while other tasks may go on: nobody looks for it in the tasks of a run."""
+    """Return which decision the run waits for while other tasks may go on: users do not look for it in the tasks of a
+    run."""
     asking = _asking(draft)
     if not asking:
         return None
@@ -101,7 +102,7 @@ def _asking(draft: PlanDraft) -> list[TaskStatus]:
 
 
 def _refused(draft: PlanDraft) -> tuple[Reason, str] | None:
-    """What the API server refuses a task of the run: the first one's, and of how many more."""
+    """Return what the API server refuses a task of the run: the first one's, and of how many more."""
     refused = [task for task in draft.tasks.values() if task.refused_time is not None and task.reason in REASONS]
     if not refused:
         return None
@@ -111,7 +112,8 @@ def _refused(draft: PlanDraft) -> tuple[Reason, str] | None:
 
 
 def blocked(facts: Facts, refusal: Refusal, now: datetime) -> Plan:
-    """The plan for a run that cannot be worked on while a call of the API server is refused: its status says so."""
+    """Return the plan for a run that cannot be worked on while a call of the API server is refused: its status says
+    so."""
     recorded = facts.status or WorkflowRunStatus()
     if facts.run.cancel is not None and recorded.start_time is None:
         return refuse(facts, now, Reason.CANCELLED, "the run was cancelled before it started")
@@ -125,7 +127,7 @@ def blocked(facts: Facts, refusal: Refusal, now: datetime) -> Plan:
 
 
 def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
-    """The plan for a run that cannot start, or cannot go on: it ends Failed, and what runs is stopped."""
+    """Return the plan for a run that cannot start, or cannot go on: it ends Failed, and what runs is stopped."""
     recorded = facts.status or WorkflowRunStatus()
     words = cut(message, message_limit(len(recorded.tasks or ())))
     tasks = [task if task.phase.ended else _broken_off(task, now, reason, words) for task in recorded.tasks or ()]
@@ -149,7 +151,7 @@ def refuse(facts: Facts, now: datetime, reason: Reason, message: str) -> Plan:
 
 
 def waits(facts: Facts, reason: Reason, message: str) -> Plan:
-    """The plan for a run whose turn has not come: it has not begun, and none of its deadlines counts yet."""
+    """Return the plan for a run whose turn has not come: it has not begun, and none of its deadlines counts yet."""
     recorded = facts.status or WorkflowRunStatus()
     news = recorded.reason is not reason
     status = recorded.model_copy(

@@ -1,8 +1,8 @@
 """Foresight: what a run would do, found out by deciding about one that does nothing.
 
-The engine decides as always. Here every task that it starts has succeeded a moment later, with an output that nobody
-knows. What an expression makes of such an output is not known either: it stands in the rendered fields as it was
-written, a `when` that asks about it is taken to be true and told as a condition.
+The engine decides as always. Here every task that it starts has succeeded a moment later, with an unknown output. The
+result of an expression about it is unknown, too: it stays as written in the rendered fields, and a `when` that asks
+about it is taken as true and reported as a condition.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from nexus.core.tasks.fanout.items import ItemsInvalid, resolve
 from nexus.core.tasks.fanout.observe import max_failed
 
 ITEMS_SHOWN = 20
-"""Items of a fan-out that are told and whose fields are rendered."""
+"""Number of items of a fan-out that are listed and whose fields are rendered."""
 
 
 class Forecast(StrEnum):
@@ -67,8 +67,8 @@ class Fails(str):
 
 
 class Foreseeing:
-    """An Evaluator that knows no task's output. What it cannot know it gives as it is written, or, where the engine
-    could not go on with a text, as something that it can go on with."""
+    """An Evaluator that knows no task's output. What it cannot know it gives as it is written, or, where a string is of
+    no use to the engine, as a value of the type that it needs."""
 
     def __init__(self, evaluator: Evaluator, definition: Definition, now: datetime) -> None:
         self._evaluator = evaluator
@@ -102,7 +102,7 @@ class Foreseeing:
 
 
 def _instead(definition: Definition, now: datetime) -> Iterator[tuple[str, Any]]:
-    """What stands for the value of an expression, by its source, where the field is of a type of its own."""
+    """Yield a stand-in for the value of each expression, by its source, if the field is not a string."""
     for node in definition.nodes.values():
         task = node.task
         yield from _whole(task.when, True)
@@ -126,8 +126,8 @@ def _whole(text: Any, value: Any) -> Iterator[tuple[str, Any]]:
 def foresee(
     definition: Definition, run: RunFact, now: datetime, evaluator: Evaluator, policy: PodPolicy = RESTRICTED
 ) -> list[Foreseen]:
-    """What would become of each task, in the order in which they are written, if nothing failed by itself. The params
-    of the run are known to fit."""
+    """Return what would become of each task, in the order in which they are written, if nothing failed by itself. The
+    params of the run are known to fit."""
     definition = _alone(definition)
     seeing = Foreseeing(evaluator, definition, now)
     found: dict[str, Foreseen] = {}
@@ -145,7 +145,7 @@ def foresee(
 
 
 def _alone(definition: Definition) -> Definition:
-    """The definition of a run that shares no pools and passes no files on. Slots come sooner or later, artifacts
+    """Return the definition of a run that shares no pools and passes no files on. Slots come sooner or later, artifacts
     with the tasks that leave them: neither changes what runs."""
     granted = {"pool": None, "artifacts": None}
     nodes = {name: replace(node, task=node.task.model_copy(update=granted)) for name, node in definition.nodes.items()}
@@ -153,7 +153,7 @@ def _alone(definition: Definition) -> Definition:
 
 
 def _passed(status: WorkflowRunStatus, now: datetime, found: Mapping[str, Foreseen]) -> WorkflowRunStatus:
-    """The status a moment later: what ran has succeeded, but for fan-outs whose items fail."""
+    """Return the status a moment later: what ran has succeeded, but for fan-outs whose items fail."""
     tasks = []
     for task in status.tasks or ():
         if task.phase is TaskPhase.RUNNING:
@@ -167,7 +167,7 @@ def _passed(status: WorkflowRunStatus, now: datetime, found: Mapping[str, Forese
 def _decided(
     definition: Definition, facts: Facts, now: datetime, seeing: Foreseeing
 ) -> tuple[Facts, WorkflowRunStatus]:
-    """One decision, in which every pool has room."""
+    """Return one decision, in which every pool has room."""
     while True:
         plan = decide(definition, facts, now, seeing)
         asked = {read.slot: SlotGrant(granted=True) for read in plan.reads if isinstance(read, AskSlot)}
@@ -177,7 +177,7 @@ def _decided(
 
 
 def _foreseen(draft: PlanDraft, seeing: Foreseeing, entry: TaskStatus, before: Mapping[str, Foreseen]) -> Foreseen:
-    """What is to be said of a task that has just been decided about."""
+    """Return what is to be said of a task that has just been decided about."""
     node = draft.definition.nodes[entry.name]
     message = entry.message or ""
     match entry.phase:
@@ -203,8 +203,8 @@ def _asks_for_phases(node: Node) -> bool:
 
 
 def _depends(draft: PlanDraft, seeing: Foreseeing, node: Node, before: Mapping[str, Foreseen]) -> Foreseen:
-    """Whether a task runs for certain: neither its own `when` asks for what is not known, nor does it follow one that
-    may not run."""
+    """Return whether a task runs for certain: neither its own `when` asks for what is not known, nor does it follow one
+    that may not run."""
     if node.task.when is not None:
         seeing.unknown.clear()
         whole = parse(node.task.when).whole
@@ -220,7 +220,7 @@ def _depends(draft: PlanDraft, seeing: Foreseeing, node: Node, before: Mapping[s
 
 
 def _follows(rule: TriggerRule, uncertain: int, total: int) -> bool:
-    """Whether a task may be skipped since so many of its dependencies may be."""
+    """Return whether a task may be skipped given that `uncertain` of its `total` dependencies may be."""
     match rule:
         case TriggerRule.ALL_DONE:
             return False
@@ -254,7 +254,7 @@ def _fan_out(draft: PlanDraft, seeing: Foreseeing, node: Node, found: Foreseen, 
 
 
 def _rendered(draft: PlanDraft, node: Node, item: Item | None) -> dict[str, Any]:
-    """The fields that have expressions, each with the engine's own renderer."""
+    """Return the fields that have expressions, each with the engine's own renderer."""
     renderer = draft.renderer(node, item)
     found: dict[str, Any] = {}
     for path, text in templated_fields.templated(node.task):

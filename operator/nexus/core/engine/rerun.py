@@ -88,7 +88,7 @@ def _check(draft: PlanDraft, earlier: Earlier) -> None:
 
 
 def unknown_task(name: str, spec: WorkflowSpec) -> str | None:
-    """Why a rerun cannot begin with a task, None where it can."""
+    """Return why a rerun cannot begin with a task, None where it can."""
     if name in {task.name for task in spec.finally_ or ()}:
         return f"{name} is a finally task, which always runs; remove it"
     names = [task.name for task in spec.tasks]
@@ -114,19 +114,20 @@ def _again(draft: PlanDraft, earlier: Earlier, before: dict[str, TaskStatus]) ->
 
 
 def _is_decided(earlier: Earlier, node: Node) -> bool:
-    """Whether a person decides in a task, be it in a child run. A skipped one is as good as approved."""
+    """Return whether a task has an approval, be it in a child run. A skipped one is as good as approved."""
     return node.record.asks_person or node.name in earlier.approved_below
 
 
 def _is_used(draft: PlanDraft, before: dict[str, TaskStatus], name: str) -> bool:
-    """Whether a task behind a decision succeeded: that was what the decision was for. `finally` runs without it."""
+    """Return whether a task behind a decision succeeded: that was what the decision was for. `finally` runs without
+    it."""
     behind = (node.name for node in draft.definition.nodes.values() if name in node.ancestors and not node.final)
     return any(other in before and before[other].phase is TaskPhase.SUCCEEDED for other in behind)
 
 
 def _same_execution(draft: PlanDraft, earlier: Earlier) -> bool:
-    """Whether both runs execute the same definition with the same values for the same time, so that whoever approved
-    the one knows what the other does."""
+    """Return whether both runs execute the same definition with the same values for the same time, so that whoever
+    approved the one knows what the other does."""
     run, before = draft.facts.run, earlier.run
     if before is None or earlier.definition != draft.definition.spec:
         return False
@@ -178,7 +179,7 @@ def _take_over(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> None:
 
 
 def _value(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> dict[str, Any] | None:
-    """The output of a task of the earlier run, None where it has none or has to be read first."""
+    """Return the output of a task of the earlier run, None where it has none or has to be read first."""
     if before.output_ref is None:
         return dict(unpacked(before.output)) or None
     if before.name not in draft.facts.outputs:
@@ -198,7 +199,8 @@ def _value(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> dict[str, 
 
 
 def _take_over_items(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> None:
-    """The items of a fan-out that succeeded; it runs only the others. Not of child runs: what they made is theirs."""
+    """Take over the items of a fan-out that succeeded; it runs only the others. Not those of child runs: what they made
+    is theirs."""
     node = draft.definition.nodes[before.name]
     if (
         node.task.for_each is None
@@ -224,10 +226,10 @@ def _take_over_items(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> 
 
 
 def _some(items: Collection[Any]) -> bool:
-    """Whether some succeeded, and some did not."""
+    """Return whether some succeeded, and some did not."""
     return 0 < sum(item is not None for item in items) < len(items)
 
 
 def _config_map(draft: PlanDraft, task: str) -> str:
-    """Where a copy goes: no attempt of the task has this name."""
+    """Return where a copy goes: no attempt of the task has this name."""
     return output_name(job_name(draft.facts.run.name, draft.facts.run.uid, task, 0))

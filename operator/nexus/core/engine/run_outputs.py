@@ -1,4 +1,4 @@
-"""Run outputs: what a run that has succeeded comes to, as its definition's `outputs` say."""
+"""Run outputs: the result of a run that has succeeded, as its definition's `outputs` say."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nexus.core.text.sha256 import reference
 
 
 class NotStored(Exception):
-    """The ConfigMap of the outputs is refused: the run goes on until it is made."""
+    """The ConfigMap of the outputs is refused: the run does not end before it is made."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
@@ -36,7 +36,7 @@ class NoOutputs(Exception):
 
 
 def outputs(draft: PlanDraft) -> dict[str, Any]:
-    """The fields of the status that hold the run's outputs; a store is noted on the draft where they are large.
+    """Return the fields of the status that hold the run's outputs; a store is noted on the draft where they are large.
 
     Raises NoOutputs, NotStored, and Unread where a task's output has to be read first.
     """
@@ -69,7 +69,8 @@ def _rendered(draft: PlanDraft) -> Mapping[str, Any]:
 
 
 def _of_tasks(draft: PlanDraft) -> Mapping[str, Any]:
-    """What a child run comes to whose definition says nothing: every task's output, null where it did not succeed."""
+    """Return the outputs of a child run whose definition declares none: every task's output, null where it did not
+    succeed."""
     kept = [reference for status in draft.tasks.values() for reference in (status.output_ref, status.stored_output)]
     size = sum(reference.size for reference in kept if reference is not None)
     if size > OUTPUT_LIMIT:

@@ -18,8 +18,8 @@ from nexus.core.text.json_text import dump
 
 
 def start(draft: PlanDraft) -> None:
-    """Look at every task that is not running, dependencies first, so that a skip travels on in one pass. The tasks of
-    `finally` come last, when all others have ended."""
+    """Look at every task that is not running, dependencies first, so that a skip is propagated in one pass. The tasks
+    of `finally` come last, when all others have ended."""
     slots = Slots.of(draft)
     for node in draft.definition.nodes.values():
         status = draft.tasks[node.name]
@@ -38,8 +38,8 @@ def start(draft: PlanDraft) -> None:
 
 
 def _after_all(draft: PlanDraft, node: Node) -> bool:
-    """Whether all others have ended, on record: what ended one of them in this decision (a `when` that failed, and
-    FailFast with it) may have needed a slot, and would not end it again once a Job of `finally` has taken that."""
+    """Return whether all others have ended, on record: what ended one of them in this decision (a `when` that failed,
+    and FailFast with it) may have needed a slot, and would not end it again once a Job of `finally` has taken that."""
     if draft.main_on_record:
         return True
     nodes = draft.definition.nodes
@@ -55,7 +55,7 @@ def recover(draft: PlanDraft) -> None:
     """Take over what was made for first attempts of which no status knows: their operator died before it wrote that, or
     another copy was first. It comes before all that takes slots.
 
-    Such a task is due as any other is: those before it have ended, its rule is met, its `when` is true. Those before it
+    Such tasks are due as any other is: those before it have ended, its rule is met, its `when` is true. Those before it
     may have ended in the same decision, without a Job, and now end once more, though there may be no slot now.
     """
     nodes = draft.definition.nodes
@@ -140,7 +140,7 @@ def _launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
 
 
 def _may_start(draft: PlanDraft, node: Node, slots: Slots) -> bool:
-    """Whether anything keeps a task from starting that is not its own; where so, its status says what."""
+    """Return whether anything keeps a task from starting that is not its own; where so, its status says what."""
     if held_back(draft, node):
         return False
     takes_slot = registry.of(node, next_mechanism(node)).takes_slot

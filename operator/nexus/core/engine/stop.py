@@ -87,14 +87,14 @@ def stray_jobs(tasks: Iterable[TaskStatus], jobs: Mapping[str, tuple[JobFact, ..
 
 
 def _exited_well(job: JobFact) -> bool:
-    """Whether the Job controller makes no further pod of it: one has exited 0."""
+    """Return whether the Job controller makes no further pod of it: one has exited 0."""
     unasked = (pod for pod in job.pods if pod.phase != "Failed" and pod.deleted_at is None)
     return any(pod.terminated is not None and pod.terminated.exit_code == 0 for pod in unasked)
 
 
 def left_over(tasks: Sequence[TaskStatus], facts: Facts) -> tuple[tuple[StopJob, ...], tuple[CancelRun, ...]]:
-    """What is to be stopped and cancelled of a run that has ended. Of tasks that its status has no entry for, all: it
-    ended before one was written, or had no room for them."""
+    """Return what is to be stopped and cancelled of a run that has ended. Of tasks that its status has no entry for,
+    all: it ended before one was written, or had no room for them."""
     known = {task.name for task in tasks}
     ended = [TaskStatus(name=name, phase=TaskPhase.FAILED) for name in {*facts.jobs, *facts.children} - known]
     everything = [*tasks, *ended]

@@ -34,7 +34,7 @@ _INSTEAD = {
 
 
 def date(at: datetime, zone: str) -> str:
-    """The day at `at` in a time zone, as YYYY-MM-DD."""
+    """Return the day at `at` in a time zone, as YYYY-MM-DD."""
     return _local(at, zone).date().isoformat()
 
 
@@ -51,7 +51,7 @@ def strftime(at: datetime, text: str, zone: str) -> str:
 
 
 def wrong_format(text: str) -> tuple[str, int] | None:
-    """What is wrong with a format of strftime, and where in it; None where nothing is."""
+    """Return what is wrong with a format of strftime, and where in it; None where nothing is."""
     if len(text) > _MAX_FORMAT:
         return f"strftime takes a format of at most {_MAX_FORMAT} characters, this one has {len(text):,}", 0
     for found in _CODE.finditer(text):
@@ -70,14 +70,14 @@ def _coded(local: datetime, code: str) -> str:
 
 
 def numbers(count: int) -> list[int]:
-    """range(n): the whole numbers from 0 up to n, n not included."""
+    """Return the integers from 0 up to `count`, itself excluded: range(n)."""
     if not 0 <= count <= MAX_RANGE:
         raise ValueError(f"range(n) takes n from 0 to {MAX_RANGE:,}, not {count:,}")
     return list(range(count))
 
 
 def flatten(items: Sequence[Any]) -> list[Any]:
-    """The lists in a list put one after another, one level deep; what is no list stays as it is."""
+    """Return the lists in a list put one after another, one level deep; anything else stays as it is."""
     flat: list[Any] = []
     for item in items:
         if isinstance(item, list):
@@ -88,19 +88,20 @@ def flatten(items: Sequence[Any]) -> list[Any]:
 
 
 def get(source: Mapping[str, Any] | None, key: str, default: Any) -> Any:
-    """A map's value, or the default where the key is absent or there is no map at all (null)."""
+    """Return a map's value, or the default where the key is absent or there is no map at all (null)."""
     return default if source is None else source.get(key, default)
 
 
 def to_json(value: Any) -> str:
-    """A value as compact JSON with sorted keys, non-ASCII characters kept."""
+    """Return a value as compact JSON with sorted keys, non-ASCII characters kept."""
     return json.dumps(json_value(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def json_value(value: Any) -> Any:
-    """The JSON value of a CEL value: timestamps and durations become text, bytes base64, keys text.
+    """Return the JSON value of a CEL value: timestamps and durations become text, bytes base64, keys text.
 
-    Source: CEL's own conversion to JSON, https://github.com/google/cel-spec/blob/master/doc/langdef.md#json-data-conversion.
+    Source: CEL's own conversion to JSON,
+    https://github.com/google/cel-spec/blob/master/doc/langdef.md#json-data-conversion.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -130,7 +131,7 @@ def _key(key: Any) -> str:
 
 
 def _seconds(duration: timedelta) -> str:
-    """A duration as protobuf writes it in JSON: 3.5s."""
+    """Return a duration as protobuf writes it in JSON: 3.5s."""
     micros = duration // timedelta(microseconds=1)
     whole, rest = divmod(abs(micros), 1_000_000)
     fraction = f".{rest:06}".rstrip("0") if rest else ""

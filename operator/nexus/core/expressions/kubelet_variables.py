@@ -32,7 +32,7 @@ class Dollar(NamedTuple):
 
 
 def dollars(text: str) -> Iterator[Dollar]:
-    """Yield each `$` of a text, from left to right."""
+    """Yield each `$` of a string, from left to right."""
     position, last_closing = 0, text.rfind(")")
     while (start := text.find("$", position)) >= 0:
         following = text[start + 1 : start + 2]
@@ -52,7 +52,7 @@ def first_open(literal: str) -> int | None:
 
 
 def names(text: str) -> Iterator[str]:
-    """Yield the NAME of each `$(NAME)` in a text."""
+    """Yield the NAME of each `$(NAME)` in a string."""
     return (text[dollar.start + 2 : dollar.end - 1] for dollar in dollars(text) if dollar.kind is Kind.REFERENCE)
 
 

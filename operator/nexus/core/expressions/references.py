@@ -55,7 +55,7 @@ class ReferenceInvalid(Exception):
 
 @lru_cache(maxsize=4096)
 def task_identifier(task: str) -> str:
-    """A task's name as CEL can write it after a dot: no hyphen, no digit first, no keyword.
+    """Return a task's name as CEL can write it after a dot: no hyphen, no digit first, no keyword.
 
     No two DNS labels share one: they have no underscore of their own.
     """
@@ -66,8 +66,8 @@ def task_identifier(task: str) -> str:
 
 
 def explain_hyphen(source: str, task_names: Collection[str]) -> str | None:
-    """What to write in place of `tasks.per-region`, which CEL reads as a subtraction; None where nobody wrote that.
-    `task_names` is asked for many: a set, or a dict."""
+    """Return what to write in place of `tasks.per-region`, which CEL reads as a subtraction; None if the source has
+    none. `task_names` is looked up often: pass a set, or a dict."""
     for match in _HYPHENATED.finditer(source):
         words = match[1].split("-")
         for count in range(min(len(words), LABEL), 1, -1):
@@ -86,7 +86,7 @@ class Found:
 
 
 def find(source: str, tokens: Sequence[Token]) -> Found:
-    """Finds the references in an expression. `tokens` count from the start of `source`. Raises ReferenceInvalid."""
+    """Find the references in an expression. `tokens` count from the start of `source`. Raises ReferenceInvalid."""
     references: list[Reference] = []
     edits: list[_Selection] = []
     for index in _free_names(tokens):
@@ -109,7 +109,7 @@ class _Selection:
 
 
 def _free_names(tokens: Sequence[Token]) -> list[int]:
-    """Where a root name stands that is neither a field, nor a function, nor bound by a macro around it."""
+    """Return the indexes of root names that are neither a field, nor a function, nor bound by a macro around it."""
     found: list[int] = []
     bound: list[tuple[int, str]] = []
     depth = 0
@@ -134,7 +134,7 @@ def _free_names(tokens: Sequence[Token]) -> list[int]:
 
 
 def _bound_by(tokens: Sequence[Token], opening: int) -> str | None:
-    """The variable of the macro whose parenthesis opens here: `x` for `.map(x, ...)`."""
+    """Return the variable of the macro whose parenthesis opens here: `x` for `.map(x, ...)`."""
     if (
         opening >= 2
         and tokens[opening - 1].text in _BINDING_MACROS
@@ -147,14 +147,14 @@ def _bound_by(tokens: Sequence[Token], opening: int) -> str | None:
 
 
 def _text(tokens: Sequence[Token], index: int) -> str:
-    """An operator or identifier at a place that may lie outside; a string literal is never mistaken for one."""
+    """Return an operator or identifier at a place that may lie outside; a string literal is never mistaken for one."""
     if 0 <= index < len(tokens) and tokens[index].kind in (Kind.OPERATOR, Kind.IDENTIFIER):
         return tokens[index].text
     return ""
 
 
 def _selections(tokens: Sequence[Token], root: int) -> list[_Selection]:
-    """What is selected from a root by names that are known before anything runs."""
+    """Return what is selected from a root by names that are known before anything runs."""
     chain: list[_Selection] = []
     index = root + 1
     while index + 1 < len(tokens):
@@ -175,7 +175,7 @@ def _selections(tokens: Sequence[Token], root: int) -> list[_Selection]:
 def _references(
     tokens: Sequence[Token], root: int, chain: Sequence[_Selection]
 ) -> tuple[list[Reference], list[_Selection]]:
-    """The references that one use of a root makes, and the selections in it to rewrite."""
+    """Return the references that one use of a root makes, and the selections in it to rewrite."""
     name, offset = tokens[root].text, tokens[root].start
     if name == "params":
         return _param(tokens, root, chain)
@@ -241,7 +241,7 @@ def _refuse_has(tokens: Sequence[Token], root: int, last: _Selection) -> None:
 
 
 def _rewritten(source: str, edits: Sequence[_Selection]) -> str:
-    """The source with quoted selections dotted, padded so that every column stays where it is."""
+    """Return the source with quoted selections dotted, padded so that every column stays where it is."""
     for edit in edits:
         if edit.quoted:
             padded = f".{edit.name}".ljust(edit.end - edit.start)

@@ -40,11 +40,12 @@ class Renderer:
 
     @classmethod
     def like(cls, other: Renderer) -> Self:
-        """One of this class in the scope of another."""
+        """Return one of this class in the scope of another."""
         return cls(other._evaluator, other._variables, other._lookup, other._zone)
 
     def value(self, expression: Expression) -> Any:
-        """The JSON value of an expression, its numbers as the API server gives them back. Raises ExpressionError."""
+        """Return the JSON value of an expression, its numbers as the API server gives them back. Raises
+        ExpressionError."""
         names = variables_of(expression)
         unknown = [name for name in names if name not in self._variables]
         if unknown:
@@ -54,8 +55,8 @@ class Renderer:
         return as_stored(self._evaluator.evaluate(expression.source, declared, values, zone=self._zone))
 
     def field(self, text: str, where: str, *, kubernetes: bool = False) -> Any:
-        """A field's value: of any type where the field is one whole `${{ }}`, else text. Raises ExpressionError, whose
-        message starts with `where`, the field's name.
+        """Return a field's value: of any type where the field is one whole `${{ }}`, else text. Raises ExpressionError,
+        whose message starts with `where`, the field's name.
 
         `kubernetes` is for fields that the kubelet or a bootstrap expands afterwards: every `$` of a rendered value
         is doubled there, so that no value can become a reference.
@@ -65,17 +66,17 @@ class Renderer:
             return template.render(self._values(template), double_dollars=kubernetes)
 
     def text(self, text: str, where: str, *, kubernetes: bool = False) -> str:
-        """A field that must be text: values that are not become compact JSON."""
+        """Return a field that must be text: values that are not become compact JSON."""
         return as_text(self.field(text, where, kubernetes=kubernetes))
 
     def url(self, text: str, where: str) -> str:
-        """The URL of an http task: values are encoded behind its origin, see nexus.core.expressions.urls."""
+        """Return the URL of an http task: values are encoded behind its origin, see nexus.core.expressions.urls."""
         template = parse(text)
         with _named(where):
             return urls.rendered(template, self._values(template))
 
     def deep(self, value: Any, where: str, *, kubernetes: bool = False) -> Any:
-        """A JSON value with every string in it rendered; keys stay as they are written."""
+        """Return a JSON value with every string in it rendered; keys stay as they are written."""
         if isinstance(value, str):
             return self.field(value, where, kubernetes=kubernetes)
         if isinstance(value, list):

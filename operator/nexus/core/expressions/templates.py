@@ -1,6 +1,6 @@
 """Templates and the CEL expressions in them: text with `${{ }}`, read once and never again after rendering.
 
-What evaluates an expression stands behind the Evaluator port (nexus.adapters.cel is the one with CEL behind it).
+What evaluates an expression is behind the Evaluator port (nexus.adapters.cel is the one with CEL behind it).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OPENING = "${{"
 
 
 class TemplateError(ValueError):
-    """Text that is no template; `offset` counts characters from its start."""
+    """A string that is not a valid template; `offset` counts characters from its start."""
 
     def __init__(self, message: str, offset: int) -> None:
         self.message = message
@@ -66,8 +66,8 @@ class ExpressionError(Exception):
 
 
 class EvaluationLost(RuntimeError):
-    """No answer, and nothing said about the expression: what evaluates it was killed, crashed, or came to no end within
-    a time that no expression within its bounds needs. Who asks again may get one."""
+    """No answer, and nothing said about the expression: what evaluates it was killed, crashed, or did not end within a
+    time that no expression within its bounds needs. A second call may succeed."""
 
 
 class UnknownName(ExpressionError):
@@ -86,7 +86,7 @@ class Evaluator(Protocol):
     """
 
     def check(self, source: str, variables: Mapping[str, str]) -> str:
-        """The type of the result: one of the names above, or bytes, uint, type. Raises ExpressionError."""
+        """Return the type of the result: one of the names above, or bytes, uint, type. Raises ExpressionError."""
 
     def check_all(self, sources: Sequence[str], variables: Mapping[str, str]) -> list[str | ExpressionError]:
         """For each source what `check` gives or raises, asked all at once: many times faster for many of them."""
@@ -94,7 +94,7 @@ class Evaluator(Protocol):
     def evaluate(
         self, source: str, variables: Mapping[str, str], values: Mapping[str, Any], *, zone: str = "UTC"
     ) -> Any:
-        """The result as a JSON value: a timestamp as RFC 3339 text with Z, a duration as "3.5s".
+        """Return the result as a JSON value: a timestamp as RFC 3339 text with Z, a duration as "3.5s".
 
         `values` holds a JSON value for each variable; for a timestamp an aware datetime or RFC 3339 text. `zone` is the
         time zone of date() and strftime() where the expression names none. Raises ExpressionError, EvaluationLost.
@@ -133,7 +133,7 @@ class Template:
         return None
 
     def render(self, values: Sequence[Any], double_dollars: bool = False) -> Any:
-        """The rendered field: `values` holds one JSON value for each of `expressions`.
+        """Return the rendered field: `values` holds one JSON value for each of `expressions`.
 
         With `double_dollars` every `$` that comes from a value is doubled, deep inside lists and objects too, and so is
         one of the author's that a value would complete: for fields that the kubelet or a bootstrap expands later, so
@@ -151,7 +151,8 @@ class Template:
         return "".join(part if isinstance(part, str) else as_text(next(remaining)) for part in parts)
 
     def _without_open_dollars(self) -> tuple[str | Expression, ...]:
-        """The check of a definition refuses them; one that an older version let pass may still be under way."""
+        """Return the parts with an open `$` at their ends closed. Checks refuse one, but a run of an older version may
+        have it."""
         return tuple(
             closed(part) if isinstance(part, str) and position + 1 < len(self.parts) else part
             for position, part in enumerate(self.parts)
@@ -159,7 +160,7 @@ class Template:
 
 
 def parse(text: str) -> Template:
-    """Reads a field. Raises TemplateError, which names the place in `text`."""
+    """Read a field. Raises TemplateError, which names the place in `text`."""
     if _OPENING not in text:
         return Template((text,) if text else ())
     return _parse(text)
@@ -182,7 +183,7 @@ def _parse(text: str) -> Template:
 
 
 def _inside(text: str, start: int) -> tuple[list[Token], int]:
-    """The tokens of the expression that opens at `start`, and where its `}}` stands."""
+    """Return the tokens of the expression that opens at `start`, and the offset of its `}}`."""
     tokens: list[Token] = []
     position, depth = start + len(_OPENING), 0
     try:
@@ -228,7 +229,7 @@ def _expression(text: str, start: int, end: int, tokens: list[Token]) -> Express
 
 
 def variables_of(expression: Expression) -> list[str]:
-    """The names of the variables that an expression needs, in order of first use, each once.
+    """Return the names of the variables that an expression needs, in order of first use, each once.
 
     Where the whole of `params` is used, or has() asks for one of them, that is the one variable for all of them.
     """
@@ -239,12 +240,13 @@ def variables_of(expression: Expression) -> list[str]:
 
 
 def explain_hyphen(expression: Expression, task_names: Collection[str]) -> str | None:
-    """What to write in place of `tasks.per-region`, which CEL reads as a subtraction; None where nobody wrote that."""
+    """Return what to write in place of `tasks.per-region`, which CEL reads as a subtraction; None if the source has
+    none."""
     return references.explain_hyphen(expression.source, task_names)
 
 
 def unknown_name(name: str, known: Collection[str]) -> str:
-    """Why a variable is not there, and which one is meant, or which there are."""
+    """Return why a variable is not there, and which one is meant, or which there are."""
     root, _, rest = name.partition(".")
     alike = [other for other in known if other.partition(".")[0] == root]
     # A long common part, as in tasks.a.output and tasks.b.output, is no likeness: what differs is compared.
@@ -267,7 +269,8 @@ def unknown_name(name: str, known: Collection[str]) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A JSON value as part of a text: text as it is, any other as compact JSON, non-ASCII characters kept."""
+    """Return a JSON value as part of a string: a string as it is, any other as compact JSON, non-ASCII characters
+    kept."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

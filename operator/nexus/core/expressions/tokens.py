@@ -74,7 +74,8 @@ class UnclosedString(Exception):
 
 
 def next_token(text: str, position: int) -> Token | None:
-    """The first token at or after `position`, past blanks and comments; None at the end. Raises UnclosedString."""
+    """Return the first token at or after `position`, past blanks and comments; None at the end. Raises
+    UnclosedString."""
     while match := _TOKEN.match(text, position):
         group, position = match.lastgroup, match.end()
         if group == "space":
@@ -87,7 +88,7 @@ def next_token(text: str, position: int) -> Token | None:
 
 
 def tokens_of(source: str) -> list[Token]:
-    """All tokens of an expression; none where a string in it is not closed, which is told where it is read."""
+    """Return all tokens of an expression; none if a string in it is not closed, which its parser reports."""
     tokens: list[Token] = []
     position = 0
     try:
@@ -100,5 +101,5 @@ def tokens_of(source: str) -> list[Token]:
 
 
 def is_identifier(name: str) -> bool:
-    """True for a name that may follow a dot."""
+    """Return True for a name that may follow a dot."""
     return _IDENTIFIER.fullmatch(name) is not None and name not in KEYWORDS

@@ -1,4 +1,4 @@
-"""URLs of http tasks: where a value may stand in one, and how it is written there.
+"""URLs of http tasks: where a value may be filled in, and how it is encoded there.
 
 A value that brings the origin along (scheme, host, port) is kept as it is. One that begins behind the origin is data:
 it is percent-encoded but for `/`, ends neither path nor query, and may not walk up by a segment `..`.

@@ -22,8 +22,8 @@ _VALUES = ("default", "metadata", "members", "expected", "cls", "function")
 
 
 def read_begun(body: Any, model: type[Spec]) -> Spec:
-    """A spec as its model, without what this version does not know or would limit. Raises ValueError where it lacks a
-    field, or has a value of another type or an unknown word: nothing sound can be made of that."""
+    """Return a spec as its model, without what this version does not know or would limit. Raises ValueError where it
+    lacks a field, or has a value of another type or an unknown word: nothing sound can be made of that."""
     try:
         return model.model_validate(body)
     except ValidationError:

@@ -43,11 +43,11 @@ class Problem:
 
 
 MOST_PROBLEMS = 500
-"""Problems of one definition that are told: each may be a search among all that is known there."""
+"""Maximum number of problems reported of one definition: each may cost a search among all names known there."""
 
 
 def first(found: Iterable[Problem]) -> list[Problem]:
-    """The first of them, and where there are more a last one that says so."""
+    """Return the first of them, and where there are more a last one that says so."""
     told = list(islice(found, MOST_PROBLEMS + 1))
     if len(told) > MOST_PROBLEMS:
         message = f"more than {MOST_PROBLEMS} problems, the others are not listed; fix these first"
@@ -56,7 +56,7 @@ def first(found: Iterable[Problem]) -> list[Problem]:
 
 
 def field_name(path: Iterable[str | int]) -> str:
-    """A path as users write it: env[0].value."""
+    """Return a path as users write it: env[0].value."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
@@ -64,7 +64,7 @@ def field_name(path: Iterable[str | int]) -> str:
 
 
 def duplicates(path: Path, names: Sequence[str], what: str) -> Iterator[Problem]:
-    """A problem for each name that a list of named things has more than once, at its last place."""
+    """Yield a problem for each name that a list of named things has more than once, at its last place."""
     for name, count in Counter(names).items():
         if count > 1:
             last = len(names) - 1 - names[::-1].index(name)

@@ -25,8 +25,8 @@ Fitting = TypeVar("Fitting", bound=BaseModel)
 
 
 def read(body: Any, model: type[Fitting]) -> Fitting:
-    """An object of the API server as its model. Raises ValueError that says what does not fit: some fields are free in
-    the CRD's schema, and strict here."""
+    """Return an object of the API server as its model. Raises ValueError that says what does not fit: some fields are
+    free in the CRD's schema, and strict here."""
     try:
         return model.model_validate(body)
     except ValidationError as error:
@@ -59,20 +59,21 @@ def _problem(path: Path, error: Any, body: Any, model: type[BaseModel]) -> Probl
 
 
 def _boolean(error: Any) -> bool | None:
-    """The boolean that stands where a string must be."""
+    """Return the boolean that was given for a string."""
     given = error.get("input")
     return given if error["type"] == "string_type" and isinstance(given, bool) else None
 
 
 def _beside(path: Path, body: Any) -> Collection[str]:
-    """The names of the object that a field stands in."""
+    """Return the keys of the object that a field belongs to."""
     for step in path[:-1]:
         body = body[step] if _has(body, step) else None
     return body.keys() if isinstance(body, dict) else ()
 
 
 def _knowledge(error: Any) -> int:
-    """How much an error says: least that a value is of another type, more that it is another text than a fixed one."""
+    """Return how much an error says: least that a value is of another type, more that it is another text than a fixed
+    one."""
     if str(error["type"]).endswith(("_type", "_parsing")):
         return 0
     return 1 if error["type"] == "literal_error" else 2
@@ -102,7 +103,7 @@ _NAMED = {"schedules": "schedule", "params": "param"}
 
 
 def _owner(path: Path, body: Any) -> tuple[str | None, str | None]:
-    """The named thing that a field belongs to, as a Problem's task and subject."""
+    """Return the named thing that a field belongs to, as a Problem's task and subject."""
     if len(path) < 2 or path[0] not in ("tasks", "finally", *_NAMED) or not isinstance(path[1], int):
         return None, None
     named = body[path[0]][path[1]]
@@ -156,12 +157,12 @@ _TYPES = {
 
 
 def _field(path: Path) -> str:
-    """The name of the field at a path, or of the list that the entry at it is of."""
+    """Return the name of the field at a path, or of the list that the entry at it is of."""
     return next((step for step in reversed(path) if isinstance(step, str)), "")
 
 
 def _form(field: str, kind: str, given: Any) -> str:
-    """How it is written instead, where that is clear."""
+    """Return how it is written instead, where that is clear."""
     match kind:
         case "an object":
             return suggestions.of_object(field, given)
@@ -173,7 +174,7 @@ def _form(field: str, kind: str, given: Any) -> str:
 
 
 def _mismatch_code(path: Path, given: Any) -> Code:
-    """The code for a string that its field's pattern refuses."""
+    """Return the code for a string that its field's pattern refuses."""
     if "${{" in str(given):
         return Code.EXPRESSION_NOT_ALLOWED
     return Code.INVALID_NAME if _field(path) == "name" else Code.INVALID_VALUE
@@ -217,7 +218,7 @@ _CHARACTERS = {
 
 
 def _fitting(given: str, pattern: str) -> str:
-    """The name that was meant, in the characters that are allowed; empty where there is none."""
+    """Return the name that was meant, in the characters that are allowed; empty where there is none."""
     if "A-Z" in pattern:
         names = [re.sub(r"[^-._A-Za-z0-9]+", "_", given).strip("_")]
     else:
@@ -238,7 +239,7 @@ def _not_among(path: Path, given: Any, allowed: list[str]) -> str:
 
 
 def _no_field(path: Path, given: Any, model: type[BaseModel], written: Collection[str]) -> str:
-    """Why there is no such field; `written` are the fields beside it."""
+    """Return why there is no such field; `written` are the fields beside it."""
     name, known = str(path[-1]), fields_at(model, path[:-1])
     if name == "securityContext":
         return f'unknown field "{name}"; {suggestions.of_security_context(given)}'
@@ -261,7 +262,7 @@ def _no_field(path: Path, given: Any, model: type[BaseModel], written: Collectio
 
 
 def _elsewhere(path: Path, name: str, model: type[BaseModel], written: Collection[str]) -> str | None:
-    """Where a field is at home that was written one level too high or too low."""
+    """Return where a field is at home that was written one level too high or too low."""
     for length in range(len(path) - 2, -1, -1):
         if isinstance(path[length], str) and name in fields_at(model, path[:length]):
             return _place(path[:length])
@@ -308,7 +309,7 @@ def _plain(name: str) -> str:
 
 
 def fields_at(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
-    """The names that an object at `path` below a model may have, as manifests write them."""
+    """Return the names that an object at `path` below a model may have, as manifests write them."""
     annotations: list[Any] = [model]
     for step in path:
         annotations = [inner for annotation in annotations for inner in _below(annotation, step)]
@@ -334,7 +335,7 @@ def _below(annotation: Any, step: str | int) -> list[Any]:
 
 
 def _branches(annotation: Any) -> list[Any]:
-    """The types that an annotation allows: unions taken apart, constraints taken off."""
+    """Return the types that an annotation allows: unions taken apart, constraints taken off."""
     if get_origin(annotation) is Annotated:
         return _branches(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):

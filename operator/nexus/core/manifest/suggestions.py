@@ -57,7 +57,7 @@ def of_string(value: Any, word: str | None = None) -> str:
 
 
 def of_object(field: str, given: Any) -> str:
-    """How the object of this field is written; empty where that is not known."""
+    """Return how the object of this field is written; empty where that is not known."""
     text = isinstance(given, str) and bool(given)
     if field in TYPES:
         meant = TYPES[field].shorthand
@@ -75,7 +75,7 @@ def of_object(field: str, given: Any) -> str:
 
 
 def of_list(field: str, given: Any) -> str:
-    """How the list of this field is written; empty where that is not known."""
+    """Return how the list of this field is written; empty where that is not known."""
     if isinstance(given, dict) and field in _LISTS_OF_NAMED and given:
         name, value = next(iter(given.items()))
         return f"; write it as [{{name: {name}, {_LISTS_OF_NAMED[field]}: {flow(value)}}}]"
@@ -85,7 +85,7 @@ def of_list(field: str, given: Any) -> str:
 
 
 def of_number(field: str, given: Any) -> str:
-    """How a number that was given as text is written; empty where the text is none."""
+    """Return how a number that was given as text is written; empty where the text is none."""
     if not isinstance(given, str):
         return ""
     if "${{" in given:
@@ -99,7 +99,7 @@ def of_number(field: str, given: Any) -> str:
 
 
 def of_boolean(given: Any) -> str:
-    """How true or false is written."""
+    """Return how a boolean is written."""
     word = given.lower() if isinstance(given, str) else ""
     if word in ("true", "false"):
         return "; remove the quotes"
@@ -108,7 +108,7 @@ def of_boolean(given: Any) -> str:
 
 
 def of_day(given: str) -> str:
-    """How a date is written."""
+    """Return how a date is written."""
     german = re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", given)
     if german is not None:
         return f"write it as {german[3]}-{int(german[2]):02}-{int(german[1]):02}"
@@ -116,7 +116,7 @@ def of_day(given: str) -> str:
 
 
 def of_country(given: str) -> str:
-    """How a country is written."""
+    """Return how a country is written."""
     code = given.upper() if re.fullmatch(r"[A-Za-z]{2,3}", given) else "DE"
     return f"write its ISO 3166-1 code, as {code}"
 
@@ -128,7 +128,7 @@ _STORES = {
 
 
 def of_text(field: str, given: str) -> str:
-    """How the text of this field is written; empty where its characters are all there is to say."""
+    """Return how the text of this field is written; empty where its characters are all there is to say."""
     match field:
         case "url":
             meant = [form for scheme, form in _STORES.items() if given.lower().startswith(scheme)]
@@ -147,7 +147,7 @@ def of_text(field: str, given: str) -> str:
 
 
 def of_security_context(given: Any) -> str:
-    """How what Kubernetes has in a securityContext is written."""
+    """Return how what Kubernetes has in a securityContext is written."""
     ours = ("runAsUser", "runAsGroup", "fsGroup")
     meant = [f"pod.{field}" for field in ours if isinstance(given, dict) and field in given]
     if meant:

@@ -8,5 +8,5 @@ from nexus.api.tasks import Task
 
 
 def counted(task: Task, phase: TaskPhase) -> TaskPhase:
-    """The phase that an ended task counts as."""
+    """Return the phase that an ended task counts as."""
     return TaskPhase.SUCCEEDED if phase is TaskPhase.FAILED and task.allow_failure else phase

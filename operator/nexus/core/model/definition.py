@@ -71,7 +71,7 @@ class Definition:
 
 
 def prepare(spec: WorkflowSpec, operator: OperatorDefaults = NO_DEFAULTS) -> Definition:
-    """The Definition of a spec that `validate.problems` finds nothing wrong with.
+    """Return the Definition of a spec that `validate.problems` finds nothing wrong with.
 
     Raises graphlib.CycleError and KeyError for specs that were not validated.
     """
@@ -88,7 +88,7 @@ def prepare(spec: WorkflowSpec, operator: OperatorDefaults = NO_DEFAULTS) -> Def
 def _nodes(
     tasks: Mapping[str, Task], before: frozenset[str], operator: OperatorDefaults, *, final: bool
 ) -> dict[str, Node]:
-    """The nodes of one list of tasks, dependencies first; each of them comes after the tasks `before`."""
+    """Return the nodes of one list of tasks, dependencies first; each of them comes after the tasks `before`."""
     nodes: dict[str, Node] = {}
     for name in ordered({name: task.depends_on or () for name, task in tasks.items()}):
         direct = tasks[name].depends_on or ()
@@ -98,18 +98,18 @@ def _nodes(
 
 
 def waits_for(spec: WorkflowSpec) -> dict[str, tuple[str, ...]]:
-    """Each task to those whose end it waits for: a task of `finally` without dependsOn to all that are not."""
+    """Map each task to those whose end it waits for: a task of `finally` without dependsOn to all that are not."""
     main = {task.name: tuple(task.depends_on or ()) for task in spec.tasks}
     return main | {task.name: tuple(task.depends_on or main) for task in spec.finally_ or ()}
 
 
 def type_of(task: Task) -> str:
-    """The name of the one type field that a valid task has."""
+    """Return the name of the one type field that a valid task has."""
     return next(types_in(task)).name
 
 
 def with_defaults(task: Task, defaults: Defaults | None) -> Task:
-    """The task with the workflow's defaults: by field, lists by name, the task wins."""
+    """Return the task with the workflow's defaults: by field, lists by name, the task wins."""
     if defaults is None or not all(record.model.executes for record in types_in(task)):
         # A timeout that is meant for code would reject in minutes what a person has a day for.
         return task
@@ -126,7 +126,7 @@ def with_defaults(task: Task, defaults: Defaults | None) -> Task:
 
 
 def _defaults_of(task: Task, default: Retry | None) -> Retry | None:
-    """What of the defaults is meant for the task: only http tasks have failures that retryOn can name."""
+    """Return what of the defaults is meant for the task: only http tasks have failures that retryOn can name."""
     if default is None or any(record.model.has_retry_on for record in types_in(task)):
         return default
     return default.model_copy(update={"retry_on": None})
@@ -139,7 +139,7 @@ def _merged_retry(default: Retry | None, own: Retry | None) -> Retry | None:
 
 
 def _merged_env(defaults: list[EnvVar], own: list[EnvVar]) -> list[EnvVar]:
-    """The defaults first, so that a task's own values may refer to them as `$(NAME)`."""
+    """Return the defaults first, so that a task's own values may refer to them as `$(NAME)`."""
     taken = {variable.name for variable in own}
     return [*(variable for variable in defaults if variable.name not in taken), *own]
 

@@ -57,7 +57,8 @@ class PodFact:
     index: int | None = None
     """Which item of a fan-out it works on, in an Indexed Job."""
     withdrawn: bool = False
-    """True where the Job controller itself took it back, since the Job was suspended: that is no failure."""
+    """True where the Job controller itself took it back, since the Job was suspended: that does not count as a
+    failure."""
 
     @property
     def live(self) -> bool:
@@ -89,7 +90,7 @@ class JobFact:
     finished_at: datetime | None = None
     deleting: bool = False
     suspended: bool = False
-    """True while somebody, such as Kueue, holds it back: it has no pods then."""
+    """True while another controller, such as Kueue, holds it back: it has no pods then."""
     pods: tuple[PodFact, ...] = ()
     items: int | None = None
     """How many items an Indexed Job works on; None for every other Job."""
@@ -137,7 +138,7 @@ class ChildFact:
     approval: ApprovalRequest | None = None
     """What it is waiting for a decision on."""
     outputs: dict[str, Any] | Packed | None = None
-    """What it came to, where that is small."""
+    """Its outputs, if they are small."""
     outputs_ref: OutputRef | None = None
     """Where its outputs lie otherwise: in a ConfigMap of its own."""
     ended_at: datetime | None = None
@@ -182,11 +183,11 @@ class RunFact:
     cancel: Cancel | None = None
     approvals: tuple[Approval, ...] = ()
     depth: int = 0
-    """How many runs it is below one that nobody but a person or a schedule made."""
+    """Levels below the root run, which a user or a schedule made."""
 
     @property
     def suspended(self) -> bool:
-        """Whether nothing new may be started. A cancelled run is not: it has to come to its end."""
+        """Whether nothing new may be started. A cancelled run is not: it must be able to end."""
         return self.suspend and self.cancel is None
 
 
@@ -200,11 +201,11 @@ class Earlier:
     params: Mapping[str, Any] = field(default_factory=dict)
     status: WorkflowRunStatus = field(default_factory=WorkflowRunStatus)
     definition: WorkflowSpec | None = None
-    """What it executed; None where nobody can tell."""
+    """The definition that it ran; None if that is unknown."""
     problem: str = ""
     """Why it cannot be had."""
     run: RunFact | None = None
-    """The run itself, with its times; None where nobody can tell."""
+    """The run itself, with its times; None if that is unknown."""
     approved_below: frozenset[str] = frozenset()
     """Its `workflow` tasks in whose child runs a person decided."""
     named_by: str = "in rerunOf.tasks"
@@ -224,7 +225,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A stored output that is not what was stored: somebody changed or replaced it."""
+    """A stored output that is not what was stored: another client changed or replaced it."""
 
     config_map: str
 
@@ -246,7 +247,7 @@ class SlotAsked:
 
 @dataclass(frozen=True, slots=True)
 class SlotGrant:
-    """Where a Job stands that asked for a slot of a pool."""
+    """The place of a Job that asked for a slot of a pool."""
 
     granted: bool
     size: int = 0
@@ -257,7 +258,7 @@ class SlotGrant:
     place: int = 0
     """Its place in line, from 1; 0 where another operator has a slot for it."""
     missing: str = ""
-    """Why nobody knows the size of the pool."""
+    """Why the size of the pool is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

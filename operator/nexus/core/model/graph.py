@@ -28,14 +28,14 @@ def ordered(depends_on: DependsOn) -> Sequence[str]:
     """Return the task names, dependencies first, otherwise in the order they are written.
 
     Raises:
-        graphlib.CycleError: tasks wait for each other.
+        graphlib.CycleError: the dependencies have a cycle.
     """
     return tuple(TopologicalSorter(depends_on).static_order())
 
 
 def first_cycle(depends_on: DependsOn) -> list[str] | None:
-    """Return tasks that wait for each other, each for the next one and the last name the first again; None where none
-    do."""
+    """Return a dependency cycle, each task before the one that it depends on and the first again as the last; None if
+    there is none."""
     try:
         ordered(depends_on)
     except CycleError as error:
@@ -48,7 +48,7 @@ def first_cycle(depends_on: DependsOn) -> list[str] | None:
 
 
 def shortest_cycles(depends_on: DependsOn) -> list[list[str]]:
-    """Return a shortest cycle of each group of tasks that all wait for each other, as `first_cycle` does, beginning
+    """Return a shortest cycle of each strongly connected group of tasks, as `first_cycle` does, beginning
     with the task that is written first; cycles in the order of those."""
     import networkx as nx
 
@@ -80,7 +80,7 @@ def _shortest(graph: DiGraph[str], names: Sequence[str]) -> list[str]:
 
 
 def levels(depends_on: DependsOn) -> dict[str, int]:
-    """Return how many tasks stand one after the other before each, in the order of the tasks."""
+    """Return the length of the longest chain of dependencies before each task, in the order of the tasks."""
     import networkx as nx
 
     generations = nx.topological_generations(_waiting(depends_on).reverse(copy=False))
@@ -119,7 +119,7 @@ def redundant(depends_on: DependsOn) -> list[tuple[str, str]]:
 
 
 def _waiting(depends_on: DependsOn) -> DiGraph[str]:
-    """An edge from each task to each that it waits for."""
+    """Return an edge from each task to each that it waits for."""
     import networkx as nx
 
     graph: DiGraph[str] = nx.DiGraph()
@@ -148,7 +148,7 @@ def critical_path(tasks: Sequence[TaskStatus], depends_on: Mapping[str, tuple[st
 def _that_ran(
     names: Iterable[str], ran: Mapping[str, TaskStatus], depends_on: Mapping[str, tuple[str, ...]]
 ) -> list[str]:
-    """These tasks, and for one that never ran those that it waited for."""
+    """Return these tasks, and for one that never ran those that it waited for."""
     waited = list(dict.fromkeys(names))
     for name in waited:  # grows while it is walked
         if name not in ran:

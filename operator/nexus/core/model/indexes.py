@@ -17,10 +17,10 @@ LONGEST = 5 * MAX_ITEMS
 # A status is read again with each pod that ends. 32 sets of a thousand, with their texts, are about 2 MiB.
 @lru_cache(maxsize=32)
 def parse(text: str, total: int = MAX_ITEMS) -> frozenset[int]:
-    """The indexes below `total` that a text names; an empty text names none.
+    """Return the indexes below `total` that a string names; an empty one names none.
 
-    Whoever may write the status of a Job may write anything here: what is no index of `total` items, and no range of
-    them, is passed over, and takes no longer than the text is long.
+    Whoever may write the status of a Job may write anything here: what is neither an index of `total` items nor a range
+    of them is skipped, in time linear in the length of the string.
     """
     found: set[int] = set()
     for part in text[:LONGEST].split(","):
@@ -31,12 +31,12 @@ def parse(text: str, total: int = MAX_ITEMS) -> frozenset[int]:
 
 
 def shown(text: str, total: int) -> frozenset[int]:
-    """The indexes below `total` that are left in a text that `text` may have cut."""
+    """Return the indexes below `total` that are left in a string that `text` may have cut."""
     return parse(text.removesuffix(CUT).removesuffix(","), total)
 
 
 def text(indexes: Iterable[int], limit: int = 1_000) -> str:
-    """The notation for some indexes, cut with … after `limit` characters."""
+    """Return the notation for some indexes, cut with … after `limit` characters."""
     parts: list[str] = []
     room = limit
     for first, last in _ranges(indexes):

@@ -123,7 +123,7 @@ class StartChild:
     workflow: str
     params: Mapping[str, Any]
     depth: int
-    """How deep the child is: 1 below a run that is no child itself."""
+    """Depth of the child: 1 below a run that is not a child itself."""
     items: int | None = None
     """How many items the fan-out has that it belongs to."""
     index: int | None = None
@@ -224,7 +224,7 @@ class ReadLog:
 
 @dataclass(frozen=True, slots=True)
 class AskSlot:
-    """Ask for a slot of a pool, and stand in line for it. Doing it twice is doing it once."""
+    """Ask for a slot of a pool, and queue for it. Idempotent."""
 
     slot: SlotAsked
 

@@ -26,7 +26,7 @@ CONDITION = "WriteRefused"
 """The condition of a run or Workflow that has a refused write."""
 
 TRY_AGAIN = timedelta(seconds=10)
-"""When a write is tried again of which nobody says when."""
+"""Delay before a write is retried if the API server names none."""
 
 
 Status = TypeVar("Status", WorkflowRunStatus, WorkflowStatus)
@@ -52,13 +52,13 @@ class Code(StrEnum):
 
     @property
     def passing(self) -> bool:
-        """Whether it most often passes within a second or two, so that nobody needs to be told at once."""
+        """Whether it most often passes within a second or two, so that it need not be reported at once."""
         return self in (Code.CONFLICT, Code.UNAVAILABLE, Code.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A write that was not carried out, or not for certain. `told` is False while it is too early to say so."""
+    """A write that was not carried out, or not for certain."""
 
     reason: Reason
     message: str
@@ -75,6 +75,7 @@ class Refusal:
     again_at: datetime | None = None
     """When it is tried again."""
     told: bool = True
+    """Whether it is reported already: not while it may pass by itself."""
     pods: int = 0
     """Pods that there may be all the same: the outcome of the write is not known."""
 
@@ -95,41 +96,41 @@ REASONS = frozenset(
 
 
 def again_at(refusal: Refusal, now: datetime) -> datetime:
-    """When the write is tried again."""
+    """Return when the write is tried again."""
     return refusal.again_at or now + TRY_AGAIN
 
 
 def over_since(refusal: Refusal, since: datetime, seconds: int, now: datetime) -> str | None:
-    """Why a start that has been refused `since` is given up after so many seconds; None where it is not yet."""
+    """Return why a start that has been refused `since` is given up after `seconds`; None if it is not yet."""
     if not refusal.limited or now < since + timedelta(seconds=seconds):
         return None
     return f"{refusal.message}; not accepted within startTimeoutSeconds ({seconds})"
 
 
 def limit_words(refusal: Refusal, since: datetime, seconds: int) -> str:
-    """The message of a task that waits for its start to be accepted."""
+    """Return the message of a task that waits for its start to be accepted."""
     if not refusal.limited:
         return refusal.message
     return f"{refusal.message}; retried until {format_time(since + timedelta(seconds=seconds))} (startTimeoutSeconds)"
 
 
 def parallelism_of(job_name: str) -> str:
-    """What a refusal to raise the parallelism of an Indexed Job goes by."""
+    """Return what a refusal to raise the parallelism of an Indexed Job goes by."""
     return f"{job_name}/parallelism"
 
 
 def job_of(name: str) -> str:
-    """The Job that a refusal is about, of its making or of its parallelism."""
+    """Return the Job that a refusal is about, of its making or of its parallelism."""
     return name.partition("/")[0]
 
 
 def is_refused(conditions: Iterable[Condition]) -> bool:
-    """Whether WriteRefused is true among conditions."""
+    """Return whether WriteRefused is true among conditions."""
     return any(entry.type == CONDITION and entry.status == "True" for entry in conditions)
 
 
 def with_conditions(status: Status, conditions: Sequence[Condition]) -> Status:
-    """The status of a run, or of a Workflow, with these in place of its condition WriteRefused."""
+    """Return the status of a run, or of a Workflow, with these in place of its condition WriteRefused."""
     others: list[Condition] = [entry for entry in status.conditions or () if entry.type != CONDITION]
     return status.model_copy(update={"conditions": [*others, *conditions] or None})
 
@@ -137,8 +138,9 @@ def with_conditions(status: Status, conditions: Sequence[Condition]) -> Status:
 def refusal_condition(
     known: Sequence[Condition], refused: Iterable[Refusal], generation: int, now: datetime
 ) -> list[Condition]:
-    """The condition WriteRefused of what has a refused write, or once had one; else nothing. `known` are the
-    conditions on record; the first of the refusals is the one that is told. One that is final has ended its task."""
+    """Return the condition WriteRefused of what has a refused write, or once had one; else nothing. `known` are the
+    conditions on record; the first of the refusals is the one that is reported. One that is final has ended its
+    task."""
     before = next((entry for entry in known if entry.type == CONDITION), None)
     told = [refusal for refusal in refused if refusal.told and not refusal.final]
     if before is None and not told:

@@ -58,8 +58,8 @@ class RetryPolicy:
 
     @classmethod
     def of(cls, retry: Retry | None, limit: int = 0, final: tuple[int, ...] = ()) -> RetryPolicy:
-        """The policy that a task's `retry` (defaults applied) stands for, with the limit where it has none; `final`
-        are the exit codes that its type never retries."""
+        """Return the policy of a task's `retry` (defaults applied), with the limit where it has none;
+        `final` are the exit codes that its type never retries."""
         base = cls(limit=limit, fail_on_exit_codes=final)
         if retry is None:
             return base
@@ -85,8 +85,8 @@ class RetryPolicy:
         return asked == (NATIVE_DELAY_SECONDS, NATIVE_FACTOR, NATIVE_MAX_DELAY_SECONDS, 0)
 
     def delay(self, attempts: int, whose: str = "") -> timedelta:
-        """The pause after `attempts` (1 or more) failed attempts; `whose` tells the task from all others of all runs,
-        for jitter."""
+        """Return the pause after `attempts` (1 or more) failed attempts; `whose` tells the task from all others of all
+        runs, for jitter."""
         # The exponent is capped: 10.0 ** 400 would overflow, and max_delay_seconds is reached long before.
         seconds = self.delay_seconds * self.factor ** min(attempts - 1, 60)
         # Jitter comes last: delays that have all grown to the longest are the ones that need to be spread.
@@ -102,12 +102,12 @@ class RetryPolicy:
         return (*replaced, *ended)
 
     def due(self, attempts: int, failed_at: datetime, whose: str = "", retry_after: int | None = None) -> datetime:
-        """When the next attempt starts after `attempts` failed ones; `whose` as for `delay`, `retry_after` are seconds
-        that the server asked to wait."""
+        """Return when the next attempt starts after `attempts` failed ones; `whose` as for `delay`, `retry_after` are
+        seconds that the server asked to wait."""
         asked = timedelta(seconds=min(retry_after or 0, MAX_RETRY_AFTER_SECONDS)) if self.retry_on else timedelta()
         return failed_at + max(self.delay(attempts, whose), asked)
 
 
 def _chance(text: str) -> float:
-    """A number from -1 up to 1 that is as good as drawn by lot, and the same for every operator that asks."""
+    """Return a number from -1 up to 1 that is as good as drawn by lot, and the same for every operator that asks."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**47 - 1

@@ -25,18 +25,18 @@ INLINE_OUTPUTS_FROM = 100
 
 
 def message_limit(tasks: int) -> int:
-    """Bytes of one task's message in a run of so many tasks. A function of the definition alone: what is known of a
-    task that has ended never changes again."""
+    """Return the limit of one task's message, in bytes, for a run of `tasks` tasks. A function of the definition alone:
+    what is known of a task that has ended never changes again."""
     return max(LEAST_MESSAGE_LIMIT, min(MESSAGE_LIMIT, MESSAGES_LIMIT // max(tasks, 1)))
 
 
 def inline_outputs_limit(tasks: int) -> int:
-    """Bytes of the outputs that the status of a run of so many tasks may hold."""
+    """Return the limit of all outputs in the status, in bytes, for a run of `tasks` tasks."""
     return INLINE_OUTPUTS_LIMIT - INLINE_OUTPUTS_PER_TASK * min(max(tasks - INLINE_OUTPUTS_FROM, 0), LARGEST)
 
 
 def cut(text: str, limit: int) -> str:
-    """A text of at most `limit` bytes of UTF-8; an ellipsis shows where it was cut."""
+    """Return a string of at most `limit` bytes of UTF-8; an ellipsis shows where it was cut."""
     encoded = text.encode(errors="replace")
     if len(encoded) <= limit:
         return text
@@ -44,13 +44,13 @@ def cut(text: str, limit: int) -> str:
 
 
 def records_limit(tasks: int) -> int:
-    """Bytes of the attempt records of a run of so many tasks."""
+    """Return the limit of all attempt records, in bytes, for a run of `tasks` tasks."""
     return RECORDS_LIMIT + RECORDS_PER_ABSENT_TASK * max(LARGEST - tasks, 0)
 
 
 def squeezed(status: WorkflowRunStatus) -> Iterator[WorkflowRunStatus]:
-    """The same status in ever fewer bytes, for an object that has no room for more. Of a run that goes on, what others
-    read stays: phases and outputs. Of one that has ended, in the end only how it did."""
+    """Yield the same status in ever fewer bytes, for an object that has no room for more. Of a run that goes on, what
+    others read stays: phases and outputs. Of one that has ended, in the end only how it did."""
     tasks = [task.model_copy(update={"attempt_records": None}) for task in status.tasks or ()]
     yield status.model_copy(update={"tasks": tasks or None})
     tasks = [task.model_copy(update={"message": None, "approval": None}) for task in tasks]

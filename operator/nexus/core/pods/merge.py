@@ -19,7 +19,7 @@ _LISTS: dict[str, Callable[[Any], str]] = {
 
 
 def merged(default: Pod | None, own: Pod | None) -> Pod | None:
-    """The `pod` of a task with the workflow's defaults in it."""
+    """Return the `pod` of a task with the workflow's defaults in it."""
     if default is None or own is None:
         return own or default
     update: dict[str, Any] = {

@@ -36,7 +36,7 @@ class Forbidden:
 
 
 def judge(pod: Pod | None, policy: PodPolicy) -> Forbidden | None:
-    """What the operator refuses of a task's `pod`, defaults applied; None where it may start."""
+    """Return what the operator refuses of a task's `pod`, defaults applied; None where it may start."""
     if pod is None:
         return None
     asked = fields_of(pod)
@@ -58,7 +58,7 @@ def judge(pod: Pod | None, policy: PodPolicy) -> Forbidden | None:
 
 
 def fields_of(pod: Pod) -> list[str]:
-    """The fields that a `pod` has, as manifests write them, and its sources of volumes as `volumes.secret`."""
+    """Return the fields that a `pod` has, as manifests write them, and its sources of volumes as `volumes.secret`."""
     names = list(pod.to_json())
     for volume in pod.volumes or ():
         names += [f"volumes.{name}" for source, name in VOLUME_SOURCES.items() if getattr(volume, source) is not None]

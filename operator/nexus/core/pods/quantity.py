@@ -17,7 +17,7 @@ _SUFFIXES = {
 
 
 def amount(text: int | str) -> Decimal | None:
-    """The number that a quantity stands for, None where it is none."""
+    """Return the number that a quantity denotes, None if it is invalid."""
     found = _FORM.fullmatch(str(text)) if len(str(text)) <= 64 else None
     if found is None:
         return None

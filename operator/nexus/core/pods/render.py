@@ -45,7 +45,7 @@ def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
 
 
 def rendered(pod: Pod, renderer: Renderer) -> Pod:
-    """The pod with its expressions' values in it. Raises ExpressionError and TemplateError."""
+    """Return the pod with its expressions' values in it. Raises ExpressionError and TemplateError."""
     if not any("${{" in text for _, text in templated(pod)):
         return pod
     update: dict[str, Any] = {}

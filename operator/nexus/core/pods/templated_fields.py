@@ -26,7 +26,7 @@ def templated(task: Task) -> Iterator[tuple[Path, str]]:
 
 
 def expands(path: Path) -> bool:
-    """Whether `$(NAME)` is resolved in the field at `path` below a task, after it was rendered."""
+    """Return whether `$(NAME)` is resolved in the field at `path` below a task, after it was rendered."""
     match path:
         case ("env", _, "value"):
             return True
@@ -36,7 +36,7 @@ def expands(path: Path) -> bool:
 
 
 def is_url(path: Path) -> bool:
-    """Whether the field at `path` below a task is rendered as a URL, see nexus.core.expressions.urls."""
+    """Return whether the field at `path` below a task is rendered as a URL, see nexus.core.expressions.urls."""
     match path:
         case (str(kind), field) if kind in TYPES:
             return field in TYPES[kind].urls

@@ -1,8 +1,8 @@
 """The line of a pool: who holds its slots, who waits for one, in which order.
 
-The order is that in which the line was joined, and the line itself is what all operators read and write: nobody's clock
-has a part in it. Who holds is decided here, from what is known to be over; how that is known, and how two operators
-agree, is the adapter's.
+The order is that in which the line was joined, and the line itself is what all operators read and write: no clock has a
+part in it. Who holds is decided here, from what is known to be over; how that is known, and how two operators agree, is
+the adapter's.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class PoolQueue:
     waiting: tuple[Entry, ...] = ()
 
     def holder(self, job: str) -> Entry | None:
-        """The entry of a Job that holds a slot."""
+        """Return the entry of a Job that holds a slot."""
         return next((entry for entry in self.holders if entry.job == job), None)
 
     def place(self, job: str) -> int:
-        """A waiting Job's place, from 1; behind the last in a line that has no room for it, else 0."""
+        """Return a waiting Job's place, from 1; behind the last in a line that has no room for it, else 0."""
         place = next((place for place, entry in enumerate(self.waiting, 1) if entry.job == job), 0)
         return place or (LONGEST + 1 if len(self.waiting) >= LONGEST and self.holder(job) is None else 0)
 
@@ -64,10 +64,10 @@ def settle(
     by: str,
     now: str,
 ) -> PoolQueue:
-    """The line after what is `over` left it, those who ask joined at its end, and free slots went to the first in it
-    whose runs may start something (not `passed`): operator `by` is to make their Jobs.
+    """Return the line after what is `over` left it, those who ask joined at its end, and free slots went to the first
+    in it whose runs may start something (not `passed`): operator `by` is to make their Jobs.
 
-    A pool that shrank has more holders than slots: they stay, and nobody follows until enough of them are over.
+    A pool that shrank has more holders than slots: they stay, and no slot is granted until enough of them are over.
     """
     holders = [entry for entry in line.holders if entry.job not in over]
     waiting = [entry for entry in line.waiting if entry.job not in over]
@@ -86,12 +86,13 @@ def settle(
 
 
 def bound(place: int) -> int:
-    """How many are at most before a place: a power of two, which changes seldom."""
+    """Return an upper bound for the number ahead of a place: a power of two, which changes rarely."""
     return 1 << (place - 2).bit_length() if place > 2 else max(place - 1, 0)
 
 
 def told(before: PoolQueue, after: PoolQueue) -> list[Entry]:
-    """Whom a change concerns: those with a slot now, those in front, and those who moved up by a power of two."""
+    """Return whom a change concerns: those with a slot now, those in front, and those who moved up by a power of
+    two."""
     places = {entry.job: place for place, entry in enumerate(before.waiting, 1)}
     waited = [entry for entry in after.holders if entry.job in places]
     changed = before.holders != after.holders

@@ -1,4 +1,4 @@
-"""As of a tick: what a run is told of the time it is for, be it made by a schedule, by a backfill or with `--at`."""
+"""As of a tick: what a run knows of the time that it is for, be it made by a schedule, by a backfill or with `--at`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AsOf:
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def spec(self, spec: WorkflowRunSpec) -> WorkflowRunSpec:
-        """The spec of a run, told of the time that it is for."""
+        """Return the spec of a run with the time that it is for."""
         return spec.model_copy(
             update={
                 "scheduled_time": self.time,
@@ -40,7 +40,7 @@ class AsOf:
         )
 
     def fact(self, run: RunFact) -> RunFact:
-        """The facts of a run, told the same."""
+        """Return the facts of a run with the time that it is for."""
         return replace(
             run,
             scheduled_time=self.time,
@@ -50,22 +50,22 @@ class AsOf:
         )
 
     def rendered(self, run: RunFact, evaluator: Evaluator) -> dict[str, Any]:
-        """The schedule's params as values for a run of it. Raises ExpressionError, whose message names the param, and
-        TemplateError."""
+        """Return the schedule's params as values for a run of it. Raises ExpressionError, whose message names the
+        param, and TemplateError."""
         values = {f"run.{name}": value for name, value in run_values(self.fact(run), "Running").items()}
         renderer = Renderer(evaluator, RUN_VARIABLES, values.__getitem__, self.time_zone or "UTC")
         return {name: renderer.deep(value, f"params.{name}") for name, value in self.params.items()}
 
 
 def of_tick(timetable: Timetable, tick: Tick) -> AsOf:
-    """A run for a tick of a schedule."""
+    """Return a run for a tick of a schedule."""
     start, end = timetable.interval(tick)
     schedule = timetable.schedule
     return AsOf(tick.time, start, end, schedule.name, schedule.time_zone or "UTC", schedule.params or {})
 
 
 def of_time(schedules: Sequence[Schedule], at: datetime) -> AsOf:
-    """A run for a time: that of the first schedule with a tick then, else for the instant itself, in UTC."""
+    """Return a run for a time: that of the first schedule with a tick then, else for the instant itself, in UTC."""
     for schedule in schedules:
         timetable = Timetable(schedule)
         tick = timetable.is_tick(at)

@@ -28,7 +28,7 @@ MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-"""What each macro stands for; `@every 90m` is none of them."""
+"""The five fields of each macro; `@every 90m` is not among them."""
 
 Days = Callable[[date], bool]
 """Which days are allowed, whatever the fields say: the schedule's exclusions."""
@@ -61,25 +61,25 @@ class Cron:
     weekdays: frozenset[int]
     either: bool
     each_hour: bool = False
-    """Whether the field of the hour names none (`*`, `?`), or every so many (a step)."""
+    """Whether the field of the hour is open (`*`, `?`) or has a step."""
 
     def on(self, day: date) -> bool:
-        """Whether it has times on a day."""
+        """Return whether it has times on a day."""
         return day.month in self.months and self.fits(day)
 
     def fits(self, day: date) -> bool:
-        """Whether the day of the month and of the week are right, whatever the month."""
+        """Return whether the day of the month and of the week are right, whatever the month."""
         monthly, weekly = day.day in self.days, day.isoweekday() % 7 in self.weekdays
         return monthly or weekly if self.either else monthly and weekly
 
     def at(self, local: datetime) -> bool:
-        """Whether a local minute is one of its times."""
+        """Return whether a local minute is one of its times."""
         return local.minute in self.minutes and local.hour in self.hours and self.on(local.date())
 
 
 @lru_cache(maxsize=8192)
 def parse(text: str) -> Cron | Every:
-    """Reads an expression. Raises CronInvalid, which names the place and what to write."""
+    """Read an expression. Raises CronInvalid, which names the place and what to write."""
     if "TZ=" in text:
         where = text.index("CRON_TZ=" if "CRON_TZ=" in text else "TZ=")
         zone = re.split(r"TZ=", text)[1].split(" ")[0]
@@ -153,7 +153,7 @@ class _Field:
     words: tuple[str, ...] = ()
 
     def read(self, text: str, offset: int) -> tuple[set[int], bool]:
-        """Its numbers, and whether it is a star."""
+        """Return its numbers, and whether it is a star."""
         numbers: set[int] = set()
         star = False
         for part in text.split(","):

@@ -26,7 +26,8 @@ _WINDOWS = (_HOUR, _DAY, 8 * _DAY, 32 * _DAY, 367 * _DAY, _YEARS * 366 * _DAY)
 def following(
     cron: Cron, zone: tzinfo, after: datetime, allowed: Days | None = None
 ) -> tuple[datetime, datetime] | None:
-    """The first tick later than `after`: its instant, in UTC, and its local time. None where none is within 5 years."""
+    """Return the first tick later than `after`: its instant, in UTC, and its local time. None where none is within 5
+    years."""
     asked = after
     while (found := original(cron, zone, asked, allowed)) is not None:
         if found > after:
@@ -37,14 +38,14 @@ def following(
 
 
 def original(cron: Cron, zone: tzinfo, after: datetime, allowed: Days | None = None) -> datetime | None:
-    """What the original says is next; once in many years that is a time before `after`."""
+    """Return what the original says is next; once in many years that is a time before `after`."""
     return _Walk(cron, zone, after, allowed).to_the_next()
 
 
 def preceding(
     cron: Cron, zone: tzinfo, before: datetime, allowed: Days | None = None
 ) -> tuple[datetime, datetime] | None:
-    """The last tick earlier than `before`; None where none is within 5 years.
+    """Return the last tick earlier than `before`; None where none is within 5 years.
 
     There is no way back in the original: this is what it says for the latest second from which it names a time before
     `before`.
@@ -158,7 +159,7 @@ class _Walk:
 
 
 def _next_of(numbers: tuple[int, ...], now: int, end: int) -> int:
-    """How far it is from `now` to the next of the numbers, or to the end of the field."""
+    """Return how far it is from `now` to the next of the numbers, or to the end of the field."""
     return next((number for number in numbers if number > now), end) - now
 
 

@@ -18,7 +18,7 @@ _MICROSECOND = timedelta(microseconds=1)
 def following(
     cron: Cron, zone: tzinfo, after: datetime, allowed: Days | None = None
 ) -> tuple[datetime, datetime] | None:
-    """The first tick later than `after`: its instant, in UTC, and its local time as the fields have it."""
+    """Return the first tick later than `after`: its instant, in UTC, and its local time as the fields have it."""
     end = repeat_end(after, zone)
     # All that comes twice has had its first.
     local = wall(after, zone) if end is None else end - _MICROSECOND
@@ -33,7 +33,7 @@ def following(
 def preceding(
     cron: Cron, zone: tzinfo, before: datetime, allowed: Days | None = None
 ) -> tuple[datetime, datetime] | None:
-    """The last tick earlier than `before`, as of `following`."""
+    """Return the last tick earlier than `before`, as of `following`."""
     local = repeat_end(before, zone) or wall(before, zone)
     while (found := time_before(cron, local, allowed)) is not None:
         placed = place(found, zone)

@@ -1,7 +1,7 @@
 """Due: which ticks of a schedule are to be started now, which never will be, and when to look again.
 
-The work is bounded however long nobody looked: ticks are counted one by one up to COUNTED, and beyond that the latest
-are looked up from the end.
+The work is bounded however long the operator was down: ticks are counted one by one up to COUNTED, and beyond that the
+latest are looked up from the end.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Due:
 
 
 def due(timetable: Timetable, since: datetime, now: datetime, *, suspended: bool = False) -> Due:
-    """What to do about a schedule at `now`. `since` is the last tick that was handled, or the creation of the Workflow:
-    nothing at or before it is looked at, so that a clock that stepped back starts nothing again.
+    """Return what to do about a schedule at `now`. `since` is the last tick that was handled, or the creation of the
+    Workflow: nothing at or before it is looked at, so that a clock that stepped back starts nothing again.
 
     `suspended` is the workflow's own suspend; the schedule's is looked at here.
     """
@@ -83,8 +83,8 @@ def _deadline(timetable: Timetable) -> timedelta | None:
 
 
 def _passed(timetable: Timetable, since: datetime, now: datetime) -> tuple[list[Tick], Tick | None, bool]:
-    """The ticks after `since` that are due, oldest first and at most COUNTED of them, the latest; the first that is not
-    due; and whether there were more."""
+    """Return the ticks after `since` that are due, oldest first and at most COUNTED of them, the latest; the first that
+    is not due; and whether there were more."""
     ticks: list[Tick] = []
     after = since
     while len(ticks) < COUNTED:
@@ -101,7 +101,7 @@ def _passed(timetable: Timetable, since: datetime, now: datetime) -> tuple[list[
 
 
 def _latest(timetable: Timetable, now: datetime, first: Tick) -> list[Tick]:
-    """The last ticks that are due, oldest first: no more than could be started. `first` is due."""
+    """Return the last ticks that are due, oldest first: no more than could be started. `first` is due."""
     limit = timetable.schedule.catch_up_limit or _LIMIT
     found: list[Tick] = []
     before = now + _MICROSECOND

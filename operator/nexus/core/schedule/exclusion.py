@@ -17,7 +17,7 @@ _WEEKEND = {6: "a Saturday", 7: "a Sunday"}
 
 
 def reason(exclude: Exclude) -> Reason:
-    """The days that are excluded; `exclude` has no problems."""
+    """Return the days that are excluded; `exclude` has no problems."""
     dates = frozenset(exclude.dates or ())
     regions = tuple(exclude.holidays or ())
 
@@ -34,7 +34,7 @@ def reason(exclude: Exclude) -> Reason:
 
 
 def problems(path: Path, exclude: Exclude) -> Iterator[Problem]:
-    """What is wrong with the exclusions of a schedule."""
+    """Yield what is wrong with the exclusions of a schedule."""
     for position, text in enumerate(exclude.dates or ()):
         try:
             date.fromisoformat(text)
@@ -81,7 +81,7 @@ def _region(path: Path, wanted: PublicHolidays) -> Iterator[Problem]:
 
 @lru_cache(maxsize=1024)
 def _of_year(country: str, region: str | None, year: int) -> Mapping[date, str]:
-    """The public holidays of a year, with their names in English where the package has them."""
+    """Return the public holidays of a year, with their names in English where the package has them."""
     from holidays import country_holidays
 
     found = country_holidays(country, subdiv=region, years=year)

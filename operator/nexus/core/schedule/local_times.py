@@ -81,8 +81,8 @@ def _iterator(cron: Cron) -> croniter:
 
 
 def _allowed_day(cron: Cron, found: datetime, step: timedelta, allowed: Days, year: int) -> datetime | None:
-    """The nearest day with times beyond that of `found` that is allowed, as its midnight. Days are walked here: a step
-    of croniter for each of years of excluded days would hold up others."""
+    """Return the nearest day with times beyond that of `found` that is allowed, as its midnight. Days are walked here:
+    a step of croniter for each of years of excluded days would hold up others."""
     day = found.replace(hour=0, minute=0)
     try:
         while abs(day.year - year) <= HORIZON_YEARS:

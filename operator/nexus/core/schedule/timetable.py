@@ -23,7 +23,7 @@ _FIRST, _LAST = _EPOCH, datetime(9900, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """An instant at which a schedule is due, in UTC. `local` is the local time that stands for it in the cron fields,
+    """An instant at which a schedule is due, in UTC. `local` is its local time in terms of the cron fields,
     without a zone: not what clocks show at `time` where that one is skipped. `note` is what DST did to it, in words."""
 
     time: datetime
@@ -63,7 +63,7 @@ class Timetable:
         self._allowed: Days | None = None if excluded is None else lambda day: excluded(day) is None
 
     def next(self, after: datetime) -> Tick | None:
-        """The first tick later than `after`, None where there is none any more."""
+        """Return the first tick later than `after`, None where there is none any more."""
         start, until = self._from, self._until
         after = _within(after)
         if start is not None and start > after:
@@ -74,7 +74,7 @@ class Timetable:
         return self._tick(*found)
 
     def previous(self, before: datetime) -> Tick | None:
-        """The last tick earlier than `before`, None where there is none."""
+        """Return the last tick earlier than `before`, None where there is none."""
         start, until = self._from, self._until
         before = _within(before)
         if until is not None and until < before:
@@ -85,19 +85,21 @@ class Timetable:
         return self._tick(*found)
 
     def interval(self, tick: Tick) -> tuple[datetime, datetime]:
-        """What a tick's run is about: from the tick before, whether or not that is after `from`, to itself. So the
-        intervals of a schedule leave nothing out, excluded days neither. Without a tick before, both ends are the same.
+        """Return what a tick's run is about: from the tick before, whether or not that is after `from`, to itself. So
+        the intervals of a schedule leave nothing out, excluded days neither. Without a tick before, both ends are the
+        same.
         """
         before = self._preceding(tick.time)
         return (before[0] if before is not None else tick.time), tick.time
 
     def is_tick(self, at: datetime) -> Tick | None:
-        """The tick at an instant, None where there is none."""
+        """Return the tick at an instant, None where there is none."""
         found = self.next(_within(at) - _MICROSECOND)
         return found if found is not None and found.time == at else None
 
     def fire_at(self, tick: Tick) -> datetime:
-        """When a tick is started: up to jitterSeconds late, always before the next tick, so that their order stays."""
+        """Return when a tick is started: up to jitterSeconds late, always before the next tick, so that their order
+        stays."""
         most = self.schedule.jitter_seconds or 0
         if not most:
             return tick.time
@@ -109,7 +111,7 @@ class Timetable:
         return tick.time + timedelta(seconds=number % (most + 1))
 
     def upcoming(self, after: datetime, count: int) -> list[Tick | Skipped]:
-        """The next `count` ticks, and between them what is skipped: of an excluded day the first time."""
+        """Return the next `count` ticks, and between them what is skipped: of an excluded day the first time."""
         found: list[Tick | Skipped] = []
         after = _within(after)
         while count > 0:
@@ -157,7 +159,7 @@ class Timetable:
         return ""
 
     def _skipped(self, after: datetime, tick: Tick | None) -> Iterator[Skipped]:
-        """What is left out between two ticks."""
+        """Yield what is left out between two ticks."""
         end = tick.time if tick is not None else after + 366 * _DAY
         found: list[Skipped] = []
         if self._excluded is not None:
@@ -169,7 +171,7 @@ class Timetable:
         yield from sorted(found, key=lambda skipped: skipped.time)
 
     def _excluded_days(self, after: datetime, end: datetime) -> Iterator[Skipped]:
-        """The first time of each day without ticks. Between two ticks there are no others."""
+        """Yield the first time of each day without ticks. Between two ticks there are no others."""
         noted: set[date] = set()
         assert self._excluded is not None
         while (found := self._following(after, lambda day: day not in noted)) is not None and found[0] < end:
@@ -186,7 +188,7 @@ def _within(at: datetime) -> datetime:
 
 
 def _clock(shown: datetime, local: datetime) -> str:
-    """The time of day, with the day where it is another."""
+    """Return the time of day, with the day where it is another."""
     return f"{shown:%H:%M}" if shown.date() == local.date() else f"{shown:%Y-%m-%d %H:%M}"
 
 

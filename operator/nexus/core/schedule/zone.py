@@ -1,4 +1,4 @@
-"""Time zones: which there are, and which instants a local time stands for."""
+"""Time zones: which there are, and which instants a local time denotes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _LONGEST = 64
 
 @lru_cache(maxsize=1024)
 def find(name: str) -> ZoneInfo:
-    """The zone of an IANA name. Raises ZoneUnknown with the name that was meant."""
+    """Return the zone of an IANA name. Raises ZoneUnknown with the name that was meant."""
     try:
         if len(name) > _LONGEST or name.lower() in _NOT_PORTABLE or name.startswith(("posix/", "right/")):
             raise ValueError
@@ -59,7 +59,7 @@ _OFFSET = re.compile(r"(?:utc|gmt|z|etc/gmt|etc/utc)?\s*([+-])\s*(\d{1,2})(?::?(
 
 
 def _of_offset(name: str) -> str | None:
-    """What to write for an offset from UTC; None where the name is none."""
+    """Return what to write for an offset from UTC; None where the name is none."""
     found = _OFFSET.fullmatch(name)
     if found is None:
         return None
@@ -90,13 +90,13 @@ def _meant(name: str) -> str:
 
 
 def wall(instant: datetime, zone: tzinfo) -> datetime:
-    """What clocks show at an instant, without the zone; `fold` is 1 in the second pass of a repeated time."""
+    """Return what clocks show at an instant, without the zone; `fold` is 1 in the second pass of a repeated time."""
     return instant.astimezone(zone).replace(tzinfo=None)
 
 
 @lru_cache(maxsize=256)  # a tick is looked for, and then told of: twice the same question
 def place(local: datetime, zone: tzinfo) -> Placed:
-    """The instant of a local time (without a zone, `fold` of no matter)."""
+    """Return the instant of a local time (without a zone, `fold` of no matter)."""
     first = local.replace(tzinfo=zone, fold=0)
     before, after = _offset(first), _offset(first.replace(fold=1))
     if before == after:
@@ -109,8 +109,8 @@ def place(local: datetime, zone: tzinfo) -> Placed:
 
 
 def change(early: datetime, late: datetime, zone: tzinfo) -> datetime:
-    """The first instant with the offset of `late`, where the offset changes once between `early` and `late`: clocks
-    change at whole seconds."""
+    """Return the first instant with the offset of `late`, where the offset changes once between `early` and `late`:
+    clocks change at whole seconds."""
     early, late = early.replace(microsecond=0), late.replace(microsecond=0)
     new = _offset(late.astimezone(zone))
     while late - early > _SECOND:
@@ -124,7 +124,8 @@ def change(early: datetime, late: datetime, zone: tzinfo) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Local times that come twice, from `start` to before `end`, without a zone; clocks go `back` by so much."""
+    """Local times that come twice, from `start` to before `end`, without a zone; clocks are set `back` by this
+    duration."""
 
     start: datetime
     end: datetime

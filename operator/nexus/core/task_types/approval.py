@@ -1,4 +1,4 @@
-"""approval: a person decides."""
+"""approval: an approver decides."""
 
 from __future__ import annotations
 

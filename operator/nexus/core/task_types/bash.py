@@ -39,7 +39,8 @@ def _container(spec: Bash, _renderer: Renderer, seen: Seen) -> Container:
 
 
 def _param_text(value: Any) -> str:
-    """A param that was not given is an empty variable: `null` would be a value like any other to a shell."""
+    """Return the value as an environment variable. A param that was not given is an empty one: `null` would be a value
+    like any other to a shell."""
     return "" if value is None else as_text(value)
 
 

@@ -11,7 +11,7 @@ _FIXED = re.compile(r"""(?:["']|\\n)([A-Za-z_][A-Za-z0-9_.-]*):?<<["'\\]*([^\s"'
 
 
 def fixed_delimiters(command: str) -> Iterator[tuple[str, int]]:
-    """Why a block of a command can be broken out of, with the offset of its key."""
+    """Yield why a block of a command can be broken out of, with the offset of its key."""
     if "NEXUS_OUTPUT" not in command:
         return
     for found in _FIXED.finditer(command):

@@ -18,7 +18,7 @@ _OF_JSON = re.compile(r"""\bresponse\s*(?:\.\s*json\b|\[\s*["']json["']\s*\])"""
 
 
 def request(http: Http) -> Iterator[Finding]:
-    """What is certain to fail at run time."""
+    """Yield what is certain to fail at run time."""
     port, offset = _port(http.url)
     if port and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65_536):
         message = f'invalid port "{port[:20]}"; must be a number from 1 to 65535'
@@ -33,7 +33,8 @@ def request(http: Http) -> Iterator[Finding]:
 
 
 def _port(url: str) -> tuple[str, int]:
-    """What stands in the place of a port, and where; empty where nothing does, or something is filled in there."""
+    """Return what is written in the place of a port, and its offset; empty if nothing is, or a value is filled in
+    there."""
     start = url.find("//") + 2
     authority = re.split("[/?#]", url[start:], maxsplit=1)[0]
     host = authority.rpartition("@")[2]
@@ -44,7 +45,7 @@ def _port(url: str) -> tuple[str, int]:
 
 
 def hosts(http: Http, templated: Iterable[str]) -> Iterator[Finding]:
-    """Whether the hosts have to be listed: where a value may choose one, and `$(NAME)` would go there."""
+    """Yield a problem for hosts that must be listed: a value may choose one, and `$(NAME)` would go there."""
     if http.hosts is not None:
         return
     try:
@@ -63,7 +64,7 @@ def hosts(http: Http, templated: Iterable[str]) -> Iterator[Finding]:
 
 
 def _names(texts: Iterable[str]) -> Iterator[str]:
-    """The names of the environment variables that the author's own words refer to."""
+    """Yield the names of the environment variables that the author's own words refer to."""
     for text in texts:
         for part in parse(text).parts:
             if isinstance(part, str):

@@ -19,7 +19,7 @@ class PayloadError(Exception):
 
 
 def check_string(field: str, text: str) -> None:
-    """Raise PayloadError for a text that no argument or environment variable can be."""
+    """Raise PayloadError for a string that cannot be an argument or environment variable."""
     size = len(text.encode())
     if size > STRING_LIMIT:
         raise PayloadError(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nexus.core.expressions.render import Renderer
 
 Text = tuple[Path, str]
-"""A text of the manifest with its path below the field of the type."""
+"""A string of the manifest with its path below the field of the type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class Shorthand:
     field: str
     """The field that a string is meant for."""
     example: str
-    """A value for it, as YAML, where what was written is no string."""
+    """A value for it, as YAML, for when what was written is not a string."""
     choose: Callable[[Any], tuple[str, str]] | None = None
     """Field and value as YAML, where it takes more than that to tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bootstrap:
-    """The script that stands between the container and the task: nexus/bootstrap/NAME.py, or bash.sh."""
+    """The script that the container runs in place of the task: nexus/bootstrap/NAME.py, or bash.sh."""
 
     name: str
     interpreter: Literal["python3", "bash"] = "python3"
@@ -140,7 +140,7 @@ def _nothing(*_: Any) -> Iterator[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskType:
-    """One type of task. What has no default, nothing could go on without.
+    """One type of task. Fields without a default are required of every type.
 
     Every function is given the fields of the type, an instance of `model`; their paths begin below the field.
     """
@@ -169,7 +169,8 @@ class TaskType:
     wanted: Mapping[str, Wanted] = field(default_factory=dict)
     """Fields whose value must be of a certain type."""
     stand_ins: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
-    """What `nexus plan` takes for such a value while nobody knows it, by the time that it plans for (RFC 3339)."""
+    """What `nexus plan` takes for a value of this kind while it is unknown, by the time that it plans for (RFC
+    3339)."""
     own_expressions: tuple[OwnExpression, ...] = ()
     problems: Callable[[Any, datetime | None], Iterator[Finding]] = _nothing
     """What is wrong with the fields, beyond what their types say. With the time, it tells what is too far away."""
@@ -190,5 +191,5 @@ class TaskType:
         return () if self.bootstrap is None else (OUTPUT_REFUSED, *self.bootstrap.final_exit_codes)
 
     def of(self, task: Any) -> Any:
-        """The fields of this type in a task, None where it has none of them."""
+        """Return the fields of this type in a task, None where it has none of them."""
         return getattr(task, self.name)

@@ -82,7 +82,7 @@ def pieces(query: str, dialect: str) -> Iterator[tuple[str, str, int]]:
 
 
 def _end_of_quoted(query: str, found: re.Match[str], nesting: bool) -> int:
-    """Where a quoted piece ends: for those whose end depends on how they begin, else where the pattern says."""
+    """Return where a quoted piece ends: for those whose end depends on how they begin, else where the pattern says."""
     groups = found.groupdict()
     if groups.get("dollar"):
         closed = query.find(groups["dollar"], found.end())
@@ -110,5 +110,5 @@ def placeholders(query: str, dialects: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def code_of(query: str, dialect: str) -> str:
-    """What of a query is executed: without strings, quoted names and comments, a blank in place of each."""
+    """Return what of a query is executed: without strings, quoted names and comments, a blank in place of each."""
     return "".join(" " if kind in (QUOTED, ESCAPING) else text for kind, text, _ in pieces(query, dialect))

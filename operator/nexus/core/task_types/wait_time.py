@@ -16,7 +16,8 @@ class WaitInvalid(ValueError):
 
 
 def instant(value: object, now: datetime | None) -> datetime:
-    """The time that a `wait.until` names. Raises WaitInvalid where it is none, or more than a year after `now`."""
+    """Return the time that a `wait.until` names. Raises WaitInvalid where it is none, or more than a year after
+    `now`."""
     try:
         if not isinstance(value, str):
             raise ValueError

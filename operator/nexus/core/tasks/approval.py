@@ -1,4 +1,5 @@
-"""approval: a person decides. No pod runs and no slot is taken; the decision is an entry in the run's spec.approvals.
+"""approval: an approver decides. No pod runs and no slot is taken; the decision is an entry in the run's
+spec.approvals.
 
 A recorded decision counts, even if it was made before the task started to wait, or is seen only after the timeout: a
 person's decision is never overruled because an operator looked late.
@@ -22,12 +23,12 @@ from nexus.core.tasks.slots import Slots
 
 
 def asks(task: run.TaskStatus) -> bool:
-    """Whether a task is waiting for a decision of its own, and not for one in a child run."""
+    """Return whether a task is waiting for a decision of its own, and not for one in a child run."""
     return task.reason is Reason.AWAITING_APPROVAL and task.child_run is None and task.items is None
 
 
 def requested(run_name: str, task: run.TaskStatus) -> run.ApprovalRequest | None:
-    """The decision that a task of a run is waiting for, of its own or in a child run; None if there is none.
+    """Return the decision that a task of a run is waiting for, of its own or in a child run; None if there is none.
 
     A status written by 0.1 has no `approval`: what it says of a task's own approval is known all the same, but of a
     child run only the child's name, in `child_run`.
@@ -64,7 +65,7 @@ def launch(draft: PlanDraft, node: Node, _: Slots) -> None:
 
 
 def _request(draft: PlanDraft, node: Node) -> run.ApprovalRequest:
-    """Raises Unread, ExpressionError, TemplateError."""
+    """Render what the approver is asked. Raises Unread, ExpressionError, TemplateError."""
     assert node.task.approval is not None
     asked = draft.renderer(node).text(node.task.approval.message or "", "approval.message")
     message = cut(asked, draft.message_limit) or None

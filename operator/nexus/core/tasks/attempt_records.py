@@ -1,7 +1,7 @@
 """Attempts: what the status keeps of those that have ended.
 
 A task whose first attempt succeeded needs no record: its own fields say all. Of every other the last five attempts are
-kept, also where somebody looks days later and the pods are gone.
+kept, so that they are there days later, when the pods are gone.
 """
 
 from __future__ import annotations
@@ -75,12 +75,13 @@ def success(draft: PlanDraft, node: Node, number: int, pod: PodFact) -> None:
 
 
 def last_failed_pod(node: Node, job: JobFact) -> PodFact | None:
-    """The pod of the Job's attempt that failed last, None where none failed or somebody deleted it."""
+    """Return the pod of the Job's attempt that failed last, None if none failed or the pod was deleted."""
     return next(reversed(_failed_pods(node, job)), None)
 
 
 def _failed_pods(node: Node, job: JobFact) -> list[PodFact]:
-    """The pods that were attempts and failed, in the order of their ends. Disrupted ones are none unless they count."""
+    """Return the pods that were attempts and failed, in the order of their ends. Disrupted ones are none unless they
+    count."""
     counted = node.retry.disruptions is Disruptions.COUNT
     failed = [pod for pod in job.pods if pod.phase == "Failed" and not pod.withdrawn]
     failed = [pod for pod in failed if counted or pod.disrupted_at is None]

@@ -11,7 +11,7 @@ from nexus.core.tasks.evidence import Succeeded, judge
 
 
 def held(job: JobFact) -> int:
-    """How many pods of a Job are live, or may be at any moment."""
+    """Return how many pods of a Job are live, or may be at any moment."""
     if job.finished:
         return 0
     live = sum(pod.live for pod in job.pods)
@@ -33,7 +33,7 @@ class Room:
 
 
 def room(capacity: Capacity | None, jobs: Iterable[JobFact]) -> Room | None:
-    """What a run may still start: what it was told, less the Jobs that it has made since."""
+    """Return what a run may still start: the capacity on record, less the Jobs that it has made since."""
     if capacity is None:
         return None
     made = sum(job.parallelism for job in jobs if job.name not in capacity.known)

@@ -1,4 +1,4 @@
-"""Child runs: the attempts of `workflow` tasks. The task ends as its child does, and its output is what that came to.
+"""Child runs: the attempts of `workflow` tasks. The task ends as its child does, and its output is the child's outputs.
 
 A child is a run like any other, with its own slots, deadline and `finally`; the two know of each other by its name and
 owner alone. Whatever ends the task before its child (a cancel, a deadline, FailFast, a timeout) has the child cancelled
@@ -70,7 +70,7 @@ def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:  # noqa: ARG001 
 
 
 def params_of(draft: PlanDraft, node: Node, item: Item | None = None) -> dict[str, Any]:
-    """The params of a child run. Raises Unread, ExpressionError, TemplateError."""
+    """Return the params of a child run. Raises Unread, ExpressionError, TemplateError."""
     assert node.task.workflow is not None
     rendered: dict[str, Any] = draft.renderer(node, item).deep(node.task.workflow.params or {}, "workflow.params")
     # Such a run could not be read. After a crash nothing would tell that it is this task's own.
@@ -90,8 +90,8 @@ def _nests_deeper(value: Any, levels: int) -> bool:
 
 
 def take_over(draft: PlanDraft, node: Node) -> bool:
-    """Whether the child run of the attempt that is due is there already: the operator died after making it, or another
-    copy was first. Raises Unread, ExpressionError, TemplateError."""
+    """Return whether the child run of the attempt that is due is there already: the operator died after making it, or
+    another copy was first. Raises Unread, ExpressionError, TemplateError."""
     number = attempt_number(draft.tasks[node.name]) + 1
     child = draft.child(node.name, number) if draft.is_due(node.name) else None
     if child is None or not is_same(draft, node, child):
@@ -102,8 +102,8 @@ def take_over(draft: PlanDraft, node: Node) -> bool:
 
 
 def is_same(draft: PlanDraft, node: Node, child: ChildFact, item: Item | None = None) -> bool:
-    """Whether a child run that no status names is the one that the task would start. Whoever may create runs may have
-    made another one of its name. Raises Unread, ExpressionError, TemplateError."""
+    """Return whether a child run that no status names is the one that the task would start. Whoever may create runs may
+    have made another one of its name. Raises Unread, ExpressionError, TemplateError."""
     if child.uid in draft.facts.vouched:
         return True
     assert node.task.workflow is not None
@@ -116,7 +116,7 @@ def is_same(draft: PlanDraft, node: Node, child: ChildFact, item: Item | None = 
 
 
 def too_deep(draft: PlanDraft, node: Node) -> bool:
-    """Whether a child run would be nested too deep, which ends the task."""
+    """Return whether a child run would be nested too deep, which ends the task."""
     if draft.facts.run.depth < MAX_DEPTH:
         return False
     assert node.task.workflow is not None
@@ -187,7 +187,7 @@ def _apply(draft: PlanDraft, node: Node, child: ChildFact) -> None:
 
 
 def stands(child: ChildFact) -> tuple[Reason | None, str]:
-    """What a child that is under way waits for, and the same in words behind its name."""
+    """Return what a child that is under way waits for, and the same in words behind its name."""
     if child.phase is RunPhase.SUSPENDED:
         return Reason.SUSPENDED, " is suspended"
     if child.reason is Reason.AWAITING_APPROVAL:
@@ -196,7 +196,7 @@ def stands(child: ChildFact) -> tuple[Reason | None, str]:
 
 
 def failure_of(child: ChildFact) -> Failed:
-    """Why a child that has ended has failed: its own words, behind its name."""
+    """Return why a child that has ended has failed: its own words, behind its name."""
     if child.reason is Reason.TOO_DEEP:
         return Failed(child.reason, child.message, at=child.ended_at, final=True)
     if child.reason in _FINAL:
@@ -222,7 +222,7 @@ def _succeeded(draft: PlanDraft, node: Node, child: ChildFact) -> None:
 
 
 def lost_outputs(child: ChildFact, stored: Changed | None, at: datetime | None = None) -> Failed:
-    """Why a child that succeeded counts for nothing: its outputs cannot be had."""
+    """Return why a child that succeeded counts for nothing: its outputs cannot be had."""
     if stored is None:
         words = f"the outputs of child run {child.name} are gone: their ConfigMap was deleted"
         return Failed(Reason.OUTPUT_LOST, words, at=at)
@@ -230,7 +230,7 @@ def lost_outputs(child: ChildFact, stored: Changed | None, at: datetime | None =
 
 
 def timeout_of(node: Node, child: ChildFact) -> tuple[datetime, Failed] | None:
-    """When an attempt is over its timeoutSeconds, and what it has failed of then."""
+    """Return when an attempt is over its timeoutSeconds, and what it has failed of then."""
     seconds = node.task.timeout_seconds
     if seconds is None:
         return None
@@ -277,7 +277,7 @@ def stray_children(
 
 
 def _is_over(task: TaskStatus, child: ChildFact, abandoned: Collection[str]) -> bool:
-    """Whether nobody waits for a child run any more. One that is not due yet is nobody's business."""
+    """Return whether no task waits for a child run any more. One that is not due yet concerns none."""
     if task.phase.ended:
         return True
     if task.items is not None:

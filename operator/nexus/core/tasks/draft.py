@@ -68,7 +68,7 @@ class PlanDraft:
     unstored: set[str] = field(default_factory=set)
     """Tasks whose code has ended, and whose output cannot be stored yet: they hold no slot."""
     tallies: dict[str, Tally] = field(default_factory=dict)
-    """How the items of the fan-outs that run stand."""
+    """The tallies of the fan-outs that are running, by task."""
     _fresh: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,24 +120,24 @@ class PlanDraft:
         return sum(len(dump(record.to_json()).encode()) for record in records)
 
     def is_due(self, task: str) -> bool:
-        """Whether another attempt of a task follows: it has had none, or the one before has ended."""
+        """Return whether another attempt of a task follows: it has had none, or the one before has ended."""
         status = self.tasks[task]
         return not status.phase.ended and (status.start_time is None or status.next_attempt_time is not None)
 
     def job(self, task: str, numbers: Iterable[int]) -> JobFact | None:
-        """The Job of the first of these attempts that has one."""
+        """Return the Job of the first of these attempts that has one."""
         found = {job.attempt_number: job for job in self.facts.jobs.get(task, ()) if job.index is None}
         return next((found[attempt_number] for attempt_number in numbers if attempt_number in found), None)
 
     def child(self, task: str, attempt_number: int) -> ChildFact | None:
-        """The child run of an attempt."""
+        """Return the child run of an attempt."""
         children = self.facts.children.get(task, ())
         return next(
             (child for child in children if child.attempt_number == attempt_number and child.index is None), None
         )
 
     def is_made(self, task: str) -> bool:
-        """Whether objects of a task are there of which this reconcile knows that they are its own."""
+        """Return whether objects of a task are there of which this reconcile knows that they are its own."""
         made: tuple[JobFact | ChildFact, ...] = (*self.facts.jobs.get(task, ()), *self.facts.children.get(task, ()))
         return any(one.uid in self.facts.vouched for one in made)
 
@@ -186,16 +186,16 @@ class PlanDraft:
         self.events.append(RunEvent(f"Task{phase.value}", words, warning=phase is TaskPhase.FAILED, task=task))
 
     def free_name(self, name: str, text: str) -> str:
-        """Name of the ConfigMap for a text: `name`, or where that has something else in it, which anybody may have put
-        there beforehand, one with the text's SHA-256 in it."""
+        """Return the name of the ConfigMap for a string: `name`, or if that one holds something else (any client may
+        have made it beforehand), one with the string's SHA-256 in it."""
         refusal = self.facts.refusals.get(name)
         taken = refusal is not None and refusal.code is Code.NAME_TAKEN
         return f"{name}-{sha256(text)}" if taken else name
 
     def cannot_store(self, task: str, attempt: str, text: str | None = None) -> bool:
-        """Whether the ConfigMap for the output of an attempt is refused: its task goes on, and says so, until that is
-        over. Its code has ended: it holds no slot, and its own deadline does not count any more. Without the text it
-        may be possible all the same, under another name."""
+        """Return whether the ConfigMap for the output of an attempt is refused: its task goes on, and says so, until
+        that is over. Its code has ended: it holds no slot, and its own deadline does not count any more. Without the
+        text it may be possible all the same, under another name."""
         name = output_name(attempt)
         refusal = self.facts.refusals.get(name if text is None else self.free_name(name, text))
         if refusal is None or (text is None and refusal.code is Code.NAME_TAKEN):
@@ -225,7 +225,7 @@ class PlanDraft:
         self.end(task, TaskPhase.SUCCEEDED, **kept, **changes)
 
     def fits_inline(self, size: int) -> bool:
-        """Whether an output of so many bytes may stand in the status; its room is taken then."""
+        """Return whether an output of `size` bytes fits into the status, and reserve its room if so."""
         room = 0 if self.facts.tight else inline_outputs_limit(len(self.tasks))
         fits = size <= INLINE_LIMIT and self.inline_size + size <= room
         self.inline_size += size if fits else 0
@@ -236,15 +236,15 @@ class PlanDraft:
         self._fresh[task] = output
 
     def is_readable(self, task: str) -> bool:
-        """Whether a task has an output: it succeeded, or it is a fan-out, whose finished items stay readable however
-        it ended."""
+        """Return whether a task has an output: it succeeded, or it is a fan-out, whose finished items stay readable
+        however it ended."""
         status = self.tasks[task]
         if status.phase is TaskPhase.SUCCEEDED:
             return True
         return status.items is not None and status.phase.ended and (status.output or status.output_ref) is not None
 
     def output(self, task: str) -> Mapping[str, Any] | None:
-        """A task's output, None where it has none to read. Raises Unread."""
+        """Return a task's output, None where it has none to read. Raises Unread."""
         status = self.tasks[task]
         if not self.is_readable(task):
             return {} if self.counted(task) is TaskPhase.SUCCEEDED else None
@@ -268,16 +268,16 @@ class PlanDraft:
         raise Unread
 
     def counted(self, task: str) -> TaskPhase:
-        """The phase that an ended task counts as for its dependents and for the run."""
+        """Return the phase that an ended task counts as for its dependents and for the run."""
         return counted(self.definition.nodes[task].task, self.tasks[task].phase)
 
     def run_phase(self, node: Node) -> str:
-        """What run.phase is for one task."""
+        """Return what run.phase is for one task."""
         phase = outcome(self.definition, self.tasks, self.stopped)[0] if node.final else RunPhase.RUNNING
         return phase.value
 
     def renderer(self, node: Node, item: Item | None = None) -> Renderer:
-        """Renders the fields of one task: it sees params, run, and the tasks before it; those of a fan-out its item
+        """Render the fields of one task: it sees params, run, and the tasks before it; those of a fan-out its item
         too."""
         variables = scope.node_variables(self.definition, node, with_item=item is not None)
         return self.renderer_over(node.ancestors, variables, self.run_phase(node), item)
@@ -285,7 +285,7 @@ class PlanDraft:
     def renderer_over(
         self, tasks: Iterable[str], variables: Mapping[str, str], phase: str, item: Item | None = None
     ) -> Renderer:
-        """Renders texts that see params, run and these tasks; `phase` is what run.phase is in them."""
+        """Render texts that see params, run and these tasks; `phase` is what run.phase is in them."""
         run = scope.run_values(self.facts.run, phase)
         by_identifier = {task_identifier(name): name for name in tasks}
 

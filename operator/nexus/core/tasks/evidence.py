@@ -88,8 +88,8 @@ STOPPED = (137, 143)
 
 
 def judge(job: JobFact, timeout_seconds: int | None = None, *, stores: bool = False) -> Evidence:
-    """What is proven about the attempt that this Job stands for; `timeout_seconds` is what one pod may take, `stores`
-    whether it has not succeeded before what it left is in the output store."""
+    """Return what is proven about the attempt of this Job; `timeout_seconds` is what one pod may take,
+    `stores` whether it has not succeeded before what it left is in the output store."""
     success = next((pod for pod in job.pods if finished_well(pod, job, timeout_seconds, stores=stores)), None)
     if success is not None:
         return Succeeded(success)
@@ -116,13 +116,13 @@ def judge(job: JobFact, timeout_seconds: int | None = None, *, stores: bool = Fa
 
 
 def _is_held(pod: PodFact) -> bool:
-    """Whether the code has ended, and the container that stores what it left cannot start."""
+    """Return whether the code has ended, and the container that stores what it left cannot start."""
     cannot = pod.waiting_reason in IMAGE_REASONS or pod.waiting_reason == "CreateContainerConfigError"
     return cannot and pod.terminated is not None and pod.deleted_at is None
 
 
 def end_time(pod: PodFact) -> datetime | None:
-    """When its code ended."""
+    """Return when its code ended."""
     return pod.terminated.finished_at if pod.terminated is not None else None
 
 
@@ -131,7 +131,8 @@ def _without_withdrawn(job: JobFact) -> JobFact:
 
 
 def finished_well(pod: PodFact, job: JobFact, timeout_seconds: int | None, *, stores: bool = False) -> bool:
-    """Exit code 0, and nobody asked the pod to stop before: a process that exits 0 on SIGTERM proves nothing.
+    """Return whether a pod exited with code 0 without having been asked to stop: a process that exits 0 on SIGTERM
+    proves nothing.
 
     Kubernetes' times have whole seconds, so "in the same second" counts as asked. The kubelet asks too, when the
     attempt's time is over, and leaves no sign of it before the pod's phase: past the timeout only the phase decides.
@@ -150,7 +151,7 @@ def finished_well(pod: PodFact, job: JobFact, timeout_seconds: int | None, *, st
 
 
 def liveness(pod: PodFact) -> Active | Waiting:
-    """Whether the container of a live pod runs, and if not, why."""
+    """Return whether the container of a live pod runs, and if not, why."""
     if pod.running:
         return Active()
     if pod.unschedulable:
@@ -179,7 +180,7 @@ def liveness(pod: PodFact) -> Active | Waiting:
 
 
 def no_pod(job: JobFact) -> Waiting:
-    """Why a Job has no pod."""
+    """Return why a Job has no pod."""
     if job.suspended:
         return Waiting(
             Reason.QUEUED, "the Job is suspended (for example by Kueue, until its quota has room)", since=None
@@ -199,7 +200,7 @@ def no_pod(job: JobFact) -> Waiting:
 
 
 def _doubtful_success(job: JobFact) -> Failed:
-    """The Job is Complete, but no pod proves it."""
+    """Judge a Job that is Complete although no pod proves it."""
     asked = next((pod for pod in job.pods if pod.terminated is not None and pod.terminated.exit_code == 0), None)
     if asked is None:
         return Failed(
@@ -225,7 +226,7 @@ def _doubtful_success(job: JobFact) -> Failed:
 
 
 def _failure(job: JobFact) -> Failed:
-    """Why a Failed Job failed: its last pod knows best, except about the Job's own deadline."""
+    """Return why a Failed Job failed: its last pod knows best, except about the Job's own deadline."""
     if job.failure == "DeadlineExceeded":
         return Failed(Reason.DEADLINE_EXCEEDED, "the task exceeded deadlineSeconds", at=job.finished_at, final=True)
     ended = [pod for pod in job.pods if pod.terminated is not None or pod.phase == "Failed"]
@@ -237,13 +238,13 @@ def _failure(job: JobFact) -> Failed:
 
 
 def end_of(pod: PodFact) -> tuple[bool, float]:
-    """What orders pods by the ends of their containers; those without a known end come first."""
+    """Return what orders pods by the ends of their containers; those without a known end come first."""
     ended = pod.terminated.finished_at if pod.terminated else None
     return (ended is not None, ended.timestamp() if ended else 0.0)
 
 
 def of_pod(pod: PodFact) -> Failed:
-    """Why the container of one pod failed, in words for its author."""
+    """Return why the container of one pod failed, in words for its author."""
     ended = pod.terminated
     code, at = (ended.exit_code, ended.finished_at) if ended else (None, None)
     if pod.reason == "DeadlineExceeded":
@@ -272,7 +273,7 @@ def of_pod(pod: PodFact) -> Failed:
 
 
 def _of_transfer(ended: Terminated) -> Failed:
-    """Why data could not be moved, in the store's own words."""
+    """Return why data could not be moved, in the store's own words."""
     sentence, reason = error_of(ended.message)
     if ended.reason == "OOMKilled":
         sentence = "the data transfer container exceeded its memory limit and was killed"
@@ -282,12 +283,13 @@ def _of_transfer(ended: Terminated) -> Failed:
 
 
 def with_number(failure: Failed, timeout_seconds: int | None) -> Failed:
-    """A failure in the words of its task: a pod does not say how long it might have taken."""
+    """Return a failure in the words of its task: a pod does not say how long it might have taken."""
     if failure.reason is not Reason.TIMEOUT:
         return failure
     return replace(failure, message=f"{failure.message} ({timeout_seconds})")
 
 
 def _end_of(text: str) -> str:
-    """The kubelet's own words come last in a chain of wrapped errors; 300 characters are enough of them."""
+    """Return the kubelet's own words, which come last in a chain of wrapped errors; 300 characters are enough of
+    them."""
     return text.strip()[-300:]

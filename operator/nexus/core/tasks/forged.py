@@ -24,7 +24,7 @@ GONE = "Gone"
 
 
 def report(draft: PlanDraft, status: WorkflowRunStatus) -> WorkflowRunStatus:
-    """The status with the objects that were found forged; each has an Event, once."""
+    """Return the status with the objects that were found forged; each has an Event, once."""
     found = found_by(draft)
     told = list(status.forged_uids or ())
     for one in found:
@@ -39,13 +39,14 @@ def report(draft: PlanDraft, status: WorkflowRunStatus) -> WorkflowRunStatus:
 
 
 def found_by(draft: PlanDraft) -> list[Forged]:
-    """Those that are there now, in the order of their names."""
+    """Return those that are there now, in the order of their names."""
     found = {one.uid: one for one in (*draft.facts.forged, *draft.forged.values())}
     return sorted(found.values(), key=lambda one: (one.kind, one.namespace, one.name, one.uid))
 
 
 def conditions(known: Sequence[Condition], found: Sequence[Forged], run: RunFact, now: datetime) -> list[Condition]:
-    """The condition Forged of a run that has, or had, such objects, else nothing. `known` are those on record."""
+    """Return the condition Forged of a run that has, or had, such objects, else nothing. `known` are those on
+    record."""
     before = next((condition for condition in known if condition.type == TYPE), None)
     if before is None and not found:
         return []

@@ -4,8 +4,8 @@ Whoever may create Jobs or runs may give one any labels, and name any run of whi
 So a Job, or a child run, counts only
 
 - in the namespace of the run, with the run's UID as that of its controller;
-- by its name, which says for which task, item and attempt it is (`nexus.core.names`); labels only select, and one
-  that somebody removed or changed changes nothing;
+- by its name, which says for which task, item and attempt it is (`nexus.core.names`); labels only select, and a removed
+  or changed one changes nothing;
 - where its task makes objects of that kind;
 - with the UID that the status records, where it records one;
 - a child run that no status records, with the workflowRef, triggeredBy and params that the task would give it. Not so
@@ -14,7 +14,7 @@ So a Job, or a child run, counts only
   (`nexus.core.engine.start`, `observe`, `fanout`), for until then it is not wrong: the watches are not in step.
 
 A pod counts by the UID of its Job, in the Job's namespace. What fails any but the last of these can never be right: it
-is Forged, which is told (`nexus.core.tasks.forged`), and changes nothing else.
+is Forged, which is reported (`nexus.core.tasks.forged`), and changes nothing else.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Makes(Enum):
     CHILDREN = "child runs"
     ITEM_CHILDREN = "a child run for each item"
     UNKNOWN = "Jobs or child runs"
-    """Of a run that has ended, whose definition nobody reads any more."""
+    """Of a run that has ended, whose definition is not read any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Sorted:
 
 
 def makes(node: Node) -> Makes:
-    """What a task makes, from its definition."""
+    """Return what a task makes, from its definition."""
     return _made_by(defined_mechanism(node), of_items=node.task.for_each is not None)
 
 
@@ -86,13 +86,13 @@ def _made_by(mechanism: Mechanism, *, of_items: bool) -> Makes:
 
 
 def expected(definition: Definition) -> dict[str, Makes]:
-    """What the tasks of a run make, by name."""
+    """Return what the tasks of a run make, by name."""
     return {name: makes(node) for name, node in definition.nodes.items()}
 
 
 def expected_of(status: WorkflowRunStatus | None, claims: Iterable[JobFact | ChildFact] = ()) -> dict[str, Makes]:
-    """The same where the definition is not known: of a run that has ended, or whose definition cannot be read. The
-    status may have no entry for a task; then its name, which fits the labels, says which it is of."""
+    """Return the same where the definition is not known: of a run that has ended, or whose definition cannot be read.
+    The status may have no entry for a task; then its name, which fits the labels, says which it is of."""
     named = {claim.task: Makes.UNKNOWN for claim in claims if claim.task}
     return named | {task.name: _recorded_as(task) for task in (status.tasks or () if status is not None else ())}
 
@@ -113,7 +113,7 @@ _item_job_name = lru_cache(maxsize=4_096)(item_job_name)
 
 
 def slot_of(name: str, run_name: str, run_uid: str, tasks: Iterable[str]) -> Slot | None:
-    """What an object of a run is for, by its name; None where it is no name that the run gives for one of `tasks`."""
+    """Return what an object of a run is for, by its name; None if the run gives no such name for one of `tasks`."""
     return _Names(run_name, run_uid, tasks).slot_of(name)
 
 
@@ -134,7 +134,7 @@ class _Names:
         return whole, items
 
     def slot_of(self, name: str) -> Slot | None:
-        """What an object is for, None where the run does not give its name."""
+        """Return what an object is for, None where the run does not give its name."""
         head, _, rest = name.rpartition("-")
         head, _, attempt_number = head.rpartition("-")
         if not (rest and _is_number(attempt_number, 9)):
@@ -205,7 +205,7 @@ def _kind(claim: JobFact | ChildFact) -> str:
 def _contradiction(
     claim: JobFact | ChildFact, slot: Slot | None, tasks: Mapping[str, Makes], recorded: Mapping[str, TaskStatus]
 ) -> str:
-    """Why an object in the run's namespace can never be the run's, empty where it may be."""
+    """Return why an object in the run's namespace can never be the run's, empty where it may be."""
     if slot is None:
         return "does not have a name that the run generates"
     task = recorded.get(slot.task)
@@ -236,7 +236,7 @@ def _fits(claim: JobFact | ChildFact, slot: Slot, made: Makes) -> bool:
 
 
 def forged_pod(job: JobFact, pod: PodFact) -> Forged | None:
-    """Why a pod that says it is of a Job can never be; None where it may be."""
+    """Return why a pod that says it is of a Job can never be; None where it may be."""
     if pod.namespace == job.namespace:
         return None
     why = f"is in namespace {pod.namespace}, not in the namespace of its Job"
@@ -244,18 +244,18 @@ def forged_pod(job: JobFact, pod: PodFact) -> Forged | None:
 
 
 def content_of(workflow: str, trigger: str, params: Mapping[str, object] | None) -> str:
-    """A SHA-256 of what makes a child run the one that its task starts."""
+    """Return a SHA-256 of what makes a child run the one that its task starts."""
     return sha256(canonical([workflow, trigger, params or {}]))
 
 
 def child_content(workflow: str, params: Mapping[str, object]) -> str:
-    """The same of the child run that a task would start."""
+    """Return the same of the child run that a task would start."""
     return content_of(workflow, Trigger.WORKFLOW.value, params)
 
 
 def is_recorded(task: TaskStatus | None, child: ChildFact) -> bool:
-    """Whether the status of its task says of a child run that it was made for that: for the last attempt, or one before
-    it. Those of items are on no record."""
+    """Return whether the status of its task says of a child run that it was made for that: for the last attempt, or one
+    before it. Those of items are on no record."""
     if task is None or task.child_run is None:
         return False
     return task.child_run.uid == child.uid or (child.index is None and child.attempt_number < (task.attempts or 0))

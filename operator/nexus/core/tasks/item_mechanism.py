@@ -20,7 +20,7 @@ _OF_THE_POD = ("env", "pod", *(name for name, record in TYPES.items() if record.
 
 
 def uses_item(text: str) -> bool:
-    """Whether a text has an expression that names `item` or `index`."""
+    """Return whether a string has an expression that names `item` or `index`."""
     if "${{" not in text:
         return False
     try:
@@ -31,12 +31,12 @@ def uses_item(text: str) -> bool:
 
 
 def is_indexed(node: Node, native_backoff: bool) -> bool:
-    """Whether one Indexed Job runs all items. A function of the definition and of the place alone: the answer never
-    changes within a run."""
+    """Return whether one Indexed Job runs all items. A function of the definition and of the place alone: the answer
+    never changes within a run."""
     native = native_backoff and node.retry.native and node.task.pool is None
     return node.record.mechanism is Mechanism.JOB and native and not pods_differ(node.task)
 
 
 def pods_differ(task: Task) -> bool:
-    """Whether the pods of its items cannot come from one template."""
+    """Return whether the pods of its items cannot come from one template."""
     return any(path[0] in _OF_THE_POD and uses_item(text) for path, text in templated_fields.templated(task))

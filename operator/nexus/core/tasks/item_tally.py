@@ -1,4 +1,4 @@
-"""Tally: how each item of a fan-out stands, from its Jobs, their pods and what is stored already.
+"""Tally: the state of each item of a fan-out, from its Jobs, their pods and what is stored already.
 
 The newest evidence of an item decides. A Job of its own, where it has one, is newer than the Indexed Job: it was made
 because its delay was over, because its output was lost, or because there is no Indexed Job. Attempts are counted from
@@ -36,7 +36,7 @@ class Due:
 
 @dataclass
 class Tally:
-    """The items by where they stand; each is in one of `done`, `failed`, `due` and `running`."""
+    """The items by state; each is in one of `done`, `failed`, `due` and `running`."""
 
     total: int
     done: dict[int, PodFact | ChildFact | None] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class TallyInput:
 
 
 def take(known: TallyInput) -> Tally:
-    """The tally of a fan-out."""
+    """Return the tally of a fan-out."""
     own: dict[int, list[JobFact]] = {}
     whole: JobFact | None = None
     for job in known.jobs:
@@ -132,7 +132,7 @@ def take(known: TallyInput) -> Tally:
 
 
 def is_idle(job: JobFact) -> bool:
-    """Whether a Job of a fan-out that has ended runs nothing and will not: its logs may stay."""
+    """Return whether a Job of a fan-out that has ended runs nothing and will not: its logs may stay."""
     if any(pod.live for pod in job.pods):
         return False
     if job.index is not None:
@@ -161,7 +161,7 @@ class _OfWhole:
     given_up: bool
 
     def leaves_it(self, known: TallyInput) -> bool:
-        """Whether the item is left to Jobs of its own."""
+        """Return whether the item is left to Jobs of its own."""
         if self.job is None:
             return True
         timeout = known.node.task.timeout_seconds
@@ -172,8 +172,8 @@ class _OfWhole:
 
 
 def _counting(known: TallyInput, own: list[JobFact], of_whole: _OfWhole) -> list[JobFact]:
-    """The Jobs of its own that count for an item, oldest first: each after what came before it has ended. A Job before
-    it that is not there was deleted."""
+    """Return the Jobs of its own that count for an item, oldest first: each after what came before it has ended. A Job
+    before it that is not there was deleted."""
     if not of_whole.leaves_it(known):
         return []
     timeout = known.node.task.timeout_seconds
@@ -189,7 +189,7 @@ def _counting(known: TallyInput, own: list[JobFact], of_whole: _OfWhole) -> list
 
 
 def _is_lost(known: TallyInput, pod: PodFact) -> bool:
-    """Whether the log of a pod that ended well does not hold its output."""
+    """Return whether the log of a pod that ended well does not hold its output."""
     return pod.uid in known.frames and known.frames[pod.uid] is None
 
 
@@ -202,7 +202,7 @@ def _in_whole(
     completed: frozenset[int],
     given_up: frozenset[int],
 ) -> None:
-    """An item that only the Indexed Job has worked on."""
+    """Count an item that only the Indexed Job has worked on."""
     timeout = known.node.task.timeout_seconds
     well = next((pod for pod in pods if evidence.finished_well(pod, whole, timeout)), None)
     if well is not None:
@@ -235,7 +235,7 @@ def _look(tally: Tally, pod: PodFact) -> None:
 
 
 def _own(tally: Tally, known: TallyInput, index: int, jobs: list[JobFact], was_lost: bool) -> None:
-    """An item with Jobs of its own: the last of them decides."""
+    """Count an item with Jobs of its own: the last of them decides."""
     job, following = jobs[-1], jobs[-1].attempt_number + 1
     seen = evidence.judge(job, known.node.task.timeout_seconds)
     replaced = sum(before.complete for before in jobs[:-1]) + was_lost
@@ -273,7 +273,7 @@ def _again(tally: Tally, known: TallyInput, index: int, failure: Failed, attempt
 
 
 def _unproven(tally: Tally, known: TallyInput, job: JobFact, index: int, times: int, following: int) -> None:
-    """The Job says that the item is done, and no pod that is known shows its output."""
+    """Count an item that is done by the Job's word, while no known pod shows its output."""
     if job.uid in known.listed:
         _lost(tally, index, "the pod was removed before its output was recorded", times, following)
     else:

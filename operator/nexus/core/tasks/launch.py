@@ -81,7 +81,8 @@ def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
 
 
 def refused(draft: PlanDraft, node: Node, name: str) -> bool:
-    """Whether the API server does not make the Job, or the child run, of this name now; the task's status says so."""
+    """Return whether the API server does not make the Job, or the child run, of this name now; the task's status says
+    so."""
     refusal = draft.facts.refusals.get(name)
     if refusal is None:
         return False
@@ -101,8 +102,8 @@ def refused(draft: PlanDraft, node: Node, name: str) -> bool:
 
 
 def _native(draft: PlanDraft, node: Node) -> bool:
-    """Whether the Job controller does the retries. It asks for no slot before it starts a pod, so it may only where
-    the slots are enough for all tasks at once, and no pool has a word in it."""
+    """Return whether the Job controller does the retries. It asks for no slot before it starts a pod, so it may only
+    where the slots are enough for all tasks at once, and no pool has a word in it."""
     enough = len(draft.tasks) <= draft.definition.max_parallel_tasks
     return draft.facts.native_backoff and node.retry.native and enough and node.task.pool is None
 
@@ -119,8 +120,8 @@ def _payload(draft: PlanDraft, node: Node, number: int) -> Payload:
 
 
 def context_of(draft: PlanDraft, node: Node, item: scope.Item | None = None, number: int = 0) -> Context:
-    """What the code of a task sees. `number` is that of the attempt, of a fan-out 0. Raises Unread, ExpressionError,
-    PayloadError."""
+    """Return what the code of a task sees. `number` is that of the attempt, of a fan-out 0. Raises Unread,
+    ExpressionError, PayloadError."""
     inputs: dict[str, Any] = {}
     stored: dict[str, OutputRef] = {}
     transfer = transfers.of_task(draft, node, number)

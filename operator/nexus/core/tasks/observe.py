@@ -20,7 +20,7 @@ from nexus.core.tasks.retries import NextAttempt, next_attempt_after
 
 
 def attempt_number(status: TaskStatus) -> int:
-    """The number of the last Job-worthy attempt, replaced ones included; 0 before the first."""
+    """Return the number of the last Job-worthy attempt, replaced ones included; 0 before the first."""
     return (status.attempts or 0) + (status.replacements or 0)
 
 
@@ -38,8 +38,8 @@ def observe(draft: PlanDraft, node: Node) -> None:
 
 
 def take_over(draft: PlanDraft, node: Node) -> bool:
-    """Whether the Job of the attempt that is due is there already: the operator died after making it, or another copy
-    was first."""
+    """Return whether the Job of the attempt that is due is there already: the operator died after making it, or another
+    copy was first."""
     status = draft.tasks[node.name]
     job = draft.job(node.name, _due(draft, node, status)) if draft.is_due(node.name) else None
     if job is not None:
@@ -49,8 +49,8 @@ def take_over(draft: PlanDraft, node: Node) -> bool:
 
 
 def _due(draft: PlanDraft, node: Node, status: TaskStatus) -> range:
-    """The numbers that the next attempt may have: the one after the last. Where the Job that is recorded was deleted,
-    nobody can tell how many more attempts the Job controller had made of it."""
+    """Return the numbers that the next attempt may have: the one after the last. Where the Job that is recorded was
+    deleted, the number of attempts that the Job controller had made of it is unknown."""
     following = attempt_number(status) + 1
     gone = status.job is not None and all(job.name != status.job.name for job in draft.facts.jobs.get(node.name, ()))
     last = node.retry.limit + (status.replacements or 0) + 2 if gone else following
@@ -104,7 +104,8 @@ def _apply(draft: PlanDraft, node: Node, job: JobFact) -> None:
 
 
 def _attempts(node: Node, status: TaskStatus, job: JobFact, current: int) -> int:
-    """Attempts so far: those before this Job, its failed pods, and `current` (1 or 0) that is not among these."""
+    """Return the number of attempts so far: those before this Job, its failed pods, and `current` (1 or 0) that is not
+    among these."""
     failed = min(job.failed, node.retry.limit + 1 - current)
     return job.attempt_number - (status.replacements or 0) + max(failed + current - 1, 0)
 
@@ -124,7 +125,7 @@ def _count(draft: PlanDraft, node: Node, job: JobFact, current: int) -> None:
 
 
 def _backoff(draft: PlanDraft, node: Node, job: JobFact, last: Failed | None) -> None:
-    """The same words as for a retry that the operator starts: users see no difference."""
+    """Report a retry in the same words as one that the operator starts: users see no difference."""
     _count(draft, node, job, 0)
     words = "the last attempt failed"
     if last is not None:
@@ -147,7 +148,7 @@ def _tell_retry(draft: PlanDraft, node: Node, words: str) -> None:
 
 
 def delay_words(due: datetime | None, why: str, retry_after: int | None = None) -> str:
-    """When the next attempt is due, because a server asked for it where it did, and why there is one."""
+    """Return when the next attempt is due, because a server asked for it where it did, and why there is one."""
     when = f" at {format_time(due)}" if due is not None else ""
     asked = f" (Retry-After: {retry_after} s)" if retry_after is not None else ""
     return f"waiting for the next attempt{when}{asked}; the last one failed: {why}"

@@ -50,7 +50,7 @@ class Context:
 
 
 def task_values(node: Node, renderer: Renderer) -> dict[str, Any] | None:
-    """The rendered fields that the task's bootstrap is handed as JSON, None where it is handed none."""
+    """Return the rendered fields that the task's bootstrap is handed as JSON, None where it is handed none."""
     record = node.record
     if record.values is None:
         return None
@@ -59,7 +59,7 @@ def task_values(node: Node, renderer: Renderer) -> dict[str, Any] | None:
 
 
 def build(node: Node, renderer: Renderer, context: Context) -> Payload:
-    """The payload of a task. Raises ExpressionError, TemplateError and PayloadError."""
+    """Return the payload of a task. Raises ExpressionError, TemplateError and PayloadError."""
     task, record = node.task, node.record
     assert record.container is not None, f"{node.type} tasks have no container"
     values = task_values(node, renderer)

@@ -23,7 +23,8 @@ LOOK_FOR_SIZE = timedelta(seconds=10)
 
 
 def has_turn(draft: PlanDraft, node: Node, job_name: str) -> bool:
-    """Whether a Job of the task may start now, as far as its pool goes; where not, the task's status says why."""
+    """Return whether a Job of the task may start now, as far as its pool goes; where not, the task's status says
+    why."""
     if node.task.pool is None:
         return True
     asked = SlotAsked(node.name, node.task.pool, job_name)
@@ -41,8 +42,8 @@ def has_turn(draft: PlanDraft, node: Node, job_name: str) -> bool:
 
 
 def why(turn: SlotGrant, pool: str) -> tuple[Reason, str]:
-    """Why a task waits. In front of the line the words change with each slot that is granted, further back seldom: of
-    hundreds that wait each would have its status written each time."""
+    """Return why a task waits. In front of the line the words change with each slot that is granted, further back
+    rarely: otherwise each of hundreds that wait would have its status written each time."""
     if turn.missing:
         return Reason.POOL_MISSING, turn.missing
     place = turn.place

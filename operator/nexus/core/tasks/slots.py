@@ -27,7 +27,7 @@ class Slots:
 
     @classmethod
     def of(cls, draft: PlanDraft) -> Slots:
-        """The slots as the facts say."""
+        """Return the slots as the facts say."""
         limit = draft.definition.max_parallel_tasks
         free = limit - sum(_taken(draft, task) for task in draft.tasks.values()) - _unknown(draft)
         left = room(draft.facts.capacity, (job for jobs in draft.facts.jobs.values() for job in jobs))
@@ -37,7 +37,7 @@ class Slots:
 
 
 def _unknown(draft: PlanDraft) -> int:
-    """Pods of Jobs that may have been made though no answer came, and of which no watch has told yet."""
+    """Pods of Jobs that may have been made though no answer came, and that no watch has shown yet."""
     refusals = draft.facts.refusals
     if not any(refusal.pods for refusal in refusals.values()):
         return 0
@@ -63,7 +63,7 @@ def _takes_slot(draft: PlanDraft, task: TaskStatus) -> bool:
 
 
 def has_slot(draft: PlanDraft, node: Node, slots: Slots) -> bool:
-    """Whether the task may have a pod now; where not, its status says so."""
+    """Return whether the task may have a pod now; where not, its status says so."""
     if slots.free > 0:
         return True
     if slots.room is not None:

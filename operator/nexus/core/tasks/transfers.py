@@ -36,7 +36,7 @@ class Report:
 
 
 def of_task(draft: PlanDraft, node: Node, number: int) -> Transfer | None:
-    """What an attempt moves, None where it moves nothing. `number` tells attempts apart. Raises PayloadError."""
+    """Return what an attempt moves, None where it moves nothing. `number` tells attempts apart. Raises PayloadError."""
     found = Transfer(
         store=OutputStore(),
         prefix=prefix_of(draft.facts.run, node.name, number),
@@ -63,13 +63,13 @@ def prefix_of(run: RunFact, task: str, number: int) -> str:
 
 
 def store_of(draft: PlanDraft) -> OutputStore | None:
-    """The store of a run: its workflow's own, or the operator's."""
+    """Return the store of a run: its workflow's own, or the operator's."""
     own = draft.definition.spec.output_store
     return own if own is not None and own.url is not None else draft.facts.output_store
 
 
 def _refuse_claim(draft: PlanDraft, store: OutputStore) -> None:
-    """A workflow's own store is no way to a volume that tasks may not mount."""
+    """Refuse a workflow's own store on a volume that tasks may not mount."""
     forbidden = {"volumes", "volumes.persistentVolumeClaim"} & draft.facts.pod_policy.forbidden
     if store.volume_claim is not None and store is not draft.facts.output_store and forbidden:
         words = f"outputStore.volumeClaim: this operator forbids {min(forbidden)} (NEXUS_POD_FORBIDDEN); use its store"
@@ -77,7 +77,7 @@ def _refuse_claim(draft: PlanDraft, store: OutputStore) -> None:
 
 
 def awaited(node: Node) -> bool:
-    """Whether a success is one only when what the task left is stored, whatever its output is."""
+    """Return whether a success is one only when what the task left is stored, whatever its output is."""
     return bool(_artifacts_out(node.task))
 
 
@@ -115,7 +115,7 @@ def _artifacts_out(task: Task) -> dict[str, bool]:
 
 
 def report(ended: Terminated | None) -> Report | None:
-    """What a transfer told, None where it told nothing that can be read."""
+    """Return the report of a transfer, None if it left none that can be read."""
     try:
         told = load(ended.message) if ended is not None else None
     except ValueError:
@@ -129,7 +129,8 @@ def report(ended: Terminated | None) -> Report | None:
 
 
 def stored_fields(node: Node, run: RunFact, number: int, told: Report, kept: Kept | None) -> dict[str, Any] | None:
-    """The fields of a task's status that say what it left in the store; None where that is not what it declares."""
+    """Return the fields of a task's status that say what it left in the store; None where that is not what it
+    declares."""
     prefix = f"{prefix_of(run, node.name, number)}-{told.id}"
     declared = _artifacts_out(node.task)
     try:
@@ -149,12 +150,12 @@ def stored_fields(node: Node, run: RunFact, number: int, told: Report, kept: Kep
 
 
 def variable(artifact: str) -> str:
-    """The environment variable that holds the path of an artifact."""
+    """Return the environment variable that holds the path of an artifact."""
     return f"ARTIFACT_{artifact.upper().replace('-', '_')}"
 
 
 def instructions(transfer: Transfer, store: dict[str, Any]) -> str:
-    """What the transfer script is told, as JSON: no secret is in it."""
+    """Return the instructions for the transfer script, as JSON: no secret is in it."""
     fetch: list[dict[str, Any]] = [
         {"path": f".nexus/input/{task}.json", "what": f"the output of task {task}", **stored.to_json()}
         for task, stored in transfer.inputs.items()

@@ -1,4 +1,5 @@
-"""wait: a timer. No pod runs and no slot is taken; when it is due is in the status, and so survives its operators.
+"""wait: a timer. No pod runs and no slot is taken; its due time is in the status, and so survives restarts of the
+operator.
 
 A time that has passed, and zero seconds that an expression gave, are due at once.
 """
@@ -49,7 +50,7 @@ def observe(draft: PlanDraft, node: Node) -> None:
 
 
 def _due(wait: Wait, renderer: Renderer, now: datetime) -> datetime:
-    """When the wait is over. Raises WaitInvalid, ExpressionError, TemplateError and Unread."""
+    """Return when the wait is over. Raises WaitInvalid, ExpressionError, TemplateError and Unread."""
     if wait.until is not None:
         try:
             return instant(renderer.field(wait.until, "wait.until"), now)

@@ -12,8 +12,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def canonical(value: object) -> str:
-    """The text of a JSON value: keys in order, numbers as the API server gives them back (3.0 as 3), half a surrogate
-    pair as the U+FFFD that it makes of one. true and 1 stay apart."""
+    """Return the text of a JSON value: keys in order, numbers as the API server gives them back (3.0 as 3), half a
+    surrogate pair as the U+FFFD that it makes of one. true and 1 stay apart."""
     # A number that no API server stores equals nothing that it gives back.
     with contextlib.suppress(ValueError):
         value = as_stored(value)

@@ -17,11 +17,11 @@ _TOO_DEEP = f"it is nested more than {DEPTH_LIMIT} levels deep"
 
 
 def load(text: str) -> Any:
-    """The value of a JSON text that task code wrote, its numbers as the API server gives them back.
+    """Return the value of a JSON text that task code wrote, its numbers as the API server gives them back.
 
-    Raises ValueError for what is no JSON, and for what the API server, CEL or the next reader would not take, or not
-    as it was written: NaN, infinities, whole numbers beyond 64 bits, half a surrogate pair, a key that an object has
-    twice, more than 100 levels.
+    Raises ValueError for what is not JSON, and for what the API server, CEL or the next reader would not take, or not
+    as it was written: NaN, infinities, integers beyond 64 bits, half a surrogate pair, a key that an object has twice,
+    more than 100 levels.
     """
     try:
         value = json.loads(

@@ -1,7 +1,7 @@
 """Plain text: the one place that cleans what task code or an object's author wrote before a terminal or a log shows it.
 
 A terminal obeys escape sequences: they clear the screen, set the clipboard, or write over what another line said. A log
-has one record a line: a line break within one begins a record that nobody wrote.
+has one record a line: a line break within one begins a forged record.
 """
 
 from __future__ import annotations

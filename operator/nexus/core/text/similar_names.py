@@ -24,8 +24,8 @@ MEASURED = 32
 
 
 def closest(word: str, names: Iterable[str], most: int = 1, cutoff: float = 0.6) -> list[str]:
-    """The names that are like a word, the most alike first, at most `most`; each at least `cutoff` alike (0 to 1, as
-    difflib measures it)."""
+    """Return the names that are like a word, the most alike first, at most `most`; each at least `cutoff` alike (0 to
+    1, as difflib measures it)."""
     return list(_closest(word, tuple(islice(names, MOST_NAMES)), most, cutoff)) if len(word) <= LONGEST else []
 
 
@@ -41,12 +41,13 @@ def _closest(word: str, names: tuple[str, ...], most: int, cutoff: float) -> tup
 
 
 def did_you_mean(names: Sequence[str]) -> str:
-    """The question that ends a message about an unknown name: `did you mean "a"?`, `did you mean "a", "b" or "c"?`."""
+    """Return the question that ends a message about an unknown name: `did you mean "a"?`, `did you mean "a", "b" or
+    "c"?`."""
     *before, last = [f'"{name}"' for name in names]
     return f"did you mean {', '.join(before)} or {last}?" if before else f"did you mean {last}?"
 
 
 def listed(names: Collection[str], most: int = 20) -> str:
-    """The first of the names, and how many more there are; empty where there are none."""
+    """Return the first of the names, and how many more there are; empty where there are none."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(islice(names, most)) + more

@@ -15,13 +15,13 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def in_seconds(given: Any) -> int | None:
-    """The seconds that a text such as 90s, 10m, 1h or 1d means, else None."""
+    """Return the seconds of a duration such as 90s, 10m, 1h or 1d; None if it is not one."""
     found = _DURATION.fullmatch(given.strip()) if isinstance(given, str) else None
     return int(float(found[1]) * _SECONDS[found[2][0].lower()]) if found is not None else None
 
 
 def flow(value: Any) -> str:
-    """A value as it stands in `{}` of YAML, shortened."""
+    """Return a value in YAML's flow style, shortened."""
     if isinstance(value, str) and len(value) <= _LONGEST and _PLAIN_TEXT.fullmatch(value):
         return value
     text = dump(value)

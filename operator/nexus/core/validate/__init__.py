@@ -41,11 +41,11 @@ MOST_TASKS = 500
 def problems(
     spec: WorkflowSpec, evaluator: Evaluator, name: str = "", now: datetime | None = None, *, every_cycle: bool = False
 ) -> list[Problem]:
-    """What is wrong with a definition, in the order of its fields; empty where it can run. `name` is that of its
+    """Return what is wrong with a definition, in the order of its fields; empty where it can run. `name` is that of its
     Workflow, where it has one.
 
     `now` lets it tell a time to wait for that is too far away; it only comes nearer, so a definition stays valid.
-    With `every_cycle` each group of tasks that wait for each other is named, not the first alone: it loads networkx.
+    With `every_cycle` all dependency cycles are reported, not the first alone: it loads networkx.
     """
     return first(_all(spec, evaluator, name, now, every_cycle=every_cycle))
 
@@ -127,7 +127,7 @@ def _keys(spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def _readable(spec: WorkflowSpec) -> dict[tuple[str, int], Task]:
-    """The tasks, by place, whose expressions can be checked although others have mistakes: those of one name and
+    """Return the tasks, by place, whose expressions can be checked although others have mistakes: those of one name and
     with a type that wait for no cycle and for no unreadable task. Dependencies that do not exist are left out, and
     tasks of `finally` wait for all others.
     """

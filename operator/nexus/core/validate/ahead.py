@@ -81,5 +81,5 @@ class Answered:
 
 
 def _apart(variables: frozenset[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-    """The variables that only expressions with the very same ones may share an environment with."""
+    """Return the variables that only expressions with the very same ones may share an environment with."""
     return frozenset(pair for pair in variables if pair[0] in _SHARED_BY_NONE or pair[0].startswith("item."))

@@ -19,14 +19,14 @@ MOST_OF_ALL = 500
 
 
 def output_store(spec: WorkflowSpec) -> Iterator[Problem]:
-    """What is wrong with the output store."""
+    """Yield what is wrong with the output store."""
     wrong = store_problem(spec.output_store) if spec.output_store is not None else None
     if wrong is not None:
         yield Problem(("outputStore",), *wrong)
 
 
 def store_problem(store: OutputStore) -> tuple[Code, str] | None:
-    """What does not go together in a store."""
+    """Return what does not go together in a store."""
     url = store.url or ""
     if ".." in url:
         return Code.INVALID_VALUE, rules.NO_PARENTS_IN_URL.message
@@ -40,7 +40,7 @@ def store_problem(store: OutputStore) -> tuple[Code, str] | None:
 
 
 def artifacts(spec: WorkflowSpec) -> Iterator[Problem]:
-    """What is wrong with the artifacts of all tasks."""
+    """Yield what is wrong with the artifacts of all tasks."""
     every = spec.every_task()
     left = {task.name: _left(task) for _, task in every}
     direct = _direct(spec)
@@ -90,7 +90,7 @@ def _names(path: Path, task: Task) -> Iterator[Problem]:
 def _source(
     name: str, artifact: str, task: Task, left: dict[str, list[str]], before: frozenset[str]
 ) -> tuple[Code, str] | None:
-    """Why an artifact cannot come from there."""
+    """Return why an artifact cannot come from there."""
     if name not in left:
         return Code.UNKNOWN_TASK, no_task(name, list(left))
     if artifact not in left[name]:
@@ -106,7 +106,7 @@ def _source(
 
 
 def _direct(spec: WorkflowSpec) -> dict[str, set[str]]:
-    """Every task to those whose end it waits for; a task of `finally` waits for all others."""
+    """Map every task to those whose end it waits for; a task of `finally` waits for all others."""
     main = {task.name for task in spec.tasks}
     return {
         task.name: {*(task.depends_on or ()), *(main if place[0] == "finally" else ())}
@@ -115,7 +115,7 @@ def _direct(spec: WorkflowSpec) -> dict[str, set[str]]:
 
 
 def _before(name: str, direct: dict[str, set[str]]) -> frozenset[str]:
-    """The tasks that have surely ended before this one. A cycle, told elsewhere, is walked once."""
+    """Return the tasks that have surely ended before this one. A cycle, reported elsewhere, is walked once."""
     seen: set[str] = set()
     rest = set(direct[name])
     while rest:

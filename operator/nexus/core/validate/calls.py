@@ -1,4 +1,4 @@
-"""Checks of `workflow` tasks: calls that go in a circle, Workflows that are not there, params that do not fit.
+"""Checks of `workflow` tasks: cycles of calls, unknown Workflows, invalid params.
 
 A definition alone shows only that it calls itself. A file shows what the Workflows in it do to each other.
 """
@@ -30,7 +30,7 @@ def callees(spec: WorkflowSpec) -> Iterator[tuple[Path, str, str]]:
 
 
 def calls_itself(name: str, spec: WorkflowSpec) -> Iterator[Problem]:
-    """The tasks of the Workflow `name` that call it again."""
+    """Yield the tasks of the Workflow `name` that call it again."""
     for path, task, callee in callees(spec):
         if callee == name:
             yield Problem(
@@ -42,7 +42,7 @@ def calls_itself(name: str, spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def circle(workflows: Mapping[str, WorkflowSpec]) -> tuple[str, Problem] | None:
-    """The first Workflows that call each other in a circle; the problem is with the one that is named."""
+    """Return the first cycle of Workflows that call each other; the problem is with the one that is named."""
     graph = {
         name: [callee for _, _, callee in callees(spec) if callee in workflows and callee != name]
         for name, spec in workflows.items()
@@ -56,7 +56,7 @@ def circle(workflows: Mapping[str, WorkflowSpec]) -> tuple[str, Problem] | None:
 
 
 def reachable(name: str, workflows: Mapping[str, WorkflowSpec]) -> list[str]:
-    """The Workflows that runs of one may start, itself first; those that are not there are left out."""
+    """Return the Workflows that runs of one may start, itself first; those that are not there are left out."""
     found = [name] if name in workflows else []
     for caller in found:  # grows while it is walked
         found += dict.fromkeys(
@@ -66,7 +66,7 @@ def reachable(name: str, workflows: Mapping[str, WorkflowSpec]) -> list[str]:
 
 
 def missing(spec: WorkflowSpec, workflows: Mapping[str, object]) -> Iterator[Problem]:
-    """The Workflows that a definition calls and that are not among these."""
+    """Yield the Workflows that a definition calls and that are not among these."""
     for path, task, callee in callees(spec):
         if callee not in workflows:
             close = closest(callee, workflows)
@@ -76,7 +76,8 @@ def missing(spec: WorkflowSpec, workflows: Mapping[str, object]) -> Iterator[Pro
 
 
 def unfit(spec: WorkflowSpec, workflows: Mapping[str, WorkflowSpec], evaluator: Evaluator) -> Iterator[Problem]:
-    """The params of calls that the called Workflow, where it is known, does not take. Both definitions are sound."""
+    """Yield the params of calls that the called Workflow, where it is known, does not take. Both definitions are
+    sound."""
     definition = prepare(spec)
     for place, task in spec.every_task():
         callee = workflows.get(task.workflow.name) if task.workflow is not None else None

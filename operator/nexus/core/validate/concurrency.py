@@ -1,4 +1,4 @@
-"""Checks of `concurrency`: a key that can be told, and fields that mean something."""
+"""Checks of `concurrency`: a key that can be evaluated, and fields that have an effect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nexus.core.validate.expressions import sight_of_run, template
 
 
 def concurrency(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
-    """What is wrong with how the runs of a definition take turns."""
+    """Yield what is wrong with how the runs of a definition take turns."""
     given = spec.concurrency
     if given is None:
         return

@@ -44,14 +44,14 @@ def _of_list(field: str, tasks: Sequence[Task], others: Sequence[str], why: str)
 
 
 def no_task(name: str, names: Collection[str]) -> str:
-    """Why a task is not there, and which one is meant."""
+    """Return why a task is not there, and which one is meant."""
     close = closest(name, names)
     hint = f'did you mean "{close[0]}"?' if close else f"tasks are {', '.join(list(names)[:10])}"
     return f'unknown task "{name}"; {hint}'
 
 
 def cycle(spec: WorkflowSpec, *, every: bool = False) -> Iterator[Problem]:
-    """The first tasks that wait for each other; with `every` the shortest cycle of each group of them."""
+    """Yield the first dependency cycle; with `every` the shortest cycle of each strongly connected group."""
     for field, tasks in (("tasks", spec.tasks), ("finally", spec.finally_ or ())):
         waiting = graph_of(tasks)
         found = first_cycle(waiting)
@@ -81,7 +81,7 @@ def redundant_dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def _cycle_problem(field: str, tasks: Sequence[Task], cycle: Sequence[str]) -> Problem:
-    """Return the problem of tasks that wait for each other, in the list of this field."""
+    """Return the problem of a dependency cycle in the list of this field."""
     first = cycle[0]
     position = next(index for index, task in enumerate(tasks) if task.name == first)
     return Problem(

@@ -12,7 +12,8 @@ from nexus.core.manifest.problem import Path, Problem
 
 
 def open_dollars(path: Path, text: str, task: str | None) -> Iterator[Problem]:
-    """Each `$` of the author's that the value behind it could complete to a reference to an environment variable."""
+    """Yield each `$` of the author's that the value behind it could complete to a reference to an environment
+    variable."""
     try:
         parts = parse(text).parts
     except TemplateError:

@@ -44,19 +44,19 @@ class Sight:
     items: ItemShape | None = None
 
     def declared(self, expression: Expression) -> dict[str, str]:
-        """The variables of one expression."""
+        """Return the variables of one expression."""
         own = self.items.declared(expression) if self.items is not None else {}
         return {name: self.variables[name] for name in variables_of(expression)} | own
 
 
 def sight_of_run(spec: WorkflowSpec) -> Sight:
-    """What fields see that belong to no task, or to tasks anywhere in the DAG: params and run alone."""
+    """Return what fields see that belong to no task, or to tasks anywhere in the DAG: params and run alone."""
     variables = {**scope.param_variables(spec.params or ()), **scope.RUN_VARIABLES}
     return Sight(variables, allowed=of_params(spec.params or ()))
 
 
 def sight_of(task: Task, definition: Definition, names: Collection[str] = ()) -> Sight:
-    """What the fields of a task see, those of forEach and `when` aside; `names` are those of all tasks."""
+    """Return what the fields of a task see, those of forEach and `when` aside; `names` are those of all tasks."""
     variables = scope.node_variables(definition, definition.nodes[task.name])
     sight = Sight(variables, task.name, names, of_params(definition.spec.params or ()))
     if task.for_each is None:
@@ -68,7 +68,7 @@ def sight_of(task: Task, definition: Definition, names: Collection[str] = ()) ->
 def expressions(
     path: Path, task: Task, definition: Definition, evaluator: Evaluator, names: Collection[str]
 ) -> Iterator[Problem]:
-    """What is wrong with the expressions of one task; `names` are those of all tasks."""
+    """Yield what is wrong with the expressions of one task; `names` are those of all tasks."""
     every = list(templated_fields.templated(task))
     texts = [(at, text) for at, text in every if "${{" in text]
     sources = [(at, text) for at, text in templated_fields.sources(task) if "${{" in text]
@@ -105,7 +105,7 @@ _AMOUNT = Wanted(("string", "int", "uint", "double"), "a quantity", "write one s
 
 
 def _wanted(at: Path) -> Wanted | None:
-    """What the field at a path below the task must be; None where it may be anything, or becomes text."""
+    """Return what the field at a path below the task must be; None where it may be anything, or becomes text."""
     match at:
         case ("pod", "resources", *_):
             return _AMOUNT
@@ -130,7 +130,7 @@ def _when(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Iterator
 
 
 def _own(path: Path, text: str, own: OwnExpression, task: str, evaluator: Evaluator) -> Iterator[Problem]:
-    """An expression that sees variables of its own alone; what they hold is only known where the task runs."""
+    """Yield an expression that sees variables of its own alone; what they hold is only known where the task runs."""
     try:
         if parse(text).whole is None:
             message = f"must be one whole expression; for instance ${{{{ {own.example} }}}}"
@@ -142,7 +142,7 @@ def _own(path: Path, text: str, own: OwnExpression, task: str, evaluator: Evalua
 
 
 def typed(path: Path, text: str, wanted: Wanted | None, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
-    """What is wrong with a text whose value, where it is one whole expression, has to be of certain types."""
+    """Yield the problems of a string whose value, if it is one whole expression, must be of certain types."""
     found = first(template(path, text, sight, evaluator))
     yield from found
     whole = None if found or wanted is None else parse(text).whole
@@ -160,7 +160,7 @@ def typed(path: Path, text: str, wanted: Wanted | None, sight: Sight, evaluator:
 
 
 def template(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
-    """What is wrong with the expressions in one text."""
+    """Yield what is wrong with the expressions in one text."""
     try:
         expressions = parse(text).expressions
     except TemplateError as error:
@@ -179,7 +179,7 @@ def template(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Itera
 
 
 def _of_values(path: Path, expression: Expression, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
-    """What is wrong with an expression all of whose variables there are."""
+    """Yield what is wrong with an expression all of whose variables there are."""
     if sight.items is not None:
         missing = next(sight.items.missing(expression), None)
         if missing is not None:

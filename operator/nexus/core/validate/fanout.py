@@ -18,7 +18,7 @@ INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
 
 def fan_out(path: Path, task: Task) -> Iterator[Problem]:
-    """What is wrong with a task's forEach, its expressions aside."""
+    """Yield what is wrong with a task's forEach, its expressions aside."""
     spec = task.for_each
     if spec is None:
         return
@@ -56,7 +56,7 @@ def _sources(spec: ForEach) -> list[tuple[Path, Any]]:
 
 
 def _too_many(matrix: Mapping[str, Any]) -> str | None:
-    """What is wrong with the number of combinations, where all lists are literals."""
+    """Return what is wrong with the number of combinations, where all lists are literals."""
     if not all(isinstance(values, list) for values in matrix.values()):
         return None
     count = prod(len(values) for values in matrix.values())
@@ -67,7 +67,7 @@ def _too_many(matrix: Mapping[str, Any]) -> str | None:
 
 
 def _literal(value: Any) -> tuple[Code, str] | None:
-    """What is wrong with a value that is to be a list, or one expression for it."""
+    """Return what is wrong with a value that is to be a list, or one expression for it."""
     if isinstance(value, list):
         if len(value) > MAX_ITEMS:
             return (

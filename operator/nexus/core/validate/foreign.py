@@ -22,7 +22,8 @@ _FOREIGN = re.compile(
 
 
 def foreign(text: str) -> tuple[str, int] | None:
-    """The first expression of another engine in a field that is rendered: how it is written here, and its place."""
+    """Return the first expression of another engine in a field that is rendered: how it is written here, and its
+    place."""
     if "{" not in text and "$(" not in text:
         return None
     try:
@@ -39,7 +40,7 @@ def foreign(text: str) -> tuple[str, int] | None:
 
 
 def _ours(inside: str) -> str:
-    """The same in our words."""
+    """Return a reference of another engine as NEXUS writes it."""
     inside = re.sub(r"^(?:inputs|workflow)\.parameters\.", "params.", inside)
     task = re.match(rf"tasks\.({_NAME})\.(?:outputs|results|output)(?:\.(?:parameters|result))?(.*)$", inside)
     if task is None:

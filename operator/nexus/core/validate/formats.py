@@ -11,8 +11,8 @@ from nexus.core.expressions.tokens import Token, tokens_of
 
 
 def formats(expression: Expression) -> Iterator[tuple[str, int]]:
-    """What is wrong with the formats in an expression: (why, place in its source). Those that are computed, or have
-    escapes in them, are checked when it is evaluated."""
+    """Yield what is wrong with the formats in an expression: (why, place in its source). Those that are computed, or
+    have escapes in them, are checked when it is evaluated."""
     if "strftime" not in expression.source:
         return
     tokens = tokens_of(expression.source)
@@ -23,7 +23,7 @@ def formats(expression: Expression) -> Iterator[tuple[str, int]]:
 
 
 def _second(tokens: Sequence[Token], first: int) -> Token | None:
-    """The second argument of the call whose first begins there, where it is one token."""
+    """Return the second argument of the call whose first begins there, where it is one token."""
     depth = 0
     for index in range(first, len(tokens) - 2):
         depth += (tokens[index].text in ("(", "[", "{")) - (tokens[index].text in (")", "]", "}"))

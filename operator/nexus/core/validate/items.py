@@ -1,4 +1,4 @@
-"""Items: what the type of `item` is, and which fields it has, where forEach says it in so many words."""
+"""Items: what the type of `item` is, and which fields it has, if forEach has literal values."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ItemShape:
         return {**ITEM_VARIABLES, "item": self.type}
 
     def declared(self, expression: Expression) -> dict[str, str]:
-        """The fields of the item that an expression reads, as variables of their own. Not where it asks has() of one:
-        that wants a field, and gives a variable's value."""
+        """Return the fields of the item that an expression reads, as variables of their own. Not those that it passes
+        to has(), which requires a field, and a variable is not one."""
         uses = list(_selected(expression))
         if any(use.asked for use in uses):
             return {}
@@ -57,7 +57,7 @@ class _Use:
 
 
 def item_shape(spec: ForEach | None) -> ItemShape:
-    """What can be known of the items before a run."""
+    """Return what can be known of the items before a run."""
     if spec is None:
         return ItemShape()
     if spec.matrix is not None:
@@ -74,7 +74,7 @@ def item_shape(spec: ForEach | None) -> ItemShape:
 
 
 def _common(values: Any) -> str:
-    """The CEL type that all values of a literal list have, else dyn."""
+    """Return the CEL type that all values of a literal list have, else dyn."""
     kinds = {_kind(value) for value in values} if isinstance(values, list) else set()
     return kinds.pop() if len(kinds) == 1 else "dyn"
 

@@ -25,13 +25,13 @@ RUN_VALUES: Allowed = {
 
 
 def of_params(params: Sequence[Param]) -> Allowed:
-    """What is known of the run and of params with an enum of texts."""
+    """Return what is known of the run and of params with an enum of texts."""
     enums = {f"params.{param.name}": param.enum for param in params if param.enum}
     return {**RUN_VALUES, **{name: enum for name, enum in enums.items() if all(isinstance(v, str) for v in enum)}}
 
 
 def never(expression: Expression, allowed: Allowed) -> Iterator[tuple[str, int]]:
-    """What an expression compares with in vain: (why, place in its source) of each such literal."""
+    """Yield what an expression compares with in vain: (why, place in its source) of each such literal."""
     compared = [
         (reference, values)
         for reference in expression.references
@@ -58,7 +58,7 @@ def _values(reference: Reference, allowed: Allowed) -> Sequence[str] | None:
 
 
 def _after(tokens: Sequence[Token], index: int) -> list[Token]:
-    """The text in `== "text"`, the texts in `in ["text", ...]`, from a place on."""
+    """Return the text in `== "text"`, the texts in `in ["text", ...]`, from a place on."""
     words = [token.text for token in tokens[index : index + 3]]
     if words[:2] in (["=", "="], ["!", "="]):
         return [token for token in tokens[index + 2 : index + 3] if token.kind is Kind.STRING]
@@ -73,7 +73,7 @@ def _after(tokens: Sequence[Token], index: int) -> list[Token]:
 
 
 def _before(tokens: Sequence[Token], index: int) -> list[Token]:
-    """The text in `"text" ==`, up to a place."""
+    """Return the text in `"text" ==`, up to a place."""
     if index < 2 or tokens[index].text != "=" or tokens[index - 1].text not in ("=", "!"):
         return []
     return [token for token in tokens[index - 2 : index - 1] if token.kind is Kind.STRING]

@@ -25,7 +25,8 @@ _NEVER = {
 
 
 def why_unknown(name: str, variables: Mapping[str, str], task: str | None, names: Collection[str]) -> str:
-    """Why a variable is not among those that are known; `task` is whose field it is in, `names` are those of all tasks.
+    """Return why a variable is not among those that are known; `task` is whose field it is in, `names` are those of all
+    tasks.
 
     A task that exists but is not an ancestor is the usual mistake: a dependsOn is missing.
     """
@@ -47,7 +48,7 @@ def why_unknown(name: str, variables: Mapping[str, str], task: str | None, names
 
 
 def _no_root(name: str, variables: Collection[str]) -> str:
-    """Why there is nothing of a name that no variable begins with."""
+    """Return why there is nothing of a name that no variable begins with."""
     root, _, rest = name.partition(".")
     if root in _NEVER:
         return f'unknown reference "{name}": {_NEVER[root]}'

@@ -1,4 +1,4 @@
-"""Numbers: arithmetic with what is a whole number in one run and has a fraction in the next.
+"""Numbers: arithmetic with what is an integer in one run and has a fraction in the next.
 
 CEL has integers and doubles and mixes them in no operator: 7 / 2 is 3, and 7 * 2.0 fails. A value of JSON is either, as
 it is written, so that a param of type number makes `params.factor / 2` wrong for 7 and fail for 2.5.
@@ -27,7 +27,7 @@ _DEEPEST = 60
 
 
 def number_params(params: Sequence[Param]) -> set[str]:
-    """The params that may be either, as expressions name them."""
+    """Return the params that may be either, as expressions name them."""
     return {f"params.{param.name}" for param in params if param.type is ParamType.NUMBER}
 
 
@@ -48,7 +48,8 @@ def number_items(spec: ForEach | None, params: Sequence[Param]) -> set[str]:
 
 
 def _either(values: Any, params: Sequence[Param]) -> bool:
-    """Whether a list, as it is written or as the default of the array param that it is, has numbers of both kinds."""
+    """Return whether a list, as it is written or as the default of the array param that it is, has numbers of both
+    kinds."""
     numbers = number_params(params)
     if isinstance(values, str):
         source = _source(values)
@@ -61,7 +62,7 @@ def _either(values: Any, params: Sequence[Param]) -> bool:
 
 
 def _fractions(values: Any) -> int:
-    """How many numbers of a list have a fraction; 0 where not all are numbers."""
+    """Return how many numbers of a list have a fraction; 0 where not all are numbers."""
     if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
         return 0
     return sum(not float(value).is_integer() for value in values)
@@ -91,7 +92,7 @@ def mixed(expression: Expression, numbers: Collection[str]) -> Iterator[tuple[st
 
 
 class _Unread(Exception):
-    """Nested too deeply, or not CEL, which is told elsewhere."""
+    """Nested too deeply, or not CEL, which is reported elsewhere."""
 
 
 class _Reader:
@@ -134,7 +135,7 @@ class _Reader:
         return self._member()
 
     def _member(self) -> tuple[str, int] | None:
-        """A value with what is selected from it."""
+        """Return a value with what is selected from it."""
         token = self._next()
         value: tuple[str, int] | None = None
         names: str | None = None
@@ -161,7 +162,7 @@ class _Reader:
         return value
 
     def _within(self, closing: str) -> tuple[str, int] | None:
-        """What stands between brackets, up to the closing one: expressions, and the first number among them."""
+        """Return what is between brackets, up to the closing one: expressions, and the first number among them."""
         number = None
         while self._text() != closing:
             inside = self.expression()
@@ -172,12 +173,12 @@ class _Reader:
         return number
 
     def _operator(self) -> str | None:
-        """The operator that comes next; those of two characters are two tokens."""
+        """Return the operator that comes next; those of two characters are two tokens."""
         one, two = self._text(), self._text() + self._text(1)
         return two if two in _BINDING else one if one in _BINDING else None
 
     def _text(self, ahead: int = 0) -> str:
-        """An operator or a word that comes; a literal is never mistaken for one."""
+        """Return an operator or a word that comes; a literal is never mistaken for one."""
         at = self._at + ahead
         if at >= len(self._tokens) or self._tokens[at].kind not in (Kind.OPERATOR, Kind.IDENTIFIER):
             return ""

@@ -21,8 +21,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 def outputs(
     spec: WorkflowSpec, definition: Definition, evaluator: Evaluator, names: Collection[str]
 ) -> Iterator[Problem]:
-    """What is wrong with the outputs. `definition` has the tasks that could be read, `names` are those of all; the
-    expressions are checked where both are the same."""
+    """Yield what is wrong with the outputs. `definition` has the tasks that could be read, `names` are those of all;
+    the expressions are checked where both are the same."""
     known = (
         Sight(output_variables(definition), names=names, allowed=of_params(spec.params or ()))
         if len(definition.nodes) == len(names)

@@ -17,7 +17,7 @@ from nexus.core.validate.expressions import Sight, template
 
 
 def params(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
-    """What is wrong with the declared params."""
+    """Yield what is wrong with the declared params."""
     yield from duplicates(("params",), [param.name for param in spec.params or ()], "param")
     for position, param in enumerate(spec.params or ()):
         for problem in _of_param(("params", position), param, evaluator):
@@ -51,8 +51,8 @@ def _of_param(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Proble
 
 
 def rendered(path: Path, param: Param, value: Any, sight: Sight, evaluator: Evaluator) -> Iterator[Problem]:
-    """What is wrong with a value for a param that has expressions in it: they are checked for what they name, and,
-    where the value is one text, for its type."""
+    """Yield what is wrong with a value for a param that has expressions in it: they are checked for what they name,
+    and, where the value is one text, for its type."""
     texts = [(at, text) for at, text in templated_fields.deep(path, value) if "${{" in text]
     found = first(problem for at, text in texts for problem in template(at, text, sight, evaluator))
     yield from found
@@ -76,7 +76,8 @@ def _bounds(path: Path, param: Param) -> Iterator[Problem]:
 
 
 def _default(path: Path, param: Param, evaluator: Evaluator) -> Iterator[Problem]:
-    """A default that is rendered is only known at run time; its expressions are checked for what they name."""
+    """Yield the problems of a default that is rendered: its value is known at run time only, its expressions are
+    checked for what they name."""
     texts = [(at, text) for at, text in templated_fields.deep((*path, "default"), param.default) if "${{" in text]
     yield from rendered((*path, "default"), param, param.default, Sight(scope.RUN_VARIABLES), evaluator)
     if not texts:

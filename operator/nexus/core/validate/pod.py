@@ -30,7 +30,7 @@ _TAKEN_TREES = ("/nexus", "/artifacts", "/proc", "/sys")
 
 
 def pod_problems(path: Path, pod: Pod | None, task: str | None) -> Iterator[Problem]:
-    """What is wrong with a `pod` at `path` by itself; its mounts are checked together with the defaults'."""
+    """Yield what is wrong with a `pod` at `path` by itself; its mounts are checked together with the defaults'."""
     if pod is None:
         return
     for problem in _of(path, pod):
@@ -73,7 +73,7 @@ def mounts(path: Path, own: Pod | None, merged: Pod | None, task: str | None) ->
 
 
 def _entry(path: Path, field: str, key: str, value: str) -> Iterator[Problem]:
-    """One label, annotation or entry of a nodeSelector."""
+    """Yield one label, annotation or entry of a nodeSelector."""
     found = _KEY.fullmatch(key)
     domain = (found["domain"] or "")[:-1] if found is not None else ""
     if found is None:

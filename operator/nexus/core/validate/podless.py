@@ -10,7 +10,7 @@ from nexus.core.manifest.problem import Path, Problem
 
 
 def podless(path: Path, task: Task) -> Iterator[Problem]:
-    """What an approval or a wait says that it cannot mean."""
+    """Yield what an approval or a wait says that it cannot mean."""
     kind = next((kind for kind in PODLESS if getattr(task, kind) is not None), None)
     if kind is None:
         return

@@ -25,7 +25,7 @@ _SOME_DAY = datetime(2000, 1, 1)  # noqa: DTZ001 (a local time)
 
 
 def schedules(spec: WorkflowSpec, evaluator: Evaluator) -> Iterator[Problem]:
-    """What is wrong with the schedules of a definition."""
+    """Yield what is wrong with the schedules of a definition."""
     yield from duplicates(("schedules",), [schedule.name for schedule in spec.schedules or ()], "schedule")
     for position, schedule in enumerate(spec.schedules or ()):
         path: Path = ("schedules", position)

@@ -14,7 +14,7 @@ from nexus.core.validate.pod import pod_problems
 
 
 def kinds_of(task: Task) -> list[str]:
-    """The type fields that a task has; a valid one has exactly one."""
+    """Return the type fields that a task has; a valid one has exactly one."""
     return [record.name for record in types_in(task)]
 
 
@@ -23,7 +23,7 @@ def _has_retry_on(task: Task) -> bool:
 
 
 def shape(path: Path, task: Task, now: datetime | None) -> Iterator[Problem]:
-    """What one task says that does not go together; `now` is needed to tell that a time is too far away."""
+    """Yield what one task says that does not go together; `now` is needed to tell that a time is too far away."""
 
     def wrong(field: Path, code: Code, message: str) -> Problem:
         return Problem((*path, *field), code, message, task.name)
@@ -68,7 +68,7 @@ def _of_pods(path: Path, task: Task) -> Iterator[Problem]:
 def env_problems(
     path: Path, env: list[EnvVar] | None, env_from: list[EnvFrom] | None, task: str | None
 ) -> Iterator[Problem]:
-    """What is wrong with the environment of a task, or of the defaults, at `path`."""
+    """Yield what is wrong with the environment of a task, or of the defaults, at `path`."""
     for problem in duplicates((*path, "env"), [variable.name for variable in env or ()], "variable"):
         yield Problem(problem.path, problem.code, problem.message, task)
     for position, variable in enumerate(env or ()):

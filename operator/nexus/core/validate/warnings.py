@@ -15,7 +15,7 @@ from nexus.core.validate.numbers import mixed, number_items, number_params
 
 
 def warnings(spec: WorkflowSpec) -> list[Problem]:
-    """What in a definition should be looked at again, in the order of its fields; it may have problems, too."""
+    """Return what in a definition should be looked at again, in the order of its fields; it may have problems, too."""
     return first(_all(spec))
 
 
@@ -68,7 +68,7 @@ def _either_day(spec: WorkflowSpec) -> Iterator[Problem]:
 def _numbers(
     place: Path, texts: Iterable[tuple[Path, str]], numbers: Collection[str], task: str | None
 ) -> Iterator[Problem]:
-    """Arithmetic with numbers of which nobody knows whether they are whole."""
+    """Yield a warning for arithmetic with numbers that may or may not have a fraction."""
     for path, text in texts if numbers else ():
         try:
             expressions = parse(text).expressions

@@ -1,9 +1,9 @@
 """Admission: whose turn it is, where the runs of a Workflow take turns.
 
-In line stand all runs that have not ended, by creation, then name; child runs are part of their parent and stand in no
-line. With a key each of its values has a line. A run begins when fewer than `limit` are under way or before it. Under
-Replace a scheduled run first cancels as many of the scheduled ones before it as its place takes, the oldest first. In a
-suspended Workflow nobody begins.
+In line are all runs that have not ended, by creation, then name; child runs are part of their parent and in no line.
+With a key each of its values has a line. A run begins when fewer than `limit` are under way or before it. Under Replace
+a scheduled run first cancels as many of the scheduled ones before it as its place takes, the oldest first. In a
+suspended Workflow no run begins.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Wait:
 def admit(
     run: RunSummary, others: Iterable[RunSummary], policy: RunPolicy, workflow: str, beginning: Collection[str] = ()
 ) -> Admit | Wait:
-    """Whether a run that has not begun may. `beginning` are the UIDs of runs that were let in: though their own
+    """Return whether a run that has not begun may. `beginning` are the UIDs of runs that were let in: though their own
     statuses may not say so yet, they have begun, those that have ended aside."""
     if policy.suspend:
         return Wait(Reason.SUSPENDED, f"Workflow {workflow} is suspended; set its spec.suspend to false")

@@ -10,8 +10,8 @@ _NAMED = {"tasks": "task", "finally": "finally task", "params": "param", "schedu
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """A few words for each entry of a list that was added, removed or changed, and for every other field; `old` and
-    `new` are specs as the API server has them. Empty where nothing but the order of entries is different."""
+    """Return a few words for each entry of a list that was added, removed or changed, and for every other field; `old`
+    and `new` are specs as the API server has them. Empty where nothing but the order of entries is different."""
     found: list[str] = []
     for field in dict.fromkeys([*new, *old]):
         if field in _NAMED:

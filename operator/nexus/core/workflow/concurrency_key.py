@@ -1,4 +1,4 @@
-"""concurrency.key: its value for a run, which says whose line the run stands in."""
+"""concurrency.key: its value for a run, which says in whose line the run is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nexus.core.names import digest
 from nexus.core.workflow.facts import RunPolicy
 
 LONGEST = 200
-"""Characters of a value as it stands; a longer one ends in a hash, so that values stay apart."""
+"""Maximum length of a value, in characters; a longer one ends in a hash, so that values stay apart."""
 
 
 def concurrency_key(policy: RunPolicy, run: RunFact, evaluator: Evaluator) -> str:
-    """The value for a run, empty where the Workflow has no key. Raises ParamsInvalid, ExpressionError and
+    """Return the value for a run, empty where the Workflow has no key. Raises ParamsInvalid, ExpressionError and
     TemplateError."""
     if policy.key is None:
         return ""

@@ -23,7 +23,7 @@ WOKEN = 10
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What checking a definition came to."""
+    """The result of checking a definition."""
 
     tasks: int
     reason: Reason = Reason.VALID
@@ -52,7 +52,7 @@ class WorkflowPlan:
 
 
 def decide_workflow(facts: WorkflowFacts, verdict: Validation | None, now: datetime) -> WorkflowPlan:
-    """What to do. `verdict` is that on this generation, None where the status has it already.
+    """Return what to do. `verdict` is that on this generation, None where the status has it already.
 
     A function of its arguments alone; called again with the facts that result from its plan, it plans nothing more.
     """
@@ -80,7 +80,7 @@ def decide_workflow(facts: WorkflowFacts, verdict: Validation | None, now: datet
 
 
 def _woken(live: Sequence[RunSummary], facts: WorkflowFacts) -> tuple[RunSummary, ...]:
-    """Waiting runs whose turn may have come: those for whose key there is room, and the first of all."""
+    """Return the waiting runs whose turn may have come: those for whose key there is room, and the first of all."""
     room: dict[str, int] = defaultdict(lambda: facts.policy.limit)
     for run in live:
         room[run.key or ""] -= not (run.waits or run.child)
@@ -100,7 +100,7 @@ def _holds(status: WorkflowStatus, condition: str) -> bool:
 def _scheduled(
     status: WorkflowStatus, schedules: Sequence[ScheduleStatus], generation: int, now: datetime
 ) -> dict[str, object]:
-    """What the schedules add to the status. The condition DidNotRun is there once it was True."""
+    """Return what the schedules add to the status. The condition DidNotRun is there once it was True."""
     lasts = [entry.last_schedule_time for entry in schedules if entry.last_schedule_time]
     comings = [tick.time for entry in schedules for tick in entry.next_schedule_times or () if not tick.skipped]
     failing = next((entry for entry in schedules if entry.failing), None)

@@ -63,8 +63,8 @@ class RunSummary:
         return not self.ended and self.started_at is None
 
     def is_of(self, workflow_uid: str, made_at: datetime) -> bool:
-        """Whether it is a run of a Workflow that was made at a time: one whose controller is an earlier Workflow of the
-        same name is not, but then it is no younger than this one."""
+        """Return whether it is a run of a Workflow that was made at a time: one whose controller is an earlier Workflow
+        of the same name is not, but then it is as old as this one, or older."""
         return self.child or self.workflow_uid in ("", workflow_uid) or self.created_at >= made_at
 
     @property
@@ -105,7 +105,7 @@ def run_policy(
     params: tuple[Param, ...] = (),
     defaults: OperatorDefaults = NO_DEFAULTS,
 ) -> RunPolicy:
-    """The policy of these fields of a WorkflowSpec."""
+    """Return the policy of these fields of a WorkflowSpec."""
     history = history or History()
     return RunPolicy(
         suspend=bool(suspend),
@@ -136,7 +136,7 @@ class ScheduleFact:
 
 
 def schedule_fact(schedule: Schedule, workflow_uid: str, *, suspended: bool) -> ScheduleFact:
-    """The facts of a schedule; `suspended` is the Workflow's own suspend. Raises CronInvalid and ZoneUnknown."""
+    """Return the facts of a schedule; `suspended` is the Workflow's own suspend. Raises CronInvalid and ZoneUnknown."""
     definition, *earlier = hashes(schedule, suspended=suspended)
     return ScheduleFact(Timetable(schedule, workflow_uid), definition, tuple(earlier))
 
@@ -154,7 +154,7 @@ class RunRefused:
 class WorkflowFacts:
     """Everything that `decide_workflow` may look at.
 
-    `confirmed` where status and runs are the API server's answers of this moment, not what the watches have told.
+    `confirmed` where status and runs are the API server's answers of this moment, not what the watches have shown.
     `made` are the names of the runs that were made for ticks in this reconcile (and are in `runs`), `refused` those
     that could not be.
     """
@@ -174,5 +174,5 @@ class WorkflowFacts:
     made: frozenset[str] = frozenset()
     refused: Mapping[str, RunRefused] = field(default_factory=dict)
     tick_key: Callable[[AsOf], str | None] = lambda _: ""
-    """The value of concurrency.key that the run of a tick would count for, None where it has none that can be told; it
-    may take as long as an expression may."""
+    """The value of concurrency.key that the run of a tick would count for, None if it has none that can be evaluated;
+    it may take as long as an expression may."""

@@ -46,7 +46,7 @@ class Revision:
 
 
 def prune(runs: Iterable[RunSummary], policy: RunPolicy, now: datetime) -> Prune:
-    """Which ended runs are over their stay."""
+    """Return which ended runs are over their stay."""
     runs = tuple(runs)
     unfinished = _unfinished_backfills(runs, now)
     kept: dict[tuple[Trigger, bool], int] = defaultdict(int)
@@ -78,7 +78,7 @@ def _ended_at(run: RunSummary) -> tuple[datetime, str]:
 
 
 def _unfinished_backfills(runs: Sequence[RunSummary], now: datetime) -> set[str]:
-    """Those with a run that has not ended, or whose last run was not made yet."""
+    """Return those with a run that has not ended, or whose last run was not made yet."""
     names = {run.name for run in runs}
     open_ = {run.backfill for run in runs if run.backfill and not run.ended}
     for run in runs:

@@ -31,7 +31,8 @@ _NOT_HASHED: Mapping[type[BaseModel], tuple[str, ...]] = {Schedule: ("params", "
 def hashes(schedule: Schedule, *, suspended: bool) -> tuple[str, ...]:
     """Return the hash of a schedule, then the others that earlier versions recorded for the same schedule.
 
-    `suspended` is the Workflow's own `suspend`. Resuming changes the hash, so that what passed meanwhile is no backlog.
+    `suspended` is the Workflow's own `suspend`. Resuming changes the hash, so that what passed meanwhile does not count
+    as backlog.
     """
     fields, suspend = list(_fields(schedule)), ("suspend", suspended or bool(schedule.suspend))
     found = [digest(dump(dict([*fields, suspend])))]
@@ -43,7 +44,7 @@ def hashes(schedule: Schedule, *, suspended: bool) -> tuple[str, ...]:
 
 
 def _fields(model: BaseModel) -> Iterator[tuple[str, object]]:
-    """The fields that are hashed and set, by their JSON names, as the API server stores them."""
+    """Yield the fields that are hashed and set, by their JSON names, as the API server stores them."""
     stored = model.model_dump(mode="json", include=set(_HASHED[type(model)]))
     fields = type(model).model_fields
     for name in _HASHED[type(model)]:

@@ -57,7 +57,7 @@ class WorkflowEvent:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """So many more of something, for whoever counts: `name` with its labels."""
+    """An increment of a counter: `name` with its labels."""
 
     name: str
     schedule: str
@@ -67,8 +67,8 @@ class Count:
 
 @dataclass
 class Ticks:
-    """What the schedules come to. With `confirm` nothing else may be acted upon: it is to be decided again, upon the
-    newest status and, under Forbid, the runs that the API server lists."""
+    """What is to be done for the schedules. With `confirm` nothing else may be acted upon: it is to be decided again,
+    upon the newest status and, under Forbid, the runs that the API server lists."""
 
     creates: list[CreateRun] = field(default_factory=list)
     schedules: list[ScheduleStatus] = field(default_factory=list)
@@ -79,8 +79,9 @@ class Ticks:
 
 
 def is_run_of(run: RunSummary, workflow_uid: str, schedule: str, tick: datetime) -> bool:
-    """Whether a run is that of a tick. Anybody who may create runs can give one its name beforehand: it must belong to
-    the Workflow and be for that very tick, and neither a schedule nor a backfill makes the run of a tick to come."""
+    """Return whether a run is that of a tick. Anybody who may create runs can give one its name beforehand: it must
+    belong to the Workflow and be for that very tick, and neither a schedule nor a backfill makes the run of a tick to
+    come."""
     if (run.workflow_uid, run.schedule) != (workflow_uid, schedule) or run.scheduled_time is None:
         return False
     made_for_it = run.trigger in (Trigger.SCHEDULE, Trigger.BACKFILL) and run.created_at >= tick - AHEAD
@@ -88,7 +89,7 @@ def is_run_of(run: RunSummary, workflow_uid: str, schedule: str, tick: datetime)
 
 
 def ticks(facts: WorkflowFacts, now: datetime) -> Ticks:
-    """What to do about the schedules of a Workflow whose definition has no errors.
+    """Return what to do about the schedules of a Workflow whose definition has no errors.
 
     `facts.made` are the names of runs that were made for ticks in this reconcile, `facts.refused` those that could not
     be, with the reason.
@@ -104,7 +105,7 @@ def ticks(facts: WorkflowFacts, now: datetime) -> Ticks:
 
 
 def _begun(schedule: ScheduleFact, known: ScheduleStatus | None, facts: WorkflowFacts, now: datetime) -> ScheduleStatus:
-    """The status of a schedule, begun anew where it was changed: ticks before that are nobody's."""
+    """Return the status of a schedule, begun anew if it was changed: ticks before that are dropped."""
     if known is not None and known.definition == schedule.definition:
         return known
     if known is not None and known.definition in schedule.earlier:
@@ -206,7 +207,7 @@ def _start(
 
 
 def _in_the_way(facts: WorkflowFacts, timetable: Timetable, tick: Tick, others: list[RunSummary]) -> list[RunSummary]:
-    """Those of the runs that have not ended that count for the same key as the tick's would."""
+    """Return those of the runs that have not ended that count for the same key as the tick's would."""
     if facts.policy.key is None or not others:
         return others
     key = facts.tick_key(of_tick(timetable, tick))
@@ -214,14 +215,14 @@ def _in_the_way(facts: WorkflowFacts, timetable: Timetable, tick: Tick, others: 
 
 
 def _made(facts: WorkflowFacts, timetable: Timetable, tick: Tick, name: str) -> RunSummary:
-    """The run of a tick, as the ticks after it see it."""
+    """Return the run of a tick, as the ticks after it see it."""
     forbid = facts.policy.concurrency is ConcurrencyPolicy.FORBID
     key = facts.tick_key(of_tick(timetable, tick)) if facts.policy.key is not None and forbid else None
     return RunSummary(name, name, tick.time, key=key)
 
 
 def _is_there(facts: WorkflowFacts, timetable: Timetable, tick: datetime) -> bool:
-    """Whether the run of a tick has been made."""
+    """Return whether the run of a tick has been made."""
     name, schedule = _name(facts, timetable, tick), timetable.schedule.name
     return name in facts.made or any(
         run.name == name and is_run_of(run, facts.uid, schedule, tick) for run in facts.runs
@@ -274,7 +275,7 @@ def _succeeded(status: ScheduleStatus, runs: Sequence[RunSummary]) -> Mapping[st
 
 
 def _upcoming(timetable: Timetable, after: datetime) -> list[NextTick] | None:
-    """What is shown of the times to come."""
+    """Return what is shown of the times to come."""
     entries: list[Tick | Skipped] = timetable.upcoming(after, UPCOMING)
     shown = [
         NextTick(

@@ -31,14 +31,14 @@ def config_map(draft: PlanDraft, node: Node) -> str:
 
 
 def proven(draft: PlanDraft, node: Node) -> Items:
-    """The outputs in the ConfigMap that the status vouches for, one an item and None for all others; empty where it
-    vouches for none, or nothing is known of the ConfigMap."""
+    """Return the outputs in the ConfigMap that the status vouches for, one an item and None for all others; empty where
+    it vouches for none, or nothing is known of the ConfigMap."""
     kept = draft.facts.checkpoints.get(node.name)
     return _proven(kept, draft.tasks[node.name], config_map(draft, node)) if kept is not None else []
 
 
 def is_spoiled(draft: PlanDraft, node: Node) -> bool:
-    """Whether the ConfigMap has lost what the status vouches for."""
+    """Return whether the ConfigMap has lost what the status vouches for."""
     status = draft.tasks[node.name]
     vouched = status.output_ref is not None and status.output_ref.config_map == config_map(draft, node)
     return vouched and draft.facts.checkpoints.get(node.name) is not None and not proven(draft, node)
@@ -57,8 +57,8 @@ def _proven(kept: Checkpoint, status: TaskStatus, name: str) -> Items:
 
 
 def stored_indexes(draft: PlanDraft, items: Items) -> str | None:
-    """What the status says of which items are stored; where there is no room for all, the last ones are left out, and
-    only the ConfigMap as it was written is believed."""
+    """Return what the status says of which items are stored; where there is no room for all, the last ones are left
+    out, and only the ConfigMap as it was written is believed."""
     fan_outs = sum(node.task.for_each is not None for node in draft.definition.nodes.values())
     found = [index for index, item in enumerate(items) if item is not None]
     return indexes.text(found, min(2_000, STORED_TOTAL // max(fan_outs, 1))) or None

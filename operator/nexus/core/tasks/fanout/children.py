@@ -1,4 +1,4 @@
-"""Children: how each item of a fan-out over `workflow` stands, from the child runs that were made for it.
+"""Children: the state of each item of a fan-out over `workflow`, from the child runs that were made for it.
 
 The last child of an item decides, and its number is that of the attempt. They stay until the run goes, as the Jobs of
 other fan-outs do, so that the status needs no entry for an item.
@@ -26,8 +26,8 @@ from nexus.core.tasks.retries import next_attempt_after
 
 
 def take(draft: PlanDraft, node: Node, total: int, refused: Mapping[int, Failed]) -> Tally:
-    """The tally of a fan-out over child runs; `refused` are the items on record as failed. Notes on the draft which
-    children are past their time, and when others will be. Raises Unread where a child cannot be compared yet."""
+    """Return the tally of a fan-out over child runs; `refused` are the items on record as failed. Notes on the draft
+    which children are past their time, and when others will be. Raises Unread where a child cannot be compared yet."""
     by_index: dict[int, list[ChildFact]] = {}
     for child in draft.facts.children.get(node.name, ()):
         if child.index is not None:
@@ -61,7 +61,7 @@ class _Items:
         self._known: list[Any] | None = None
 
     def at(self, index: int) -> Item:
-        """One item. Raises Unread, ExpressionError, TemplateError, ItemsInvalid, IndexError."""
+        """Return one item. Raises Unread, ExpressionError, TemplateError, ItemsInvalid, IndexError."""
         if self._known is None:
             assert self._node.task.for_each is not None
             self._known = resolve(self._node.task.for_each, self._board.renderer(self._node))
@@ -69,8 +69,8 @@ class _Items:
 
 
 def _counting(draft: PlanDraft, node: Node, index: int, children: list[ChildFact], items: _Items) -> list[ChildFact]:
-    """The children of an item that count, oldest first: each that is what the task would start, after the one before
-    it has ended. One before it that is not there was deleted."""
+    """Return the children of an item that count, oldest first: each that is what the task would start, after the one
+    before it has ended. One before it that is not there was deleted."""
     counting: list[ChildFact] = []
     for child in sorted(children, key=lambda child: child.attempt_number):
         if counting and not _is_over(draft, node, counting[-1]):
@@ -114,7 +114,8 @@ def _last(draft: PlanDraft, node: Node, tally: Tally, index: int, child: ChildFa
 
 
 def _failure(draft: PlanDraft, node: Node, child: ChildFact) -> Failed | None:
-    """Why an attempt has failed, None while it runs. One that took too long is cancelled, and has failed of that."""
+    """Return why an attempt has failed, None while it runs. One that took too long is cancelled, and has failed of
+    that."""
     limit = timeout_of(node, child)
     until = child.ended_at or draft.now
     if limit is not None and until >= limit[0] and child.phase in (RunPhase.CANCELLED, *_UNDER_WAY):
@@ -131,7 +132,7 @@ _UNDER_WAY = tuple(phase for phase in RunPhase if not phase.ended)
 
 
 def start_of(draft: PlanDraft, node: Node, index: int, items: Sequence[Any], attempt_number: int) -> StartChild:
-    """The child run of one item. Raises Unread, ExpressionError, TemplateError."""
+    """Return the child run of one item. Raises Unread, ExpressionError, TemplateError."""
     call, run = node.task.workflow, draft.facts.run
     assert call is not None
     params = params_of(draft, node, Item(index, items[index]))

@@ -42,7 +42,7 @@ FAILURES_TOTAL = 100
 
 
 def tally_of(draft: PlanDraft, node: Node) -> Tally | None:
-    """How the items stand; None where something has to be read first."""
+    """Return the tally of the items; None if something must be read first."""
     status = draft.tasks[node.name]
     jobs = draft.facts.jobs.get(node.name, ())
     total = status.items.total if status.items else 0
@@ -78,8 +78,8 @@ def tally_of(draft: PlanDraft, node: Node) -> Tally | None:
 
 
 def must_know_stored(draft: PlanDraft, node: Node) -> bool:
-    """Whether it has to be read first which items have outputs: of those of an earlier run no Job tells. They lie in a
-    ConfigMap of their own until others are stored with them."""
+    """Return whether it has to be read first which items have outputs: of those of an earlier run no Job tells. They
+    lie in a ConfigMap of their own until others are stored with them."""
     status = draft.tasks[node.name]
     if not _has_reused(status) or status.output_ref is None:
         return False
@@ -99,7 +99,7 @@ def _has_reused(status: TaskStatus) -> bool:
 
 
 def _on_record(items: ItemsStatus | None) -> dict[int, Failed]:
-    """The failed items that the status names, and why where it tells."""
+    """Return the failed items that the status names, and why where it tells."""
     if items is None or items.failed_indexes is None:
         return {}
     told = {
@@ -111,7 +111,8 @@ def _on_record(items: ItemsStatus | None) -> dict[int, Failed]:
 
 
 def stored(draft: PlanDraft, node: Node) -> Items | None:
-    """The outputs that are stored, as far as they are known: in the ConfigMap, and in the status of a running task."""
+    """Return the outputs that are stored, as far as they are known: in the ConfigMap, and in the status of a running
+    task."""
     inline = draft.tasks[node.name].output
     items: Items = list(unpacked(inline)["items"]) if inline is not None else []
     reused = draft.facts.outputs.get(node.name) if _has_reused(draft.tasks[node.name]) else None
@@ -161,7 +162,7 @@ def close(
     broken_off: bool = False,
 ) -> None:
     """End a fan-out, with the outputs of what has finished; `items` where they are gathered already. One whose outputs
-    cannot be stored now goes on until they are; unless it is `broken_off`, for what it runs is to be stopped."""
+    cannot be stored now does not end before they are; unless it is `broken_off`, for what it runs is to be stopped."""
     refusal = draft.facts.refusals.get(config_map(draft, node))
     if refusal is not None and broken_off:
         _end_unstored(draft, node, phase, reason, f"{message}; {_UNSTORED}: {refusal.message}")
@@ -189,7 +190,8 @@ _UNSTORED = "the outputs of its finished items cannot be stored"
 
 
 def _is_refused(draft: PlanDraft, node: Node) -> bool:
-    """Whether the ConfigMap of the outputs is refused, which the task says; what has finished stays to be stored."""
+    """Return whether the ConfigMap of the outputs is refused, which the task says; what has finished stays to be
+    stored."""
     refusal = draft.facts.refusals.get(config_map(draft, node))
     if refusal is None:
         return False
@@ -215,7 +217,8 @@ def refuse_size(draft: PlanDraft, node: Node, tally: Tally, size: int) -> None:
 
 
 def gather(draft: PlanDraft, node: Node, tally: Tally) -> Items | None:
-    """The outputs in the order of the items, None for each that has none; or None where something must be read first.
+    """Return the outputs in the order of the items, None for each that has none; or None where something must be read
+    first.
 
     An item whose output is none is moved to the failed ones; one whose output the log has lost has none here.
     """
@@ -244,7 +247,7 @@ def gather(draft: PlanDraft, node: Node, tally: Tally) -> Items | None:
 
 
 def _of_child(draft: PlanDraft, child: ChildFact, reads: dict[Read, int]) -> outputs.Output | outputs.Rejected | None:
-    """What a child run came to; `reads` takes the bytes that have to be read for it first."""
+    """Return the outputs of a child run; `reads` takes the bytes that have to be read for it first."""
     if child.outputs_ref is None:
         return outputs.Output(as_stored(unpacked(child.outputs)))
     if child.name not in draft.facts.outputs:
@@ -276,7 +279,7 @@ def _of_pod(
 
 
 def _placed(draft: PlanDraft, node: Node, items: Items, text: str, size: int) -> dict[str, Any] | None:
-    """What the status says of where the outputs are; None where it must be read first what is there."""
+    """Return what the status says of where the outputs are; None where it must be read first what is there."""
     status = draft.tasks[node.name]
     if status.output is not None:
         draft.inline_size -= len(json_text.dump(unpacked(status.output)).encode())
@@ -333,6 +336,6 @@ def _failure(index: int, failure: Failed) -> ItemFailure:
 
 
 def first_failure(failed: Iterable[tuple[int, Failed]]) -> str:
-    """The first failed item, in words."""
+    """Return the first failed item, in words."""
     index, failure = min(failed, key=lambda entry: entry[0])
     return f"item {index}: {failure.reason.value}: {failure.message}"

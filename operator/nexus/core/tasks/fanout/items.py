@@ -27,7 +27,7 @@ class ItemsInvalid(Exception):
 
 
 def resolve(for_each: ForEach, renderer: Renderer) -> list[Any]:
-    """The items, in order. Raises ItemsInvalid, ExpressionError, TemplateError."""
+    """Return the items, in order. Raises ItemsInvalid, ExpressionError, TemplateError."""
     if for_each.matrix is None:
         items = _list("forEach.items", renderer.deep(for_each.items, "forEach.items"))
         _check_count("forEach.items", len(items))
@@ -48,7 +48,8 @@ def resolve(for_each: ForEach, renderer: Renderer) -> list[Any]:
 
 
 def combine(axes: Mapping[str, list[Any]]) -> list[Any]:
-    """Every combination of the values, the last name varying fastest. Raises ItemsInvalid before it builds too many."""
+    """Return every combination of the values, the last name varying fastest. Raises ItemsInvalid before it builds too
+    many."""
     count = prod(len(values) for values in axes.values())
     lengths = " x ".join(str(len(values)) for values in axes.values())
     _check_count(f"forEach.matrix ({lengths})", count)
@@ -78,6 +79,6 @@ def _check_count(field: str, count: int) -> None:
 
 
 def too_many(count: int) -> str:
-    """What is wrong with a number of items, and what to do."""
+    """Return what is wrong with a number of items, and what to do."""
     fix = "let each item cover several, or split them over tasks"
     return f"{count:,} items, at most {MAX_ITEMS:,} are allowed: {fix}"

@@ -114,8 +114,8 @@ def proceed(draft: PlanDraft, node: Node, slots: Slots) -> None:
 
 
 def _room(draft: PlanDraft, node: Node, slots: Slots, tally: Tally) -> int:
-    """How many more items may run now. Child runs take no slots; a thousand at once that nobody asked for would be too
-    many all the same."""
+    """Return how many more items may run now. Child runs take no slots; a thousand at once without a limit set would be
+    too many all the same."""
     if mechanism_of(node, draft.tasks[node.name]) is Mechanism.CHILD_RUN:
         assert node.task.for_each is not None
         return (node.task.for_each.parallelism or draft.definition.max_parallel_tasks) - len(tally.running)
@@ -137,7 +137,8 @@ def _tell_refused(draft: PlanDraft, node: Node, tally: Tally) -> None:
 
 
 def _is_refused(draft: PlanDraft, node: Node, tally: Tally, index: int, name: str) -> bool:
-    """Whether the Job, or child run, of an item is not made now. What is refused for good fails the item alone."""
+    """Return whether the Job, or child run, of an item is not made now. What is refused for good fails the item
+    alone."""
     refusal = draft.facts.refusals.get(name)
     if refusal is None:
         return False
@@ -190,7 +191,7 @@ def _nothing_to_do(draft: PlanDraft, node: Node) -> None:
 
 
 def _items(draft: PlanDraft, node: Node) -> list[Any] | None:
-    """The items, or None where they have to wait for a read or cannot be had, which ends the task."""
+    """Return the items, or None where they have to wait for a read or cannot be had, which ends the task."""
     assert node.task.for_each is not None
     try:
         return resolve(node.task.for_each, draft.renderer(node))
@@ -205,7 +206,7 @@ def _parallelism(node: Node, total: int) -> int:
 
 
 def _launch_whole(draft: PlanDraft, node: Node, slots: Slots, items: list[Any], _: Tally) -> bool:
-    """Whether the Indexed Job is on its way. Raises ItemUnrendered."""
+    """Return whether the Indexed Job is on its way. Raises ItemUnrendered."""
     run = draft.facts.run
     name = job_name(run.name, run.uid, node.name, 1)
     if refused(draft, node, name):
@@ -236,8 +237,9 @@ def _launch_whole(draft: PlanDraft, node: Node, slots: Slots, items: list[Any], 
 def _launch_items(
     draft: PlanDraft, node: Node, slots: Slots, items: list[Any], tally: Tally, due: dict[int, Due] | None = None
 ) -> bool:
-    """Whether any Job, or child run, is planned, of as many of the items that are due (all, where it is not said which)
-    as there is room for. Items whose own values cannot be rendered are moved to the failed ones, and take no room."""
+    """Return whether any Job, or child run, is planned, of as many of the items that are due (all, where it is not said
+    which) as there is room for. Items whose own values cannot be rendered are moved to the failed ones, and take no
+    room."""
     run, status = draft.facts.run, draft.tasks[node.name]
     children = mechanism_of(node, status) is Mechanism.CHILD_RUN
     room = _room(draft, node, slots, tally)
@@ -280,8 +282,8 @@ def _launch_items(
 
 
 def _to_blame(draft: PlanDraft, node: Node, error: Exception, attempt: Due) -> Exception | None:
-    """What keeps all items from being rendered, None where it is the one item's own values. Those of one that ran
-    before could be had: what they were made of is gone."""
+    """Return what keeps all items from being rendered, None where it is the one item's own values. Those of one that
+    ran before could be had: what they were made of is gone."""
     if attempt.attempt_number > 1 or not isinstance(error, ExpressionError | TemplateError):
         return error
     try:

@@ -46,8 +46,8 @@ def observe(draft: PlanDraft, node: Node) -> None:
 
 
 def take_over(draft: PlanDraft, node: Node, items: Sequence[Any]) -> bool:
-    """Whether Jobs or child runs of a fan-out that is due are there already: the operator died after making them, or
-    another copy was first. Those that it makes first are first attempts. Raises Unread."""
+    """Return whether Jobs or child runs of a fan-out that is due are there already: the operator died after making
+    them, or another copy was first. Those that it makes first are first attempts. Raises Unread."""
     jobs = [job for job in draft.facts.jobs.get(node.name, ()) if job.index is None or job.index < len(items)]
     children = [child for child in draft.facts.children.get(node.name, ()) if _is_same(draft, node, child, items)]
     found: list[JobFact | ChildFact] = [*jobs, *children]
@@ -83,7 +83,7 @@ def _record_job(draft: PlanDraft, node: Node, tally: Tally) -> None:
 
 
 def _is_late(draft: PlanDraft, node: Node, tally: Tally) -> bool:
-    """Whether the whole fan-out took too long, by our clock or, while no operator ran, by the Job's."""
+    """Return whether the whole fan-out took too long, by our clock or, while no operator ran, by the Job's."""
     seconds, started_at = node.task.deadline_seconds, draft.tasks[node.name].start_time
     if seconds is None or started_at is None:
         return False
@@ -127,7 +127,7 @@ def _cannot_start(draft: PlanDraft, node: Node, tally: Tally) -> bool:
 
 
 def _delayed(draft: PlanDraft, node: Node, tally: Tally) -> Waiting | None:
-    """What it waits for where no item runs and each that is left has a delay: the first that will be over."""
+    """Return what it waits for where no item runs and each that is left has a delay: the first that will be over."""
     later = [(due.at, index, due) for index, due in tally.due.items() if due.at is not None and due.at > draft.now]
     if tally.running or not later or len(later) < len(tally.due):
         return None
@@ -139,7 +139,7 @@ def _delayed(draft: PlanDraft, node: Node, tally: Tally) -> Waiting | None:
 
 
 def _say(draft: PlanDraft, node: Node, waiting: Waiting | None) -> None:
-    """What it waits for, until the first container runs."""
+    """Say what it waits for, until the first container runs."""
     status = draft.tasks[node.name]
     if waiting is None or (waiting.reason is Reason.STARTING and status.phase is not TaskPhase.PENDING):
         draft.move(node.name, phase=TaskPhase.RUNNING, reason=None, message=None, approval=None)
@@ -154,7 +154,7 @@ def _say(draft: PlanDraft, node: Node, waiting: Waiting | None) -> None:
 
 
 def stops_early(draft: PlanDraft, node: Node, tally: Tally) -> bool:
-    """Whether FailFast does not wait for the remaining items."""
+    """Return whether FailFast does not wait for the remaining items."""
     return draft.definition.fail_fast and len(tally.failed) > max_failed(node)
 
 

@@ -94,12 +94,12 @@ class ItemUnrendered(Exception):
 
 
 def for_item(draft: PlanDraft, node: Node, item: Item) -> Payload:
-    """The payload of one item's own Job. Raises Unread, ExpressionError, TemplateError, PayloadError."""
+    """Return the payload of one item's own Job. Raises Unread, ExpressionError, TemplateError, PayloadError."""
     return build(node, draft.renderer(node, item), context_of(draft, node, item))
 
 
 def shared_fault(draft: PlanDraft, node: Node) -> ExpressionError | TemplateError | None:
-    """Why no item can be rendered: an expression that does not name it fails for all of them. Raises Unread."""
+    """Return why no item can be rendered: an expression that does not name it fails for all of them. Raises Unread."""
     renderer = draft.renderer(node)
     for path, text in templated_fields.templated(node.task):
         if not uses_item(text):
@@ -118,8 +118,8 @@ def _where(node: Node, path: Path) -> str:
 
 
 def for_all(draft: PlanDraft, node: Node, items: list[Any]) -> Payload:
-    """The payload of the Indexed Job. Raises Unread, ExpressionError, TemplateError, PayloadError, and ItemUnrendered
-    where one item is to blame."""
+    """Return the payload of the Indexed Job. Raises Unread, ExpressionError, TemplateError, PayloadError, and
+    ItemUnrendered where one item is to blame."""
     shared = draft.renderer(node)
     renderer = _Shared.like(shared)
     payload = build(node, renderer, context_of(draft, node))
