@@ -23,7 +23,7 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 class PrometheusStats(Stats):
     """Stats with a registry of its own. Raises UnknownMetric for what the catalogue does not know.
 
-    What `show` was given is asked for gauges when somebody scrapes. Text of thousands of series takes tens of
+    What `show` was given is asked for gauges at each scrape. Text of thousands of series takes tens of
     milliseconds, and so it is made in a thread: the operator's own work goes on meanwhile.
     """
 
@@ -62,7 +62,7 @@ class PrometheusStats(Stats):
         self._gauges = gauges
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
-        """All there is, in the format that the Accept header asks for, and its content type."""
+        """Return all there is, in the format that the Accept header asks for, and its content type."""
         self._shown.take(self._bounded())
         encode, content_type = choose_encoder(accept)
         return await asyncio.to_thread(encode, self.registry), content_type
@@ -91,11 +91,11 @@ class _Gauges(Collector):
         self._values = values
 
     def describe(self) -> Iterable[Metric]:
-        """The gauges without values."""
+        """Yield the gauges without values."""
         return [GaugeMetricFamily(each.name, each.help) for each in CATALOGUE if each.kind is Kind.GAUGE]
 
     def collect(self) -> Iterable[Metric]:
-        """The gauges as they were read."""
+        """Yield the gauges as they were read."""
         values = self._values
         for each in CATALOGUE:
             if each.kind is Kind.GAUGE:

@@ -49,7 +49,7 @@ class Child:
 
     It gets ready by itself while its parent does other things; the first `ask` waits for that, and raises RuntimeError
     where it does not start: a fault of the installation, not of an expression. `seconds` of CPU time are the end of it;
-    `nice` is how far it stands back behind other processes.
+    `nice` is added to its niceness.
     """
 
     def __init__(self, seconds: float, nice: int = 0) -> None:
@@ -79,7 +79,7 @@ class Child:
         return self._process.pid
 
     def ask(self, line: bytes) -> dict[str, Any]:
-        """The answer to one request. After any exception (Died, or Ctrl-C) the child is gone for good."""
+        """Return the answer to one request. After any exception (Died, or Ctrl-C) the child is gone for good."""
         try:
             self._get_ready()
             self._socket.settimeout(self._patience)
@@ -95,7 +95,7 @@ class Child:
         return answer
 
     def end(self) -> None:
-        """Ends the process, whatever it is doing."""
+        """End the process, whatever it is doing."""
         self._socket.close()
         if self._process.poll() is None:
             self._process.kill()

@@ -1,4 +1,4 @@
-"""What an expression may cost, told before it is evaluated from its tree and the sizes of its values.
+"""What an expression may cost, computed from its tree and the sizes of its values before it is evaluated.
 
 A clock would not do: the same expression would fail on a busy machine and succeed on an idle one. cel-cpp counts the
 rounds of comprehensions alone, and one round may read a megabyte. So each operation is counted here as often as it can
@@ -51,7 +51,7 @@ class TooCostly(Exception):
 
 
 def check(tree: Node, values: Mapping[str, Any]) -> float:
-    """The cost of an expression with these JSON values. Raises TooCostly."""
+    """Return the cost of an expression with these JSON values. Raises TooCostly."""
     counting = _Counting()
     result = counting.visit(tree, {name: Value(nodes=(value,)) for name, value in values.items()}, 1.0).most
     counting.add(result.characters * _OUT_CHARACTER + result.parts * _OUT_PART)
@@ -59,8 +59,8 @@ def check(tree: Node, values: Mapping[str, Any]) -> float:
 
 
 def is_plain(tree: Node) -> bool:
-    """Whether no part of an expression is executed twice, or costs more than to read its values does: where they are
-    small, nothing needs to be counted."""
+    """Return whether no part of an expression is executed twice, or costs more than to read its values does: where they
+    are small, nothing needs to be counted."""
     match tree:
         case Constant() | Variable():
             return True
@@ -93,7 +93,7 @@ class _Counting:
         self.add(copies * _APPEND)
 
     def visit(self, node: Node, scope: Mapping[str, Value], times: float) -> Value:
-        """What a node gives, executed so many times. Raises TooCostly."""
+        """Return what a node gives, evaluated `times` times. Raises TooCostly."""
         self.add(_NODE * times)
         found = self._visit(node, scope, times)
         if found.nodes is not None and not isinstance(node, Variable):
@@ -151,7 +151,7 @@ class _Counting:
     def _step(
         self, node: Node, accumulator: str, scope: Mapping[str, Value], times: float, copies: float
     ) -> Value | None:
-        """What a round appends to a list that a comprehension makes; None where it makes none."""
+        """Return what a round appends to a list that a comprehension makes; None where it makes none."""
         match node:
             case Variable(name=name) if name == accumulator:
                 return None
@@ -206,7 +206,8 @@ def _text(characters: float) -> Value:
 
 
 def _scalar(values: Sequence[Value], size: Size) -> Priced:
-    """Reads all it is given and makes a number, a time or a boolean of it, or a text no longer than that."""
+    """Charge for a function that reads all its arguments and returns a number, a time, a boolean or a string no longer
+    than they are."""
     whole = _total(values, size)
     return _text(SCALAR.characters + whole.characters), _reading(whole)
 
@@ -260,7 +261,7 @@ def _index(values: Sequence[Value], _: Size) -> Priced:
 
 
 def _name(value: Value) -> str | None:
-    """The one text that a value is."""
+    """Return the one text that a value is."""
     nodes = value.nodes
     return nodes[0] if nodes is not None and len(nodes) == 1 and isinstance(nodes[0], str) else None
 

@@ -51,7 +51,8 @@ FUNCTIONS = (
 
 
 def compile_error(text: str, source: str, variables: Mapping[str, str]) -> ExpressionError:
-    """The error for an expression that does not compile: the first of cel-cpp's list, which the others follow from."""
+    """Return the error for an expression that does not compile: the first of cel-cpp's list, which the others follow
+    from."""
     text = text[:_MOST_READ]
     problem = _PROBLEM.search(text)
     if "recursion" in text:
@@ -75,7 +76,7 @@ def compile_error(text: str, source: str, variables: Mapping[str, str]) -> Expre
 
 
 def run_error(text: str, source: str) -> ExpressionError:
-    """The error for an expression that compiled and failed on its values."""
+    """Return the error for an expression that compiled and failed on its values."""
     text = _plain(text[:_MOST_READ])
     if "Iteration budget exceeded" in text:
         return ExpressionError(
@@ -118,7 +119,7 @@ _ADVICE = "simplify it, or compute the value in a python task"
 
 
 def costly() -> ExpressionError:
-    """The error for an expression that may cost more than one is allowed."""
+    """Return the error for an expression that may cost more than one is allowed."""
     from nexus.adapters.cel.cost import LIMIT  # with all that counts a cost, which only the child does
 
     return ExpressionError(
@@ -127,7 +128,7 @@ def costly() -> ExpressionError:
 
 
 def overrun(death: Died, seconds: float) -> ExpressionError | EvaluationLost:
-    """The error for an expression whose evaluation had to be ended."""
+    """Return the error for an expression whose evaluation had to be ended."""
     if death.cause is Death.MEMORY:
         return ExpressionError(f"the expression needs more than {MEMORY_MIB} MiB of memory; {_ADVICE}", budget=True)
     what = {
@@ -163,7 +164,8 @@ def _no_function(name: str) -> str:
 
 
 def _syntax(what: str, source: str, offset: int | None) -> str:
-    """A complaint of the parser. It says what it met and a list of all that it would have taken, which helps nobody."""
+    """Return a complaint of the parser. It says what it met and a list of all that it would have taken, which does not
+    help."""
     opening, closing = what.find("'"), what.find("' expecting")
     closing = len(what) - 1 if closing < 0 and what.endswith("'") else closing
     word = what[opening + 1 : closing].strip() if 0 <= opening < closing else ""
@@ -182,7 +184,7 @@ def _syntax(what: str, source: str, offset: int | None) -> str:
 
 
 def _no_overload(operation: str, types: str) -> str:
-    """Why an operator or a function does not take these types, and the usual way out."""
+    """Return why an operator or a function does not take these types, and the usual way out."""
     for long, short in _TYPE_NAMES.items():
         types = types.replace(long, short)
     names = [name.strip() for name in _COMMA_BETWEEN.split(types)] if types else []
@@ -237,7 +239,7 @@ def _offset(source: str, line: int, column: int) -> int | None:
 
 
 def _at(source: str, key: str) -> int | None:
-    """Where a key is written in the expression, as a field or in brackets."""
+    """Return where a key is written in the expression, as a field or in brackets."""
     place = source.find(key)
     if place < 0 and (field := re.search(rf"\.{re.escape(key.strip(chr(34)))}\b", source)):
         place = field.start() + 1

@@ -38,7 +38,8 @@ class _Turn:
         self._since = time.monotonic()
 
     def seat(self) -> Seat:
-        """The seat, after a wait where this turn is used up. Raises Overtaken; RuntimeError where the end has come."""
+        """Return the seat, after a wait where this turn is used up. Raises Overtaken; RuntimeError where the end has
+        come."""
         if self._seat is None or time.monotonic() - self._since >= self._seconds:
             self.end()
             if self._overtaken():
@@ -59,8 +60,8 @@ class _Turn:
 class CelEvaluator:
     """CEL in `size` child processes, each started when first needed. Any thread may call it; calls beyond `size` wait.
 
-    `seconds` is the CPU time after which a child is given up, `turn_seconds` how long a turn lasts, `nice` how far the
-    children stand back behind other processes. `close()` ends the children; they end with their parent too.
+    `seconds` is the CPU time after which a child is given up, `turn_seconds` how long a turn lasts, `nice` what is
+    added to the children's niceness. `close()` ends the children; they end with their parent too.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class CelEvaluator:
             seat.child = seat.child or self._new_child()
 
     def close(self) -> None:
-        """Ends the children after the calls under way; calls that come later raise RuntimeError."""
+        """End the children after the calls under way; calls that come later raise RuntimeError."""
         for child in self._seats.close():
             child.end()
 
@@ -135,7 +136,7 @@ class CelEvaluator:
         self.close()
 
     def _ask(self, request: dict[str, Any], source: str, variables: Mapping[str, str]) -> dict[str, Any]:
-        """The child's answer to a request. Raises ExpressionError."""
+        """Return the child's answer to a request. Raises ExpressionError."""
         try:
             line = json.dumps(request, default=_time_text).encode() + b"\n"
         except (RecursionError, ValueError) as error:
@@ -171,7 +172,7 @@ class CelEvaluator:
 
     @contextmanager
     def _seat(self) -> Iterator[Seat]:
-        """That of this thread's turn, or one for this call alone."""
+        """Lend the seat of this thread's turn, or one for this call alone."""
         turn: _Turn | None = getattr(self._turns, "now", None)
         if turn is not None:
             yield turn.seat()
@@ -183,7 +184,7 @@ class CelEvaluator:
             self._seats.give(seat, "", time.monotonic() - began)
 
     def _answered(self, child: Child | None, line: bytes) -> tuple[Child, dict[str, Any]]:
-        """An answer and the child that gave it. Raises Died."""
+        """Return an answer and the child that gave it. Raises Died."""
         if child is not None and child.alive:
             try:
                 return child, child.ask(line)

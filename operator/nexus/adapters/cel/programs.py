@@ -60,7 +60,7 @@ class Programs:
         self._extensions = [ext_strings.ExtStrings(), ext_math.ExtMath()]
 
     def check(self, source: str, variables: Mapping[str, str]) -> str:
-        """The name of the result's type. Raises Refused."""
+        """Return the name of the result's type. Raises Refused."""
         name = str(self._program(source, variables).return_type().name()).lower()
         if name.startswith("google.protobuf."):
             name = name.removeprefix("google.protobuf.")
@@ -68,11 +68,11 @@ class Programs:
         return name if name in _TYPES or name == "type" else "dyn"
 
     def serialized(self, source: str, variables: Mapping[str, str]) -> bytes:
-        """The checked expression as a message of protocol buffers. Raises Refused."""
+        """Return the checked expression as a message of protocol buffers. Raises Refused."""
         return bytes(self._program(source, variables).serialize())
 
     def evaluate(self, source: str, variables: Mapping[str, str], values: Mapping[str, Any], zone: str) -> Any:
-        """The result as a JSON value. Raises Refused."""
+        """Return the result as a JSON value. Raises Refused."""
         program = self._program(source, variables)
         self._zone = zone
         try:
@@ -139,7 +139,7 @@ def _function(name: str, result: str, overloads: list[tuple[list[str], Callable[
 
 
 def _typed(kind: str, value: Any) -> Any:
-    """A JSON value as the Python value that the library takes for a declared type."""
+    """Return a JSON value as the Python value that the library takes for a declared type."""
     if kind == "timestamp" and isinstance(value, str):
         at = datetime.fromisoformat(value)
         if at.tzinfo is None:

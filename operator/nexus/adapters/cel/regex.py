@@ -20,14 +20,14 @@ _TOKEN = re.compile(r"\\[pP](?:\{[^}]*(?:\}|$)|.)|\\.|\[(?:\\.|[^\]\\])+(?:\]|$)
 
 
 def cost(characters: float, pattern: str) -> float:
-    """The cost of a match of this pattern with a text of so many characters."""
+    """Return the cost of a match of this pattern with a string of this many characters."""
     copies = _copies(pattern)
     compiling = min(copies * _COPY, _MOST_COMPILING)
     return _MATCH + compiling + characters * min(_CHARACTER + copies * _STATE, _MOST_A_CHARACTER)
 
 
 def unknown(characters: float, pattern: float) -> float:
-    """The cost of a match with a pattern of which no more is known than how long it is."""
+    """Return the cost of a match with a pattern of which no more is known than how long it is."""
     return _MATCH + min(pattern * _CLASS * _COPY, _MOST_COMPILING) + characters * _MOST_A_CHARACTER
 
 

@@ -59,7 +59,7 @@ class Seats:
         self._closed = False
 
     def take(self, namespace: str = "") -> Seat:
-        """A seat, once there is one for this namespace. Raises RuntimeError after `close`."""
+        """Return a seat, once there is one for this namespace. Raises RuntimeError after `close`."""
         with self._lock:
             if self._idle and not self._lines and not self._closed:
                 return self._idle.pop()
@@ -72,7 +72,7 @@ class Seats:
         return waiter.seat
 
     def give(self, seat: Seat, namespace: str, seconds: float) -> None:
-        """Return a seat after so many seconds of use."""
+        """Give a seat back after `seconds` of use."""
         with self._lock:
             self._lines.charge(namespace, seconds)
             self._note(namespace, seconds)

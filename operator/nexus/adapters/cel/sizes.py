@@ -1,4 +1,4 @@
-"""How large a value of an expression can be: what its cost is told from."""
+"""How large a value of an expression can be: the basis of its cost."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ class Amount(NamedTuple):
     length: float = 0.0
 
     def plus(self, other: Amount) -> Amount:
-        """Both together."""
+        """Return both together."""
         return Amount(self.characters + other.characters, self.parts + other.parts, self.length + other.length)
 
     def scaled(self, factor: float) -> Amount:
-        """So many times as much."""
+        """Return the size of `factor` times as much."""
         return Amount(self.characters * factor, self.parts * factor, self.length * factor)
 
     def listed(self, count: float) -> Amount:
-        """A list of so many of it."""
+        """Return a list of `count` of it."""
         return Amount(self.characters * count, 1 + self.parts * count, count)
 
     def most(self, other: Amount) -> Amount:
-        """What is as large as either."""
+        """Return what is as large as either."""
         return Amount(*map(max, self, other))
 
     def least(self, other: Amount) -> Amount:
-        """What is as small as either."""
+        """Return what is as small as either."""
         return Amount(*map(min, self, other))
 
 
 ONE, NOTHING, SCALAR = Amount(), Amount(0.0, 0.0, 0.0), Amount(32.0)
-"""The last is a number or a time: so much text at most."""
+"""The last is a number or a time: at most this many characters as a string."""
 
 
 class Value:
-    """What is known of a value. `most` holds whichever execution it is, `mean` over all rounds of the innermost
+    """What is known of a value. `most` holds in each round, `mean` over all rounds of the innermost
     comprehension: of a list with one long text and a thousand short ones, not each round reads the long one.
 
-    `nodes` are the JSON values that it can be, where it is a part of those given (of a whole number, one that is no
+    `nodes` are the JSON values that it can be, where it is a part of those given (of an integer, one that is not
     smaller), `rounds` how many rounds there are where it is another one in each. `element` is one of its elements,
     where that is known, `part` how much of them is likely to be there. Of what is given sizes are only found where they
     are asked for.
@@ -109,11 +109,11 @@ class Value:
         return most, min(most, sum(found) / self.rounds) if self.rounds else most
 
     def outside(self) -> Value:
-        """The same in the rounds of a comprehension that does not go over it."""
+        """Return the same in the rounds of a comprehension that does not go over it."""
         return Value(self._most, None, self.nodes, self.element, part=self.part) if self.uneven else self
 
     def either(self, other: Value) -> Value:
-        """What is one of two."""
+        """Return what is one of two."""
         element = other.element if self.element is None else self.element
         if self.element is not None and other.element is not None:
             element = self.element.either(other.element)
@@ -126,7 +126,7 @@ class Value:
         return Value(self.most.most(other.most), mean, None, element)
 
     def elements(self) -> Value:
-        """What a comprehension over it goes through."""
+        """Return what a comprehension over it goes through."""
         if self._elements is None:
             self._elements = self._new_elements()
         return self._elements
@@ -140,14 +140,14 @@ class Value:
         return Value(self.most) if self.element is None else self.element
 
     def field(self, name: str) -> Value:
-        """A field of it."""
+        """Return a field of it."""
         if self.nodes is None:
             return self.elements().outside()
         found = tuple(node[name] for node in self.nodes if isinstance(node, dict) and name in node)
         return Value(nodes=found, rounds=self.rounds)
 
     def entry(self) -> Value:
-        """What an index gives: nobody knows which it is."""
+        """Return what an index gives, of which the value is unknown."""
         if self.nodes is None:
             return self.elements().outside()
         if self._entry is None:

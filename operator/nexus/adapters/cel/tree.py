@@ -69,7 +69,7 @@ Node = Constant | Variable | Select | Call | Literal | Comprehension
 
 
 def read(serialized: bytes) -> Node:
-    """The tree of a serialized expression."""
+    """Return the tree of a serialized expression."""
     checked = _fields(_one(_fields(serialized), 2))
     names = {}
     for entry in checked.get(2, ()):

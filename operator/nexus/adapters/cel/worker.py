@@ -2,7 +2,7 @@
 
 What an expression may cost is counted before it is evaluated (nexus.adapters.cel.cost). A C++ evaluation cannot be
 interrupted from Python, so what else there is to stop it ends the process: RLIMIT_AS bounds the memory, and where an
-evaluation has no end for a reason that nobody thought of, the profiling timer's SIGPROF comes after a CPU time that is
+evaluation has no end for an unforeseen reason, the profiling timer's SIGPROF comes after a CPU time that is
 many times what the costliest one takes. The parent sees from the signal which of them it was, and starts another child.
 """
 
@@ -31,7 +31,7 @@ _SMALL = 16 * 1024
 
 
 def main() -> None:
-    """Serves until the parent closes its end. Arguments: CPU seconds of a request, MiB of memory beyond the start's,
+    """Serve until the parent closes its end. Arguments: CPU seconds of a request, MiB of memory beyond the start's,
     and how much less urgent it is than its parent."""
     seconds, mebibytes, nice = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     os.nice(nice)
@@ -63,7 +63,7 @@ class Trees:
         self._read = lru_cache(maxsize=_TREES)(self._new)
 
     def of(self, source: str, variables: dict[str, str]) -> tuple[Node, bool]:
-        """The tree of an expression, and whether it is plain (see `cost.is_plain`). Raises Refused."""
+        """Return the tree of an expression, and whether it is plain (see `cost.is_plain`). Raises Refused."""
         return self._read(source, tuple(variables.items()))
 
     def _new(self, source: str, variables: tuple[tuple[str, str], ...]) -> tuple[Node, bool]:
@@ -94,7 +94,7 @@ def _answer(programs: Programs, trees: Trees, line: bytes, seconds: float) -> st
 
 
 def _checked(programs: Programs, source: str, variables: dict[str, str], seconds: float) -> dict[str, str]:
-    """The type of a source, or why it does not compile; each may take the whole time."""
+    """Return the type of a source, or why it does not compile; each may take the whole time."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return {"type": programs.check(source, variables)}
@@ -116,7 +116,7 @@ def _decoded(line: bytes) -> Any:
 
 
 def _number(text: str) -> int | float:
-    """3.0 is a whole number: `output.n + 1` works whoever wrote the JSON."""
+    """Read 3.0 as an integer: `output.n + 1` works whoever wrote the JSON."""
     number = float(text)
     return int(number) if number.is_integer() and abs(number) < _MAX_INT else number
 

@@ -31,7 +31,8 @@ _LEGACY_JOB_LABELS = ("controller-uid", "job-name")
 
 
 def defaulted(kind: Kind, body: Object) -> Object:
-    """The object with the defaults of its kind; metadata.uid is set by then, as a Job's selector is made of it."""
+    """Return the object with the defaults of its kind; metadata.uid is set by then, as a Job's selector is made of
+    it."""
     body = copied(body)
     if kind == JOBS:
         _default_job(body)

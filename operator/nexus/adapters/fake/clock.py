@@ -30,7 +30,7 @@ class Timer:
 
 
 class Clock:
-    """A clock that stands still until `advance()` or `step()`; what is due runs on the way, in order."""
+    """A clock that stays at one time until `advance()` or `step()`; what is due runs on the way, in order."""
 
     def __init__(self, start: datetime = START) -> None:
         self._now = start
@@ -38,11 +38,11 @@ class Clock:
         self._orders = itertools.count()
 
     def now(self) -> datetime:
-        """The time, aware, in UTC."""
+        """Return the time, aware, in UTC."""
         return self._now
 
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
-        """Run `action` in so many seconds (0: at the next step)."""
+        """Run `action` after `seconds` (0: at the next step)."""
         return self.at(self.now() + timedelta(seconds=seconds), action)
 
     def at(self, when: datetime, action: Callable[[], None]) -> Timer:
@@ -52,7 +52,7 @@ class Clock:
         return timer
 
     def next_due(self) -> datetime | None:
-        """When the next timer is due, None without any."""
+        """Return when the next timer is due, None without any."""
         while self._timers and self._timers[0].cancelled:
             heapq.heappop(self._timers)
         return self._timers[0].when if self._timers else None
@@ -68,7 +68,7 @@ class Clock:
         return True
 
     def advance(self, seconds: float) -> None:
-        """Move on by so many seconds, running everything due on the way."""
+        """Move on by `seconds`, running everything due on the way."""
         until = self._now + timedelta(seconds=seconds)
         while self.step(until):
             pass
@@ -87,7 +87,7 @@ class LoopClock(Clock):
         self._zero = asyncio.get_running_loop().time()
 
     def now(self) -> datetime:
-        """The loop's time, aware, in UTC."""
+        """Return the loop's time, aware, in UTC."""
         return self._now + timedelta(seconds=asyncio.get_running_loop().time() - self._zero)
 
     def at(self, when: datetime, action: Callable[[], None]) -> Timer:

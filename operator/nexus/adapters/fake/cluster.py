@@ -165,7 +165,7 @@ class FakeApi(KubeApi):
         return Listing([read(encode(body)) for body in found], self.store.version)
 
     async def uids(self, kind: Kind, namespace: str | None, label_selector: str = "") -> set[str]:
-        """Which objects there are."""
+        """Return which objects there are."""
         return {body["metadata"]["uid"] for body in await self.list(kind, namespace, label_selector)}
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
@@ -216,7 +216,7 @@ class FakeApi(KubeApi):
         tail_lines: int | None = None,
         keep_bytes: int = LOG_BYTES,
     ) -> bytes:
-        """The end of what a container has written so far."""
+        """Return the end of what a container has written so far."""
         await self._read("logs", PODS)
         text = self.kubelet.log(namespace, pod, container)
         if tail_lines is not None:
@@ -226,7 +226,7 @@ class FakeApi(KubeApi):
     async def stream_logs(
         self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None, follow: bool = True
     ) -> AsyncIterator[bytes]:
-        """What a container writes until it ends."""
+        """Yield what a container writes until it ends."""
         changed = asyncio.Event()
         subscription = self.store.subscribe(PODS, lambda _type, _body: changed.set(), namespace=namespace)
         try:
@@ -247,7 +247,7 @@ class FakeApi(KubeApi):
     async def watch(
         self, kind: Kind, namespace: str | None, label_selector: str = "", resource_version: str = ""
     ) -> AsyncIterator[WatchEvent]:
-        """Changes after a resourceVersion, for ever."""
+        """Yield the changes after a resourceVersion, for ever."""
         await self._read("watch", kind)
         queue: asyncio.Queue[WatchEvent] = asyncio.Queue()
         subscription = self.store.subscribe(
@@ -324,7 +324,7 @@ class FakeCluster(FakeApi):
         self.jobs = JobController(store, self.clock)
 
     def connect(self) -> FakeApi:
-        """Another connection to the same cluster, with its own writes, faults and death."""
+        """Return another connection to the same cluster, with its own writes, faults and death."""
         return FakeApi(self.store, self.kubelet)
 
     # -- what a test says about tasks ---------------------------------------------------------------------------------
@@ -344,7 +344,7 @@ class FakeCluster(FakeApi):
         self.clock.run_due()
 
     def advance(self, seconds: float) -> None:
-        """Let so much time pass, from event to event."""
+        """Let `seconds` pass, from event to event."""
         self.clock.advance(seconds)
         self.settle()
 
@@ -358,7 +358,7 @@ class FakeCluster(FakeApi):
                 )
 
     async def until(self, predicate: Callable[[], object], limit: float = 3600.0) -> None:
-        """The same on a LoopClock: look after every change, and every second for what is none of the cluster's."""
+        """Wait on a LoopClock: look after every change, and every second for what is not the cluster's."""
         changed = asyncio.Event()
         self.store.listeners.append(changed.set)
         try:
@@ -373,11 +373,11 @@ class FakeCluster(FakeApi):
     # -- by hand ------------------------------------------------------------------------------------------------------
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """One object or None, without counting as a read."""
+        """Return one object or None, without counting as a read."""
         return self.store.find(kind, namespace, name)
 
     def objects(self, kind: Kind, namespace: str | None = None, label_selector: str = "") -> Objects:
-        """All objects that match, without counting as a read."""
+        """Return all objects that match, without counting as a read."""
         return self.store.list(kind, namespace, label_selector)
 
     def add(self, kind: Kind, body: Object, namespace: str = "default") -> Object:

@@ -25,7 +25,7 @@ LONGEST_BACKOFF = 600.0
 
 @dataclass
 class Indexes:
-    """The indexes of a Job by where they stand."""
+    """The indexes of a Job by state."""
 
     succeeded: set[int]
     failed: set[int]
@@ -38,7 +38,7 @@ class Indexes:
 
 
 def index_of(pod: Object) -> int:
-    """The completion index of a pod."""
+    """Return the completion index of a pod."""
     return int(pod["metadata"]["annotations"][INDEX])
 
 
@@ -49,7 +49,8 @@ def _indexes(status: Object, field: str) -> set[int]:
 def look(
     spec: Object, status: Object, fresh: Iterable[Object], failed: Iterable[Object], active: Iterable[Object]
 ) -> Indexes:
-    """Where the indexes stand. `fresh` pods have their finalizer still, `failed` are those of them that failed."""
+    """Return the indexes by state. `fresh` pods have their finalizer still, `failed` are those of them that
+    failed."""
     found = Indexes(_indexes(status, "completedIndexes"), _indexes(status, "failedIndexes"), {})
     found.succeeded |= {index_of(pod) for pod in fresh if pod["status"].get("phase") == "Succeeded"}
     per_index = spec.get("backoffLimitPerIndex")
@@ -69,7 +70,7 @@ def look(
 
 
 def pending(found: Indexes, spec: Object, taken: Iterable[Object], count: int) -> list[int]:
-    """The first `count` indexes that want a pod; those in their backoff are among them, and hold their place."""
+    """Return the first `count` indexes that want a pod; those in their backoff are among them, and hold their place."""
     busy = found.succeeded | found.failed | {index_of(pod) for pod in taken}
     return [index for index in range(spec["completions"]) if index not in busy][:count]
 
@@ -84,7 +85,7 @@ def remaining(found: Indexes, index: int, now: datetime, finished_at: Callable[[
 
 
 def pod_for(job: Object, index: int, found: Indexes) -> tuple[str, Object, Object]:
-    """The generateName, metadata and spec of the pod of one index."""
+    """Return the generateName, metadata and spec of the pod of one index."""
     template, name = job["spec"]["template"], job["metadata"]["name"]
     metadata = {key: dict(value) for key, value in template["metadata"].items() if key in ("labels", "annotations")}
     metadata.setdefault("labels", {})[INDEX] = str(index)

@@ -72,11 +72,12 @@ class _Sync:
         """The interim condition reached: SuccessCriteriaMet or FailureTarget."""
 
     def is_failed(self, pod: Object) -> bool:
-        """A pod that is going counts as failed at once, unless only failed pods are replaced (isPodFailed)."""
+        """Return whether a pod counts as failed. One that is going does at once, unless only failed pods are replaced
+        (isPodFailed)."""
         return phase(pod) == "Failed" or (not self.only_failed and going(pod) and phase(pod) != "Succeeded")
 
     def counts(self, pod: Object) -> bool:
-        """Whether a failure counts towards backoffLimit."""
+        """Return whether a failure counts towards backoffLimit."""
         return verdict(self.spec.get("podFailurePolicy"), pod).counts
 
     @property
@@ -132,7 +133,7 @@ class JobController:
                     self.clock.after(JOB_SYNC, partial(self._let_orphans_go, pod["metadata"]["namespace"]))
 
     def _enqueue(self, key: _Key, seconds: float) -> None:
-        """Sync in so many seconds; an earlier sync that is due already takes its place (the delaying work queue)."""
+        """Sync after `seconds`; an earlier sync that is due already takes its place (the delaying work queue)."""
         timer = self._timers.get(key)
         when = self.clock.now() + timedelta(seconds=seconds)
         if timer and timer.when <= when:
@@ -209,7 +210,7 @@ class JobController:
                 sync.end = self._condition("FailureTarget", "FailedIndexes", "Job has failed indexes")
 
     def _manage(self, sync: _Sync) -> int:
-        """Create or delete pods up to what is wanted; returns how many are active then (manageJob)."""
+        """Create or delete pods up to the desired number; return how many are active then (manageJob)."""
         spec, active = sync.spec, len(sync.active)
         if sync.suspended:
             wanted = 0
@@ -280,7 +281,7 @@ class JobController:
         self.store.create(PODS, job["metadata"]["namespace"], {"metadata": metadata, "spec": spec or template["spec"]})
 
     def _say_refused(self, job: Object) -> None:
-        """A pod that could not be created leaves nothing but an Event (RealPodControl.createPods)."""
+        """Note a pod that could not be created: it leaves nothing but an Event (RealPodControl.createPods)."""
         metadata = job["metadata"]
         nth = self._refusals[metadata["uid"]] = self._refusals.get(metadata["uid"], 0) + 1
         about = {key: metadata[key] for key in ("namespace", "name", "uid")}
@@ -349,7 +350,7 @@ class JobController:
             conditions.append(self._condition("Suspended", "JobSuspended", "Job suspended"))
 
     def _say_resumed(self, status: Object) -> bool:
-        """Whether the Job was suspended until now; its deadline counts anew from here."""
+        """Return whether the Job was suspended until now; its deadline counts anew from here."""
         held = [entry for entry in status.get("conditions") or () if entry["type"] == "Suspended"]
         if not held or held[0]["status"] != "True":
             return False
@@ -402,17 +403,18 @@ class JobController:
 
 
 def phase(pod: Object) -> str:
-    """The phase of a pod."""
+    """Return the phase of a pod."""
     return str(pod.get("status", {}).get("phase", "Pending"))
 
 
 def going(pod: Object) -> bool:
-    """Whether it is being deleted."""
+    """Return whether it is being deleted."""
     return "deletionTimestamp" in pod["metadata"]
 
 
 def finished_at(pod: Object) -> datetime:
-    """When a finished pod's containers ended, else when it was asked to go, else its creation (getFinishedTime)."""
+    """Return when a finished pod's containers ended, else when it was asked to go, else its creation
+    (getFinishedTime)."""
     ends = [
         entry["state"].get("terminated", {}).get("finishedAt") for entry in pod["status"].get("containerStatuses") or []
     ]
@@ -425,12 +427,12 @@ def finished_at(pod: Object) -> datetime:
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether its containers run (a pod of ours has no readiness probe)."""
+    """Return whether its containers run (a pod of ours has no readiness probe)."""
     return all(entry["ready"] for entry in pod.get("status", {}).get("containerStatuses") or [{"ready": False}])
 
 
 def uids(pods: list[Object]) -> list[str]:
-    """The UIDs of pods."""
+    """Return the UIDs of pods."""
     return [str(pod["metadata"]["uid"]) for pod in pods]
 
 

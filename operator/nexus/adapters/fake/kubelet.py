@@ -3,7 +3,7 @@
 The order is the real one (measured on Kubernetes 1.34, one node, containerd). A process that ends by itself: its
 container's `terminated` shows up first, the pod's phase about a second later. A process that the kubelet ends (the pod
 is deleted, or past its activeDeadlineSeconds): both in one update, whatever its exit code; a deleted pod is gone
-most of a second later, once nobody holds its finalizers.
+most of a second later, once it has no finalizers left.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class Kubelet:
         self._scripts[task] = outcomes
 
     def log(self, namespace: str, pod: str, container: str) -> bytes:
-        """What a container has written; raises NotFound, or BadRequest where it has not started (as pods/log does)."""
+        """Return what a container has written; raises NotFound, or BadRequest where it has not started (as pods/log
+        does)."""
         body = self.store.get(PODS, namespace, pod)
         if container not in [spec["name"] for spec in turns.containers(body)]:
             raise error_from(
@@ -91,12 +92,12 @@ class Kubelet:
         return life.outcome.log if ended or math.isinf(life.outcome.seconds) else b""
 
     def writing(self, namespace: str, pod: str, _container: str) -> bool:
-        """Whether more may come."""
+        """Return whether more may come."""
         body = self.store.find(PODS, namespace, pod)
         return body is not None and self._terminated(body) is None
 
     def evict(self, namespace: str, name: str) -> None:
-        """The eviction API: a DisruptionTarget condition, then a graceful deletion."""
+        """Evict as the eviction API does: a DisruptionTarget condition, then a graceful deletion."""
         self._disrupt((namespace, name), "EvictionByEvictionAPI", "Eviction API: evicting")
         self.store.delete(PODS, namespace, name)
 
@@ -121,7 +122,7 @@ class Kubelet:
                 self._plan(key, GONE, partial(self._gone, key))
 
     def _outcome(self, pod: Object) -> Outcome:
-        """The n-th pod of a task in a run gets the n-th outcome of its script."""
+        """Return the outcome of a pod: the n-th pod of a task in a run gets the n-th outcome of its script."""
         labels = pod["metadata"].get("labels") or {}
         task = labels.get("nexus.dev/task", "")
         script = self._scripts.get(task, (Outcome(),))
@@ -169,7 +170,7 @@ class Kubelet:
         self._state(key, {"waiting": {"reason": outcome.held, "message": outcome.held_message}})
 
     def _say_unmounted(self, key: _Key, message: str) -> None:
-        """The pod's status stays as it is (kubelet.go, syncPod: WaitForAttachAndMount)."""
+        """Leave the pod's status as it is (kubelet.go, syncPod: WaitForAttachAndMount)."""
         metadata = self.store.get(PODS, *key)["metadata"]
         event = {
             "metadata": {"generateName": f"{metadata['name']}."},
@@ -218,7 +219,7 @@ class Kubelet:
             self._plan(key, min(STOP, grace), partial(self._exit, key, life.outcome.sigterm_exit_code))
 
     def _deadline(self, key: _Key) -> None:
-        """The pod's activeDeadlineSeconds are over (kubelet active_deadline.go)."""
+        """End a pod whose activeDeadlineSeconds are over (kubelet active_deadline.go)."""
         life = self._lives[key]
         life.verdict = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
         life.stopping = True
@@ -233,7 +234,7 @@ class Kubelet:
         self._exit(key, 137)
 
     def _exit(self, key: _Key, code: int) -> None:
-        """The process ended: `terminated` now, the phase later, unless it was the kubelet that ended it."""
+        """Record that the process ended: `terminated` now, the phase later, unless it was the kubelet that ended it."""
         life, now = self._lives[key], timestamp(self.clock.now())
         scripted = code == life.outcome.exit_code
         reason = life.outcome.reason if scripted and life.outcome.reason else ("Error" if code else "Completed")
@@ -251,14 +252,14 @@ class Kubelet:
                 self._plan(key, PHASE, partial(self._end, key, None))
 
     def _fetched(self, key: _Key, outcome: Outcome) -> bool:
-        """Whether the task's turn comes: its inputs are there, as far as the script does not say otherwise."""
+        """Return whether the task's turn comes: its inputs are there, as far as the script does not say otherwise."""
         self._turn(key, turns.FETCH, outcome.fetch)
         if outcome.fetch:
             self._plan(key, PHASE, partial(self._end, key, None))
         return not outcome.fetch
 
     def _put(self, key: _Key) -> None:
-        """What the task left is stored, or the script says why it is not."""
+        """Store what the task left, or fail as the script says."""
         pod, outcome = self.store.get(PODS, *key), self._lives[key].outcome
         if not outcome.put:
             told = turns.ended(pod) or {}
@@ -274,7 +275,7 @@ class Kubelet:
         self.store.change(PODS, *key, lambda pod: turns.set_states(pod, {"terminated": ended}, name))
 
     def _end(self, key: _Key, terminated: Object | None) -> None:
-        """The pod's phase, and with it the container's end where that was not known yet."""
+        """Write the pod's phase, and with it the container's end if that was not known yet."""
         reason, message = self._lives[key].verdict
 
         def edit(pod: Object) -> None:

@@ -10,7 +10,7 @@ from nexus.adapters.kube.client.api import Object
 
 
 def copied(value: Any) -> Any:
-    """A deep copy of what a client sent: JSON alone, tuples as lists; refuses what JSON does not know."""
+    """Return a deep copy of what a client sent: JSON alone, tuples as lists; refuses what JSON does not know."""
     if isinstance(value, dict):
         return {key: copied(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -23,7 +23,8 @@ def copied(value: Any) -> Any:
 
 
 def duplicate(stored: Any) -> Any:
-    """A deep copy of what is stored, which `copied` has seen: every watch and every answer is one, thousands a test."""
+    """Return a deep copy of what is stored, which `copied` has seen: every watch and every answer is one, thousands a
+    test."""
     return marshal.loads(marshal.dumps(stored))
 
 
@@ -41,27 +42,27 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 def timestamp(moment: datetime) -> str:
-    """A time the way the API server writes metav1.Time: UTC, whole seconds."""
+    """Return a time the way the API server writes metav1.Time: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parsed(text: str) -> datetime:
-    """The time in an RFC 3339 text."""
+    """Return the time in an RFC 3339 text."""
     return datetime.fromisoformat(text)
 
 
 def owners(body: Object) -> list[Object]:
-    """Its ownerReferences."""
+    """Return its ownerReferences."""
     return list(body["metadata"].get("ownerReferences") or [])
 
 
 def controlled_by(body: Object, uid: str) -> bool:
-    """Whether the owner with this UID is its controller."""
+    """Return whether the owner with this UID is its controller."""
     return any(owner.get("controller") and owner.get("uid") == uid for owner in owners(body))
 
 
 def condition(body: Object, kind: str) -> Object | None:
-    """Its status condition of this type, where that is True."""
+    """Return its status condition of this type, where that is True."""
     for entry in body.get("status", {}).get("conditions") or []:
         if entry["type"] == kind and entry["status"] == "True":
             return dict(entry)

@@ -39,7 +39,7 @@ class Outcome:
 
     @classmethod
     def hangs(cls, *, log: bytes = b"", ignores_sigterm: bool = False, sigterm_exit_code: int = 143) -> Outcome:
-        """Runs until somebody stops it."""
+        """Script an attempt that runs until it is stopped."""
         return cls(seconds=math.inf, log=log, ignores_sigterm=ignores_sigterm, sigterm_exit_code=sigterm_exit_code)
 
     @classmethod
@@ -49,7 +49,7 @@ class Outcome:
 
     @classmethod
     def cannot_start(cls, message: str = 'exec: "nope": executable file not found in $PATH: unknown') -> Outcome:
-        """The runtime cannot start the command: exit code 128, reason StartError (containerd)."""
+        """Script an attempt whose command the runtime cannot start: exit code 128, reason StartError (containerd)."""
         return cls(seconds=0.0, exit_code=128, reason="StartError", message=message)
 
     @classmethod
@@ -59,17 +59,18 @@ class Outcome:
 
     @classmethod
     def image_pull_backoff(cls, image: str = "example.invalid/nope:1") -> Outcome:
-        """Its image cannot be pulled."""
+        """Script an attempt whose image cannot be pulled."""
         return cls(held="ImagePullBackOff", held_message=f'Back-off pulling image "{image}"')
 
     @classmethod
     def config_error(cls, message: str = 'secret "nope" not found') -> Outcome:
-        """A Secret, ConfigMap or key is missing, or the image would run as root though runAsNonRoot forbids it."""
+        """Script an attempt whose Secret, ConfigMap or key is missing, or whose image would run as root though
+        runAsNonRoot forbids it."""
         return cls(held="CreateContainerConfigError", held_message=message)
 
     @classmethod
     def unmounted(cls, message: str = 'MountVolume.SetUp failed for volume "v" : secret "nope" not found') -> Outcome:
-        """A volume cannot be mounted: the pod shows nothing of it, an Event FailedMount does."""
+        """Script an attempt whose volume cannot be mounted: the pod shows nothing of it, an Event FailedMount does."""
         return cls(held="ContainerCreating", held_message=message)
 
     @classmethod

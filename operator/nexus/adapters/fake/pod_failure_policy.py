@@ -19,7 +19,7 @@ class PolicyAction:
 
 
 def verdict(policy: Object | None, pod: Object) -> PolicyAction:
-    """What the first rule that matches says; without one the failure counts."""
+    """Return what the first rule that matches says; without one the failure counts."""
     for index, rule in enumerate((policy or {}).get("rules") or []):
         subject = _exit_code(rule["onExitCodes"], pod) if rule.get("onExitCodes") else _condition(rule, pod)
         if not subject:

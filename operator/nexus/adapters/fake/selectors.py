@@ -17,7 +17,7 @@ _EXISTS = re.compile(rf"^(?P<absent>!?)\s*(?P<key>{_KEY})$")
 
 
 def selector(text: str) -> Matcher:
-    """The test that a selector makes of labels; the empty text takes everything.
+    """Return the test that a selector makes of labels; the empty text takes everything.
 
     Raises:
         ValueError: where the API server would answer 400.
@@ -37,7 +37,7 @@ _FIELDS: Mapping[Kind, frozenset[str]] = {
 
 
 def fields(kind: Kind, text: str) -> Callable[[Object], bool]:
-    """The test that a field selector makes of an object; the empty text takes everything.
+    """Return the test that a field selector makes of an object; the empty text takes everything.
 
     Raises:
         ValueError: for a field the API server cannot select this kind by.

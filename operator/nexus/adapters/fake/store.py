@@ -71,7 +71,7 @@ class Subscription:
         return len(batch)
 
     def replay(self) -> None:
-        """Send ADDED for all that is there now, as on start-up and after every 410. Nobody tells what is gone."""
+        """Send ADDED for all that is there now, as on start-up and after every 410. What is gone is not reported."""
         for body in self.store.bodies(self.kind, self.namespace):
             if self._sees(body):
                 self._send(WatchEvent("ADDED", duplicate(body)))
@@ -112,24 +112,24 @@ class Store:
         return str(self._version)
 
     def bodies(self, kind: Kind, namespace: str | None = None) -> Iterator[Object]:
-        """The stored objects themselves, by name, to read only."""
+        """Yield the stored objects themselves, by name, to read only."""
         for (space, _), body in sorted(self._objects.get(kind, {}).items(), key=lambda entry: entry[0]):
             if not namespace or space == namespace:
                 yield body
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """One object; raises NotFound."""
+        """Return one object; raises NotFound."""
         return _read(self._stored(kind, namespace, name))
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """One object, or None."""
+        """Return one object, or None."""
         body = self._objects.get(kind, {}).get((namespace, name))
         return None if body is None else _read(body)
 
     def list(
         self, kind: Kind, namespace: str | None = None, label_selector: str = "", field_selector: str = ""
     ) -> Objects:
-        """All objects that match, by name; raises BadRequest for a selector that makes no sense."""
+        """Return all objects that match, by name; raises BadRequest for a selector that makes no sense."""
         try:
             has_labels, has_fields = selector(label_selector), fields(kind, field_selector)
         except ValueError as error:
@@ -216,7 +216,8 @@ class Store:
         return self._update(kind, namespace, name, body, lambda current: {**current, "status": copied(body["status"])})
 
     def change(self, kind: Kind, namespace: str, name: str, edit: Callable[[Object], None]) -> Object:
-        """A controller's own write: `edit` alters a copy in place, status and all; stored only where it differs."""
+        """Write as a controller does: `edit` alters a copy in place, status and all; stored only where it
+        differs."""
 
         def change(body: Object) -> Object:
             body = duplicate(body)

@@ -20,13 +20,13 @@ _LISTS = (("initContainers", "initContainerStatuses"), ("containers", "container
 
 
 def containers(body: Object) -> Iterator[Object]:
-    """The containers of a pod, in the order of their turns."""
+    """Yield the containers of a pod, in the order of their turns."""
     for field, _ in _LISTS:
         yield from body["spec"].get(field) or []
 
 
 def has(body: Object, name: str) -> bool:
-    """Whether a pod has this container."""
+    """Return whether a pod has this container."""
     return any(container["name"] == name for container in containers(body))
 
 
@@ -49,13 +49,13 @@ def set_states(body: Object, state: Object, turn: str | None = None) -> None:
 
 
 def statuses(body: Object) -> list[Object]:
-    """The statuses of all containers, in the order of their turns."""
+    """Return the statuses of all containers, in the order of their turns."""
     status = body.get("status", {})
     return [entry for _, field in _LISTS for entry in status.get(field) or []]
 
 
 def ended(body: Object) -> Object | None:
-    """How the task's container ended, None where it has not."""
+    """Return how the task's container ended, None where it has not."""
     entries = statuses(body)
     named = [entry for entry in entries if entry["name"] == CONTAINER]
     for entry in named or entries:
@@ -65,7 +65,8 @@ def ended(body: Object) -> Object | None:
 
 
 def stored(body: Object, task_message: str) -> str:
-    """What a transfer tells that finds everything it was told to store: its sizes and hashes are of the names."""
+    """Return the report of a transfer that finds everything it is to store: its sizes and hashes are of the
+    names."""
     spec = next(container for container in containers(body) if container["name"] == PUT)
     told = json.loads(next(entry["value"] for entry in spec["env"] if entry["name"] == "NEXUS_TRANSFER"))
     attempt = hashlib.sha256(body["metadata"]["uid"].encode()).hexdigest()

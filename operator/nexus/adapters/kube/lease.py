@@ -12,7 +12,7 @@ from nexus.runtime.election import Held, LeaseStore, LeaseUnavailable, Taken
 
 
 class KubeLease(LeaseStore):
-    """One Lease object. It is made by the first candidate, and nobody deletes it."""
+    """One Lease object. It is made by the first candidate, and never deleted."""
 
     def __init__(self, api: KubeApi, namespace: str, name: str, clock: Callable[[], datetime]) -> None:
         self._api = AttributedApi(api)
@@ -59,7 +59,7 @@ class KubeLease(LeaseStore):
 
 
 def _held(body: Object) -> Held:
-    """What the object says; all its fields may be missing."""
+    """Return what the object says; all its fields may be missing."""
     spec = body.get("spec") or {}
     record = LeaseRecord(
         holder=spec.get("holderIdentity") or "",

@@ -10,7 +10,8 @@ from nexus.api.base import API_VERSION
 
 
 def owned_by(kind: str, name: str, uid: str) -> list[dict[str, Any]]:
-    """The `ownerReferences` of an object that a Workflow or WorkflowRun owns: deleted with it, and never in its way."""
+    """Return the `ownerReferences` of an object that a Workflow or WorkflowRun owns: deleted with it, and never in its
+    way."""
     return [
         {
             "apiVersion": API_VERSION,
@@ -24,7 +25,7 @@ def owned_by(kind: str, name: str, uid: str) -> list[dict[str, Any]]:
 
 
 def owner_uid(body: Mapping[str, Any], kind: str) -> str | None:
-    """The UID of the controller of this kind, None where the object has no such controller.
+    """Return the UID of the controller of this kind, None where the object has no such controller.
 
     Labels only select: whose an object is, the UID of its controller says.
     """
@@ -41,7 +42,7 @@ class Owner:
 
 
 def controller(body: Mapping[str, Any], kind: str) -> Owner | None:
-    """The controller of this kind, None where the object has no such controller."""
+    """Return the controller of this kind, None where the object has no such controller."""
     for owner in body["metadata"].get("ownerReferences") or ():
         if owner.get("controller") and owner.get("kind") == kind:
             return Owner(str(owner.get("name") or ""), str(owner["uid"]))

@@ -121,7 +121,7 @@ class Attempt:
             self.line(self.label, line)
 
     def tail(self, size: int = 2 * FRAME_LIMIT) -> bytes:
-        """The end of its log, by default as much as a framed output may take."""
+        """Return the end of its log, by default as much as a framed output may take."""
         with self._log_file.open("rb") as log:
             log.seek(0, 2)
             log.seek(max(log.tell() - size, 0))

@@ -113,24 +113,24 @@ class LocalBackend:
         )
 
     def now(self) -> datetime:
-        """The wall clock as of the last `view`.
+        """Return the wall clock as of the last `view`.
 
         All that one look at the run decides happens at one time: a task starts after the end that let it start.
         """
         return self._now
 
     def steered(self, view: View) -> bool:
-        """Never: nobody else is heard while a run here decides."""
+        """Return False: no other client is heard while a run here decides."""
         return False
 
     async def view(self, key: RunKey) -> View | None:
-        """The run as it is now."""
+        """Return the run as it is now."""
         self._now = datetime.now(UTC)
         self._family.pools.leave(name for name, attempt in self._attempts.items() if attempt.over)
         return self.glance(key)
 
     def glance(self, key: RunKey) -> View:
-        """The run as it was at the last `view`."""
+        """Return the run as it was at the last `view`."""
         by_task: dict[str, list[JobFact]] = {}
         for attempt in self._attempts.values():
             by_task.setdefault(attempt.job.task, []).append(attempt.job)
@@ -149,42 +149,42 @@ class LocalBackend:
         return View(key, facts, self._definition, self.recorded)
 
     async def find_job(self, view: View, name: str) -> JobFact | None:
-        """An attempt."""
+        """Return an attempt."""
         return self._attempts[name].job if name in self._attempts else None
 
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | None:
-        """A stored output."""
+        """Return a stored output."""
         return self.output(read.config_map)
 
     async def load_items(self, view: View, read: LoadItems) -> Checkpoint | None:
-        """The stored outputs of a fan-out's items."""
+        """Return the stored outputs of a fan-out's items."""
         stored = self.output(read.config_map)
         if stored is None:
             return None
         return Checkpoint(stored["items"], "", sha256(self._family.outputs[read.config_map]))
 
     async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
-        """An attempt: all that is known of it is known already."""
+        """Return an attempt: all that is known of it is known already."""
         jobs = (attempt.job for attempt in self._attempts.values())
         return next((job for job in jobs if job.uid == read.job_uid), None)
 
     def output(self, config_map: str) -> dict[str, Any] | None:
-        """The output that a status refers to by this name."""
+        """Return the output that a status refers to by this name."""
         text = self._family.outputs.get(config_map)
         value = json.loads(text) if text is not None else None
         return value if isinstance(value, dict) else None
 
     async def read_frame(self, view: View, read: ReadFrame) -> str | None:
-        """A framed output from the log of an attempt."""
+        """Return a framed output from the log of an attempt."""
         attempt = self._attempts[read.pod]
         return find_frame(attempt.tail(), read.size, read.sha256)
 
     async def read_log(self, view: View, read: ReadLog) -> str | None:
-        """The last lines of an attempt's log."""
+        """Return the last lines of an attempt's log."""
         return tail(self._attempts[read.pod].tail(TAIL_READ), read.lines)
 
     async def ask_slot(self, view: View, ask: AskSlot) -> SlotGrant:
-        """Stand in line for a slot of a pool."""
+        """Queue for a slot of a pool."""
         return self._family.pools.ask(self.run.name, ask.slot, self._changed)
 
     async def return_slot(self, view: View, slot: ReturnSlot) -> None:
@@ -200,7 +200,7 @@ class LocalBackend:
         self._family.outputs[store.config_map] = store.text
 
     async def raise_parallelism(self, view: View, change: RaiseParallelism) -> JobFact:
-        """Every item is a process of its own here: there is no Job of many pods."""
+        """Refuse: every item is a process of its own here, there is no Job of many pods."""
         raise Stale(f"{change.job_name} is not an Indexed Job")
 
     async def start_task(self, view: View, start: StartTask) -> JobFact:
@@ -240,7 +240,7 @@ class LocalBackend:
         return self._moved(self._process(script, payload, folder, environment, own), payload, folder)
 
     def _moved(self, command: Command | Refusal, payload: Payload, folder: Path) -> Command | Refusal:
-        """The command with the transfer around it, where the task takes or leaves something."""
+        """Return the command with the transfer around it, where the task takes or leaves something."""
         if payload.transfer is None or isinstance(command, Refusal):
             return command
         return wrapped(command, payload.transfer, folder, self._family.store)
@@ -266,7 +266,7 @@ class LocalBackend:
         return Command([sys.executable, "-c", text], environment, start=quicker)
 
     def _contract(self, payload: Payload, folder: Path) -> dict[str, str]:
-        """What the bootstraps are handed, by variable or by file."""
+        """Return what the bootstraps are handed, by variable or by file."""
         variables = {"NEXUS_DIR": str(folder), "NEXUS_TERMINATION_LOG": str(folder / "termination-log")}
         _hand_over("NEXUS_CONTEXT_JSON", folder / "context.json", payload.context_json, variables)
         if payload.task_json is not None:
@@ -276,8 +276,8 @@ class LocalBackend:
         return variables
 
     def _variables(self, payload: Payload, folder: Path) -> dict[str, str]:
-        """The container's own variables, the only ones that `$(NAME)` sees: not what the image, here this machine,
-        has (kubelet, makeEnvironmentVariables)."""
+        """Return the container's own variables, the only ones that `$(NAME)` sees: not what the image, here this
+        machine, has (kubelet, makeEnvironmentVariables)."""
         variables = self._bindings.environment(payload.env_from)
         if payload.transfer is not None:
             variables |= task_variables(payload, folder)
@@ -308,7 +308,7 @@ class LocalBackend:
         return self.children.start(start, self.run)
 
     def vouch(self, view: View, children: Iterable[str]) -> None:
-        """Nobody but this process makes child runs here."""
+        """Do nothing: only this process makes child runs here."""
 
     async def cancel_run(self, view: View, cancel: CancelRun) -> None:
         """Have a child run cancelled."""
@@ -320,7 +320,7 @@ class LocalBackend:
         self._changed()
 
     async def record(self, view: View, events: tuple[RunEvent, ...]) -> None:
-        """Nobody reads Events of a local run; its observer sees the status."""
+        """Do nothing: Events of a local run have no reader; its observer sees the status."""
 
     async def close(self) -> None:
         """Wait for what is being stopped, and leave no attempt behind."""
@@ -341,7 +341,7 @@ def _runs_python(node: Node) -> bool:
 
 
 def fork_server(folder: Path, search_path: Path, definitions: Iterable[Definition]) -> ForkServer | None:
-    """A server for the python tasks of these definitions, None where they have none."""
+    """Return a server for the python tasks of these definitions, None where they have none."""
     if any(_runs_python(node) for definition in definitions for node in definition.nodes.values()):
         return ForkServer(folder, {**_inherited(), **_UTF8, "PYTHONPATH": str(search_path)})
     return None
@@ -352,7 +352,7 @@ def _inherited() -> dict[str, str]:
 
 
 def container_runtime() -> str | None:
-    """The program that runs containers here, None where there is none."""
+    """Return the program that runs containers here, None where there is none."""
     return next((path for name in ("docker", "podman") if (path := shutil.which(name)) is not None), None)
 
 
@@ -375,7 +375,8 @@ def _bash(bootstrap_script: str, script: str, folder: Path) -> list[str]:
 def _container(
     start: StartTask, folder: Path, inherited: Mapping[str, str], own: Mapping[str, str]
 ) -> Command | Refusal:
-    """A container as near to its pod as the runtime can: the same user, the same variables, the same message file."""
+    """Return a container as near to its pod as the runtime can: the same user, the same variables, the same message
+    file."""
     runtime = container_runtime()
     if runtime is None:
         return Refusal(

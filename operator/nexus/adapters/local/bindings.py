@@ -25,7 +25,7 @@ class Bindings:
     config_maps: Entries = field(default_factory=dict)
 
     def environment(self, sources: tuple[EnvFrom, ...]) -> dict[str, str]:
-        """What `envFrom` puts into the environment; later sources win, as in Kubernetes."""
+        """Return what `envFrom` puts into the environment; later sources win, as in Kubernetes."""
         found: dict[str, str] = {}
         for source in sources:
             entries = self.secrets if source.secret_ref else self.config_maps
@@ -36,7 +36,7 @@ class Bindings:
         return found
 
     def value(self, variable: EnvVar) -> str | None:
-        """What `valueFrom` of a variable gives; None where it is optional and missing."""
+        """Return what `valueFrom` of a variable gives; None where it is optional and missing."""
         source = variable.value_from
         assert source is not None
         entries = self.secrets if source.secret_key_ref else self.config_maps
@@ -45,7 +45,7 @@ class Bindings:
         return entries.get(reference.name, {}).get(reference.key)
 
     def missing(self, definition: Definition) -> list[Problem]:
-        """What the tasks need and cannot have, each with the task and the way to give it."""
+        """Return what the tasks need and cannot have, each with the task and the way to give it."""
         places = {task.name: place for place, task in definition.spec.every_task()}
         found: dict[tuple[str, str], Problem] = {}
         for node in definition.nodes.values():
@@ -104,7 +104,7 @@ def _has_nul(entries: str, bindings: Bindings, reference: KeyRef | ObjectRef) ->
 
 def of_manifest(body: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys of a Secret or ConfigMap object with their values, as environment variables hold bytes: what is
-    no UTF-8 is kept by surrogates (PEP 383).
+    not UTF-8 is kept by surrogates (PEP 383).
 
     Raises ValueError where a value is not a string, or in `data` of a Secret or `binaryData` not base64.
     """

@@ -93,7 +93,7 @@ class Child:
         return 128 - code if code < 0 else code
 
     def _reap_orphans(self) -> None:
-        """What it left behind, and was ended, is ours where this process takes orphans (see ForkServer)."""
+        """Reap what it left behind and what was ended: it is ours if this process takes orphans (see ForkServer)."""
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-self._pid, os.WNOHANG)[0]:
                 pass

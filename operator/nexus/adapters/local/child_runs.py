@@ -28,16 +28,16 @@ class Below:
     changed: Callable[[], None]
 
     def status(self, status: WorkflowRunStatus) -> None:
-        """The child's status changed, which its parent has to look at too."""
+        """Handle a change of the child's status, which its parent must look at too."""
         self.observer.child(self.task, status)
         self.changed()
 
     def child(self, path: str, status: WorkflowRunStatus) -> None:
-        """The status of a child's child changed."""
+        """Handle a change of the status of a child's child."""
         self.observer.child(f"{self.task}/{path}", status)
 
     def line(self, task: str, line: str) -> None:
-        """A task of the child wrote a line."""
+        """Handle a line that a task of the child wrote."""
         self.observer.line(f"{self.task}/{task}", line)
 
     def note(self, text: str) -> None:
@@ -54,7 +54,7 @@ class _Child:
     loop: asyncio.Task[None]
 
     def fact(self) -> ChildFact:
-        """What its parent may know. Raises what broke its loop off."""
+        """Return what its parent may know. Raises what broke its loop off."""
         if self.loop.done():
             self.loop.result()
         status = self.backend.recorded or WorkflowRunStatus()
@@ -115,7 +115,7 @@ class ChildRuns:
         return made
 
     def facts(self) -> dict[str, tuple[ChildFact, ...]]:
-        """What is known of them, by task."""
+        """Return what is known of them, by task."""
         found: dict[str, tuple[ChildFact, ...]] = {}
         for child in self._children.values():
             found[child.made.task] = (*found.get(child.made.task, ()), child.fact())

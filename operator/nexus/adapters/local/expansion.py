@@ -8,7 +8,7 @@ from nexus.core.expressions.kubelet_variables import Kind, dollars
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """The text with each `$(NAME)` replaced by its value; unknown names stay as written, `$$` is one dollar.
+    """Return the text with each `$(NAME)` replaced by its value; unknown names stay as written, `$$` is one dollar.
 
     The rules are Kubernetes' own (third_party/forked/golang/expansion): one pass from left to right, nothing that
     was put in is looked at again.

@@ -29,13 +29,13 @@ class Family:
     """The outputs that statuses refer to, by the name of the ConfigMap that a cluster would have."""
     pools: LocalPools = field(default_factory=LocalPools)
     ask: Ask | None = None
-    """Puts the question of an approval task, where somebody is there to answer."""
+    """Puts the question of an approval task, if there is a terminal to answer it on."""
     answers: Mapping[str, Approval] = field(default_factory=dict)
     """What was said beforehand to approval tasks of child runs, by their paths."""
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def answered(self, above: str) -> tuple[Approval, ...]:
-        """What was said to the tasks of the run that the task `above`, a path, makes."""
+        """Return what was said to the tasks of the run that the task `above`, a path, makes."""
         found = (path.rpartition("/") for path in self.answers)
         return tuple(self.answers["".join(parts)] for parts in found if parts[0] == above)
 

@@ -97,7 +97,7 @@ class ForkServer:
     def start(
         self, folder: Path, environment: Mapping[str, str], own: Mapping[str, str], written: Written
     ) -> Child | None:
-        """A child that executes a python task in `folder`, None where it cannot be had from here.
+        """Return a child that executes a python task in `folder`, None where it cannot be had from here.
 
         `own` is the part of its environment that the task sets itself.
         """
@@ -124,7 +124,7 @@ class ForkServer:
             return _LOST
 
     def _ask(self, request: object, *pipes: int) -> int | None:
-        """The server's answer, None where it gives none; it is not asked again then."""
+        """Return the server's answer, None where it gives none; it is not asked again then."""
         if self._socket is None:
             return None
         text = json.dumps(request).encode()
@@ -171,7 +171,7 @@ def _has_pidfd() -> bool:
 
 
 def _is_text(environment: Mapping[str, str]) -> bool:
-    """Whether the variables can be given to a process at all; if not, starting one says what is wrong."""
+    """Return whether the variables can be given to a process at all; if not, starting one says what is wrong."""
     try:
         return not any(b"\0" in text.encode() for text in environment.values())
     except UnicodeEncodeError:

@@ -44,7 +44,7 @@ class LocalRun(Backend, Asked, Protocol):
 
 
 async def until_ended(backend: LocalRun, family: Family, changed: asyncio.Event) -> None:
-    """The loop of the operator, for one run."""
+    """Run the loop of the operator for one run, until it has ended."""
     reconciler = Reconciler(backend, family.evaluator, in_thread=False)
     questions = Questions(backend, family.put, changed.set) if family.ask is not None else None
     try:

@@ -11,13 +11,14 @@ class Observer(Protocol):
     """Who watches a local run."""
 
     def status(self, status: WorkflowRunStatus) -> None:
-        """The status changed."""
+        """Handle a change of the status."""
 
     def line(self, task: str, line: str) -> None:
-        """A task wrote a line."""
+        """Handle a line that a task wrote."""
 
     def child(self, path: str, status: WorkflowRunStatus) -> None:
-        """The status of a child run changed. `path` is the task that made it, behind those above it: nightly/price."""
+        """Handle a change of the status of a child run. `path` is the task that made it, behind those above it:
+        nightly/price."""
 
     def note(self, text: str) -> None:
         """There is something to say about the run as a whole."""

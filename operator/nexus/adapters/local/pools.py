@@ -19,10 +19,10 @@ class LocalPools:
     sizes: Mapping[str, int] = field(default_factory=dict)
     _lines: dict[str, PoolQueue] = field(default_factory=dict)
     _changed: dict[str, Callable[[], None]] = field(default_factory=dict)
-    """What has the run looked at that wants a slot, by Job."""
+    """Callbacks that have the run looked at that waits for a slot, by Job."""
 
     def ask(self, run: str, slot: SlotAsked, changed: Callable[[], None]) -> SlotGrant:
-        """Where a Job stands; `changed` is called when that may be another place."""
+        """Return the place of a Job; `changed` is called when that may be another one."""
         if slot.pool not in self.sizes:
             return SlotGrant(granted=True)
         self._changed[slot.job_name] = changed
@@ -49,13 +49,13 @@ class LocalPools:
 
 
 def read_sizes(config_maps: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
-    """The sizes that a file gives."""
+    """Return the sizes that a file gives."""
     data = config_maps.get(CONFIG_MAP, {})
     sizes = {pool: size_of(data, pool, CONFIG_MAP, "") for pool in data}
     return {pool: size for pool, size in sizes.items() if isinstance(size, int)}
 
 
 def unbounded(specs: Iterable[WorkflowSpec], sizes: Mapping[str, int]) -> list[str]:
-    """The pools of these definitions that the file has no size for."""
+    """Return the pools of these definitions that the file has no size for."""
     named = (task.pool for spec in specs for _, task in spec.every_task())
     return sorted({pool for pool in named if pool is not None and pool not in sizes})

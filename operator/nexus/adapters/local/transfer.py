@@ -15,16 +15,16 @@ from nexus.core.task_types import TYPES
 from nexus.core.tasks.transfers import SHARED, instructions, variable
 
 LOCAL_STORE = OutputStore(url="file:///", volume_claim="local")
-"""Stands for the folder that every local run has for its store, whatever the workflow names."""
+"""Stand-in for the folder that every local run has for its store, whatever the workflow names."""
 
 
 def _shared(payload: Payload, folder: Path) -> Path:
-    """Where the task of an attempt finds what it takes and leaves what it makes."""
+    """Return where the task of an attempt finds what it takes and leaves what it makes."""
     return Path(SHARED) if TYPES[payload.type].is_bare else folder / "artifacts"
 
 
 def task_variables(payload: Payload, folder: Path) -> dict[str, str]:
-    """The variables that a task gets for its artifacts, as in its pod."""
+    """Return the variables that a task gets for its artifacts, as in its pod."""
     transfer, place = payload.transfer, _shared(payload, folder)
     assert transfer is not None
     paths = {variable(name): str(place / name) for name in (*transfer.artifacts_in, *transfer.artifacts_out)}
@@ -38,7 +38,7 @@ def mounted(payload: Payload, folder: Path) -> Sequence[str]:
 
 
 def wrapped(command: Command, transfer: Transfer, folder: Path, store: Path) -> Command:
-    """The command in the script that fetches before it and puts after it."""
+    """Return the command in the script that fetches before it and puts after it."""
     own = folder / "artifacts"
     own.mkdir()
     own.chmod(0o777)  # a container may run as another user

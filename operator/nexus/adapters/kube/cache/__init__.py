@@ -1,1 +1,1 @@
-"""What the watches have told, as small frozen records."""
+"""What the watches have shown, as small frozen records."""

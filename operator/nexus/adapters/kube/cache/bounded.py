@@ -1,5 +1,5 @@
-"""Kept: what was read last stays at hand, as much as fits into so many bytes. Bounded by size, not by number: of small
-things thousands cost less than one large one."""
+"""Kept: what was read last stays at hand, up to a limit in bytes. Bounded by size, not by number: of
+small things thousands cost less than one large one."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Kept(Generic[Value]):
         return len(self._values)
 
     def get(self, key: str) -> Value | None:
-        """A value, None where it is not kept."""
+        """Return a value, None where it is not kept."""
         if key not in self._values:
             return None
         self._values.move_to_end(key)
         return self._values[key][0]
 
     def keep(self, key: str, value: Value, size: int) -> None:
-        """Keep a value of so many bytes, in place of the one with this key."""
+        """Keep a value of `size` bytes, in place of the one with this key."""
         self.drop(key)
         if size > self.limit:
             return

@@ -20,13 +20,13 @@ from nexus.core.tasks.identity import content_of
 
 
 def depth(metadata: Mapping[str, Any]) -> int:
-    """How deep a run is below one that is no child."""
+    """Return the depth of a run below its root run."""
     return number((metadata.get("labels") or {}).get(LABEL_DEPTH)) or 0
 
 
 def content(body: Mapping[str, Any]) -> str:
-    """What a run executes, as a child run is compared with what its task starts; empty where no task starts such a
-    run. The same for a whole object and its brief form."""
+    """Return what a run executes, as a child run is compared with what its task starts; empty if no task starts a run
+    like it. The same for a whole object and its brief form."""
     spec, held = body.get("spec") or {}, body.get(HELD) or {}
     if "workflowSpec" in spec or "definition" in held or unreadable(body):
         return ""
@@ -43,8 +43,8 @@ def child_fact(
     cancel: Cancel | None,
     known: ChildFact | None = None,
 ) -> ChildFact | None:
-    """What the parent of a run has to know of it; None where it names none. `known` is what was known of it before:
-    what a run executes never changes."""
+    """Return what the parent of a run has to know of it; None where it names none. `known` is what was known of it
+    before: what a run executes never changes."""
     metadata = body["metadata"]
     owner = controller(body, "WorkflowRun")
     if owner is None:

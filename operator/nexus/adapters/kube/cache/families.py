@@ -9,8 +9,8 @@ from nexus.core.tasks.identity import is_recorded
 
 
 def is_child(cache: Cache, namespace: str, parent: str, uid: str) -> bool:
-    """Whether a run, of which another (by its UID) is the controller, was made by that one: its status records it, or
-    it was compared with what the task there starts."""
+    """Return whether a run, of which another (by its UID) is the controller, was made by that one: its status records
+    it, or it was compared with what the task there starts."""
     home = cache.home(parent)
     if home is None or home.namespace != namespace:
         return False
@@ -23,8 +23,8 @@ def is_child(cache: Cache, namespace: str, parent: str, uid: str) -> bool:
 
 
 def depth(cache: Cache, record: RunRecord) -> int:
-    """How many runs a run is below one that is no child. Where one of those above is not known (yet), its label says
-    the rest."""
+    """Return the depth of a run below its root run. Where one of those above is not known (yet), its label
+    says the rest."""
     above, deep = record, 0
     while above.parent and deep <= MAX_DEPTH:
         key = cache.home(above.parent)
@@ -35,7 +35,7 @@ def depth(cache: Cache, record: RunRecord) -> int:
 
 
 def approved_below(cache: Cache, run_uid: str) -> frozenset[str]:
-    """The tasks of a run in whose child runs, or in those below, a person decided."""
+    """Return the tasks of a run in whose child runs, or in those below, a person decided."""
     return frozenset(
         task
         for task, children in cache.sorted(run_uid).children.items()

@@ -26,11 +26,11 @@ class LivePods:
         self._waiting: dict[RunKey, None] = {}
 
     def note(self, job: JobFact) -> None:
-        """A Job, with its pods, as it is now."""
+        """Count a Job, with its pods, as it is now."""
         self._set(job.uid, held(job))
 
     def drop(self, uid: str) -> None:
-        """A Job that is gone, or nobody's any more."""
+        """Drop a Job that is gone, or no run's any more."""
         self._set(uid, 0)
 
     def _set(self, uid: str, count: int) -> None:
@@ -50,7 +50,7 @@ class LivePods:
         return self.limit - self._total - self._reserved
 
     def capacity(self, key: RunKey, jobs: Iterable[JobFact]) -> Capacity | None:
-        """What a run may start, None for as much as it likes. One that is told of no room is woken when there is."""
+        """Return what a run may start, None for as much as it likes. One that finds no room is woken when there is."""
         if not self.limit:
             return None
         free = max(self._free(), 0)
@@ -59,7 +59,7 @@ class LivePods:
         return Capacity(self.limit, free, frozenset(job.name for job in jobs))
 
     def forget(self, key: RunKey) -> None:
-        """A run that has ended waits for nothing."""
+        """Drop a run that has ended: it waits for nothing."""
         self._waiting.pop(key, None)
 
     @contextmanager

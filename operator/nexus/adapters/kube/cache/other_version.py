@@ -18,8 +18,8 @@ Status = TypeVar("Status", bound=BaseModel)
 
 
 def known_part(status: dict[str, Any], model: type[Status]) -> Status:
-    """A status as its model, without fields and reasons that the model does not know. Raises ValidationError where
-    the rest does not fit either."""
+    """Return a status as its model, without fields and reasons that the model does not know. Raises ValidationError
+    where the rest does not fit either."""
     try:
         return model.model_validate(status)
     except ValidationError as error:

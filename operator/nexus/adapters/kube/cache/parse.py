@@ -21,13 +21,14 @@ JOB_FINALIZER = "batch.kubernetes.io/job-tracking"
 
 
 def labelled_slot(metadata: Mapping[str, Any], owner: Owner) -> Slot:
-    """What an object is for, where its labels name the task; its `task` is empty where they do not fit its name."""
+    """Return what an object is for, where its labels name the task; its `task` is empty where they do not fit its
+    name."""
     task = str((metadata.get("labels") or {}).get(LABEL_TASK) or "")
     return slot_of(metadata["name"], owner.name, owner.uid, (task,) if task else ()) or Slot("", 0)
 
 
 def job_fact(body: Mapping[str, Any]) -> JobFact | None:
-    """The record of a Job that says it is a run's, without its pods; None where it does not."""
+    """Return the record of a Job that says it is a run's, without its pods; None where it does not."""
     metadata, status, spec = body["metadata"], body.get("status") or {}, body.get("spec") or {}
     owner = controller(body, "WorkflowRun")
     if owner is None:
@@ -62,14 +63,14 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
 
 
 def number(text: object, most: int = 1_000_000) -> int | None:
-    """The number in a label, None where it holds none. Anybody may set labels: one beyond `most` is none of ours, and a
-    loop over it would not end."""
+    """Return the number in a label, None where it holds none. Anybody may set labels: one beyond `most` is none of
+    ours, and a loop over it would not end."""
     found = int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() else None
     return found if found is None or found <= most else None
 
 
 def pod_fact(body: Mapping[str, Any]) -> PodFact:
-    """The record of a pod."""
+    """Return the record of a pod."""
     metadata, status = body["metadata"], body.get("status") or {}
     conditions = {entry["type"]: entry for entry in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled") or {}
@@ -100,7 +101,8 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
 
 
 def has_ended(body: Mapping[str, Any]) -> bool:
-    """Whether all containers of a pod have terminated, which the kubelet says up to a second before the pod's phase."""
+    """Return whether all containers of a pod have terminated, which the kubelet says up to a second before the pod's
+    phase."""
     status = body.get("status") or {}
     states = [entry.get("state") or {} for entry in status.get("containerStatuses") or ()]
     ended = bool(states) and all("terminated" in state for state in states)
@@ -108,13 +110,13 @@ def has_ended(body: Mapping[str, Any]) -> bool:
 
 
 def _states(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Each container's state by its name. What comes before the pod's last container is an init container."""
+    """Return each container's state by its name. What comes before the pod's last container is an init container."""
     entries = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     return {entry["name"]: entry.get("state") or {} for entry in entries}
 
 
 def _current(states: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The state of the container whose turn it is: they come one after the other."""
+    """Return the state of the container whose turn it is: they come one after the other."""
     turns = [states[name] for name in (FETCH, CONTAINER, PUT) if name in states]
     return next((state for state in turns if "terminated" not in state), turns[-1] if turns else {})
 
@@ -127,8 +129,9 @@ def _transfer(states: Mapping[str, Mapping[str, Any]]) -> Terminated | None:
 
 
 def _withdrawn(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    """Whether the Job controller deleted the pod without counting it, as it does when a Job is suspended: it lets go of
-    such a pod before the deletion (job_controller.go, deleteJobPods), of every other once it has ended."""
+    """Return whether the Job controller deleted the pod without counting it, as it does when a Job is suspended: it
+    removes its finalizer from them before the deletion (job_controller.go, deleteJobPods), from every other pod once it
+    has ended."""
     tracked = JOB_FINALIZER in (metadata.get("finalizers") or ())
     return "deletionTimestamp" in metadata and not tracked and status.get("phase") not in ("Succeeded", "Failed")
 
@@ -152,13 +155,13 @@ def _terminated(state: Mapping[str, Any] | None) -> Terminated | None:
 
 
 def _started(state: Mapping[str, Any]) -> datetime | None:
-    """When the container started; the kubelet writes the epoch for one that never did."""
+    """Return when the container started; the kubelet writes the epoch for one that never did."""
     started = _time(state.get("startedAt"))
     return started if started is not None and started.timestamp() > 0 else None
 
 
 def _deletion(metadata: Mapping[str, Any]) -> datetime | None:
-    """When the deletion was asked for: deletionTimestamp is when its grace period ends.
+    """Return when the deletion was asked for: deletionTimestamp is when its grace period ends.
 
     A second request, as the kubelet's own when all containers have ended, sets the period to 0 and the end to now
     where a finalizer holds the pod (registry/rest/delete.go, markAsDeleting): when the first one came is lost then,

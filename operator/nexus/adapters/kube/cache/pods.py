@@ -1,4 +1,4 @@
-"""The pods that the watches have told of, by the UID of the Job that each says it is of."""
+"""The pods that the watches have shown, by the UID of the Job that each says it is of."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Pods:
         self._by_job: dict[str, dict[str, PodFact]] = {}
 
     def see(self, body: Mapping[str, Any], job_uid: str, job_namespace: str | None, *, gone: bool) -> bool:
-        """A pod was listed, changed or deleted; returns whether that is news. `job_namespace` is None where its Job is
-        not known (yet)."""
+        """Take in a pod that was listed, changed or deleted; return whether that is news. `job_namespace` is None where
+        its Job is not known (yet)."""
         fact = pod_fact(body)
         pods = self._by_job.setdefault(job_uid, {})
         known = pods.get(fact.uid)
@@ -39,20 +39,20 @@ class Pods:
         return True
 
     def of(self, job: JobFact) -> tuple[PodFact, ...]:
-        """The pods of a Job, in the order of their creation."""
+        """Return the pods of a Job, in the order of their creation."""
         pods = [pod for pod in self.claimed(job.uid) if forged_pod(job, pod) is None]
         return tuple(sorted(pods, key=lambda pod: (pod.created_at is not None, pod.created_at)))
 
     def forged(self, job: JobFact) -> list[Forged]:
-        """The pods that say they are of a Job, and are not."""
+        """Return the pods that say they are of a Job, and are not."""
         return [forged for pod in self.claimed(job.uid) if (forged := forged_pod(job, pod)) is not None]
 
     def claimed(self, job_uid: str) -> Iterable[PodFact]:
-        """All that say they are of a Job."""
+        """Yield all that say they are of a Job."""
         return self._by_job.get(job_uid, {}).values()
 
     def all(self) -> Iterable[PodFact]:
-        """All pods of all Jobs."""
+        """Yield all pods of all Jobs."""
         return (pod for pods in self._by_job.values() for pod in pods.values())
 
     def note_unmounted(self, job_uid: str, pod_uid: str, why: str) -> None:
@@ -62,11 +62,11 @@ class Pods:
             self._by_job[job_uid][pod_uid] = replace(pod, unmounted=why)
 
     def forget(self, job_uid: str) -> None:
-        """The Job is gone."""
+        """Drop a Job that is gone."""
         self._by_job.pop(job_uid, None)
 
     def sweep(self, gone: frozenset[str], jobs: Mapping[str, Any]) -> list[str]:
-        """Drop the pods that are `gone` and prove nothing, and those of Jobs that nobody knows; returns the UIDs of the
+        """Drop the pods that are `gone` and prove nothing, and those of unknown Jobs; return the UIDs of the
         Jobs that lost one."""
         for job_uid in [uid for uid in self._by_job if uid not in jobs]:
             del self._by_job[job_uid]
@@ -79,8 +79,9 @@ class Pods:
 
 
 def _with_known(known: PodFact, fact: PodFact) -> PodFact:
-    """The pod with what its status does not say, and with the deletion that counts: one asked for after its container
-    had ended proves nothing against it, and of two the first one stopped it. What was withdrawn once stays so."""
+    """Return the pod with what its status does not say, and with the deletion that counts: one asked for after its
+    container had ended proves nothing against it, and of two the first one stopped it. What was withdrawn once stays
+    so."""
     if fact.waiting_reason == known.waiting_reason:
         fact = replace(fact, unmounted=known.unmounted)
     if known.withdrawn:

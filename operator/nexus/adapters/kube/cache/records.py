@@ -67,7 +67,7 @@ class RunRecord:
         return self.status is not None and self.status.start_time is not None
 
     def fact(self) -> RunFact:
-        """The run as decisions see it."""
+        """Return the run as decisions see it."""
         spec = self.spec or WorkflowRunSpec()
         params = decode(self.params_text.encode()) if self.params_text else spec.params
         return RunFact(
@@ -91,7 +91,8 @@ class RunRecord:
 
 
 def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
-    """The record of a WorkflowRun; `known` is an earlier one of the same run, whose spec need not be read again."""
+    """Return the record of a WorkflowRun; `known` is an earlier one of the same run, whose spec need not be read
+    again."""
     metadata = body["metadata"]
     generation = int(metadata.get("generation") or 1)
     same = known if known is not None and known.generation == generation else None
@@ -134,7 +135,7 @@ def run_record(body: Object, known: RunRecord | None = None) -> RunRecord:
 
 
 def _objects(task: TaskStatus) -> int:
-    """A Job and a pod for each attempt, or each item, and an output. What a child run made is the child's."""
+    """Return a Job and a pod for each attempt, or each item, and an output. What a child run made is the child's."""
     attempts = (task.attempts or 0) + (task.replacements or 0) if task.job is not None else 0
     items = task.items.total if task.items is not None else 0
     return 2 * max(attempts, items) + (task.output_ref is not None)
@@ -145,7 +146,7 @@ def _with_tasks(status: Object, held: Mapping[str, Any]) -> Object:
 
 
 def _packed(status: WorkflowRunStatus, held: Mapping[str, Any]) -> WorkflowRunStatus:
-    """The status with its long outputs as text: those that are `held` so, and of a whole one all."""
+    """Return the status with its long outputs as text: those that are `held` so, and of a whole one all."""
     texts = held.get("taskOutputs") or {}
     packed = {
         index: task.model_copy(update={"output": output})
@@ -176,8 +177,8 @@ def _status(body: Object) -> WorkflowRunStatus:
 
 
 def without_details(record: RunRecord) -> RunRecord:
-    """Ended runs stay for days, and their outputs and messages with them: keep the phase and each task's job or child
-    only, and of the spec how its children are to be cancelled."""
+    """Trim the record of an ended run, which stays for days with its outputs and messages: keep the phase and each
+    task's job or child only, and of the spec how its children are to be cancelled."""
     if not record.ended:
         return record
     assert record.status is not None

@@ -1,4 +1,4 @@
-"""The cache: what the watches have told, as small frozen records keyed by run.
+"""The cache: what the watches have shown, as small frozen records keyed by run.
 
 It is behind the truth by design. Nothing irreversible is decided from an absence in it (see Place.view).
 """
@@ -52,7 +52,7 @@ class Cache:
         """By namespace, how many objects runs and what they made are, about."""
 
     def see_run(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
-        """A WorkflowRun was listed, changed or deleted, or came back as the answer to a write of ours."""
+        """Take in a WorkflowRun that was listed, changed or deleted, or came back as the answer to a write of ours."""
         metadata = body["metadata"]
         key = RunKey(metadata["namespace"], metadata["name"])
         known = self.runs.get(key)
@@ -118,7 +118,7 @@ class Cache:
         self.live.drop(uid)
 
     def see_job(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
-        """A Job was listed, changed or deleted, or came back as the answer to its creation."""
+        """Take in a Job that was listed, changed or deleted, or came back as the answer to its creation."""
         run_uid, fact = owner_uid(body, "WorkflowRun"), job_fact(body)
         uid = body["metadata"]["uid"]
         orphaned = self.drop_job(uid) if uid in self._homes and self._homes[uid][0] != run_uid else ()
@@ -163,13 +163,13 @@ class Cache:
         return self._run(run_uid)
 
     def _count(self, run_uid: str, job: JobFact) -> None:
-        """Count the pods of a Job, unless it can be told already that it is none of its run's."""
+        """Count the pods of a Job, unless it is known already not to be its run's."""
         home = self._keys.get(run_uid)
         if self.live.limit and job.task and (home is None or home.namespace == job.namespace):
             self.live.note(self._with_pods(job))
 
     def see_pod(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
-        """A pod was listed, changed or deleted."""
+        """Take in a pod that was listed, changed or deleted."""
         job_uid = owner_uid(body, "Job")
         if job_uid is None:
             return ()
@@ -188,12 +188,12 @@ class Cache:
         return (key,) if key is not None else ()
 
     def expect(self, run_uid: str, tasks: Mapping[str, Makes]) -> None:
-        """What the tasks of a run make, by its definition."""
+        """Note what the tasks of a run make, by its definition."""
         self._expected[run_uid] = tasks
 
     def sorted(self, run_uid: str) -> Sorted:
-        """What says it is a run's: the Jobs that are, each with its pods in the order of their creation, and the child
-        runs, by task; and what can never be."""
+        """Return what says it is a run's: the Jobs that are, each with its pods in the order of their creation, and the
+        child runs, by task; and what can never be."""
         jobs = [self._with_pods(job) for job in self._jobs.get(run_uid, {}).values()]
         found = self._sort(run_uid, jobs, self._children.get(run_uid, {}).values())
         pods = (self._pods.forged(job) for own in found.jobs.values() for job in own)
@@ -209,7 +209,7 @@ class Cache:
         return identity.sort(record.fact(), record.status, tasks, jobs, children)
 
     def jobs(self, run_uid: str) -> Mapping[str, tuple[JobFact, ...]]:
-        """The Jobs of a run by task, each with its pods in the order of their creation."""
+        """Return the Jobs of a run by task, each with its pods in the order of their creation."""
         jobs = [self._with_pods(job) for job in self._jobs.get(run_uid, {}).values()]
         return self._sort(run_uid, jobs, ()).jobs
 
@@ -220,18 +220,18 @@ class Cache:
         return joined
 
     def job(self, run_uid: str, name: str) -> JobFact | None:
-        """One Job of a run, without its pods."""
+        """Return one Job of a run, without its pods."""
         claim = self._jobs.get(run_uid, {}).get(self._key_of(run_uid, name))
         found = self._sort(run_uid, (claim,), ()).jobs if claim is not None else {}
         return next((job for jobs in found.values() for job in jobs), None)
 
     def _key_of(self, run_uid: str, name: str) -> RunKey:
-        """Where an object of a run lies."""
+        """Return where an object of a run lies."""
         home = self._keys.get(run_uid)
         return RunKey(home.namespace if home is not None else "", name)
 
     def whole_job(self, run_uid: str, name: str) -> JobFact | None:
-        """One Job of a run, with its pods."""
+        """Return one Job of a run, with its pods."""
         job = self.job(run_uid, name)
         return self._with_pods(job) if job is not None else None
 
@@ -256,7 +256,7 @@ class Cache:
         return job
 
     def child(self, run_uid: str, name: str) -> ChildFact | None:
-        """One child of a run."""
+        """Return one child of a run."""
         claim = self._children.get(run_uid, {}).get(self._key_of(run_uid, name))
         found = self._sort(run_uid, (), (claim,)).children if claim is not None else {}
         return next((child for children in found.values() for child in children), None)
@@ -266,11 +266,11 @@ class Cache:
         self._vouched.setdefault(run_uid, set()).update(children)
 
     def vouched(self, run_uid: str) -> frozenset[str]:
-        """Those of a run."""
+        """Return those of a run."""
         return frozenset(self._vouched.get(run_uid, ()))
 
     def home(self, run_uid: str) -> RunKey | None:
-        """Where a run lies, None where it is not known."""
+        """Return where a run lies, None where it is not known."""
         return self._keys.get(run_uid)
 
     def note_child(self, run_uid: str, name: str, at: datetime) -> ChildFact | None:
@@ -281,7 +281,7 @@ class Cache:
         return child
 
     def compact(self, run_uid: str) -> None:
-        """Drop the pods of a run that has ended and whose Jobs are finished, and what its ended children came to: no
+        """Drop the pods of a run that has ended and whose Jobs are finished, and the outputs of its ended children: no
         decision will look at them again."""
         children = self._children.get(run_uid, {})
         for key in [key for key, child in children.items() if child.phase.ended]:
@@ -295,7 +295,7 @@ class Cache:
             self._jobs.pop(run_uid, None)
 
     def waiting(self) -> Iterator[Reason]:
-        """Why pods do not run their containers yet, one for each; of Jobs without a pod, one for each Job."""
+        """Yield why pods do not run their containers yet, one for each; of Jobs without a pod, one for each Job."""
         for pod in self._pods.all():
             if not pod.running and pod.live and pod.deleted_at is None:
                 found = evidence.liveness(pod)

@@ -24,7 +24,7 @@ def workflow_of(body: Mapping[str, Any]) -> str:
 
 
 def sibling(body: Mapping[str, Any]) -> RunSummary:
-    """The record of a run."""
+    """Return the record of a run."""
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     started, completed = status.get("startTime"), status.get("completionTime")
     owner, labels = controller(body, "Workflow"), metadata.get("labels") or {}
@@ -52,7 +52,7 @@ def sibling(body: Mapping[str, Any]) -> RunSummary:
 
 
 def _time(text: object) -> datetime | None:
-    """A time of the spec, which the CRD's schema lets be any text; None where it is none."""
+    """Return a time of the spec, which the CRD's schema allows to be any string; None if it is not a time."""
     try:
         return parse_time(text) if text else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the watches have told of Workflows and of which runs are whose, as small frozen records.
+"""What the watches have shown of Workflows and of which runs are whose, as small frozen records.
 
 Of a definition only what concerns its runs as a whole is kept: thousands of Workflows cost little.
 """
@@ -41,10 +41,10 @@ class WorkflowRecord:
     schedules: tuple[ScheduleFact, ...]
     status: WorkflowStatus | None
     size: int = 0
-    """Bytes of its JSON, where the watch has told."""
+    """Bytes of its JSON, if the watch has shown them."""
 
     def facts(self, runs: tuple[RunSummary, ...]) -> WorkflowFacts:
-        """The Workflow as decisions see it."""
+        """Return the Workflow as decisions see it."""
         return WorkflowFacts(
             namespace=self.key.namespace,
             name=self.key.name,
@@ -62,8 +62,8 @@ class WorkflowRecord:
 def workflow_record(
     body: Object, known: WorkflowRecord | None = None, defaults: OperatorDefaults = NO_DEFAULTS
 ) -> WorkflowRecord:
-    """The record of a Workflow; `known` is an earlier one of the same, whose spec need not be read again. Fields that
-    cannot be read count as absent: the check of the definition names them."""
+    """Return the record of a Workflow; `known` is an earlier one of the same, whose spec need not be read again. Fields
+    that cannot be read count as absent: the check of the definition names them."""
     metadata, spec = body["metadata"], body.get("spec") or {}
     generation = int(metadata.get("generation") or 1)
     if known is not None and known.generation == generation:
@@ -110,7 +110,7 @@ def _schedules(spec: Object, uid: str, policy: RunPolicy) -> tuple[ScheduleFact,
 
 
 def known_status(status: Object) -> WorkflowStatus | None:
-    """A status, without fields that another version of the operator wrote; None where there is none."""
+    """Return a status, without fields that another version of the operator wrote; None where there is none."""
     if not status:
         return None
     try:
@@ -139,11 +139,11 @@ class WorkflowCache:
         return self.workflows[key].size if key in self.workflows else 0
 
     def record(self, body: Object, known: WorkflowRecord | None = None) -> WorkflowRecord:
-        """What is kept of a Workflow."""
+        """Return what is kept of a Workflow."""
         return workflow_record(body, known, self._defaults)
 
     def see_workflow(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
-        """A Workflow was listed, changed or deleted, or came back as the answer to a write of ours."""
+        """Take in a Workflow that was listed, changed or deleted, or came back as the answer to a write of ours."""
         metadata = body["metadata"]
         key = RunKey(metadata["namespace"], metadata["name"])
         known = self.workflows.get(key)
@@ -162,7 +162,7 @@ class WorkflowCache:
         return (key,)
 
     def see_run(self, body: Object, *, gone: bool = False) -> tuple[RunKey, ...]:
-        """A WorkflowRun was listed, changed or deleted, or came back as the answer to a write of ours."""
+        """Take in a WorkflowRun that was listed, changed or deleted, or came back as the answer to a write of ours."""
         name = workflow_of(body)
         if not name:
             return ()
@@ -180,11 +180,12 @@ class WorkflowCache:
         return (key,) if fact != known else ()
 
     def runs(self, workflow: WorkflowRecord) -> tuple[RunSummary, ...]:
-        """The runs of a Workflow: its own, and those that nobody owns yet."""
+        """Return the runs of a Workflow: its own, and those without an owner yet."""
         return self._of(workflow, self._runs.get(workflow.key, {}).values())
 
     def all_runs(self, workflow: WorkflowRecord, listed: Iterable[RunSummary]) -> tuple[RunSummary, ...]:
-        """The runs of a Workflow that were just listed by its label, with those that are known and lost the label."""
+        """Return the runs of a Workflow that were just listed by its label, with those that are known and lost the
+        label."""
         listed = tuple(listed)
         uids = {run.uid for run in listed}
         known = self._runs.get(workflow.key, {}).values()

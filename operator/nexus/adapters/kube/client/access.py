@@ -39,7 +39,8 @@ class Credentials(Protocol):
     """What goes into the headers of each request."""
 
     async def headers(self, *, refused: bool = False) -> Mapping[str, str]:
-        """The headers to send; `refused` says that the last ones were answered with 401 and are not worth repeating."""
+        """Return the headers to send; `refused` says that the last ones were answered with 401 and are not worth
+        repeating."""
         ...
 
 
@@ -71,7 +72,7 @@ class FixedCredentials:
 
 
 class TokenFile:
-    """A bearer token in a file that somebody renews, read again when it is older than TOKEN_AGE or was refused."""
+    """A bearer token in a file that is renewed by others, read again when it is older than TOKEN_AGE or was refused."""
 
     def __init__(self, path: Path, now: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -119,7 +120,7 @@ def find_access(
     service_account: Path = SERVICE_ACCOUNT,
     home: Path | None = None,
 ) -> Access:
-    """The way in that this process has.
+    """Return the access to a cluster that this process has.
 
     Args:
         kubeconfig: path of a kubeconfig, or several separated as in $KUBECONFIG; wins over everything else.
@@ -149,7 +150,7 @@ def find_access(
 
 
 def from_service_account(environ: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> Access:
-    """The way in that every pod with a service account has."""
+    """Return the access that every pod with a service account has."""
     host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT", "443")
     host = f"[{host}]" if ":" in host else host
     authority, namespace = directory / "ca.crt", directory / "namespace"
@@ -164,7 +165,8 @@ def from_service_account(environ: Mapping[str, str], directory: Path = SERVICE_A
 def from_kubeconfig(
     files: list[Path], *, context: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> Access:
-    """The way in that kubeconfig files describe, merged as kubectl merges them: the first to name a thing wins."""
+    """Return the access that kubeconfig files describe, merged as kubectl merges them: the first to name a thing
+    wins."""
     merged = _merged(files)
     where = ", ".join(str(path) for path in files)
     name = context or merged["current-context"]
@@ -206,7 +208,7 @@ _NO_STRINGS = (
 
 
 def _check_shape(content: dict[str, Any], path: Path) -> None:
-    """Refuse what kubectl would: entries that are no objects, and names, addresses and paths that are no strings."""
+    """Refuse what kubectl would: entries that are not objects, and names, addresses and paths that are not strings."""
 
     def is_named(entry: object, singular: str) -> bool:
         if not isinstance(entry, dict) or not isinstance(entry.get("name", ""), str):
@@ -263,7 +265,7 @@ def _named(merged: Mapping[str, Any], section: str, name: str, where: str) -> _E
 
 
 def _content(body: _Entry, key: str) -> bytes | None:
-    """What `KEY-data` holds in base64, else the content of the file `KEY`."""
+    """Return what `KEY-data` holds in base64, else the content of the file `KEY`."""
     try:
         if body.get(f"{key}-data"):
             return base64.b64decode(body[f"{key}-data"], validate=True)

@@ -1,6 +1,6 @@
 """The port to the Kubernetes API server: what the operator and the CLI may ask of it, and how it says no.
 
-Objects are plain dicts, exactly as the API server's JSON gives them. Two things stand behind this port: `KubeClient`
+Objects are plain dicts, exactly as the API server's JSON gives them. This port has two adapters: `KubeClient`
 (aiohttp, `client.py`) and `FakeCluster` (in memory, `nexus.adapters.fake`). One contract test holds both to the same
 answers.
 
@@ -70,7 +70,7 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
-        """The URL path; a `namespace` of None or "" means all of them (lists) or none (cluster-scoped kinds)."""
+        """Return the URL path; a `namespace` of None or "" means all of them (lists) or none (cluster-scoped kinds)."""
         parts = ["apis", self.group] if self.group else ["api"]
         parts.append(self.version)
         if namespace and self.namespaced:
@@ -87,11 +87,11 @@ CONFIG_MAPS = Kind("", "v1", "configmaps", "ConfigMap")
 SECRETS = Kind("", "v1", "secrets", "Secret")
 EVENTS = Kind("", "v1", "events", "Event")
 SELF_SUBJECT_REVIEWS = Kind("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
-"""Nothing is stored: who creates one is told who they are (Kubernetes 1.28)."""
+"""Nothing is stored: the answer to a creation says who the client is (Kubernetes 1.28)."""
 SELF_SUBJECT_ACCESS_REVIEWS = Kind(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False
 )
-"""Nothing is stored: who creates one is told whether they have a right."""
+"""Nothing is stored: the answer to a creation says whether the client has a right."""
 LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 CONTROLLER_REVISIONS = Kind("apps", "v1", "controllerrevisions", "ControllerRevision")
 
@@ -108,7 +108,7 @@ class Call:
 
 
 class Listing(list[Object]):
-    """The objects of a LIST, and the resourceVersion a watch may go on from. Items carry apiVersion and kind."""
+    """The objects of a LIST, and the resourceVersion that a watch continues after. Items carry apiVersion and kind."""
 
     def __init__(self, items: list[Object], resource_version: str) -> None:
         super().__init__(items)
@@ -221,7 +221,7 @@ _TOO_LARGE_TEXTS = ("etcdserver: request is too large", "trying to send message 
 def error_from(
     status: int, reason: str, message: str, *, kind: str = "", name: str = "", retry_after: float = 0.0
 ) -> ApiError:
-    """The exception for an answer with this HTTP code and the `reason` and `message` of its Status body."""
+    """Return the exception for an answer with this HTTP code and the `reason` and `message` of its Status body."""
     family = _BY_CODE.get(status, ServerError if status >= 500 else ApiError)
     if status == 409 and reason == "AlreadyExists":
         family = AlreadyExists
@@ -266,8 +266,8 @@ class KubeApi(Protocol):
         ...
 
     async def uids(self, kind: Kind, namespace: str | None, label_selector: str = "") -> set[str]:
-        """Which objects of a kind there are, by their UIDs. Of thousands neither the network nor the memory holds more
-        than a page of their metadata."""
+        """Return which objects of a kind there are, by their UIDs. Of thousands neither the network nor the memory
+        holds more than a page of their metadata."""
         ...
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
@@ -306,8 +306,8 @@ class KubeApi(Protocol):
         tail_lines: int | None = None,
         keep_bytes: int = LOG_BYTES,
     ) -> bytes:
-        """The end of what a container has written so far, stdout and stderr: the last `tail_lines` (None: all), of
-        them the last `keep_bytes`.
+        """Return the end of what a container has written so far, stdout and stderr: the last `tail_lines` (None: all),
+        of them the last `keep_bytes`.
 
         Never more than `keep_bytes` is in memory. Of a log that is longer than LOG_READ, or that grows faster than it
         can be read, it is the end of what was read.
@@ -317,8 +317,8 @@ class KubeApi(Protocol):
     def stream_logs(
         self, namespace: str, pod: str, *, container: str = "task", tail_lines: int | None = None, follow: bool = True
     ) -> AsyncIterator[bytes]:
-        """What a container writes, in chunks as they come, until it ends; without `follow` what it has written so far.
-        Chunks need not end with a line.
+        """Yield what a container writes, in chunks as they come, until it ends; without `follow` what it has written so
+        far. Chunks need not end with a line.
 
         Whoever leaves it early closes it (`contextlib.aclosing`); so with `watch`.
         """
@@ -327,5 +327,6 @@ class KubeApi(Protocol):
     def watch(
         self, kind: Kind, namespace: str | None, label_selector: str = "", resource_version: str = ""
     ) -> AsyncIterator[WatchEvent]:
-        """Changes after `resource_version` (of a `Listing`) until the server closes; `Expired` means list again."""
+        """Yield the changes after `resource_version` (of a `Listing`) until the server closes; `Expired` means list
+        again."""
         ...

@@ -1,7 +1,7 @@
 """An API server whose errors say which call they are the answer to: by verb, kind and namespace.
 
-An answer that is not the API server's, such as the page of a proxy with code 200, is no answer: it is Unreachable, and
-what it was to say is not known. Nothing behind this has to expect a body without its metadata.
+An answer that is not the API server's, such as the page of a proxy with code 200, counts as none: it is Unreachable,
+and what it was to say is not known. Nothing behind this has to expect a body without its metadata.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _unread(kind: Kind) -> Unreachable:
 
 
 def _checked(kind: Kind, body: Any) -> Object:
-    """The body, where it has what every stored object has. Raises Unreachable."""
+    """Return the body, where it has what every stored object has. Raises Unreachable."""
     metadata = body.get("metadata", {}) if isinstance(body, dict) else None
     needed = ("name", "uid", "resourceVersion") if kind.namespaced else ()
     if not isinstance(metadata, dict) or not all(metadata.get(name) for name in needed):

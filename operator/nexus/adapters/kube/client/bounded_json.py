@@ -5,7 +5,7 @@ may nest 10,000 levels there, and 1.5 MiB of `[[0],[0],...` become 35 MiB of Pyt
 
 - what nests too deep is refused before a tree is built of it (`decode` raises TooDeep);
 - `fields` takes an object apart without building what is below its fields;
-- `pruned` makes the shallow part of a text that is too deep, from which its metadata can be read;
+- `pruned` makes the shallow part of a document that is too deep, from which its metadata can be read;
 - `decode_large` builds a large tree in steps of `STEP` bytes: a thread that does it lets the event loop run in between.
 
 All of it is linear in the text. msgspec walks what it skips with the interpreter's own recursion guard, so no depth
@@ -45,7 +45,7 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
 
 
 class NotJson(ValueError):
-    """The text is no JSON."""
+    """The document is not JSON."""
 
 
 class TooDeep(ValueError):
@@ -56,7 +56,7 @@ class TooDeep(ValueError):
 
 
 def decode(text: Raw, levels: int = RECORD_LEVELS) -> Any:
-    """The value of a JSON text. Raises NotJson, TooDeep."""
+    """Return the value of a JSON text. Raises NotJson, TooDeep."""
     if nests_deeper(text, levels):
         raise TooDeep(levels)
     return _decoded(_ANY, text)
@@ -73,7 +73,7 @@ def decode_large(text: Raw, levels: int = RECORD_LEVELS) -> Any:
 
 
 def build(text: Raw) -> Any:
-    """As `decode_large` of a text that is known not to be too deep."""
+    """Decode as `decode_large` does, a document that is known not to be too deep."""
     if len(memoryview(text)) <= STEP:
         return _decoded(_ANY, text)
     match bytes(memoryview(text)[:1]):
@@ -86,20 +86,20 @@ def build(text: Raw) -> Any:
 
 
 def fields(text: Raw) -> Fields:
-    """The fields of an object, each as its JSON text; their values are not built. Raises NotJson, and TooDeep for what
-    the interpreter cannot walk."""
+    """Return the fields of an object, each as its JSON text; their values are not built. Raises NotJson, and TooDeep
+    for what the interpreter cannot walk."""
     found: Fields = _decoded(_FIELDS, text)
     return found
 
 
 def entries(text: Raw) -> list[msgspec.Raw]:
-    """The entries of a list, each as its JSON text. Raises NotJson, TooDeep."""
+    """Return the entries of a list, each as its JSON text. Raises NotJson, TooDeep."""
     found: list[msgspec.Raw] = _decoded(_ENTRIES, text)
     return found
 
 
 def objects(text: Raw) -> list[Fields]:
-    """The entries of a list of objects, each as its fields. Raises NotJson, TooDeep."""
+    """Return the entries of a list of objects, each as its fields. Raises NotJson, TooDeep."""
     found: list[Fields] = _decoded(_OBJECTS, text)
     return found
 
@@ -119,7 +119,7 @@ def _decoded(decoder: msgspec.json.Decoder[Any], text: Raw) -> Any:
 
 
 def nests_deeper(text: Raw, levels: int) -> bool:
-    """Whether a JSON text has more levels. A scalar has none, `{}` has one."""
+    """Return whether a JSON text has more levels. A scalar has none, `{}` has one."""
     text = bytes(memoryview(text))
     # Nearly all texts are done here. Brackets in strings count too, which errs to the safe side.
     if text.count(b"[") + text.count(b"{") <= levels:
@@ -137,10 +137,10 @@ def nests_deeper(text: Raw, levels: int) -> bool:
 
 
 def pruned(text: bytes, levels: int, mark: str) -> bytes:
-    """The text with each list and object beyond so many levels replaced by the string `mark`.
+    """Return the text with each list and object more than `levels` deep replaced by the string `mark`.
 
     For the rare text that is refused: it takes 0.3 µs a bracket and string, in Python, so a thread can do it beside the
-    event loop. What is no JSON stays no JSON. Nests of lists with nothing else in them are made less deep first, at the
+    event loop. What is not JSON stays so. Nests of lists with nothing else in them are made less deep first, at the
     speed of memory, but not less than 32 levels; so `levels` is at most that, and a string of brackets may lose some.
     """
     for nest, half in _NESTS:

@@ -1,7 +1,7 @@
 """The brief form of an object: what the caches keep of it, made from its JSON text without building the rest.
 
 A pod's spec, a Job's template, a definition's tasks and everybody's managedFields are most of what the watches and
-lists carry, and nobody reads them there. So they are left out before a tree is built, and with them most of what an
+lists carry, and they are not read there. So they are left out before a tree is built, and with them most of what an
 object may cost: a brief object has
 
 - its metadata, without managedFields and annotations that are long;
@@ -78,7 +78,7 @@ _LONG_ANNOTATION = 4 * 1024
 _SHORT = 256
 _STUB_LEVELS = 12
 _MARK = secrets.token_hex(16)
-"""Stands for what was pruned. Nobody can write it in an object of theirs."""
+"""Placeholder for what was pruned. No client can write it in an object."""
 
 
 class Unreadable(Exception):
@@ -90,8 +90,8 @@ class Long(Exception):
 
 
 def brief(kind: Kind, text: bytes, *, patient: bool = False) -> bytes:
-    """The brief form, as JSON text. Raises NotJson, and Long where it takes longer than the event loop may wait and
-    the caller is not `patient`."""
+    """Return the brief form, as JSON text. Raises NotJson, and Long where it takes longer than the event loop may wait
+    and the caller is not `patient`."""
     try:
         parts = _parts(text)
         if HELD in parts or UNREADABLE in parts:
@@ -111,8 +111,8 @@ def brief(kind: Kind, text: bytes, *, patient: bool = False) -> bytes:
 
 
 def facts_of(kind: Kind, text: bytes) -> bytes:
-    """What is read of a brief Job or pod: all of it but its version, and a finalizer that no deletion waits for. Empty
-    for other kinds, whose versions are read: they are what writes depend on. Raises NotJson."""
+    """Return what is read of a brief Job or pod: all of it but its version, and a finalizer that no deletion waits for.
+    Empty for other kinds, whose versions are read: they are what writes depend on. Raises NotJson."""
     if kind not in _KEPT:
         return b""
     parts = fields(text)
@@ -124,18 +124,19 @@ def facts_of(kind: Kind, text: bytes) -> bytes:
 
 
 def brief_object(kind: Kind, text: bytes) -> Object:
-    """The brief form as a tree. Raises NotJson. Large ones are for a thread."""
+    """Return the brief form as a tree. Raises NotJson. Large ones are for a thread."""
     found: Object = decode(brief(kind, text, patient=True))
     return found
 
 
 def as_brief(kind: Kind, body: Object) -> Object:
-    """The brief form of an object that is a tree already."""
+    """Return the brief form of an object that is a tree already."""
     return brief_object(kind, encode(body))
 
 
 def read_object(text: bytes) -> Object:
-    """An object as a whole; as `stub` makes it where it nests too deep. Raises NotJson. Large ones are for a thread."""
+    """Return an object as a whole; as `stub` makes it where it nests too deep. Raises NotJson. Large ones are for a
+    thread."""
     try:
         if nests_deeper(text, LEVELS):
             spec = fields(text).get("spec")
@@ -150,7 +151,8 @@ def read_object(text: bytes) -> Object:
 
 
 def stub(text: bytes) -> Object:
-    """What is left of an object that nests too deep: metadata, the short fields of spec and status, and the reason.
+    """Return what is left of an object that nests too deep: metadata, the short fields of spec and status, and the
+    reason.
 
     Raises NotJson.
     """
@@ -159,18 +161,18 @@ def stub(text: bytes) -> Object:
 
 
 def too_deep(field: str) -> str:
-    """The reason for an object whose field nests too deep, as the end of a sentence about it."""
+    """Return the reason for an object whose field nests too deep, as the end of a sentence about it."""
     levels = LEVELS if field == "spec" else RECORD_LEVELS
     return f"{field} is nested deeper than {levels} levels; flatten it"
 
 
 def unreadable(body: Mapping[str, Any]) -> str:
-    """Why an object could not be read, empty where it could."""
+    """Return why an object could not be read, empty where it could."""
     return str(body.get(UNREADABLE) or "")
 
 
 def whole(body: Object) -> Object:
-    """The object itself. Raises Unreadable for a stub."""
+    """Return the object itself. Raises Unreadable for a stub."""
     if why := unreadable(body):
         raise Unreadable(why)
     return body
@@ -224,7 +226,7 @@ def _shorten(kind: Kind, parts: Fields) -> tuple[str, dict[str, Any]]:
 
 
 def _kept(kind: Kind, text: Raw) -> msgspec.Raw:
-    """The status of a Job or a pod, without what nobody reads."""
+    """Return the status of a Job or a pod, without what is never read."""
     status = fields(text)
     kept: dict[str, Any] = {name: status[name] for name in _KEPT[kind] if name in status}
     for name in ("initContainerStatuses", "containerStatuses"):
@@ -295,8 +297,8 @@ def _is_long(output: Raw | None) -> bool:
 
 
 def _policies(spec: Fields) -> msgspec.Raw:
-    """What a Workflow says of its runs. The params of a tick are read when the tick is due; its declared params are
-    needed for the key of its concurrency alone."""
+    """Return what a Workflow says of its runs. The params of a tick are read when the tick is due; its declared params
+    are needed for the key of its concurrency alone."""
     if "schedules" in spec:
         schedules = [fields(schedule) for schedule in entries(spec["schedules"])]
         for schedule in schedules:

@@ -1,7 +1,7 @@
 """The API server over HTTP: the port `KubeApi`.
 
-Kept-alive connections, compact JSON, all tries of a call within one time budget. What is repeated and what is
-not stands in the docstring of `api`.
+Kept-alive connections, compact JSON, all tries of a call within one time budget. What is repeated and what is not is
+defined in the docstring of `api`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 BUDGET = 10.0
 """Seconds for all tries of one call together."""
 CONNECTIONS = 16
-"""At most so many at once: each keeps 0.28 MiB of TLS buffers (asyncio), and a call takes milliseconds."""
+"""Maximum number at once: each keeps 0.28 MiB of TLS buffers (asyncio), and a call takes milliseconds."""
 PAGE = 500
 """Objects a LIST asks for at once, as kubectl does."""
 LARGE_ANSWER = 128 * 1024
@@ -108,9 +108,9 @@ class KubeClient(KubeApi):
         agent: str = "nexus",
         short: bool = False,
     ) -> None:
-        """`counter` is told of every HTTP exchange; `gate` is asked before every call and may hold it up or refuse it;
-        `budget` is the time for all tries of one call, in seconds; `agent` is how the API server's audit log knows the
-        caller; `short` is for a process that makes a few calls and ends: it loads a tenth of the modules."""
+        """`counter` is called with every HTTP exchange; `gate` is asked before every call and may hold it up or refuse
+        it; `budget` is the time for all tries of one call, in seconds; `agent` is how the API server's audit log knows
+        the caller; `short` is for a process that makes a few calls and ends: it loads a tenth of the modules."""
         self.access = access
         self._agent = agent
         self._count = counter or (lambda _verb, _kind, _code, _seconds: None)
@@ -120,7 +120,7 @@ class KubeClient(KubeApi):
         self._calls = _short(access, agent) if short else _long(access, agent)
 
     async def __aenter__(self) -> Self:
-        """The client itself."""
+        """Return the client itself."""
         return self
 
     async def __aexit__(
@@ -417,7 +417,8 @@ async def _read_items(response: Response, item: Callable[[bytes], Object]) -> _A
 
 
 async def _read_end(content: Content, keep: int) -> bytes:
-    """The last bytes of a log. One that a task goes on writing may come without an end, as fast as it can be read."""
+    """Return the last bytes of a log. One that a task goes on writing may come without an end, as fast as it can be
+    read."""
     kept, read = bytearray(), 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LOG_SECONDS):
@@ -445,12 +446,12 @@ def _event(kind: Kind, line: bytes) -> WatchEvent:
 
 
 def _nonsense(kind: Kind, name: str, what: str) -> ServerError:
-    """An answer that is none of the API server's, as a proxy's page with code 200."""
+    """Return an answer that is none of the API server's, as a proxy's page with code 200."""
     return ServerError(f"cannot read the response: {what}", kind=kind.kind, name=name)
 
 
 def _error(call: _Call, answer: _Answer) -> ApiError:
-    """The error in a Status body, or, where a proxy answered in its own words, in the body's beginning."""
+    """Return the error in a Status body, or, where a proxy answered in its own words, in the body's beginning."""
     try:
         status = decode(answer.body)
         reason, message = str(status.get("reason", "")), str(status["message"])

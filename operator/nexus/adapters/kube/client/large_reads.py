@@ -19,7 +19,7 @@ class LargeReads:
 
     @asynccontextmanager
     async def turn(self, size: int) -> AsyncIterator[None]:
-        """Hold while an object of so many bytes is read and made use of. Not reentrant."""
+        """Hold while an object of `size` bytes is read and made use of. Not reentrant."""
         if size < LARGE:
             yield
             return

@@ -36,7 +36,7 @@ class Content(Protocol):
     """The body of an answer, as aiohttp's StreamReader gives it."""
 
     def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
-        """The body in chunks of at most `n` bytes, as they arrive."""
+        """Yield the body in chunks of at most `n` bytes, as they arrive."""
         ...
 
 
@@ -70,7 +70,7 @@ async def read_list(content: Content, take: Callable[[bytes], Awaitable[None]]) 
 
 
 async def read_bounded(content: Content) -> bytes:
-    """A body as a whole. Raises NotJson for one over MAX_BYTES, which no object of the API server has."""
+    """Return a body as a whole. Raises NotJson for one over MAX_BYTES, which no object of the API server has."""
     body = bytearray()
     async for chunk in content.iter_chunked(MAX_BYTES):
         body += chunk
@@ -80,7 +80,7 @@ async def read_bounded(content: Content) -> bytes:
 
 
 def read_event(line: bytes) -> tuple[str, bytes]:
-    """The type of a watch's event, and the JSON text of its object. Raises NotJson."""
+    """Return the type of a watch's event, and the JSON text of its object. Raises NotJson."""
     begin, line = _EVENT.match(line), line.rstrip()
     if begin is None or not line.endswith(b"}"):
         raise NotJson(f"{line[:80]!r} is not a watch event")
@@ -104,7 +104,7 @@ def _fields(text: bytes) -> dict[str, Any]:
 class ListReader:
     """Takes the body of a LIST in chunks and gives its items; `rest` is the list without them when it has ended.
 
-    What is no list at all, as a Status, is `rest` as a whole.
+    What is not a list at all, as a Status, is `rest` as a whole.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class ListReader:
         self._state = self._before
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The items that end in this chunk. Raises NotJson for an item over MAX_BYTES."""
+        """Yield the items that end in this chunk. Raises NotJson for an item over MAX_BYTES."""
         part = self._carried + chunk
         # An escape stays in one piece.
         whole = len(part) - (len(part) - len(part.rstrip(b"\\"))) % 2
@@ -125,7 +125,7 @@ class ListReader:
         yield from self._state(part[:whole])
 
     def rest(self) -> bytes:
-        """The list with no items in it, once its body has been fed. Raises NotJson where it broke off."""
+        """Return the list with no items in it, once its body has been fed. Raises NotJson where it broke off."""
         if self._state == self._between:
             raise NotJson("the list was interrupted")
         return bytes(self._head + (b"]" if self._state == self._after else b"") + self._tail + self._carried)
@@ -178,7 +178,7 @@ class ListReader:
             self._keep(part[begun:])
 
     def _goes_on(self, part: bytes, start: int) -> bool:
-        """Whether the item certainly does not end in this part; the depth is as at its end then.
+        """Return whether the item certainly does not end in this part; the depth is as at its end then.
 
         In a few passes at the speed of memory: the tokens of `[[0],[0],...` take a hundred times as long.
         """

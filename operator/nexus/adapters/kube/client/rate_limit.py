@@ -1,4 +1,4 @@
-"""The pace of calls: so many a second, and after a pause some at once. A token bucket; who comes first goes first."""
+"""The pace of calls: a rate per second, and after a pause some at once. A token bucket; who comes first goes first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class RateLimiter:
-    """Holds calls up. Nobody is refused: whoever waits has asked in order."""
+    """Holds calls up. No call is refused: they wait in the order in which they were made."""
 
     def __init__(self, qps: float, burst: int, clock: Callable[[], float] | None = None) -> None:
         """`qps` calls a second, above 0; `clock` is the event loop's unless said otherwise."""

@@ -35,7 +35,7 @@ class AiohttpTransport:
 
     @asynccontextmanager
     async def stream(self, request: Request, connect_seconds: float) -> AsyncIterator[tuple[int, aiohttp.StreamReader]]:
-        """Yield the status and the body of an answer that may go on for as long as it wants; only the connection has a
+        """Yield the status and the body of an answer that may be endless; only the connection has a
         time limit. Raises Unanswered."""
         async with self._answer(request, aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)) as response:
             yield response.status, response.content
@@ -76,7 +76,7 @@ class AiohttpTransport:
 
 
 def _detail(error: Exception) -> str:
-    """The system's own words: aiohttp's hold the repr of a TLS context."""
+    """Return the system's own words: aiohttp's hold the repr of a TLS context."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return detail(error.certificate_error)
     return detail(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)

@@ -117,11 +117,11 @@ class _Connection:
         return Response(event.status_code, _Body(self._data(), gzipped), headers.get("retry-after"))
 
     def is_open(self, now: float) -> bool:
-        """Whether another exchange may be tried on it."""
+        """Return whether another exchange may be tried on it."""
         return not self._reader.at_eof() and not self._writer.is_closing() and now - self._used < _IDLE_SECONDS
 
     def is_reusable(self) -> bool:
-        """Whether its exchange has ended, body included, and another one may follow."""
+        """Return whether its exchange has ended, body included, and another one may follow."""
         if self._protocol.our_state is not h11.DONE or self._protocol.their_state is not h11.DONE:
             return False
         self._protocol.start_next_cycle()
@@ -137,7 +137,7 @@ class _Connection:
             yield bytes(event.data)
 
     async def _next(self) -> h11.Event | None:
-        """What comes next; None where no answer was asked for."""
+        """Return what comes next; None where no answer was asked for."""
         while (event := self._protocol.next_event()) is h11.NEED_DATA:
             self._protocol.receive_data(await self._reader.read(_READ))
         return event if isinstance(event, h11.Event) else None

@@ -1,11 +1,11 @@
 """What kopf reads from the API server, bounded: a response class for the session that it is given.
 
 Kopf takes the JSON of a LIST and of each line of a watch by itself, whatever its size and depth, and ends the operator
-over what it cannot read. So it is handed brief forms (`brief`) in their place, made one object at a time; and what is
-no sound answer breaks the connection off, which kopf takes for a network that failed: it tries again.
+over what it cannot read. So it is handed brief forms (`brief`) in their place, made one object at a time; and an
+invalid answer breaks the connection off, which kopf takes for a network that failed: it tries again.
 
 Of the eleven changes that a one-task run's Job and pod go through, five change nothing that is read of them. Kopf gets
-a bookmark in place of each: it goes on from there, and no handler is called.
+a bookmark in place of each: it continues from there, and no handler is called.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class BoundedResponse(aiohttp.ClientResponse):
         return self
 
     async def json(self, **_: Any) -> Any:
-        """The value, of a LIST with its items in brief form."""
+        """Return the value, of a LIST with its items in brief form."""
         kind = self._kind()
         try:
             if kind is None:
@@ -73,7 +73,7 @@ class BoundedResponse(aiohttp.ClientResponse):
 
 
 async def brief_in_turn(kind: Kind, text: bytes) -> bytes:
-    """The brief form of an object; other tasks of the loop have their turn with large ones. Raises NotJson."""
+    """Return the brief form of an object; other tasks of the loop have their turn with large ones. Raises NotJson."""
     try:
         found = brief(kind, text)
     except Long:
@@ -127,7 +127,8 @@ class _Lines:
         return b'{"type":"%b","object":%b}' % (name.encode(), found)
 
     def _is_news(self, name: str, text: bytes) -> bool:
-        """Whether what is read of an object is other than what kopf was last given of it, or the object is gone."""
+        """Return whether what is read of an object is other than what kopf was last given of it, or the object is
+        gone."""
         facts = facts_of(self._kind, text)
         uid = bytes(fields(fields(text)["metadata"]).get("uid", b"")) if facts else b""
         if not uid:
@@ -152,5 +153,5 @@ class _Lines:
 
 
 def _version(text: bytes) -> bytes:
-    """The resourceVersion of an object, as JSON."""
+    """Return the resourceVersion of an object, as JSON."""
     return bytes(fields(fields(text)["metadata"])["resourceVersion"])

@@ -1,4 +1,4 @@
-"""Child runs as objects: the WorkflowRun that a StartChild makes, and what such a run tells its parent."""
+"""Child runs as objects: the WorkflowRun that a StartChild makes, and what one reports to its parent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nexus.core.names import (
 
 
 def child_run(start: StartChild, parent: RunFact) -> dict[str, Any]:
-    """The WorkflowRun of an attempt. Deterministic: made twice, it is the same.
+    """Return the WorkflowRun of an attempt. Deterministic: made twice, it is the same.
 
     Its one owner is the parent: it goes with it, and not with the Workflow that it executes.
     """

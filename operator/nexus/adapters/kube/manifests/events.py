@@ -80,7 +80,7 @@ class Subject(Protocol):
 
 
 def event(subject: Subject, entry: RunEvent | WorkflowEvent, now: datetime) -> dict[str, Any]:
-    """The core/v1 Event for an entry."""
+    """Return the core/v1 Event for an entry."""
     time = format_time(now)
     kind = "Workflow" if isinstance(entry, WorkflowEvent) else "WorkflowRun"
     return {

@@ -44,11 +44,11 @@ class Images:
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, payload: Payload) -> str:
-        """The image that the task names, else the default of its type."""
+        """Return the image that the task names, else the default of its type."""
         return payload.image or self.named(TYPES[payload.type].image or payload.type)
 
     def named(self, name: str) -> str:
-        """The image of a folder of task-images: that of a type of task, or `store`, the one that moves data."""
+        """Return the image of a folder of task-images: that of a type of task, or `store`, the one that moves data."""
         digest = self.digests.get(name)
         # Beside a digest a tag is for the eye only.
         return self.pattern.format(type=name) + (f"@{digest}" if digest else "")
@@ -71,7 +71,7 @@ class _Pod:
     spilled: dict[str, str] = field(default_factory=dict)
 
     def text(self, variable: str, file: str, text: str | None) -> None:
-        """A text for the bootstrap: as an environment variable, or as a file where it is too long."""
+        """Pass a string to the bootstrap: as an environment variable, or as a file if it is too long."""
         if text is None:
             return
         if len(text.encode()) > SPILL_LIMIT:
@@ -81,8 +81,8 @@ class _Pod:
 
 
 def task_objects(start: StartTask, run: RunFact, images: Images, *, name_taken: bool = False) -> TaskObjects:
-    """The objects of an attempt. Deterministic: made twice, they are the same. `name_taken`: the ConfigMap has the hash
-    of what is in it in its name, since the usual name is another's."""
+    """Return the objects of an attempt. Deterministic: made twice, they are the same. `name_taken`: the ConfigMap has
+    the hash of what is in it in its name, since the usual name is another's."""
     payload, pod = start.payload, _Pod()
     container: dict[str, Any] = {
         "name": "task",
@@ -135,7 +135,7 @@ def task_objects(start: StartTask, run: RunFact, images: Images, *, name_taken: 
 def config_map(
     name: str, run: RunFact, data: Mapping[str, str], labels: Mapping[str, str], *, immutable: bool = True
 ) -> dict[str, Any]:
-    """A ConfigMap of the run."""
+    """Return a ConfigMap of the run."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -150,7 +150,7 @@ def config_map(
 
 
 def run_labels(run: RunFact) -> dict[str, str]:
-    """The labels by which everything of a run is found."""
+    """Return the labels by which everything of a run is found."""
     labels = {LABEL_RUN: label_value(run.name)}
     if run.workflow:
         labels[LABEL_WORKFLOW] = label_value(run.workflow)
@@ -186,8 +186,9 @@ def _command(script: Bootstrap, payload: Payload, pod: _Pod) -> list[str]:
 
 
 def _sums(payload: Payload, pod: _Pod) -> str:
-    """What the files of a pod must hold, as sha256sum writes it. It comes in the Job, which nobody can change, and the
-    files in ConfigMaps, which others can. Outputs that an older version stored have no hash, and no line."""
+    """Return what the files of a pod must hold, as sha256sum writes it. It comes in the Job, which cannot be changed,
+    and the files in ConfigMaps, which others may change. Outputs that an older version stored have no hash, and no
+    line."""
     files = {file: sha256(text) for file, text in pod.spilled.items()}
     files |= {f"input/{task}.json": stored.sha256 for task, stored in payload.inputs.items() if stored.sha256}
     return "".join(f"{digest}  {file}\n" for file, digest in sorted(files.items()))
@@ -222,7 +223,7 @@ def _pod_spec(
 
 
 def _failure_rule(rule: PodRule, *, indexed: bool) -> dict[str, Any]:
-    """A rule of the retry policy as an entry of podFailurePolicy, whose Ignore makes another pod."""
+    """Return a rule of the retry policy as an entry of podFailurePolicy, whose Ignore makes another pod."""
     ends = "FailIndex" if indexed else "FailJob"
     entry: dict[str, Any] = {"action": "Ignore" if rule.action is OnFailure.REPLACE else ends}
     if rule.disrupted:

@@ -28,7 +28,7 @@ def literal(text: str) -> str:
 
 
 def pod_spec(pod: Pod | None, container: dict[str, Any], volumes: list[dict[str, Any]]) -> dict[str, Any]:
-    """The PodSpec. It passes Pod Security `restricted`, unless the operator let the task be root."""
+    """Return the PodSpec. It passes Pod Security `restricted`, unless the operator let the task be root."""
     asked = (pod or Pod()).to_json()
     user = asked.get("runAsUser", USER)
     if "resources" in asked:
@@ -58,7 +58,7 @@ def pod_labels(pod: Pod | None) -> dict[str, str]:
 
 
 def pod_annotations(pod: Pod | None, transfer: Transfer | None = None) -> dict[str, Any]:
-    """The part of the pod's metadata that only it has."""
+    """Return the part of the pod's metadata that only it has."""
     asked = dict(pod.annotations or {}) if pod is not None else {}
     # Of several containers `kubectl logs` shows the task's.
     own = {"kubectl.kubernetes.io/default-container": "task"} if transfer is not None else {}

@@ -24,7 +24,7 @@ def name_of(pool: str) -> str:
 
 
 def object_of(pool: str, line: PoolQueue) -> Object:
-    """The ConfigMap of a line."""
+    """Return the ConfigMap of a line."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -38,7 +38,7 @@ def _text(entries: Iterable[Entry]) -> str:
 
 
 def line_of(body: Object) -> PoolQueue | None:
-    """The line in a ConfigMap, None where somebody else's hand made it unreadable."""
+    """Return the line in a ConfigMap, None if another client made it unreadable."""
     data = body.get("data") or {}
     try:
         return PoolQueue(_entries(data[HOLDERS]), _entries(data[WAITING]))
@@ -54,9 +54,9 @@ def _entries(text: str) -> tuple[Entry, ...]:
 
 
 def entries_of(jobs: Sequence[Object], pods: Iterable[Object], since: str, size: int) -> tuple[Entry, ...]:
-    """Who holds slots of a pool, from Jobs and pods alone: Jobs that are not finished, and pods that are live. Where
-    there are Jobs, there was a line, and grants in it that were not used yet: for them all other slots are taken, by
-    nobody, until they have run out."""
+    """Return who holds slots of a pool, from Jobs and pods alone: Jobs that are not finished, and pods that are live.
+    Where there are Jobs, there was a line, and grants in it that were not used yet: for them all other slots count as
+    taken until they have run out."""
     found: dict[str, Entry] = {}
     for body in jobs:
         fact, uid = job_fact(body), owner_uid(body, "WorkflowRun")

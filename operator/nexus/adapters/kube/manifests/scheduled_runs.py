@@ -14,7 +14,7 @@ from nexus.core.workflow.ticks import CreateRun
 
 
 def scheduled_run(facts: WorkflowFacts, run: CreateRun, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The WorkflowRun of a tick. Deterministic: made twice, it is the same."""
+    """Return the WorkflowRun of a tick. Deterministic: made twice, it is the same."""
     spec = WorkflowRunSpec(workflow_ref=WorkflowRef(name=facts.name), triggered_by=Trigger.SCHEDULE)
     return {
         "apiVersion": API_VERSION,

@@ -37,7 +37,8 @@ class Admissions:
         self._keys = Keys(evaluator)
 
     async def workflow(self, record: RunRecord) -> WorkflowRecord | None:
-        """The Workflow of a run that has not begun and may have to wait; None where there is nothing to wait for."""
+        """Return the Workflow of a run that has not begun and may have to wait; None where there is nothing to wait
+        for."""
         reference = record.spec.workflow_ref if record.spec is not None else None
         if reference is None or (record.status is not None and record.status.start_time is not None):
             return None
@@ -52,7 +53,7 @@ class Admissions:
             return None
 
     async def key(self, record: RunRecord, workflow: WorkflowRecord) -> str | StartRejected:
-        """The value of concurrency.key that a run counts for."""
+        """Return the value of concurrency.key that a run counts for."""
         if record.status is not None and record.status.concurrency_key is not None:
             return record.status.concurrency_key
         try:

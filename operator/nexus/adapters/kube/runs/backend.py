@@ -75,7 +75,7 @@ JUST_MADE = timedelta(seconds=2)
 
 
 def wall_clock() -> datetime:
-    """The time of this machine."""
+    """Return the time of this machine."""
     return datetime.now(UTC)
 
 
@@ -131,11 +131,11 @@ class KubeBackend:
         )
 
     def now(self) -> datetime:
-        """The time."""
+        """Return the time."""
         return self._clock()
 
     def steered(self, view: View) -> bool:
-        """What the cache knows by now."""
+        """Return what the cache knows by now."""
         record, run = self._cache.runs.get(view.key), view.facts.run
         if record is None or record.deleting or record.uid != run.uid or record.spec is None:
             return True
@@ -143,8 +143,8 @@ class KubeBackend:
 
     @refusing
     async def view(self, key: RunKey) -> View | None:
-        """What the cache knows of the run. Before a recorded Job counts as gone, or one as ended in a way that no pod
-        explains, the API server is asked."""
+        """Return what the cache knows of the run. Before a recorded Job counts as gone, or one as ended in a way that
+        no pod explains, the API server is asked."""
         record = self._cache.runs.get(key)
         if record is None or record.deleting:
             return None
@@ -165,7 +165,7 @@ class KubeBackend:
             return None
 
     def glance(self, key: RunKey) -> View | None:
-        """What the cache knows of the run, and no more."""
+        """Return what the cache knows of the run, and no more."""
         record = self._cache.runs.get(key)
         if record is None or record.deleting or record.invalid or record.unreadable:
             return None  # gone, or with a status that is not known whole and must not be replaced
@@ -173,7 +173,7 @@ class KubeBackend:
 
     @refusing
     async def find_job(self, view: View, name: str) -> JobFact | None:
-        """A Job of the run that may be there."""
+        """Return a Job of the run that may be there."""
         try:
             body = await self._api.get(JOBS, view.key.namespace, name)
         except NotFound:
@@ -189,7 +189,7 @@ class KubeBackend:
 
     @refusing
     async def list_pods(self, view: View, read: ListPods) -> JobFact | None:
-        """A Job of the run with all the pods that it has."""
+        """Return a Job of the run with all the pods that it has."""
         for job in self._cache.jobs(view.facts.run.uid).get(read.task, ()):
             if job.uid == read.job_uid:
                 await self._confirm.list_pods(view.key.namespace, job)
@@ -198,7 +198,7 @@ class KubeBackend:
 
     @refusing
     async def load_items(self, view: View, read: LoadItems) -> Checkpoint | None:
-        """The outputs in the ConfigMap of a fan-out."""
+        """Return the outputs in the ConfigMap of a fan-out."""
         return await self._items.load(view.facts.run, read)
 
     @refusing
@@ -225,21 +225,21 @@ class KubeBackend:
 
     @refusing
     async def load_output(self, view: View, read: LoadOutput) -> Mapping[str, Any] | Changed | None:
-        """The output in a ConfigMap of the run."""
+        """Return the output in a ConfigMap of the run."""
         return await load_output(self._api, view.key.namespace, read)
 
     @refusing
     async def read_frame(self, view: View, read: ReadFrame) -> str | None:
-        """The framed output in a pod's log."""
+        """Return the framed output in a pod's log."""
         return await self._logs.frame(view.key.namespace, read)
 
     async def read_log(self, view: View, read: ReadLog) -> str | None:
-        """The last lines of a pod's log. Without them where it is gone, or its node does not answer."""
+        """Return the last lines of a pod's log. Without them where it is gone, or its node does not answer."""
         return await self._logs.last(view.key.namespace, read)
 
     @refusing
     async def ask_slot(self, view: View, ask: AskSlot) -> SlotGrant:
-        """Stand in line for a slot of a pool. Raises Stale."""
+        """Queue for a slot of a pool. Raises Stale."""
         return await self._pools.ask(view.facts.run, ask.slot)
 
     @refusing
@@ -279,8 +279,9 @@ class KubeBackend:
         return self._cache.note_creation(run.uid, start.job_name, self.now()) or fact
 
     async def _confirm_newest(self, view: View) -> None:
-        """A first attempt cannot be started twice: its Job is there. A further one could, from an old view of how the
-        one before it ended, so the API server is asked whether the view is its newest. Raises Stale."""
+        """Guard against a second start. A first attempt cannot be started twice: its Job is there. A further one could,
+        from an old view of how the one before it ended, so the API server is asked whether the view is its newest.
+        Raises Stale."""
         try:
             body = await self._api.get(WORKFLOW_RUNS, view.key.namespace, view.key.name)
         except NotFound as error:

@@ -1,4 +1,5 @@
-"""The stored outputs of fan-outs: a ConfigMap of the run for each, replaced on condition that nobody else did."""
+"""The stored outputs of fan-outs: a ConfigMap of the run for each, replaced on condition of the version that was
+read."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ class StoredItems:
         """By run, the names under which something may be kept."""
 
     async def load(self, run: RunFact, read: LoadItems) -> Checkpoint | None:
-        """What is stored, None where nothing is."""
+        """Return what is stored, None where nothing is."""
         known = self._kept.get(_key(run.uid, read.config_map))
         if known is not None and not read.fresh:
             return known
@@ -66,7 +67,8 @@ class StoredItems:
         await self._remember(run, store.config_map, body)
 
     async def _check_owner(self, run: RunFact, name: str) -> None:
-        """Raises Refused where the ConfigMap that is there is not the run's; the outputs wait until it is gone."""
+        """Check whose ConfigMap of this name is there. Raises Refused if it is not the run's; the outputs wait until it
+        is gone."""
         try:
             body = await self._api.get(CONFIG_MAPS, run.namespace, name)
         except NotFound:
@@ -84,7 +86,7 @@ class StoredItems:
         return stored
 
     def forget(self, run_uid: str) -> None:
-        """The run has ended, or is gone."""
+        """Drop a run that has ended, or is gone."""
         for name in self._known.pop(run_uid, ()):
             self._kept.drop(_key(run_uid, name))
 
@@ -94,8 +96,8 @@ def _key(run_uid: str, name: str) -> str:
 
 
 def _checkpoint(body: Object) -> tuple[Checkpoint, int]:
-    """What a ConfigMap holds, whoever wrote it, and its bytes in memory. What cannot be read are no outputs, and the
-    next write replaces it."""
+    """Return what a ConfigMap holds, whoever wrote it, and its bytes in memory. What cannot be read counts as no
+    output, and the next write replaces it."""
     version, text = body["metadata"]["resourceVersion"], text_of(body)
     try:
         value = value_of(text)

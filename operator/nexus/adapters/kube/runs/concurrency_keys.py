@@ -1,5 +1,5 @@
 """Keys: for which value of concurrency.key each run counts. A run's status says so from its first look on; until then,
-and for runs that began before their Workflow had a key, it is told from the run's params, which never change."""
+and for runs that began before their Workflow had a key, it is computed from the run's params, which never change."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class Keys:
         self._known: OrderedDict[tuple[str, str, int], str | None] = OrderedDict()
 
     async def of(self, run: RunFact, workflow: WorkflowRecord) -> str:
-        """The value for a run that has none on record. Raises ParamsInvalid, ExpressionError and TemplateError."""
+        """Return the value for a run that has none on record. Raises ParamsInvalid, ExpressionError and
+        TemplateError."""
         if workflow.policy.key is None:
             return ""
         known = (run.uid, workflow.uid, workflow.generation)
@@ -43,7 +44,7 @@ class Keys:
         return found
 
     async def siblings(self, bodies: Iterable[Object], workflow: WorkflowRecord) -> list[RunSummary]:
-        """Runs as their Workflow sees them, each that has not ended with its value."""
+        """Return the runs as their Workflow sees them, each that has not ended with its value."""
         return [await self._with_key(sibling(body), body, workflow) for body in bodies]
 
     async def _with_key(self, run: RunSummary, body: Object, workflow: WorkflowRecord) -> RunSummary:
@@ -66,7 +67,7 @@ class Keys:
             self._known.popitem(last=False)
 
     def of_tick(self, workflow: WorkflowRecord) -> Callable[[AsOf], str | None]:
-        """What tells the value for the run of a tick, None where it has none."""
+        """Return what tells the value for the run of a tick, None where it has none."""
 
         def told(as_of: AsOf) -> str | None:
             key = workflow.key

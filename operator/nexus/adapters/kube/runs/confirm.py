@@ -17,7 +17,7 @@ ASK_AGAIN = timedelta(seconds=10)
 
 
 class Confirmations:
-    """Asks, and tells the cache. `saw_run` is told of the runs that were read."""
+    """Asks the API server, and updates the cache. `saw_run` is called with the runs that were read."""
 
     def __init__(self, api: KubeApi, cache: Cache) -> None:
         self._api = api
@@ -87,7 +87,7 @@ def _goes_on(task: TaskStatus) -> bool:
 
 
 def _explained(job: JobFact) -> bool:
-    """Whether the known pods account for how the Job ended, if it did."""
+    """Return whether the known pods account for how the Job ended, if it did."""
     ended = [pod for pod in job.pods if not pod.live]
     if job.complete:
         return any(pod.terminated is not None and pod.terminated.exit_code == 0 for pod in ended)

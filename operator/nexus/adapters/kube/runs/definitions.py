@@ -72,7 +72,7 @@ class Definitions:
         self._ready: Kept[Definition] = Kept(KEPT_BYTES)
 
     async def of(self, record: RunRecord, now: datetime) -> tuple[Definition | StartRejected, str | None]:
-        """The definition of a run, and the revision that pins it (None for an inline workflowSpec).
+        """Return the definition of a run, and the revision that pins it (None for an inline workflowSpec).
 
         Raises Unreadable.
         """
@@ -98,7 +98,7 @@ class Definitions:
         self._ready.drop(_checked(run_uid))
 
     async def _own(self, record: RunRecord, spec: WorkflowRunSpec, now: datetime) -> Definition | StartRejected:
-        """The definition in the run itself, which the cache keeps only where it is small."""
+        """Return the definition in the run itself, which the cache keeps only where it is small."""
 
         def load() -> WorkflowSpec:
             return spec.workflow_spec or model(body["spec"]["workflowSpec"], WorkflowSpec)
@@ -112,7 +112,7 @@ class Definitions:
         return await self._prepare(record.uid, load, now, record.begun)
 
     async def workflow(self, namespace: str, name: str) -> Object | None:
-        """The Workflow as it is now, None where it is not there."""
+        """Return the Workflow as it is now, None where it is not there."""
         try:
             return await self._api.get(WORKFLOWS, namespace, name)
         except NotFound:
@@ -181,7 +181,7 @@ class Definitions:
         return f'Workflow "{name}" not found in namespace {namespace}; {hint}'
 
     def _known(self, key: str, begun: bool) -> Definition | None:
-        """What is ready; of a run that has begun also what was read without a check."""
+        """Return what is ready; of a run that has begun also what was read without a check."""
         found = self._ready.get(_checked(key))
         return self._ready.get(key) if found is None and begun else found
 
@@ -229,7 +229,7 @@ def _revision(name: str, workflow: Object) -> Object:
 
 
 def prepared(load: Callable[[], WorkflowSpec], defaults: OperatorDefaults = NO_DEFAULTS) -> Definition | StartRejected:
-    """The Definition of a run that has begun, or why nothing can be made of it."""
+    """Return the Definition of a run that has begun, or why nothing can be made of it."""
     try:
         return prepare(load(), defaults)
     except ValueError as error:
@@ -247,7 +247,7 @@ def checked(
     name: str = "",
     defaults: OperatorDefaults = NO_DEFAULTS,
 ) -> Definition | StartRejected:
-    """The Definition of the spec that `load()` gives, or what is wrong with it. `name` is its Workflow's."""
+    """Return the Definition of the spec that `load()` gives, or what is wrong with it. `name` is its Workflow's."""
     try:
         spec = load()
     except ValueError as error:

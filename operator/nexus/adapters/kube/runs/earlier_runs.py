@@ -1,5 +1,5 @@
-"""Earlier runs: what a rerun takes over, read from the API server right before it begins. What the watches told of runs
-that have ended is not kept."""
+"""Earlier runs: what a rerun takes over, read from the API server right before it begins. What the watches showed of
+runs that have ended is not kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EarlierRuns:
         self._api = api
 
     async def of(self, record: RunRecord) -> Earlier | None:
-        """The run that this one reruns, None where it reruns none or has begun."""
+        """Return the run that this one reruns, None where it reruns none or has begun."""
         wanted = record.spec.rerun_of if record.spec is not None else None
         if wanted is None or (record.status is not None and record.status.start_time is not None):
             return None
@@ -55,7 +55,7 @@ class EarlierRuns:
     async def _definition(
         self, namespace: str, wanted: RerunOf, spec: WorkflowRunSpec, status: WorkflowRunStatus
     ) -> WorkflowSpec | str | None:
-        """What it executed, None where it never began; or why that cannot be told. Raises ContentChanged."""
+        """Return what it executed, None where it never began; or why that is unknown. Raises ContentChanged."""
         if spec.workflow_spec is not None or status.revision is None:
             return spec.workflow_spec
         try:

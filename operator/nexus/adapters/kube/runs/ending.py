@@ -33,7 +33,8 @@ async def cancel(api: KubeApi, namespace: str, name: str, uid: str, mode: Cancel
 async def _cancelled(
     api: KubeApi, namespace: str, name: str, uid: str, mode: Cancel, refused: NotFound | Conflict | Invalid
 ) -> Object | None:
-    """The run, where it is cancelled; None where it is gone or another one. Raises what was refused where neither."""
+    """Return the run, where it is cancelled; None where it is gone or another one. Raises what was refused where
+    neither."""
     try:
         body = await api.get(WORKFLOW_RUNS, namespace, name)
     except NotFound:

@@ -17,9 +17,9 @@ ASK_AGAIN_AFTER = timedelta(seconds=10)
 FRESH = timedelta(seconds=3)
 """For so long an answer serves the other runs of its namespace, at least."""
 SHARE = 10
-"""And for so many times as long as it took: nobody is to keep the API server busy with this."""
+"""Pause as a multiple of the time that the last question took, so that these never keep the API server busy."""
 SOON = timedelta(seconds=1)
-"""A run that finds the question asked by another one looks again so much later."""
+"""Delay after which a run looks again that finds the question asked by another one."""
 
 
 class ProbeSchedule:
@@ -30,7 +30,7 @@ class ProbeSchedule:
         self._next: dict[str, datetime] = {}
 
     def wait(self, run_uid: str, since: Iterable[datetime], now: datetime) -> datetime | None:
-        """When to ask, where that is later than now; None where it is to be asked now, which counts as asked."""
+        """Return when to ask, where that is later than now; None where it is to be asked now, which counts as asked."""
         due = max(min(since) + self._after, self._next.get(run_uid, now))
         if now < due:
             return due
@@ -65,7 +65,7 @@ class EventLookup:
     _asking: set[str] = field(default_factory=set)
 
     async def ask(self, namespace: str, now: datetime) -> dict[str, str] | None:
-        """The words, None where another run has just asked."""
+        """Return the words, None where another run has just asked."""
         if namespace in self._asking:
             return None
         known = self._known.get(namespace)

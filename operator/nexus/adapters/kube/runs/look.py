@@ -128,7 +128,8 @@ class Look:
     async def _admitted(
         self, record: RunRecord, workflow: WorkflowRecord
     ) -> tuple[Blocked | StartRejected | None, WorkflowRunStatus | None]:
-        """Why a run may not begin yet, None where it may; and its status, which names the key that it counts for."""
+        """Return why a run may not begin yet, None where it may; and its status, which names the key that it counts
+        for."""
         line = await self._admissions.key(record, workflow)
         if isinstance(line, StartRejected):
             return line, record.status

@@ -27,8 +27,8 @@ class Maker:
         self._images = images
 
     async def job(self, start: StartTask, run: RunFact) -> Object:
-        """The Job of an attempt, the ConfigMap with its files made. Where the name of that has other files, made by
-        another version of the operator or by anybody, it has one with their hash in it. Raises Refused."""
+        """Return the Job of an attempt, the ConfigMap with its files made. Where the name of that has other files, made
+        by another version of the operator or by anybody, it has one with their hash in it. Raises Refused."""
         objects = task_objects(start, run, self._images)
         if objects.payload is not None:
             try:

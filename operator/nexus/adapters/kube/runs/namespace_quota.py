@@ -1,6 +1,6 @@
 """Room in a namespace: a run does not begin where runs have filled it up already, so that they never fill etcd.
 
-What a run has made is told from its status: the cache keeps no Jobs of runs that have ended. It is near enough.
+What a run has made is read from its status: the cache keeps no Jobs of runs that have ended. It is near enough.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class NamespaceRoom:
         self._limit = limit
 
     def hold(self, record: RunRecord) -> Blocked | StartRejected | None:
-        """Why a run may not begin, None where it may or has. A child run is its parent's, which has begun."""
+        """Return why a run may not begin, None where it may or has. A child run is its parent's, which has begun."""
         begun = record.status is not None and record.status.start_time is not None
         if not self._limit or begun or record.parent:
             return None

@@ -1,4 +1,4 @@
-"""What only Events say of a run's Jobs and pods. Where they cannot be read, the run goes on without their words."""
+"""What only Events say of a run's Jobs and pods. If they cannot be read, the run continues without their words."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ class PodEvents:
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def forget(self, run_uid: str) -> None:
-        """The run has ended."""
+        """Drop a run that has ended."""
         for question in self._questions:
             question.forget(run_uid)

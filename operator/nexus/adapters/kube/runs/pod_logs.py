@@ -21,7 +21,7 @@ class PodLogs:
         self._api = api
 
     async def frame(self, namespace: str, read: ReadFrame) -> str | None:
-        """The framed output, None where it is not there whole."""
+        """Return the framed output, None where it is not there whole."""
         try:
             # The whole log where other processes of the task wrote more lines after it than expected.
             for lines in (FRAME_TAIL_LINES, None):
@@ -35,7 +35,7 @@ class PodLogs:
         return None
 
     async def last(self, namespace: str, read: ReadLog) -> str | None:
-        """The last lines, None where they cannot be had."""
+        """Return the last lines, None where they cannot be had."""
         try:
             # Two more, for an empty line and the framed output after it.
             log = await self._api.logs(namespace, read.pod, tail_lines=read.lines + 2)

@@ -1,10 +1,10 @@
 """Pools: who may start a task of a pool, so that never more run than its size, with however many operators at work.
 
-The size stands in a ConfigMap of the run's namespace that people write; who holds and who waits, in one that the
+The size is in a ConfigMap of the run's namespace that users write; who holds and who waits, in one that the
 operators write, a pool each, always on condition of the version that was read. That write is the grant. It names the
 operator that may make the Job, and is good for START_WITHIN; where it was not used, another operator may take it over
 when it has seen it unchanged for TAKE_OVER, by its own clock, or give the slot to the next. In between lies more than
-any call of ours can take, so that no Job is made on a slot that is somebody else's by then.
+any call of ours can take, so that no Job is made on a slot that is another's by then.
 
 A holder leaves on proof alone: its Job is finished, or its pod ended well, or both Job and pods are gone. That is read
 from the holder's own objects, so that no crash leaks a slot; and where the line itself was deleted, it is made anew
@@ -48,7 +48,7 @@ START_WITHIN = timedelta(seconds=10)
 TAKE_OVER = timedelta(seconds=90)
 """How long an unused grant has to be seen unchanged: a call is tried for 10 s, and the API server ends one after 60."""
 FRESH = timedelta(seconds=1)
-"""How old an answer may be that somebody waits, and a size."""
+"""Maximum age of what is known of the line, while a Job waits in it, and of a size."""
 ASK_AGAIN = timedelta(seconds=2)
 """Between two questions about a holder whose Job is gone."""
 HOLDERS_TOLD = 3
@@ -71,7 +71,7 @@ class _Pool:
     read_at: datetime | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     asking: dict[str, Entry] = field(default_factory=dict)
-    """Who wants to join the line with the next write, by Job."""
+    """Requests that join the line with the next write, by Job."""
     returned: set[str] = field(default_factory=set)
     """Jobs whose slots are given back with the next write."""
     mine: dict[str, datetime] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Pools:
         self._pools: dict[tuple[str, str], _Pool] = {}
 
     async def ask(self, run: RunFact, slot: SlotAsked) -> SlotGrant:
-        """Where a Job stands. Raises Stale where others were at it at the same time, again and again."""
+        """Return the place of a Job. Raises Stale if others wrote at the same time, again and again."""
         pool = self._pool(run.namespace, slot.pool)
         if self._usable(pool, slot.job_name):
             return SlotGrant(granted=True)
@@ -118,12 +118,12 @@ class Pools:
         return turn
 
     def check(self, run: RunFact, pool_name: str, job: str) -> None:
-        """The last look before a Job is made. Raises Stale where its slot may be another's by now."""
+        """Check the slot once more before a Job is made. Raises Stale where its slot may be another's by now."""
         if not self._usable(self._pool(run.namespace, pool_name), job):
             raise Stale(f"the slot of {job} in pool {pool_name} was not used in time")
 
     async def give_back(self, namespace: str, slot: SlotAsked) -> None:
-        """A slot of ours that no Job will be made for."""
+        """Give back a slot of ours that no Job will be made for."""
         pool = self._pool(namespace, slot.pool)
         pool.returned.add(slot.job_name)
         async with pool.lock:
@@ -229,7 +229,7 @@ class Pools:
         pool.asked = {job: at for job, at in pool.asked.items() if job in pool.seen}
 
     def _know(self, pool: _Pool, before: PoolQueue, after: PoolQueue, began: datetime) -> None:
-        """What was read or written is what is known now; those whom it concerns are woken."""
+        """Keep what was read or written as what is known now, and wake those whom it concerns."""
         old = {entry.job: entry for entry in before.holders}
         concerned = dict.fromkeys((*told(pool.line, after), *told(before, after)))
         for entry in after.holders:
@@ -254,7 +254,7 @@ class Pools:
         pool.size, pool.missing = (size, "") if isinstance(size, int) else (0, size)
 
     async def _read_line(self, pool: _Pool) -> tuple[PoolQueue, str | None]:
-        """The line and its version, None where it has to be made."""
+        """Return the line and its version, None where it has to be made."""
         try:
             body = await self._api.get(CONFIG_MAPS, pool.namespace, name_of(pool.name))
         except NotFound:
@@ -279,7 +279,7 @@ class Pools:
         return str(body["metadata"]["resourceVersion"])
 
     async def _from_jobs(self, pool: _Pool) -> tuple[Entry, ...]:
-        """Who holds, where there is no line that can be read."""
+        """Return who holds, where there is no line that can be read."""
         label = f"{LABEL_POOL}={pool.name}"
         jobs = await self._api.list(JOBS, pool.namespace, label, in_brief=True)
         pods = await self._api.list(PODS, pool.namespace, label, in_brief=True)
@@ -291,7 +291,7 @@ class Pools:
         return self._cache.whole_job(entry.uid, entry.job)
 
     def _has_left(self, pool: _Pool, entry: Entry) -> bool:
-        """Whether a holder is worth a look: its Job ended, or was there and is gone."""
+        """Return whether a holder is worth a look: its Job ended, or was there and is gone."""
         job = self._job(entry)
         if job is None:
             return entry.job in pool.begun
@@ -303,7 +303,7 @@ class Pools:
         return known == entry and self._clock() - since >= TAKE_OVER
 
     async def _is_over(self, pool: _Pool, entry: Entry, returned: set[str]) -> bool:
-        """Whether a holder is done with its slot."""
+        """Return whether a holder is done with its slot."""
         job = self._job(entry)
         if job is not None:
             pool.begun.add(entry.job)
@@ -344,7 +344,7 @@ class Pools:
         return record if record is not None and record.uid == entry.uid else None
 
     async def _is_gone(self, pool: _Pool, entry: Entry) -> bool:
-        """Whether one that waits will not start any more."""
+        """Return whether one that waits will not start any more."""
         if self._record(pool, entry) is None:
             try:
                 body = await self._api.get(WORKFLOW_RUNS, pool.namespace, entry.run)
@@ -366,7 +366,8 @@ class Pools:
 
 
 def _is_done(job: JobFact) -> bool:
-    """Whether no pod of a Job runs, and none will: of a success before the Job says so, a second or two later."""
+    """Return whether no pod of a Job runs, and none will: of a success before the Job says so, a second or two
+    later."""
     if job.finished:
         return True
     return not any(pod.live for pod in job.pods) and isinstance(judge(job), Succeeded)

@@ -63,7 +63,7 @@ class Refusals:
         """When it was asked, and whether the right is missing."""
 
     async def of(self, error: ApiError, *, start: bool = False) -> Refusal:
-        """What an error means; `start` where a task waits for what was to be made."""
+        """Return what an error means; `start` where a task waits for what was to be made."""
         call = error.call or _NO_CALL
         lacks = False
         if isinstance(error, Forbidden) and _QUOTA not in error.message and _TERMINATING not in error.message:
@@ -74,7 +74,8 @@ class Refusals:
         return refusal
 
     async def _lacks(self, call: Call, error: ApiError) -> bool:
-        """Whether the right for a call is missing. Where that cannot be asked, it may be: nothing is given up then."""
+        """Return whether the right for a call is missing. Where that cannot be asked, it may be: nothing is given up
+        then."""
         if _NO_RIGHT.match(error.message):
             return True
         now = self._clock()
@@ -106,7 +107,7 @@ def _review(call: Call) -> Object:
 
 
 def refusal_of(error: ApiError, call: Call, *, lacks: bool = False) -> Refusal:
-    """The refusal of an error; `lacks` where it is known that the right for the call is missing."""
+    """Return the refusal of an error; `lacks` where it is known that the right for the call is missing."""
     code = _code(error, lacks=lacks)
     reason, words = _told(code, error, call)
     return Refusal(
@@ -120,7 +121,7 @@ def refusal_of(error: ApiError, call: Call, *, lacks: bool = False) -> Refusal:
 
 
 def name_taken(kind: Kind, words: str) -> Refusal:
-    """The refusal of an object whose name another one has."""
+    """Return the refusal of an object whose name another one has."""
     return Refusal(Reason.NAME_TAKEN, words, code=Code.NAME_TAKEN, resource=kind.plural)
 
 
@@ -192,7 +193,8 @@ Result = TypeVar("Result")
 def refusing(
     method: Callable[Concatenate[RefusingBackend, Given], Awaitable[Result]], *, start: bool = False
 ) -> Callable[Concatenate[RefusingBackend, Given], Coroutine[Any, Any, Result]]:
-    """A method of a port that raises Refused in place of any ApiError; `start` where a task waits for what it makes.
+    """Return a method of a port that raises Refused in place of any ApiError; `start` where a task waits for what it
+    makes.
 
     NotLeading goes through: the write is another operator's to make.
     """

@@ -13,8 +13,8 @@ class ContentChanged(Exception):
 
 
 def revision_spec(body: Mapping[str, Any], sha256: str | None) -> Mapping[str, Any]:
-    """The WorkflowSpec that a ControllerRevision holds, not read yet. `sha256` is what the run recorded, None for one
-    that an older version let begin.
+    """Return the WorkflowSpec that a ControllerRevision holds, not read yet. `sha256` is what the run recorded, None
+    for one that an older version let begin.
 
     Raises ContentChanged where it holds another spec, or none.
     """

@@ -19,7 +19,7 @@ LARGE = 16 * 1024
 
 
 async def load_output(api: KubeApi, namespace: str, read: LoadOutput) -> Mapping[str, Any] | Changed | None:
-    """An output; None where it is gone, Changed where it is not what was stored."""
+    """Return an output; None where it is gone, Changed where it is not what was stored."""
     try:
         text = text_of(await api.get(CONFIG_MAPS, namespace, read.config_map))
     except NotFound:
@@ -31,8 +31,8 @@ async def load_output(api: KubeApi, namespace: str, read: LoadOutput) -> Mapping
 
 
 async def parsed(text: str) -> Any:
-    """The JSON value of a text, None where it is none that a task could have left. Large ones in a thread: every value
-    in it is looked at."""
+    """Return the JSON value of a stored output, None if no task could have left it. Large ones in a thread: every
+    value in it is looked at."""
     try:
         return await asyncio.to_thread(value_of, text) if len(text) > LARGE else value_of(text)
     except ValueError:
@@ -40,18 +40,18 @@ async def parsed(text: str) -> Any:
 
 
 def value_of(text: str) -> Any:
-    """The JSON value of a text, its numbers as the API server gives them back: what an older version of the operator
-    stored may still hold 3.0. Raises ValueError."""
+    """Return the JSON value of a stored output, its numbers as the API server gives them back: what an older version of
+    the operator stored may still hold 3.0. Raises ValueError."""
     return as_stored(load(text))
 
 
 def text_of(body: Object) -> str:
-    """The text of a stored output, empty where the ConfigMap has none."""
+    """Return the text of a stored output, empty where the ConfigMap has none."""
     data = body.get("data")
     text = data.get(KEY) if isinstance(data, Mapping) else None
     return text if isinstance(text, str) else ""
 
 
 def holds(body: Object, wanted: Object) -> bool:
-    """Whether a ConfigMap that is there holds what was to be stored."""
+    """Return whether a ConfigMap that is there holds what was to be stored."""
     return (body.get("data") or {}) == wanted["data"] and not body.get("binaryData")

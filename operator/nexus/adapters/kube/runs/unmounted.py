@@ -45,7 +45,7 @@ class UnmountedPods:
         return now + ASK_AGAIN_AFTER
 
     def forget(self, run_uid: str) -> None:
-        """The run has ended."""
+        """Drop a run that has ended."""
         self._pace.forget(run_uid)
 
 

@@ -67,11 +67,11 @@ class KubeWorkflows:
         self._keys = Keys(evaluator)
 
     def now(self) -> datetime:
-        """The time."""
+        """Return the time."""
         return self._clock()
 
     def view(self, key: RunKey) -> WorkflowFacts | None:
-        """What the cache knows of the Workflow."""
+        """Return what the cache knows of the Workflow."""
         record = self._cache.workflows.get(key)
         return None if record is None else record.facts(self._cache.runs(record))
 
@@ -137,7 +137,7 @@ class KubeWorkflows:
         return sibling(body)
 
     async def _params(self, facts: WorkflowFacts, run: CreateRun) -> dict[str, Any]:
-        """The schedule's params, rendered."""
+        """Return the schedule's params, rendered."""
         if not run.as_of.params:
             return {}
         fact = RunFact(facts.namespace, run.name, "", self.now(), workflow=facts.name, trigger=Trigger.SCHEDULE)
