@@ -37,7 +37,7 @@ def _rows(mapping: yaml.Node | None, lines: list[str], path: str) -> Iterator[tu
 
 
 def _comment(lines: list[str], line: int) -> str:
-    """The lines of a comment right above a line, from the one that begins with `# --`; empty without one."""
+    """Return the lines of a comment right above a line, from the one that begins with `# --`; empty without one."""
     above: list[str] = []
     while line > 0 and (text := lines[line - 1].strip()).startswith("#"):
         above.insert(0, text.removeprefix("#").strip())
@@ -53,7 +53,7 @@ def _type(value: object) -> str:
 
 
 def table(text: str) -> str:
-    """The table of the values, as Markdown."""
+    """Return the table of the values, as Markdown."""
     head = "| value | type | default | |\n| --- | --- | --- | --- |\n"
     cells = (f"| `{name}` | {kind} | `{default}` | {said} |" for name, kind, default, said in rows(text))
     return head + "\n".join(cells) + "\n"

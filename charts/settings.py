@@ -19,7 +19,7 @@ SET_BY_TEMPLATES = {"namespaces", "task_images", "lease", "lease_namespace", "ht
 
 
 def chosen() -> list[tuple[str, Field[Any]]]:
-    """The settings that are values, with their names there, which the template turns back into variables."""
+    """Return the settings that are values, with their names there, which the template turns back into variables."""
     found = []
     for field in FIELDS.values():
         if field.name not in SET_BY_TEMPLATES:
@@ -29,7 +29,7 @@ def chosen() -> list[tuple[str, Field[Any]]]:
 
 
 def default(field: Field[Any]) -> Any:
-    """A setting's default as a value: an empty object or text where it has none."""
+    """Return a setting's default as a value: an empty object or text where it has none."""
     nothing: Any = {} if _schema(field).get("type") == "object" else ""
     value = nothing if field.default is None else field.default
     return sorted(value) if isinstance(value, (frozenset, tuple)) else value
@@ -40,7 +40,7 @@ def _schema(field: Field[Any]) -> dict[str, Any]:
 
 
 def _about(field: Field[Any]) -> str:
-    """What a setting is, with an example where its schema has one."""
+    """Return what a setting is, with an example where its schema has one."""
     examples = "".join(f" Such as `{json.dumps(example)}`." for example in _schema(field).get("examples", ()))
     return f"{field.metadata['about']}{examples}"
 

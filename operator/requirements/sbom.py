@@ -37,7 +37,7 @@ class Locked:
 
 
 def locked(text: str) -> Iterator[Locked]:
-    """The packages of a lock file as `uv pip compile` writes it."""
+    """Yield the packages of a lock file as `uv pip compile` writes it."""
     package: Locked | None = None
     for line in text.splitlines():
         if pinned := PINNED.match(line):
@@ -51,7 +51,7 @@ def locked(text: str) -> Iterator[Locked]:
 
 
 def bill(packages: list[Locked]) -> Bom:
-    """The bill of materials of the operator."""
+    """Return the bill of materials of the operator."""
     bom = Bom()
     root = Component(
         name=PROJECT,

@@ -106,7 +106,7 @@ class Document:
 
 
 def read(text: str, source: str) -> list[Document]:
-    """The objects of a YAML (or JSON) file, in order; empty documents are left out.
+    """Return the objects of a YAML (or JSON) file, in order; empty documents are left out.
 
     Args:
         text: The whole file.
@@ -131,7 +131,7 @@ def read(text: str, source: str) -> list[Document]:
 
 
 def _objects(text: str, source: str) -> Iterator[_Node]:
-    """The objects of a file, those in a `kind: List` (what `kubectl get -o yaml` writes) one by one."""
+    """Yield the objects of a file, those in a `kind: List` (what `kubectl get -o yaml` writes) one by one."""
     for root in _Reader(text, source).documents():
         waiting = [root]
         while waiting:
@@ -144,7 +144,7 @@ def _objects(text: str, source: str) -> Iterator[_Node]:
 
 
 def _is_list(value: JSON) -> bool:
-    """Whether an object is a list of objects: kubectl's List, or the API server's own of Workflows or runs."""
+    """Return whether an object is a list of objects: kubectl's List, or the API server's own of Workflows or runs."""
     if not isinstance(value, dict) or "items" not in value:
         return False
     kind, group = value.get("kind"), str(value.get("apiVersion")).partition("/")[0]
@@ -201,8 +201,8 @@ class _Reader:
             raise no_json or self._unreadable() from None
 
     def _json_problem(self) -> ManifestError | None:
-        """Why a file that looks like JSON is none; braces and quoted keys may be YAML still. Read twice, for the events
-        of a large file would take a hundred times its size."""
+        """Return why a file that looks like JSON is none; braces and quoted keys may be YAML still. Read twice, for the
+        events of a large file would take a hundred times its size."""
         if json_events.is_json(self.text):
             try:
                 for _ in json_events.events(self.text):
@@ -341,7 +341,7 @@ def _unknown_tag(tag: str) -> str:
 
 
 def _copied(value: JSON) -> JSON:
-    """A copy, for what is written once and repeated by an alias is two values afterwards."""
+    """Return a copy, for what is written once and repeated by an alias is two values afterwards."""
     match value:
         case dict():
             return {name: _copied(child) for name, child in value.items()}
@@ -366,7 +366,7 @@ _TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": 
 
 
 def _resolved(tag: str | None, text: str, plain: bool) -> JSON:
-    """The value of a scalar. Raises ValueError for what JSON cannot hold and for a tag that does not fit."""
+    """Return the value of a scalar. Raises ValueError for what JSON cannot hold and for a tag that does not fit."""
     kind = (tag or "").removeprefix(_STANDARD_TAG)
     if tag == "!" or kind == "str":
         return text
@@ -401,7 +401,8 @@ def _plain(text: str) -> bool | int | float | str | None:
 
 
 def _integer(digits: str) -> int | None:
-    """What Go's ParseInt and ParseUint take with base 0 (`012` is 10); None beyond 64 bits: a float, then, or text."""
+    """Return what Go's ParseInt and ParseUint take with base 0 (`012` is 10); None beyond 64 bits: a float, then, or
+    text."""
     found = _INTEGER.fullmatch(digits)
     if found is None:
         return None

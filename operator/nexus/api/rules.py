@@ -75,7 +75,7 @@ def _one_whole_expression(field: str, example: str) -> Rule:
 
 
 def unique(what: str, value: str) -> Rule:
-    """The rule on a list that no two entries are the same in `value`, a CEL expression over the entry `x`.
+    """Return the rule on a list that no two entries are the same in `value`, a CEL expression over the entry `x`.
 
     A second insert of a key fails the expression, and then the API server prints the key and the message.
     """

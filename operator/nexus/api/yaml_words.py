@@ -33,7 +33,7 @@ def syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
 
 
 def _words(problem: str, written: str, column: int, opened: tuple[int, int]) -> str | None:
-    """What it means; `written` is the line, `opened` where began what could not be read."""
+    """Return what it means; `written` is the line, `opened` where began what could not be read."""
     match problem:
         case "mapping values are not allowed in this context":
             if ": " in written[: column - 1]:

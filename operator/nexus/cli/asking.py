@@ -37,7 +37,7 @@ class Asked:
 
 
 def below(definition: Definition, workflows: Mapping[str, Definition]) -> list[Asked]:
-    """The approval tasks of the runs below one: those of `workflows` that it calls, and that they call."""
+    """Return the approval tasks of the runs below one: those of `workflows` that it calls, and that they call."""
     specs = {name: workflow.spec for name, workflow in workflows.items()}
     asking = {
         name: workflow
@@ -63,7 +63,7 @@ def _approvals(definition: Definition) -> list[str]:
 def beforehand(
     definition: Definition, workflows: Mapping[str, Definition], approve: Sequence[str], reject: Sequence[str]
 ) -> dict[str, Approval]:
-    """The answers that the command line gives, by the paths of the tasks. Raises Refused."""
+    """Return the answers that the command line gives, by the paths of the tasks. Raises Refused."""
     own = _approvals(definition)
     paths = [asked.path for asked in below(definition, workflows)]
     waiting = [*own, *paths]
@@ -110,7 +110,7 @@ def unanswered(definition: Definition, approvals: Sequence[Approval]) -> list[Pr
 def unanswered_below(
     definition: Definition, workflows: Mapping[str, Definition], answered: Collection[str]
 ) -> list[tuple[str, Problem]]:
-    """The same of child runs, each with the Workflow that it is in; `answered` are paths."""
+    """Return the same of child runs, each with the Workflow that it is in; `answered` are paths."""
     return [
         (asked.workflow, _nobody(workflows[asked.workflow], asked.task, asked.path))
         for asked in below(definition, workflows)
@@ -162,7 +162,7 @@ class Terminal:
         return Approval(task=task.name, decision=decision, by=user(), comment=cut, time=datetime.now(UTC))
 
     async def _line(self) -> str | None:
-        """The next line without blanks around it, None at the end of the input."""
+        """Return the next line without blanks around it, None at the end of the input."""
         while b"\n" not in self._typed:
             typed = await self._read()
             if not typed:

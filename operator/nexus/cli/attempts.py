@@ -11,7 +11,7 @@ from nexus.core.text.plain import plain
 
 
 def lines(tasks: Iterable[TaskStatus]) -> Iterator[str]:
-    """A line for each attempt that is recorded: when, how long, how it ended; below it the end of its log."""
+    """Yield a line for each attempt that is recorded: when, how long, how it ended; below it the end of its log."""
     kept = [task for task in tasks if task.attempt_records]
     if not kept:
         return

@@ -74,7 +74,7 @@ class Asked:
 
 
 def asked(source: Source, schedule: str | None, from_text: str, to_text: str, now: datetime) -> Asked:
-    """What is to be filled. Raises Refused where that is unclear, or still to come."""
+    """Return what is to be filled. Raises Refused where that is unclear, or still to come."""
     names = [entry.name for entry in source.spec.schedules or ()]
     if not names:
         raise UsageError(f"{source.workflow} has no schedules, and therefore no ticks to backfill")
@@ -92,7 +92,7 @@ def asked(source: Source, schedule: str | None, from_text: str, to_text: str, no
 
 
 def ticks_of(wanted: Asked) -> list[Tick]:
-    """The ticks to fill, oldest first. Raises Refused where there are more than one backfill takes."""
+    """Return the ticks to fill, oldest first. Raises Refused where there are more than one backfill takes."""
     found = list(_ticks(wanted))
     if len(found) > MOST:
         raise UsageError(f"more than {MOST:,} ticks; backfill them in parts, with a later --from or an earlier --to")
@@ -162,7 +162,7 @@ async def _listed(api: KubeApi, namespace: str, wanted: Asked) -> list[RunSummar
 
 
 def _check_names(wanted: Asked, ticks: Sequence[Tick], there: Mapping[str, RunSummary]) -> None:
-    """Raises Refused, before anything is made, where another run has the name of a tick's."""
+    """Check the names of the runs to make. Raises Refused, before any is made, if another run has one of them."""
     names = [(tick, wanted.name_of(tick)) for tick in ticks]
     taken = [name for tick, name in names if name in there and not wanted.is_of(there[name], tick)]
     if taken:
@@ -177,7 +177,7 @@ def _taken(*names: str) -> UsageError:
 def _bodies(
     namespace: str, wanted: Asked, ticks: Sequence[Tick], runs: Sequence[RunSummary], evaluator: Evaluator
 ) -> list[Object]:
-    """The runs to make. Raises Refused, before any is made, where the schedule's params do not fit."""
+    """Return the runs to make. Raises Refused, before any is made, where the schedule's params do not fit."""
     of_this = [run.name for run in runs if run.backfill == wanted.label]
     names = [wanted.name_of(tick) for tick in ticks]
     # Minutes since 1970 stand in the names before the hash: of one schedule they sort by time, for a long while.
@@ -250,7 +250,7 @@ async def _made(api: KubeApi, namespace: str, wanted: Asked, body: Object) -> bo
 
 
 async def _states(api: KubeApi, namespace: str, label: str) -> AsyncGenerator[dict[str, RunSummary], None]:
-    """The runs of a backfill by name, and again with each change."""
+    """Yield the runs of a backfill by name, and again with each change."""
     selector = f"{LABEL_BACKFILL}={label}"
     while True:
         try:
@@ -271,5 +271,5 @@ async def _states(api: KubeApi, namespace: str, label: str) -> AsyncGenerator[di
 
 
 def now() -> datetime:
-    """The time of this machine."""
+    """Return the time of this machine."""
     return datetime.now(UTC)

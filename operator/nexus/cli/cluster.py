@@ -58,14 +58,14 @@ async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool, no
 
 
 def readable(body: Object) -> Object:
-    """The object itself. Raises UsageError where it nests deeper than is read."""
+    """Return the object itself. Raises UsageError where it nests deeper than is read."""
     if why := unreadable(body):
         raise UsageError(f"{body.get('kind', 'object')} {body['metadata']['name']} cannot be read: {why}")
     return body
 
 
 async def found(api: KubeApi, kind: Kind, namespace: str, name: str) -> Object:
-    """An object. Raises UsageError with the name that was meant, where there is one like it."""
+    """Return an object. Raises UsageError with the name that was meant, where there is one like it."""
     try:
         return await api.get(kind, namespace, name)
     except NotFound:

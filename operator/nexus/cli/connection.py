@@ -23,7 +23,7 @@ class Target:
 
 @asynccontextmanager
 async def connected(target: Target) -> AsyncIterator[tuple[KubeApi, str]]:
-    """The API server and the namespace. What either refuses comes out as UsageError."""
+    """Connect to the API server; yield it with the namespace. What it refuses is raised as UsageError."""
     try:
         access = find_access(target.kubeconfig, context=target.context)
         async with KubeClient(access, short=True) as api:

@@ -91,7 +91,7 @@ async def suspend(api: KubeApi, namespace: str, name: str, *, resume: bool) -> E
 
 
 async def _open(api: KubeApi, namespace: str, name: str, otherwise: str) -> Object:
-    """A run that has not ended. Raises Refused."""
+    """Return a run that has not ended. Raises Refused."""
     run = await found(api, WORKFLOW_RUNS, namespace, name)
     if has_ended(run):
         raise UsageError(f"run {name} has ended ({status_of(run).phase.value}): {otherwise}")
@@ -153,7 +153,7 @@ async def _patch(api: KubeApi, namespace: str, name: str, change: Callable[[Obje
 
 
 async def _user(api: KubeApi) -> str:
-    """Who the API server takes the user for, as `kubectl auth whoami` says."""
+    """Return who the API server takes the user for, as `kubectl auth whoami` says."""
     kind = SELF_SUBJECT_REVIEWS
     review = await api.create(kind, "", {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {}})
     return str(review["status"]["userInfo"]["username"])

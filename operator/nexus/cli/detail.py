@@ -20,7 +20,7 @@ _COLUMNS = ("NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE")
 
 
 def table_of_runs(runs: Iterable[dict[str, Any]], now: datetime) -> list[str]:
-    """The columns that kubectl prints for runs (crds/workflowruns.nexus.dev.yaml has them)."""
+    """Return the columns that kubectl prints for runs (crds/workflowruns.nexus.dev.yaml has them)."""
     rows = []
     for run in runs:
         status = run.get("status") or {}
@@ -44,7 +44,7 @@ def _duration(status: dict[str, Any], now: datetime) -> str | None:
 
 
 def age(now: datetime, created: str) -> str:
-    """The time since a creation, as kubectl shortens it: 41s, 5m, 3h, 12d."""
+    """Return the time since a creation, as kubectl shortens it: 41s, 5m, 3h, 12d."""
     seconds = max(int((now - parse_time(created)).total_seconds()), 0)
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
         if seconds >= 2 * size:
@@ -53,7 +53,7 @@ def age(now: datetime, created: str) -> str:
 
 
 def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
-    """One run: what it is, its params, its tasks, their outputs."""
+    """Yield one run: what it is, its params, its tasks, their outputs."""
     metadata, spec = run["metadata"], run["spec"]
     status = WorkflowRunStatus.model_validate(run.get("status") or {})
     workflow = (spec.get("workflowRef") or {}).get("name", "(its own definition)")
@@ -97,7 +97,7 @@ def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
 
 
 def _parent(metadata: dict[str, Any]) -> str:
-    """The run, and the task of it, that a child run is for."""
+    """Return the run, and the task of it, that a child run is for."""
     owners = metadata.get("ownerReferences") or ()
     run = next(
         (owner["name"] for owner in owners if owner.get("kind") == "WorkflowRun" and owner.get("controller")), ""
@@ -108,7 +108,7 @@ def _parent(metadata: dict[str, Any]) -> str:
 
 
 def _as_of(spec: dict[str, Any]) -> str:
-    """The time that a run is for, where it is not its creation."""
+    """Return the time that a run is for, where it is not its creation."""
     named = f" (schedule {spec['schedule']})" if spec.get("schedule") else ""
     return f"{spec.get('scheduledTime') or ''}{named}"
 

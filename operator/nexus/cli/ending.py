@@ -33,5 +33,5 @@ class UsageError(Exception):
 
 
 def of_phase(phase: RunPhase) -> Exit:
-    """The exit status for a run that ended in this phase."""
+    """Return the exit status for a run that ended in this phase."""
     return Exit.SUCCEEDED if phase is RunPhase.SUCCEEDED else Exit.FAILED

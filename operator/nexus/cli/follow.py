@@ -23,7 +23,7 @@ PATIENCE = 5.0
 
 
 async def states(api: KubeApi, namespace: str, name: str) -> AsyncIterator[Object]:
-    """A run, and then again each time it changes, until it has ended. Raises Refused where it is deleted."""
+    """Yield a run, and then again each time it changes, until it has ended. Raises Refused where it is deleted."""
     uid: str | None = None
     while True:
         try:
@@ -47,7 +47,7 @@ async def states(api: KubeApi, namespace: str, name: str) -> AsyncIterator[Objec
 
 
 async def _changes(api: KubeApi, namespace: str, run: Object) -> AsyncIterator[Object]:
-    """What a watch tells of one run, until the server ends it."""
+    """Yield what a watch tells of one run, until the server ends it."""
     metadata = run["metadata"]
     label = (metadata.get("labels") or {}).get(LABEL_WORKFLOW)
     # Watching all of a namespace's runs works too; the label only spares the others' traffic.
@@ -61,22 +61,22 @@ async def _changes(api: KubeApi, namespace: str, run: Object) -> AsyncIterator[O
 
 
 def has_ended(run: Object) -> bool:
-    """True where the run will not change any more."""
+    """Return True where the run will not change any more."""
     return status_of(run).phase.ended
 
 
 def status_of(run: Object) -> WorkflowRunStatus:
-    """The status of a run as its model; an empty one where it has none yet."""
+    """Return the status of a run as its model; an empty one where it has none yet."""
     return WorkflowRunStatus.model_validate(run.get("status") or {})
 
 
 def untouched(run: Object) -> bool:
-    """True where no operator has written anything of a run yet."""
+    """Return True where no operator has written anything of a run yet."""
     return (run.get("status") or {}).get("observedGeneration") is None and not has_ended(run)
 
 
 def nobody_there(run: Object) -> str:
-    """What to say of a run that stays untouched."""
+    """Return what to say of a run that stays untouched."""
     namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
     return (
         f"nothing has taken run {name} up yet: is an operator running for namespace {namespace}? "
@@ -126,7 +126,8 @@ async def to_the_end(
 
 
 def printed(run: Object) -> Object:
-    """A run for `-o json`: as with kubectl without who wrote which of its fields, which is longer than the run."""
+    """Return a run for `-o json`: as with kubectl without who wrote which of its fields, which is longer than the
+    run."""
     return {**run, "metadata": {name: value for name, value in run["metadata"].items() if name != "managedFields"}}
 
 
@@ -136,8 +137,8 @@ def say_run(run: Object) -> None:
 
 
 def dependencies(spec: WorkflowSpec) -> Mapping[str, tuple[str, ...]]:
-    """What each task waits for, in an order in which dependencies come first. A definition with errors has no order:
-    its run ends before any task is there to be shown."""
+    """Return what each task waits for, in an order in which dependencies come first. A definition with errors has no
+    order: its run ends before any task is there to be shown."""
     from graphlib import CycleError
 
     from nexus.core.model.definition import waits_for

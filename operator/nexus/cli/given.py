@@ -60,7 +60,7 @@ def params(given: Iterable[str], declared: Sequence[Param]) -> Params:
 
 
 def _value(name: str, text: str, kind: ParamType) -> tuple[Any, str | None]:
-    """The value of a param, and what is wrong with its text."""
+    """Return the value of a param, and what is wrong with its text."""
     if kind is ParamType.STRING:
         return text, None
     try:
@@ -73,7 +73,7 @@ def _value(name: str, text: str, kind: ParamType) -> tuple[Any, str | None]:
 
 
 def secrets(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, dict[str, str]]:
-    """The entries of `--secret NAME/KEY=env:VAR|file:PATH`, by the Secret's name. Raises Refused."""
+    """Return the entries of `--secret NAME/KEY=env:VAR|file:PATH`, by the Secret's name. Raises Refused."""
     found: dict[str, dict[str, str]] = {}
     problems = []
     for text in given:

@@ -65,7 +65,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _files(names: Iterable[str]) -> Iterator[str]:
-    """The files that are meant: of folders, all manifests below them. Raises Refused."""
+    """Yield the files that are meant: of folders, all manifests below them. Raises Refused."""
     for name in names:
         path = Path(name)
         if name == "-" or not _is_folder(path):
@@ -88,7 +88,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _of_chart(file: Path, chart: Path) -> bool:
-    """Whether a file is helm's own: what it makes manifests of, which is none (templates are not even YAML)."""
+    """Return whether a file is helm's own: what it makes manifests of, which is none (templates are not even YAML)."""
     if not file.is_relative_to(chart):
         return False
     first, *below = file.relative_to(chart).parts
@@ -96,7 +96,7 @@ def _of_chart(file: Path, chart: Path) -> bool:
 
 
 def _params(manifest: Manifest, evaluator: Evaluator) -> Iterator[Located]:
-    """The params of each WorkflowRun whose definition is in the file too."""
+    """Yield the params of each WorkflowRun whose definition is in the file too."""
     if not manifest.runs:
         return
     from nexus.core.data.params import ParamsInvalid, resolve

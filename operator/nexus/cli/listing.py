@@ -136,8 +136,8 @@ async def _workflows(api: KubeApi, namespace: str, wanted: Filters) -> frozenset
 async def _selected(
     api: KubeApi, kind: Kind, namespace: str, selected: Mapping[str, str], *, in_brief: bool
 ) -> Iterable[Object]:
-    """All objects with these values, or with any where the CRD in the cluster has no such selectable fields: those of
-    an earlier version have none. Who asks looks at each object again."""
+    """Yield all objects with these values, or with any where the CRD in the cluster has no such selectable fields:
+    those of an earlier version have none. Who asks looks at each object again."""
     text = ",".join(f"{field}={_escaped(value)}" for field, value in selected.items())
     try:
         return await api.list(kind, namespace, field_selector=text, in_brief=in_brief)
@@ -148,7 +148,7 @@ async def _selected(
 
 
 def _escaped(value: str) -> str:
-    """A value as a field selector has it (apimachinery, fields.EscapeValue)."""
+    """Return a value as a field selector has it (apimachinery, fields.EscapeValue)."""
     return re.sub(r"([\\,=])", r"\\\1", value)
 
 

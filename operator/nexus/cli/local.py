@@ -104,7 +104,7 @@ async def run_local(
 
 
 def _make(store: Path) -> None:
-    """Raises Refused where the folder cannot be made, or not be written."""
+    """Make the folder. Raises Refused if it cannot be made, or not be written."""
     try:
         store.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=store):
@@ -171,7 +171,7 @@ def prepare_run(
 
 
 def _recorded(spec: WorkflowRunSpec, fact: RunFact, workflow: str, inline: WorkflowSpec | None) -> WorkflowRunSpec:
-    """The spec that `-o json` prints: what the run was, from wherever it came."""
+    """Return the spec that `-o json` prints: what the run was, from wherever it came."""
     return spec.model_copy(
         update={
             "workflow_ref": None if inline else WorkflowRef(name=workflow),
@@ -200,14 +200,14 @@ def _unbounded(file: str, namespace: str, specs: Iterable[WorkflowSpec], binding
 
 
 def _config_maps(manifest: Manifest, namespace: str) -> dict[str, Mapping[str, str]]:
-    """Those of the file; the sizes of pools are those of the run's namespace, as in a cluster."""
+    """Return those of the file; the sizes of pools are those of the run's namespace, as in a cluster."""
     others = {name: data for name, data in manifest.config_maps.items() if name != CONFIG_MAP}
     sizes = of_namespace(manifest.pools, namespace)
     return {**others, **({CONFIG_MAP: sizes} if sizes is not None else {})}
 
 
 def _below(manifest: Manifest, spec: WorkflowSpec) -> dict[str, Definition]:
-    """The Workflows of the file that a run's children may execute."""
+    """Return the Workflows of the file that a run's children may execute."""
     specs = manifest.specs()
     found = {child: None for _, _, callee in callees(spec) for child in reachable(callee, specs)}
     return {child: prepare(specs[child]) for child in found}
@@ -222,7 +222,7 @@ def _document(manifest: Manifest, workflow: str) -> Document:
 def _unready(
     manifest: Manifest, document: Document, below: tuple[str, ...], definition: Definition, bindings: Bindings
 ) -> list[str]:
-    """What this machine or this file lacks for a definition."""
+    """Return what this machine or this file lacks for a definition."""
     found = (
         *missing(definition.spec, manifest.specs()),
         *_containers(definition),
@@ -232,7 +232,7 @@ def _unready(
 
 
 def what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Document, str]:
-    """The WorkflowRun, if there is one; the definition, its document, and the name of its Workflow."""
+    """Return the WorkflowRun, if there is one; the definition, its document, and the name of its Workflow."""
     asked = manifest.runs[0] if manifest.runs else None
     if asked is not None and asked.workflow_spec is not None:
         return asked, asked.workflow_spec, asked.document, ""
@@ -254,7 +254,7 @@ def what_runs(manifest: Manifest) -> tuple[RunDocument | None, WorkflowSpec, Doc
 
 
 def fact_of(asked: RunDocument | None, workflow: str, params: dict[str, Any], manifest: Manifest) -> RunFact:
-    """The run that is asked for, as the engine sees it; `params` win over those that the file gives it."""
+    """Return the run that is asked for, as the engine sees it; `params` win over those that the file gives it."""
     metadata = asked.metadata if asked is not None else {}
     prefix = str(metadata.get("generateName") or f"{workflow or 'run'}-")
     definition = manifest.workflow(workflow)
@@ -284,7 +284,7 @@ def params_problems(
     evaluator: Evaluator,
     read: given.Params,
 ) -> list[str]:
-    """What is wrong with the params of a run, each with its place."""
+    """Return what is wrong with the params of a run, each with its place."""
     try:
         resolve(spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
@@ -294,7 +294,7 @@ def params_problems(
 
 
 def _steered(asked: RunDocument) -> list[Problem]:
-    """What a WorkflowRun of a file says that only makes sense of one in a cluster."""
+    """Return what a WorkflowRun of a file says that only makes sense of one in a cluster."""
     fields = [field for field in ("suspend", "cancel") if asked.spec is not None and getattr(asked.spec, field)]
     found = [
         Problem((field,), Code.CLUSTER_ONLY, "not supported for local runs, where it has no effect; remove it")
@@ -309,7 +309,7 @@ def _steered(asked: RunDocument) -> list[Problem]:
 
 
 def _approvals(asked: RunDocument | None, beforehand: Sequence[Approval]) -> tuple[Approval, ...]:
-    """Those of the file's WorkflowRun, and of the command line, which wins."""
+    """Return those of the file's WorkflowRun, and of the command line, which wins."""
     written = asked.spec.approvals if asked is not None and asked.spec is not None else None
     return tuple({approval.task: approval for approval in (*(written or ()), *beforehand)}.values())
 
@@ -329,12 +329,12 @@ def _containers(definition: Definition) -> list[Problem]:
 
 
 def _merged(first: dict[str, dict[str, str]], second: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Both, by key; the second wins."""
+    """Return both, by key; the second wins."""
     return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
 
 
 def _object(prepared: Prepared, finished: Finished) -> dict[str, Any]:
-    """The WorkflowRun as the API server would give it."""
+    """Return the WorkflowRun as the API server would give it."""
     fact = prepared.fact
     labels = {"labels": {LABEL_WORKFLOW: label_value(fact.workflow)}} if fact.workflow else {}
     return {

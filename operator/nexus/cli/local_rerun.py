@@ -35,7 +35,7 @@ class Saved:
     tasks: Sequence[str]
 
     def params(self, given: Sequence[str]) -> list[str]:
-        """What `--param` is to say: the values of the saved run, but for those that are given."""
+        """Return what `--param` is to say: the values of the saved run, but for those that are given."""
         names = {text.partition("=")[0] for text in given}
         kept = {name: value for name, value in (self.spec.params or {}).items() if name not in names}
         texts = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in kept.items()]
@@ -63,7 +63,8 @@ def saved(file: str, tasks: Sequence[str]) -> Saved:
 
 
 def load_rerun(prepared: Prepared, run: Saved, store: Path | None, evaluator: Evaluator) -> tuple[Prepared, Earlier]:
-    """The prepared run, for the time of the saved one, and what it takes over. Raises Refused where it cannot."""
+    """Return the prepared run, for the time of the saved one, and what it takes over. Raises Refused where it
+    cannot."""
     workflow = run.spec.workflow_ref.name if run.spec.workflow_ref is not None else ""
     if workflow != prepared.fact.workflow:
         of = f"of Workflow {workflow}" if workflow else "with a definition of its own"
@@ -131,12 +132,12 @@ def _lost(definition: Definition, tasks: Mapping[str, TaskStatus], store: Path |
 
 
 def _after(definition: Definition, tasks: Collection[str]) -> set[str]:
-    """The tasks after these."""
+    """Return the tasks after these."""
     return descendants({name: node.depends_on for name, node in definition.nodes.items()}, tasks) if tasks else set()
 
 
 def _taken(node: Node, tasks: Mapping[str, TaskStatus]) -> Iterator[tuple[str, str]]:
-    """What a task takes from the output store: whose it is, and its key there."""
+    """Yield what a task takes from the output store: whose it is, and its key there."""
     for name in node.depends_on if not node.record.is_bare else ():
         stored = tasks[name].stored_output if name in tasks else None
         if stored is not None:

@@ -50,7 +50,8 @@ class Located:
 
 
 def locate(problem: Problem, document: Document, lines: Sequence[str], below: Path = ("spec",)) -> Located:
-    """The place of a problem in the file's lines; the problem's path starts at `below`, counted from the document."""
+    """Return the place of a problem in the file's lines; the problem's path starts at `below`, counted from the
+    document."""
     path = (*below, *problem.path)
     line, column = document.line(path), document.column(path)
     if isinstance(problem.boolean, bool):

@@ -76,7 +76,7 @@ async def print_logs(
 async def _print_children(
     api: KubeApi, namespace: str, children: Sequence[tuple[str, str]], above: str, tail: int | None
 ) -> None:
-    """The logs of child runs and of those below them, each line behind the path to its task."""
+    """Print the logs of child runs and of those below them, each line behind the path to its task."""
     for place, name in children:
         path = f"{above}{place}/"
         say(f"{path[:-1]} is the child run {name}", to=sys.stderr)
@@ -101,7 +101,7 @@ async def _children(api: KubeApi, run: Object, task: str | None) -> list[tuple[s
 
 
 async def _slots(api: KubeApi, run: Object) -> list[tuple[Slot, str]]:
-    """The child runs of a run: what each is for, and its name. Others may have its labels."""
+    """Return the child runs of a run: what each is for, and its name. Others may have its labels."""
     metadata = run["metadata"]
     tasks = [entry.name for entry in follow.status_of(run).tasks or ()]
     listed = await api.list(WORKFLOW_RUNS, metadata["namespace"], f"{LABEL_PARENT}={label_value(metadata['name'])}")
@@ -111,7 +111,7 @@ async def _slots(api: KubeApi, run: Object) -> list[tuple[Slot, str]]:
 
 
 def _why_none(entry: TaskStatus | None) -> str:
-    """Why there is no log: the status knows of a task that never has a pod."""
+    """Return why there is no log: the status knows of a task that never has a pod."""
     if entry is None or entry.attempts or entry.items is not None:
         return "it has no pod: not started yet, or removed since"
     explained = why(entry, attempts=False)
@@ -174,8 +174,8 @@ class _Logs:
         self._followed: dict[str, asyncio.Task[None]] = {}
 
     async def print(self, order: list[str]) -> bool:
-        """What is there now: tasks in the order of the definition, attempts in the order of their start. False where
-        there is no pod."""
+        """Return what is there now: tasks in the order of the definition, attempts in the order of their start. False
+        where there is no pod."""
         pods = [pod for pod in await self._api.list(PODS, self._namespace, self._selector) if self._is_wanted(pod)]
         place = {name: index for index, name in enumerate(order)}
 
@@ -258,7 +258,7 @@ def _task(pod: Mapping[str, Any]) -> str:
 
 
 def _index(pod: Mapping[str, Any]) -> int | None:
-    """Which item of a fan-out it works on."""
+    """Return which item of a fan-out it works on."""
     labels = pod["metadata"]["labels"]
     text = labels.get(LABEL_INDEX, labels.get(COMPLETION_INDEX, ""))
     return int(text) if text.isdecimal() else None

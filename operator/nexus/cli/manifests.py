@@ -87,7 +87,7 @@ class Manifest:
         self._named: dict[str, WorkflowDocument] = {}
 
     def workflow(self, name: str) -> WorkflowDocument | None:
-        """The Workflow of this name."""
+        """Return the Workflow of this name."""
         return self._named.get(name)
 
     def add_workflow(self, workflow: WorkflowDocument) -> None:
@@ -96,18 +96,18 @@ class Manifest:
         self._named.setdefault(workflow.name, workflow)
 
     def specs(self) -> dict[str, WorkflowSpec]:
-        """The sound definitions of its Workflows, by name."""
+        """Return the sound definitions of its Workflows, by name."""
         return {workflow.name: workflow.spec for workflow in self.workflows if workflow.spec is not None}
 
     def definition(self, run: RunDocument) -> WorkflowSpec | None:
-        """What a WorkflowRun executes, where the file has it and it is sound."""
+        """Return what a WorkflowRun executes, where the file has it and it is sound."""
         if run.workflow_spec is not None or run.spec is None or run.spec.workflow_ref is None:
             return run.workflow_spec
         named = self.workflow(run.spec.workflow_ref.name)
         return named.spec if named is not None else None
 
     def locate(self, problem: Problem, document: Document, *below: str | int) -> Located:
-        """The place of a problem of one of its documents; its path starts at `below`."""
+        """Return the place of a problem of one of its documents; its path starts at `below`."""
         return locate(problem, document, self.lines, below)
 
     def add(self, document: Document, found: Iterable[Problem], *below: str | int) -> None:
@@ -168,7 +168,7 @@ def load(text: str, source: str, evaluator: Evaluator) -> Manifest:
 
 
 def _envelope(document: Document, lines: Sequence[str]) -> Iterator[Problem]:
-    """What is around the spec: enough to know whether the document is ours."""
+    """Yield what is around the spec: enough to know whether the document is ours."""
     body = document.body
     version, kind = body.get("apiVersion"), body.get("kind")
     if not isinstance(version, str) or not isinstance(kind, str):
@@ -270,7 +270,7 @@ def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
 
 
 def _calls(manifest: Manifest, evaluator: Evaluator) -> None:
-    """What the Workflows of the file do to each other. One that is not in it may be in the cluster."""
+    """Check how the Workflows of the file call each other. One that is not in it may be in the cluster."""
     specs = manifest.specs()
     for workflow in manifest.workflows:
         if workflow.spec is not None:
@@ -287,7 +287,7 @@ def _calls(manifest: Manifest, evaluator: Evaluator) -> None:
 
 
 def _pools(manifest: Manifest) -> None:
-    """The sizes of pools, and the tasks that name pools, where the file has the ConfigMap of their namespace."""
+    """Check the sizes of pools, and the tasks that name pools, if the file has the ConfigMap of their namespace."""
     for sizes in manifest.pools:
         manifest.add(sizes.document, sizes.problems())
     for workflow in manifest.workflows:
@@ -318,7 +318,7 @@ def _definition(
 
 
 def _entries(manifest: Manifest, document: Document) -> Iterator[Problem]:
-    """A Secret or ConfigMap, for local runs."""
+    """Yield a Secret or ConfigMap, for local runs."""
     metadata = document.body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str):
@@ -338,7 +338,7 @@ def _entries(manifest: Manifest, document: Document) -> Iterator[Problem]:
 
 
 def checked(body: Any, model: type[Spec]) -> tuple[Spec | None, list[Problem]]:
-    """A spec as its model, or what is wrong with its fields."""
+    """Return a spec as its model, or what is wrong with its fields."""
     try:
         # As JSON and strictly, since the API server converts nothing either: "30" is no number of seconds. By alias
         # alone: depends_on, which is our name for it in Python, is not a field of a manifest.
@@ -348,7 +348,7 @@ def checked(body: Any, model: type[Spec]) -> tuple[Spec | None, list[Problem]]:
 
 
 def read_text(file: str) -> str:
-    """The text of a file, or of standard input for `-`. Raises Refused."""
+    """Return the text of a file, or of standard input for `-`. Raises Refused."""
     try:
         return sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text(encoding="utf-8")
     except OSError as error:

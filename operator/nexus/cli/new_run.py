@@ -64,7 +64,7 @@ async def tell(api: KubeApi, made: Object, spec: WorkflowSpec, *, output: str | 
 
 
 def sound(body: Object) -> WorkflowSpec:
-    """The spec of a Workflow that the operator found nothing wrong with."""
+    """Return the spec of a Workflow that the operator found nothing wrong with."""
     name = body["metadata"]["name"]
     body = readable(body)
     for condition in (body.get("status") or {}).get("conditions") or ():
@@ -78,7 +78,7 @@ def sound(body: Object) -> WorkflowSpec:
 
 
 async def schedules_of(api: KubeApi, namespace: str, workflow: str) -> Source:
-    """The schedules of a Workflow. Raises UsageError where it is not there or not sound."""
+    """Return the schedules of a Workflow. Raises UsageError where it is not there or not sound."""
     body = await found(api, WORKFLOWS, namespace, workflow)
     return Source(workflow, body["metadata"]["uid"], sound(body))
 
@@ -86,7 +86,7 @@ async def schedules_of(api: KubeApi, namespace: str, workflow: str) -> Source:
 def _checked_params(
     spec: WorkflowSpec, read: given.Params, namespace: str, workflow: str, as_of: AsOf | None
 ) -> dict[str, Any]:
-    """The params that the run is given: those of its tick's schedule too, unless they are given by hand."""
+    """Return the params that the run is given: those of its tick's schedule too, unless they are given by hand."""
     fact = RunFact(namespace, f"{workflow}-check", "check", datetime.now(UTC), workflow=workflow, params=read.values)
     try:
         with CelEvaluator() as evaluator:
@@ -115,7 +115,7 @@ def _run_of(workflow: Object, params: dict[str, Any], as_of: AsOf | None) -> Obj
 
 
 def metadata_under(workflow: Object) -> Object:
-    """The metadata of a new run of a Workflow."""
+    """Return the metadata of a new run of a Workflow."""
     name, namespace, uid = (workflow["metadata"][field] for field in ("name", "namespace", "uid"))
     return {
         "generateName": f"{name}-",

@@ -85,7 +85,7 @@ def _lines(planned: Planned) -> Iterator[str]:
 
 
 def _task_lines(planned: Planned, found: dict[str, int]) -> Iterator[str]:
-    """The tasks by level, each with the fields that its expressions make."""
+    """Yield the tasks by level, each with the fields that its expressions make."""
     width = max(map(len, found))
     kinds = max(len(node.type) for node in planned.definition.nodes.values())
     last = 0
@@ -99,7 +99,7 @@ def _task_lines(planned: Planned, found: dict[str, int]) -> Iterator[str]:
 
 
 def _field_lines(task: Foreseen) -> Iterator[str]:
-    """The fields that expressions make: those that are the same for all items, then each item with its own."""
+    """Yield the fields that expressions make: those that are the same for all items, then each item with its own."""
     own = {name for name, value in task.fields.items() if any(each.get(name) != value for each in task.each)}
     yield from (_field(name, value) for name, value in task.fields.items() if name not in own)
     if not own and (task.total or 0) <= _ITEMS_BESIDE:

@@ -21,7 +21,7 @@ class PoolSizes:
     data: Mapping[str, str]
 
     def problems(self) -> Iterator[Problem]:
-        """Its sizes that are none; paths start at the document."""
+        """Yield its sizes that are none; paths start at the document."""
         for pool in self.data:
             size = size_of(self.data, pool, CONFIG_MAP, "")
             if isinstance(size, str):
@@ -29,7 +29,8 @@ class PoolSizes:
 
 
 def of_namespace(found: Sequence[PoolSizes], namespace: str) -> Mapping[str, str] | None:
-    """The sizes for the runs of a namespace: no namespace sees another's. None where the file does not have them."""
+    """Return the sizes for the runs of a namespace: no namespace sees another's. None where the file does not have
+    them."""
     own = [sizes.data for sizes in found if sizes.namespace == namespace]
     anywhere = [sizes.data for sizes in found if sizes.namespace is None]
     return next(reversed([*anywhere, *own]), None)

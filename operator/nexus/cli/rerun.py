@@ -56,7 +56,8 @@ async def rerun(api: KubeApi, namespace: str, asked: Asked, *, output: str | Non
 
 
 def _spec(earlier: Object, old: WorkflowRunSpec, asked: Asked, spec: WorkflowSpec) -> dict[str, Any]:
-    """The spec of the new run: for the same time as the earlier one, with its params but for those given anew."""
+    """Return the spec of the new run: for the same time as the earlier one, with its params but for those given
+    anew."""
     created = parse_time(earlier["metadata"]["creationTimestamp"])
     new = old.model_copy(
         update={

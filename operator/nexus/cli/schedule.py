@@ -25,12 +25,12 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def is_file(target: str) -> bool:
-    """Whether a file is meant, and not a Workflow in the cluster."""
+    """Return whether a file is meant, and not a Workflow in the cluster."""
     return target == "-" or "/" in target or target.endswith(_SUFFIXES) or Path(target).is_file()
 
 
 def of_file(file: str) -> list[Source]:
-    """The Workflows of a file. Raises Refused with all that is wrong with it."""
+    """Return the Workflows of a file. Raises Refused with all that is wrong with it."""
     with CelEvaluator() as evaluator:
         manifest = load_sound(file, evaluator, code=False)
     return [Source(found.name, "", found.spec) for found in manifest.workflows if found.spec is not None]
@@ -57,7 +57,7 @@ def print_next(sources: Sequence[Source], count: int, from_text: str | None, *, 
 
 
 def time_of(text: str, option: str) -> datetime:
-    """A time as an option gives it. Raises Refused; a time without an offset is not one."""
+    """Return a time as an option gives it. Raises Refused; a time without an offset is not one."""
     try:
         return parse_time(text)
     except ValueError as error:
@@ -103,7 +103,7 @@ def _print(rows: Sequence[Row], *, several: bool, workflows: bool) -> None:
 
 
 def _shortened(rows: Sequence[Row]) -> Iterator[Row | int]:
-    """The rows, with a number in place of most of what is skipped one after the other."""
+    """Yield the rows, with a number in place of most of what is skipped one after the other."""
     for runs, group in groupby(rows, key=lambda row: row.runs):
         found = list(group)
         if runs or len(found) <= _MOST_SKIPPED:

@@ -24,7 +24,8 @@ def lines(
     *,
     local: bool = False,
 ) -> Iterator[str]:
-    """The summary, a line at a time; the last one is the verdict. The logs of a `local` run cannot be asked for."""
+    """Yield the summary, a line at a time; the last one is the verdict. The logs of a `local` run cannot be asked
+    for."""
     tasks = status.tasks or []
     shown = {task: value for task, value in outputs.items() if value}
     if shown:
@@ -47,7 +48,7 @@ def lines(
 
 
 def failed_items(tasks: Sequence[TaskStatus], more: str) -> Iterator[str]:
-    """How the first failed items of fan-outs failed; `more` says where there is more."""
+    """Yield how the first failed items of fan-outs failed; `more` says where there is more."""
     failures = [(task.name, failure) for task in tasks if task.items for failure in task.items.failures or ()]
     if failures:
         yield ""
@@ -93,7 +94,7 @@ def param(value: Any) -> str:
 
 
 def compact(value: Any) -> str:
-    """A JSON value on one line that a terminal can show."""
+    """Return a JSON value on one line that a terminal can show."""
     text = plain(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
     if len(text) <= _WIDEST:
         return text

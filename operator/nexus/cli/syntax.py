@@ -160,7 +160,7 @@ def _problem(code: _Code, found: _Found) -> Problem:
 
 
 def _told(code: _Code, python: dict[str, _Found | None], shell: dict[str, _Found | None]) -> _Found | None:
-    """What was found in a code; of Python only for certain where another Python would find it as well."""
+    """Return what was found in a code; of Python only for certain where another Python would find it as well."""
     if code.syntax == "bash":
         return shell.get(code.text)
     entry = python[code.text]
@@ -176,7 +176,8 @@ def _told(code: _Code, python: dict[str, _Found | None], shell: dict[str, _Found
 
 
 def _python(texts: Sequence[str]) -> list[_Found | None]:
-    """What Python's compiler says of each text: of a sound and short one here, at once, of all others in a process."""
+    """Return what Python's compiler says of each text: of a sound and short one here, at once, of all others in a
+    process."""
     unsure = [text for text in texts if not _is_sound(text)]
     told = dict(zip(unsure, _by_processes(unsure), strict=True))
     return [told.get(text) for text in texts]
@@ -222,7 +223,7 @@ def _by_processes(texts: Sequence[str]) -> list[_Found | None]:
 
 
 def _compiled(texts: Sequence[str]) -> Iterator[_Found | None]:
-    """What one compiler says of the texts, up to the one over which it ended."""
+    """Yield what one compiler says of the texts, up to the one over which it ended."""
     command = [sys.executable, "-I", "-S", "-c", _COMPILE]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
@@ -241,7 +242,7 @@ def _compiled(texts: Sequence[str]) -> Iterator[_Found | None]:
 
 
 def _bash(bash: str, texts: Sequence[str], begun: float) -> Iterator[_Found | None]:
-    """What bash says of each text: of the sound ones one process, of each other one a process of its own."""
+    """Yield what bash says of each text: of the sound ones one process, of each other one a process of its own."""
     sound = _sound(bash, texts)
     unsure = [text for text in texts if text not in sound]
 
@@ -264,7 +265,8 @@ def _bash(bash: str, texts: Sequence[str], begun: float) -> Iterator[_Found | No
 
 
 def _sound(bash: str, texts: Sequence[str]) -> set[str]:
-    """The texts of which one bash has nothing to say; a fork for each of them takes a sixth of a process' time."""
+    """Return the texts of which one bash has nothing to say; a fork for each of them takes a sixth of a process'
+    time."""
     asked = [text for text in texts if "\0" not in text and "extglob" not in text]
     with tempfile.TemporaryFile() as file:  # of what is no file `read` takes one byte at a time
         file.writelines(text.encode("utf-8", "replace") + b"\0" for text in asked)
@@ -312,5 +314,5 @@ def _read_by(bash: str, text: str) -> _Found | None:
 
 
 def _ends_before(text: str, line: int) -> bool:
-    """Whether the command may have ended before bash gets to a line: it reads and runs one after the other."""
+    """Return whether the command may have ended before bash gets to a line: it reads and runs one after the other."""
     return any(re.match(r"(exit|exec)\b", above) for above in text.split("\n")[: line - 1])

@@ -48,7 +48,7 @@ def _open_missing() -> None:
 
 
 def unwritten(error: BaseException) -> str | None:
-    """What to say of an error that kept output from being written; None where it is another."""
+    """Return what to say of an error that kept output from being written; None where it is another."""
     if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
         return f"the output could not be written: {os.strerror(error.errno or 0).lower()}"
     return None
@@ -82,7 +82,7 @@ class Lasting(io.TextIOBase):
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Return whether it is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:

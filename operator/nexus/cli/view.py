@@ -49,12 +49,12 @@ class View:
         """Nothing to take down."""
 
     def status(self, status: WorkflowRunStatus) -> None:
-        """The status changed."""
+        """Show a change of the status."""
         self.current = status
         self._show()
 
     def child(self, path: str, status: WorkflowRunStatus) -> None:
-        """The status of a child run changed; `path` is the task that made it, behind those above it."""
+        """Show a change of the status of a child run; `path` is the task that made it, behind those above it."""
         self.children[path] = status
         self._show()
 
@@ -63,7 +63,7 @@ class View:
         self.changed([task for name, task in self.tasks.items() if is_news(before.get(name), task)])
 
     def _tasks(self, above: str, status: WorkflowRunStatus) -> Iterator[TaskStatus]:
-        """Each task, and below one with a child run those of that, with the path to them in their names."""
+        """Yield each task, and below one with a child run those of that, with the path to them in their names."""
         for task in status.tasks or ():
             path = above + task.name
             update: dict[str, Any] = {"name": path} if above else {}
@@ -79,7 +79,7 @@ class View:
         raise NotImplementedError
 
     def line(self, task: str, line: str) -> None:
-        """A task wrote a line."""
+        """Show a line that a task wrote."""
         raise NotImplementedError
 
     def note(self, text: str) -> None:
@@ -206,7 +206,7 @@ class LiveView(View):
             super().hint(text)
 
     def _picture(self, *, whole: bool = False) -> Any:
-        """The tasks, a line each; with `whole`, all of them, and why in as many lines as it takes."""
+        """Return the tasks, a line each; with `whole`, all of them, and why in as many lines as it takes."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -243,7 +243,7 @@ class LiveView(View):
 
 
 def _most_telling(tasks: list[TaskStatus], room: int) -> list[TaskStatus]:
-    """The tasks for which there is room: what runs or failed before what waits, that before what is done."""
+    """Return the tasks for which there is room: what runs or failed before what waits, that before what is done."""
 
     def rank(task: TaskStatus) -> int:
         if task.phase in (TaskPhase.RUNNING, TaskPhase.FAILED):
@@ -255,7 +255,7 @@ def _most_telling(tasks: list[TaskStatus], room: int) -> list[TaskStatus]:
 
 
 def choose(title: str, stream: IO[str], depends_on: Mapping[str, tuple[str, ...]]) -> View:
-    """A live view where the stream is a terminal that can show it, else plain lines.
+    """Return a live view where the stream is a terminal that can show it, else plain lines.
 
     `depends_on` has every task in an order in which dependencies come first.
     """

@@ -47,7 +47,8 @@ async def print_why(api: KubeApi, namespace: str, name: str, task: str | None, *
 
 
 def _document(name: str, status: WorkflowRunStatus, explanations: Iterable[Explanation]) -> dict[str, Any]:
-    """The status fields of the run and of each task that explains it, the code `reason` among them, and what to do."""
+    """Return the status fields of the run and of each task that explains it, the code `reason` among them, and what to
+    do."""
     run = status.model_copy(update={"tasks": None, "outputs": None}).to_json()
     entries = [
         {
@@ -69,7 +70,7 @@ def _headline(name: str, status: WorkflowRunStatus) -> str:
 
 
 def _block(run: str, explanation: Explanation) -> Iterator[str]:
-    """What there is to say of one task."""
+    """Yield what there is to say of one task."""
     entry, behind = explanation.task, list(explanation.behind)
     attempts = f", {entry.attempts} attempts" if (entry.attempts or 0) > 1 else ""
     seconds = seconds_of(entry, datetime.now(UTC))

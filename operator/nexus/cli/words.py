@@ -79,7 +79,7 @@ def items_text(items: ItemsStatus) -> str:
 
 
 def is_news(before: TaskStatus | None, after: TaskStatus) -> bool:
-    """True where the change is worth a line of a log that is only ever added to."""
+    """Return True where the change is worth a line of a log that is only ever added to."""
     if before is not None and (before.phase, before.reason, before.attempts, before.items) == (
         after.phase,
         after.reason,
@@ -91,5 +91,5 @@ def is_news(before: TaskStatus | None, after: TaskStatus) -> bool:
 
 
 def clock() -> str:
-    """The time of day here: 12:00:01."""
+    """Return the time of day here: 12:00:01."""
     return time.strftime("%H:%M:%S")

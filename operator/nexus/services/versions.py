@@ -77,7 +77,7 @@ def _version(body: Object, runs_of: Mapping[str, Sequence[str]], current: str, r
 
 
 def _replaced(body: Object, hashes: Mapping[str, set[str | None]]) -> bool:
-    """Whether it is not what the runs that name it recorded."""
+    """Return whether it is not what the runs that name it recorded."""
     try:
         for sha256 in hashes.get(body["metadata"]["name"]) or {None}:
             revision_spec(body, sha256)
@@ -162,7 +162,8 @@ _Dumper.add_representer(str, _text)
 
 
 def yaml_text(spec: Mapping[str, Any]) -> str:
-    """A spec as YAML, its fields in the order of the reference: the API server gives them in that of the alphabet."""
+    """Return a spec as YAML, its fields in the order of the reference: the API server gives them in that of the
+    alphabet."""
     try:
         shown = read(spec, WorkflowSpec).to_json()
     except ValueError:

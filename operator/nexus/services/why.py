@@ -54,7 +54,7 @@ async def explain(api: KubeApi, run: Object, status: WorkflowRunStatus, task: st
 
 
 async def _graph(api: KubeApi, run: Object, status: WorkflowRunStatus) -> Graph:
-    """The DAG of the definition that the run executes; empty where that cannot be read."""
+    """Return the DAG of the definition that the run executes; empty where that cannot be read."""
     spec = (run.get("spec") or {}).get("workflowSpec")
     if spec is None and status.revision:
         with suppress(ApiError, ContentChanged):
@@ -68,8 +68,8 @@ async def _graph(api: KubeApi, run: Object, status: WorkflowRunStatus) -> Graph:
 
 
 def _explained(tasks: Mapping[str, TaskStatus], graph: Graph, task: str | None) -> list[TaskStatus]:
-    """The tasks that there is something to say of: the one that is asked about and what it comes from, else those that
-    everything comes from that is not done or did not go well."""
+    """Return the tasks that there is something to say of: the one that is asked about and what it comes from, else
+    those that everything comes from that is not done or did not go well."""
     if task is not None:
         causes = _causes(tasks[task], tasks, graph)
         return [tasks[name] for name in dict.fromkeys([task, *(cause.name for cause in causes)])]
@@ -79,7 +79,7 @@ def _explained(tasks: Mapping[str, TaskStatus], graph: Graph, task: str | None) 
 
 
 def _causes(entry: TaskStatus, tasks: Mapping[str, TaskStatus], graph: Graph) -> list[TaskStatus]:
-    """Where the reason of a task lies: with itself, or with tasks before it."""
+    """Return where the reason of a task lies: with itself, or with tasks before it."""
     if entry.reason not in _OF_OTHERS:
         return [entry]
     before = [tasks[name] for name in graph.get(entry.name, ()) if name in tasks]
@@ -108,7 +108,8 @@ def todo(reason: Reason | None, run: str, task: str) -> str:
 
 
 async def _events(api: KubeApi, namespace: str, run: str, entry: TaskStatus) -> list[str]:
-    """The last warnings about the pods and the Job of a task that has not ended; none where they cannot be read."""
+    """Return the last warnings about the pods and the Job of a task that has not ended; none where they cannot be
+    read."""
     if entry.phase.ended or entry.job is None:
         return []
     uids = {entry.job.uid} if entry.job.uid else set()
