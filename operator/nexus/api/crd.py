@@ -160,7 +160,7 @@ class _Converter:
         return _with_rules(_ordered(result), rules)
 
     def convert(self, schema: Schema, place: _Place) -> Schema:
-        """Any schema, without a description of the field that it belongs to.
+        """Convert any schema, without a description of the field that it belongs to.
 
         Raises TypeError for a shape that no structural schema can have: better here than from the API server.
         """

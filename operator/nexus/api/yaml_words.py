@@ -14,7 +14,7 @@ EXPRESSION = "; quote an expression within [ ] and { }, and one that contains ':
 
 
 def syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
-    """Line and column, from 1, and message for what the parser refuses."""
+    """Return the line and column, from 1, and message for what the parser refuses."""
     lines = text.splitlines()
     mark = error.problem_mark or error.context_mark
     line, column = _place(mark)

@@ -208,7 +208,8 @@ def check_string(text: str) -> None:
 
 
 def plain(value: Any, levels: int = MOST_LEVELS) -> Any:
-    """JSON as CEL takes it: 3.0 is the integer 3, and a number that 64 bits do not hold the string of its digits."""
+    """Return JSON as CEL takes it: 3.0 is the integer 3, and a number that 64 bits do not hold the string of its
+    digits."""
     if isinstance(value, (dict, list)) and levels == 0:
         raise Refusal("InvalidOutput", f"the answer's JSON is nested more than {MOST_LEVELS} levels deep")
     if isinstance(value, dict):

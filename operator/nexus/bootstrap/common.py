@@ -276,7 +276,7 @@ class Report:
         leave(code)
 
     def failure(self, error: Exception) -> tuple[int, bytes]:
-        """Exit code and message; the log gets it too, where it has not been there already."""
+        """Return the exit code and message; the log gets it too, where it has not been there already."""
         text = str(error)
         if isinstance(error, Refusal):
             if error.reason == "OutputTooLarge":

@@ -138,7 +138,7 @@ def port_of(url: str) -> str:
 
 
 def address(url: httpx.URL) -> tuple[str, str, int]:
-    """Scheme, host and port, as the client reads them: what is checked is what is asked."""
+    """Return the scheme, host and port, as the client reads them: what is checked is what is asked."""
     return url.scheme, url.raw_host.decode().lower(), url.port or (443 if url.scheme == "https" else 80)
 
 
@@ -251,7 +251,8 @@ def unexpected(response: httpx.Response, request: Request, expansion: Expansion,
 
 
 def retry_after(headers: httpx.Headers) -> int | None:
-    """Seconds from now that Retry-After asks to wait: it has seconds, or a date by the clock of the server's Date."""
+    """Return the seconds from now that Retry-After asks to wait: it has seconds, or a date by the clock of the server's
+    Date."""
     import time
     from email.utils import parsedate_to_datetime
 

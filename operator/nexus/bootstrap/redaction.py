@@ -95,7 +95,7 @@ def is_plain(form: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """Lower case, character by character, so that places in it are places in the text."""
+    """Return the text in lower case, character by character, so that places in it are places in the text."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
@@ -180,7 +180,7 @@ def credentials_of(url: str) -> set[str]:
 
 
 def pair(credentials: str) -> Iterator[str]:
-    """`user:password`, as it is written and as it is sent, and the password."""
+    """Yield `user:password`, as it is written and as it is sent, and the password."""
     from urllib.parse import unquote
 
     user, colon, password = credentials.partition(":")

@@ -203,7 +203,7 @@ def rarer_value(value: Any) -> Any:
 
 
 def result_of(result: sqlalchemy.CursorResult[Any], counts_rows: bool = False) -> dict[str, Any]:
-    """{rows, rowcount}; rows are read one by one, and no further than an output may be large.
+    """Return {rows, rowcount}; rows are read one by one, and no further than an output may be large.
 
     `counts_rows`: the rows are those that were written, and the driver had counted them before it made them.
     """

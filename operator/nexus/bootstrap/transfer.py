@@ -304,7 +304,7 @@ def save(store: Any, key: str, path: str, what: str, is_folder: bool) -> dict[st
 
 
 def reported(run: Any) -> tuple[int, bytes]:
-    """Exit code and message of a transfer."""
+    """Return the exit code and message of a transfer."""
     try:
         return 0, run()
     except Refusal as error:

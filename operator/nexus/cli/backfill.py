@@ -65,7 +65,7 @@ class Asked:
         return digest(self.source.uid, schedule, format_time(self.start), format_time(self.end))
 
     def name_of(self, tick: Tick) -> str:
-        """Name of the run of a tick."""
+        """Return the name of the run of a tick."""
         return scheduled_run_name(self.source.workflow, self.source.uid, self.timetable.schedule.name, tick.time)
 
     def is_of(self, run: RunSummary, tick: Tick) -> bool:

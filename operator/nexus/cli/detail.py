@@ -32,7 +32,7 @@ def table_of_runs(runs: Iterable[dict[str, Any]], now: datetime) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns as wide as they need to be, three blanks apart, as kubectl's."""
+    """Return a table, its columns as wide as they need to be, three blanks apart, as kubectl's."""
     lines = [list(head), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

@@ -122,7 +122,7 @@ async def fitting(api: KubeApi, namespace: str, wanted: Filters, *, in_brief: bo
 
 
 async def _workflows(api: KubeApi, namespace: str, wanted: Filters) -> frozenset[str]:
-    """Names of the Workflows with the category and the tags."""
+    """Return the names of the Workflows with the category and the tags."""
     selected = {} if wanted.category is None else {"spec.category": wanted.category}
     found = await _selected(api, WORKFLOWS, namespace, selected, in_brief=True)
     specs = {body["metadata"]["name"]: body.get("spec") or {} for body in found}
@@ -175,7 +175,7 @@ def _created(run: Object) -> str:
 
 
 def _seconds(run: Object, now: datetime) -> float:
-    """Duration, up to now of a run that has not ended; of one that has not begun the shortest."""
+    """Return the duration, up to now of a run that has not ended; of one that has not begun the shortest."""
     status = run.get("status") or {}
     if not status.get("startTime"):
         return -1.0

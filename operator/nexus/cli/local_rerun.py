@@ -118,7 +118,7 @@ def load_rerun(prepared: Prepared, run: Saved, store: Path | None, evaluator: Ev
 
 
 def _lost(definition: Definition, tasks: Mapping[str, TaskStatus], store: Path | None) -> list[str]:
-    """Tasks whose files and large outputs are needed and are not in the store: those to begin with."""
+    """Return the tasks whose files and large outputs are needed and are not in the store: those to begin with."""
     kept = {name for name, task in tasks.items() if task.reason is Reason.REUSED}
     lost: set[str] = set()
     while True:

@@ -90,7 +90,8 @@ async def _print_children(
 
 
 async def _children(api: KubeApi, run: Object, task: str | None) -> list[tuple[str, str]]:
-    """(task, or task[index]; name) of the child runs of a run or of one of its tasks, in the order of the tasks."""
+    """Return (task, or task[index]; name) of the child runs of a run or of one of its tasks, in the order of the
+    tasks."""
     order = {entry.name: place for place, entry in enumerate(follow.status_of(run).tasks or ())}
     found = []
     for slot, child in await _slots(api, run):
@@ -121,7 +122,7 @@ def _why_none(entry: TaskStatus | None) -> str:
 
 
 async def _child_of(api: KubeApi, run: Object, entry: TaskStatus, item: int | None) -> str | None:
-    """Name of the child run of a task, or of one item of it, None where it has none."""
+    """Return the name of the child run of a task, or of one item of it, None where it has none."""
     if entry.child_run is not None or item is None:
         return entry.child_run.name if entry.child_run is not None else None
     children = [

@@ -205,7 +205,7 @@ def _envelope(document: Document, lines: Sequence[str]) -> Iterator[Problem]:
 
 
 def _texts(metadata: object) -> Iterator[tuple[FieldPath, object]]:
-    """(path, value) of what is there in the metadata and must be a string. kubectl takes nulls out."""
+    """Yield (path, value) of what is there in the metadata and must be a string. kubectl takes nulls out."""
     given = metadata if isinstance(metadata, dict) else {}
     pairs: list[tuple[FieldPath, object]] = [
         ((name,), given.get(name)) for name in ("name", "generateName", "namespace")

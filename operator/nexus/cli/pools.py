@@ -37,7 +37,7 @@ def of_namespace(found: Sequence[PoolSizes], namespace: str) -> Mapping[str, str
 
 
 def unknown(spec: WorkflowSpec, sizes: Mapping[str, str] | None) -> Iterator[Problem]:
-    """Pools of a definition that the namespace does not have, as far as the file knows it."""
+    """Yield pools of a definition that the namespace does not have, as far as the file knows it."""
     for place, task in spec.every_task():
         if sizes is not None and task.pool is not None and task.pool not in sizes:
             yield Problem(

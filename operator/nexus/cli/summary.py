@@ -73,7 +73,7 @@ def of_workflow(status: WorkflowRunStatus) -> Iterator[str]:
 
 
 def verdict(name: str, status: WorkflowRunStatus) -> str:
-    """`sales-x7k2p Succeeded in 1.2s`, and where it did not, why."""
+    """Return `sales-x7k2p Succeeded in 1.2s`, and where it did not, why."""
     words = f"{name} {status.phase.value}"
     if status.start_time is not None and status.completion_time is not None:
         words += f" in {seconds_text((status.completion_time - status.start_time).total_seconds())}"

@@ -41,7 +41,7 @@ _ORDINARY = (None, Reason.DEPENDENCIES, Reason.PARALLELISM)
 
 
 def seconds_of(status: TaskStatus, now: datetime) -> float | None:
-    """Seconds from the task's start to its end, or to `now`; None where it never started."""
+    """Return the seconds from the task's start to its end, or to `now`; None where it never started."""
     if status.start_time is None:
         return None
     return max(((status.completion_time or now) - status.start_time).total_seconds(), 0.0)
@@ -60,7 +60,7 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def why(status: TaskStatus, *, attempts: bool = True) -> str:
-    """Reason and message on one line; empty where there is nothing to explain."""
+    """Return the reason and message on one line; empty where there is nothing to explain."""
     message = " ".join(plain(status.message or "").split())
     attempt = f" (attempt {status.attempts})" if attempts and (status.attempts or 0) > 1 else ""
     if status.phase in (TaskPhase.RUNNING, TaskPhase.SUCCEEDED) and status.items is not None:

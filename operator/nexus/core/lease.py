@@ -100,7 +100,7 @@ def _ends(since: float, record: LeaseRecord) -> float:
 
 
 def look_again(sighting: Sighting | None, now: float, terms: Terms) -> float:
-    """Seconds until a candidate that waits looks again: no later than the Lease that it knows ends."""
+    """Return the seconds until a candidate that waits looks again: no later than the Lease that it knows ends."""
     if sighting is None or sighting.record is None:
         return terms.retry_every
     left = _ends(sighting.since, sighting.record) - now

@@ -43,7 +43,7 @@ def _stem(name: str, length: int) -> str:
 
 
 def job_name(run_name: str, run_uid: str, task: str, attempt_number: int) -> str:
-    """Name of the Job of a task's `attempt_number`-th attempt, at most 57 characters and without dots.
+    """Return the name of the Job of a task's `attempt_number`-th attempt, at most 57 characters and without dots.
 
     57: the name of an Indexed Job, a hyphen and an index of up to 5 digits must be a DNS label of 63.
     """
@@ -56,12 +56,14 @@ def job_stem(run_name: str, task: str) -> str:
 
 
 def child_name(run_name: str, run_uid: str, task: str, attempt_number: int) -> str:
-    """Name of the child run of a task's `attempt_number`-th attempt, at most 57 characters of the 63 it may have."""
+    """Return the name of the child run of a task's `attempt_number`-th attempt, at most 57 characters of the 63 it may
+    have."""
     return job_name(run_name, run_uid, task, attempt_number)
 
 
 def scheduled_run_name(workflow: str, workflow_uid: str, schedule: str, tick: datetime) -> str:
-    """Name of the run for a tick, at most 63 characters: the same whoever makes it, the schedule or a backfill.
+    """Return the name of the run for a tick, at most 63 characters: the same whoever makes it, the schedule or a
+    backfill.
 
     Minutes are enough to tell ticks apart: cron fields have no seconds, and @every is at least 60 of them.
     """
@@ -70,12 +72,12 @@ def scheduled_run_name(workflow: str, workflow_uid: str, schedule: str, tick: da
 
 
 def outputs_name(run_name: str, run_uid: str) -> str:
-    """Name of the ConfigMap that holds the outputs of a run."""
+    """Return the name of the ConfigMap that holds the outputs of a run."""
     return f"{_stem(run_name, 40)}-outputs-{digest(run_uid, 'outputs')}"
 
 
 def item_job_name(run_name: str, run_uid: str, task: str, index: int, attempt_number: int) -> str:
-    """Name of the Job of one item's `attempt_number`-th attempt, at most 57 characters too."""
+    """Return the name of the Job of one item's `attempt_number`-th attempt, at most 57 characters too."""
     hashed = digest(run_uid, task, f"item {index}", str(attempt_number))
     return f"{item_stem(run_name, task)}-{index}-{attempt_number}-{hashed}"
 
@@ -86,17 +88,17 @@ def item_stem(run_name: str, task: str) -> str:
 
 
 def item_child_name(run_name: str, run_uid: str, task: str, index: int, attempt_number: int) -> str:
-    """Name of the child run of one item's `attempt_number`-th attempt."""
+    """Return the name of the child run of one item's `attempt_number`-th attempt."""
     return item_job_name(run_name, run_uid, task, index, attempt_number)
 
 
 def output_name(attempt: str) -> str:
-    """Name of the ConfigMap that holds the output of an attempt: of a Job, or of a child run."""
+    """Return the name of the ConfigMap that holds the output of an attempt: of a Job, or of a child run."""
     return f"{attempt}-output"
 
 
 def revision_name(workflow: str, workflow_uid: str, spec_text: str) -> str:
-    """Name of the ControllerRevision of a definition; the same definition has the same name."""
+    """Return the name of the ControllerRevision of a definition; the same definition has the same name."""
     return f"{workflow[:240].rstrip('-.')}-{digest(workflow_uid, spec_text)}"
 
 

@@ -132,7 +132,7 @@ class Election:
             log.info("released the Lease")
 
     def _left(self) -> float:
-        """Seconds for which this candidate leads without another renewal."""
+        """Return the seconds for which this candidate leads without another renewal."""
         return (self._renewed_at or 0.0) + self.terms.renew_within - self._clock() if self.leading else 0.0
 
     async def _attempt(self, seconds: float) -> bool:

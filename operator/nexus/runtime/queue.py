@@ -99,11 +99,11 @@ class WorkQueue(Generic[Key]):
         self._sooner.set()
 
     def __len__(self) -> int:
-        """Keys that are ready to be worked on."""
+        """Return the keys that are ready to be worked on."""
         return len(self._queued)
 
     def oldest(self) -> float:
-        """Seconds for which the first of them has been ready, 0 where there is none."""
+        """Return the seconds for which the first of them has been ready, 0 where there is none."""
         since = next(iter(self._queued.values()), None)
         return asyncio.get_running_loop().time() - since if since is not None else 0.0
 

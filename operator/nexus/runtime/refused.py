@@ -84,7 +84,7 @@ class RefusedWrites(Generic[Key]):
             del self._entries[key]
 
     def held(self, key: Key, now: datetime) -> dict[str, Refusal]:
-        """Refusals whose writes are not to be tried yet."""
+        """Return the refusals whose writes are not to be tried yet."""
         return {
             name: refusal
             for name, (refusal, _) in self._entries.get(key, {}).items()

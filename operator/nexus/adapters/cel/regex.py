@@ -32,7 +32,7 @@ def unknown(characters: float, pattern: float) -> float:
 
 
 def _copies(pattern: str) -> float:
-    """Characters of the pattern with its repetitions written out."""
+    """Return the characters of the pattern with its repetitions written out."""
     groups: list[float] = [0.0]
     last = 0.0
     for token in _TOKEN.finditer(pattern):

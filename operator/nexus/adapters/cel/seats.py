@@ -36,7 +36,7 @@ class _Use:
     at: float
 
     def left(self, now: float) -> float:
-        """Seconds of it that still count: the older the fewer."""
+        """Return the seconds of it that still count: the older the fewer."""
         return self.seconds * math.exp((self.at - now) / _FORGETTING_SECONDS)
 
 

@@ -33,7 +33,7 @@ class Indexes:
     """Index to the failed pod that its next one is made after."""
 
     def total(self) -> int:
-        """Indexes that have ended."""
+        """Return the indexes that have ended."""
         return len(self.succeeded | self.failed)
 
 
@@ -76,7 +76,7 @@ def pending(found: Indexes, spec: Object, taken: Iterable[Object], count: int) -
 
 
 def remaining(found: Indexes, index: int, now: datetime, finished_at: Callable[[Object], datetime]) -> float:
-    """Seconds until an index may have its next pod."""
+    """Return the seconds until an index may have its next pod."""
     last = found.delayed.get(index)
     if last is None:
         return 0.0
@@ -107,7 +107,7 @@ def pod_for(job: Object, index: int, found: Indexes) -> tuple[str, Object, Objec
 
 
 def notation(found: Iterable[int]) -> str:
-    """Indexes as the status has them."""
+    """Return the indexes as the status has them."""
     return indexes.text(found, limit=100_000)
 
 

@@ -43,7 +43,7 @@ class _Backoff:
     last: datetime | None = None
 
     def remaining(self, now: datetime) -> float:
-        """Seconds until the next pod may be created."""
+        """Return the seconds until the next pod may be created."""
         if not self.failures or self.last is None:
             return 0.0
         delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self.failures - 1, 10))
@@ -242,7 +242,7 @@ class JobController:
         return active
 
     def _fill(self, sync: _Sync, found: indexed.Indexes, missing: int) -> int:
-        """Pods for the first indexes that want one; returns how many were made."""
+        """Make pods for the first indexes that lack one; return how many were made."""
         taken = [pod for pod in sync.pods if phase(pod) not in TERMINAL]
         waits = {
             index: indexed.remaining(found, index, self.clock.now(), finished_at)

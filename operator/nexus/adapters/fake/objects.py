@@ -29,7 +29,7 @@ def duplicate(stored: Any) -> Any:
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """`target` after a JSON merge patch (RFC 7386): null removes, objects merge, everything else replaces."""
+    """Return `target` after a JSON merge patch (RFC 7386): null removes, objects merge, everything else replaces."""
     if not isinstance(patch, dict):
         return copied(patch)
     result = dict(target) if isinstance(target, dict) else {}

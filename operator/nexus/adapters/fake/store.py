@@ -379,7 +379,8 @@ def _going(body: Object) -> bool:
 
 
 def _grace(kind: Kind, body: Object, asked: int | None) -> int:
-    """Pods that a kubelet may be running get time to stop (podStrategy.CheckGracefulDelete); all else goes at once."""
+    """Return the grace period in seconds: pods that a kubelet may be running get one (podStrategy.CheckGracefulDelete),
+    all else goes at once."""
     if (
         kind != PODS
         or not body["spec"].get("nodeName")

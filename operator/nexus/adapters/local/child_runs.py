@@ -122,7 +122,7 @@ class ChildRuns:
         return found
 
     def uids(self) -> frozenset[str]:
-        """Their UIDs."""
+        """Return their UIDs."""
         return frozenset(child.made.uid for child in self._children.values())
 
     def cancel(self, cancel: CancelRun) -> None:

@@ -33,7 +33,7 @@ def task_variables(payload: Payload, folder: Path) -> dict[str, str]:
 
 
 def mounted(payload: Payload, folder: Path) -> Sequence[str]:
-    """Arguments of docker or podman for a container that has artifacts."""
+    """Return the arguments of docker or podman for a container that has artifacts."""
     return [f"--volume={folder / 'artifacts'}:{SHARED}"] if payload.transfer is not None else []
 
 

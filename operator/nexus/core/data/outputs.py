@@ -267,7 +267,7 @@ def find_frame(log: bytes, size: int, sha256: str) -> str | None:
 
 
 def exception_of(message: str) -> tuple[str, str, int | None] | None:
-    """Type, message and line of the exception that a failed bootstrap tells of; None where it was none."""
+    """Return the type, message and line of the exception that a failed bootstrap tells of; None where it was none."""
     try:
         envelope = load(message)
     except ValueError:
@@ -296,7 +296,7 @@ def error_of(message: str) -> tuple[str, Reason | None]:
 
 
 def retry_after_of(message: str) -> int | None:
-    """Seconds that the server of an http task asked to wait before another request."""
+    """Return the seconds that the server of an http task asked to wait before another request."""
     try:
         envelope = load(message)
     except ValueError:

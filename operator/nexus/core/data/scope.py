@@ -49,7 +49,7 @@ class Item:
 
 
 def param_variables(params: Iterable[Param]) -> dict[str, str]:
-    """`params.NAME` for each param, and `params` for all of them."""
+    """Return `params.NAME` for each param, and `params` for all of them."""
     named = {f"params.{param.name}": _type_of(param) for param in params}
     return {**named, "params": "map"}
 
@@ -61,7 +61,7 @@ def _type_of(param: Param) -> str:
 
 
 def task_variables(tasks: Iterable[str]) -> dict[str, str]:
-    """`tasks.NAME.output` and `tasks.NAME.phase` for each task."""
+    """Return `tasks.NAME.output` and `tasks.NAME.phase` for each task."""
     variables = {}
     for task in tasks:
         variables[f"tasks.{task_identifier(task)}.output"] = "dyn"

@@ -100,7 +100,7 @@ def unknown_task(name: str, spec: WorkflowSpec) -> str | None:
 
 
 def _again(draft: PlanDraft, earlier: Earlier, before: dict[str, TaskStatus]) -> set[str]:
-    """Names of the tasks that run again; dependencies come first in the definition's nodes."""
+    """Return the names of the tasks that run again; dependencies come first in the definition's nodes."""
     decided = [name for name, node in draft.definition.nodes.items() if _is_decided(earlier, node)]
     void = set() if not decided or _same_execution(draft, earlier) else set(decided)
     void.update(name for name in decided if _is_used(draft, before, name))
@@ -147,7 +147,7 @@ def _times(run: RunFact) -> tuple[Any, ...]:
 
 
 def changed(before: WorkflowSpec, after: WorkflowSpec) -> list[str]:
-    """Names of the tasks whose definition differs."""
+    """Return the names of the tasks whose definition differs."""
     old, new = ({task.name: dump(task.to_json()) for _, task in spec.every_task()} for spec in (before, after))
     return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
 

@@ -39,7 +39,7 @@ def date(at: datetime, zone: str) -> str:
 
 
 def strftime(at: datetime, text: str, zone: str) -> str:
-    """`at` in a time zone, in those of Python's format codes that mean the same everywhere, in English.
+    """Return `at` in a time zone, in those of Python's format codes that mean the same everywhere, in English.
 
     Source: https://docs.python.org/3/library/datetime.html#format-codes. The C library knows more, each its own.
     """

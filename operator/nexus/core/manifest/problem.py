@@ -35,7 +35,7 @@ class Problem:
         return self.path[2:] if self.task or self.subject else self.path
 
     def __str__(self) -> str:
-        """`task price, python.code: …`, or the path where it belongs to nothing with a name."""
+        """Return `task price, python.code: …`, or the path where it belongs to nothing with a name."""
         subject = f"task {self.task}" if self.task else self.subject
         field = field_name(self.field)
         where = ", ".join(part for part in (subject, field) if part)

@@ -35,7 +35,8 @@ def read(body: Any, model: type[Fitting]) -> Fitting:
 
 
 def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Problem]:
-    """Problems for pydantic's errors about `body` read as `model`, one for each place; their paths start at `body`."""
+    """Return the problems for pydantic's errors about `body` read as `model`, one for each place; their paths start at
+    `body`."""
     found: dict[Path, Any] = {}
     for error in islice(errors, MOST_ERRORS):
         path = _real_path(error, body)

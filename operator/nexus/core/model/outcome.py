@@ -18,7 +18,7 @@ STOP_REASONS = frozenset({Reason.CANCELLED, Reason.DEADLINE_EXCEEDED, Reason.FAI
 def outcome(
     definition: Definition, tasks: Mapping[str, TaskStatus], stopped: Stopped | None
 ) -> tuple[RunPhase, Reason | None, str]:
-    """Phase, reason and message. A cancel and the run's deadline say more than the tasks that they ended."""
+    """Return the phase, reason and message. A cancel and the run's deadline say more than the tasks that they ended."""
     match stopped:
         case (Reason.CANCELLED as reason, message):
             return RunPhase.CANCELLED, reason, message

@@ -17,7 +17,7 @@ MAPS = {"labels": "labels", "annotations": "annotations", "node_selector": "node
 
 
 def templated(pod: Pod) -> Iterator[tuple[Path, str]]:
-    """(path below the pod, text) of the fields that are rendered."""
+    """Yield (path below the pod, text) of the fields that are rendered."""
     for attribute, field in MAPS.items():
         for key, text in (getattr(pod, attribute) or {}).items():
             yield (field, key), text
@@ -28,7 +28,7 @@ def templated(pod: Pod) -> Iterator[tuple[Path, str]]:
 
 
 def literal(pod: Pod) -> Iterator[tuple[Path, str]]:
-    """(path below the pod, text) of every other text."""
+    """Yield (path below the pod, text) of every other text."""
     rendered = {path for path, _ in templated(pod)}
     yield from ((path, text) for path, text in _texts((), pod.to_json()) if path not in rendered)
 

@@ -15,7 +15,8 @@ __all__ = ["code", "deep", "expands", "is_url", "sources", "templated"]
 
 
 def templated(task: Task) -> Iterator[tuple[Path, str]]:
-    """(path below the task, text) of every field that is rendered before the task starts; `when` is not among them."""
+    """Yield (path below the task, text) of every field that is rendered before the task starts; `when` is not among
+    them."""
     for position, variable in enumerate(task.env or ()):
         if variable.value is not None:
             yield ("env", position, "value"), variable.value
@@ -44,7 +45,7 @@ def is_url(path: Path) -> bool:
 
 
 def sources(task: Task) -> Iterator[tuple[Path, str]]:
-    """(path below the task, text) of the fields that say which items a fan-out has; none of them sees an item."""
+    """Yield (path below the task, text) of the fields that say which items a fan-out has; none of them sees an item."""
     if task.for_each is not None:
         yield from deep(("forEach", "items"), task.for_each.items)
         for name, values in (task.for_each.matrix or {}).items():
@@ -52,8 +53,8 @@ def sources(task: Task) -> Iterator[tuple[Path, str]]:
 
 
 def code(task: Task) -> Iterator[tuple[Path, str, CodeField]]:
-    """(path below the task, text, what is known of the field) of the fields that are programs: a value that became
-    part of one would be code."""
+    """Yield (path below the task, text, what is known of the field) of the fields that are programs: a value that
+    became part of one would be code."""
     for record in types_in(task):
         for field in record.code:
             text = getattr(record.of(task), field.name)

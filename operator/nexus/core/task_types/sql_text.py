@@ -57,7 +57,7 @@ DIALECTS = tuple(_PATTERNS)
 
 
 def pieces(query: str, dialect: str) -> Iterator[tuple[str, str, int]]:
-    """(kind, text, offset) of the pieces that a query is made of, in order; joined, their texts are the query.
+    """Yield (kind, text, offset) of the pieces that a query is made of, in order; joined, their texts are the query.
 
     QUOTED is a string, a quoted name or a comment, ESCAPING a string in which the database itself reads backslashes;
     COLONS are colons that are text, those that a backslash escapes among them; PLACEHOLDER is `:name`; all else is
@@ -104,7 +104,7 @@ def _end_of_comment(query: str, position: int, nesting: bool) -> int:
 
 
 def placeholders(query: str, dialects: Iterable[str]) -> list[tuple[str, int]]:
-    """(name, offset of its colon) of what is a placeholder in each of these dialects, in order."""
+    """Return (name, offset of its colon) of what is a placeholder in each of these dialects, in order."""
     found = [{(text[1:], at) for kind, text, at in pieces(query, name) if kind == PLACEHOLDER} for name in dialects]
     return sorted(set.intersection(*found), key=lambda pair: pair[1]) if found else []
 

@@ -109,7 +109,7 @@ def _native(draft: PlanDraft, node: Node) -> bool:
 
 
 def remaining(node: Node, spent: int) -> int | None:
-    """Seconds left of the task's deadline, at least 1: Kubernetes refuses a Job with 0."""
+    """Return the seconds left of the task's deadline, at least 1: Kubernetes refuses a Job with 0."""
     if node.task.deadline_seconds is None:
         return None
     return max(node.task.deadline_seconds - spent, 1)

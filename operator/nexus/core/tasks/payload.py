@@ -41,7 +41,7 @@ class Context:
     """Dependency by the `key` that it has."""
 
     def json(self) -> str:
-        """Compact JSON with `input` as its last key: the bash bootstrap adds the stored outputs textually."""
+        """Return compact JSON with `input` as its last key: the bash bootstrap adds the stored outputs textually."""
         own = {"item": self.item.value, "index": self.item.index} if self.item is not None else {}
         names = [*self.transfer.artifacts_in, *self.transfer.artifacts_out] if self.transfer is not None else []
         artifacts = {"artifacts": names} if names else {}

@@ -70,7 +70,8 @@ def _look(turn: SlotGrant) -> timedelta:
 
 
 def returns(draft: PlanDraft) -> tuple[ReturnSlot, ...]:
-    """Slots that are the run's and are not used: what asked for them does not ask now, has ended, or was refused."""
+    """Return the slots that are the run's and are not used: what asked for them does not ask now, has ended, or was
+    refused."""
     facts = draft.facts
     had = (*facts.granted, *(asked for asked, turn in facts.turns.items() if turn.granted))
     return tuple(ReturnSlot(asked) for asked in dict.fromkeys(had) if not _used(draft, asked))
@@ -86,5 +87,5 @@ def _used(draft: PlanDraft, asked: SlotAsked) -> bool:
 
 
 def unused(facts: Facts) -> tuple[ReturnSlot, ...]:
-    """Slots of a run that has ended."""
+    """Return the slots of a run that has ended."""
     return tuple(ReturnSlot(asked) for asked in facts.granted)

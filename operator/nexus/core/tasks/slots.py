@@ -37,7 +37,7 @@ class Slots:
 
 
 def _unknown(draft: PlanDraft) -> int:
-    """Pods of Jobs that may have been made though no answer came, and that no watch has shown yet."""
+    """Return the pods of Jobs that may have been made though no answer came, and that no watch has shown yet."""
     refusals = draft.facts.refusals
     if not any(refusal.pods for refusal in refusals.values()):
         return 0

@@ -38,7 +38,7 @@ def load(text: str) -> Any:
 
 
 def dump(value: object) -> str:
-    """Compact JSON, non-ASCII kept: the one form in which sizes are measured and outputs are stored."""
+    """Return compact JSON, non-ASCII kept: the one form in which sizes are measured and outputs are stored."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 

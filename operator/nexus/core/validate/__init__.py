@@ -96,7 +96,7 @@ def _of_expressions(
 
 
 def _names(spec: WorkflowSpec) -> Iterator[Problem]:
-    """Names, keys and tags that come twice, and too many tasks."""
+    """Yield names, keys and tags that come twice, and too many tasks."""
     for tag, count in Counter(spec.tags or ()).items():
         if count > 1:
             last = len(spec.tags or ()) - 1 - (spec.tags or [])[::-1].index(tag)
@@ -115,7 +115,7 @@ def _names(spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def _keys(spec: WorkflowSpec) -> Iterator[Problem]:
-    """Keys that task code could take for another task."""
+    """Yield keys that task code could take for another task."""
     known = {task.name: task.name for _, task in spec.every_task()}
     for place, task in spec.every_task():
         if task.key is None or task.key == task.name:

@@ -23,7 +23,7 @@ from nexus.core.validate.params import rendered
 
 
 def callees(spec: WorkflowSpec) -> Iterator[tuple[Path, str, str]]:
-    """(path to the name, task, name) of every Workflow that a definition calls."""
+    """Yield (path to the name, task, name) of every Workflow that a definition calls."""
     for place, task in spec.every_task():
         if task.workflow is not None:
             yield (*place, "workflow", "name"), task.name, task.workflow.name

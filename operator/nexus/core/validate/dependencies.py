@@ -13,7 +13,7 @@ from nexus.core.text.similar_names import closest
 
 
 def dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
-    """Dependencies that are not there, or are named twice."""
+    """Yield dependencies that are not there, or are named twice."""
     final = [task.name for task in spec.finally_ or ()]
     yield from _of_list("tasks", spec.tasks, final, "tasks of finally run after all others")
     main = [task.name for task in spec.tasks]
@@ -21,7 +21,8 @@ def dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
 
 
 def _of_list(field: str, tasks: Sequence[Task], others: Sequence[str], why: str) -> Iterator[Problem]:
-    """`others` are the names of the other list, on which no task of this one can depend, and `why` says so."""
+    """Yield the problems of one list of tasks. `others` are the names of the other list, on which no task of this one
+    can depend, and `why` says so."""
     names = [task.name for task in tasks]
     known, apart = set(names), set(others)
     for position, task in enumerate(tasks):
@@ -70,7 +71,7 @@ def graph_of(tasks: Sequence[Task]) -> dict[str, list[str]]:
 
 
 def redundant_dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
-    """Dependencies of a sound definition that say nothing new: the task waits for them through another one."""
+    """Yield dependencies of a sound definition that say nothing new: the task waits for them through another one."""
     for field, tasks in (("tasks", spec.tasks), ("finally", spec.finally_ or ())):
         positions = {task.name: (position, task.depends_on or []) for position, task in enumerate(tasks)}
         for name, dependency in redundant(graph_of(tasks)):

@@ -36,7 +36,7 @@ class ItemShape:
         return {f"item.{use.name}": self.fields[use.name] for use in uses if use.name in self.fields}
 
     def missing(self, expression: Expression) -> Iterator[tuple[str, int]]:
-        """Fields that an expression reads and no item has: (why, place in its source)."""
+        """Yield fields that an expression reads and no item has: (why, place in its source)."""
         if self.names is None:
             return
         for use in _selected(expression):

@@ -32,7 +32,7 @@ def number_params(params: Sequence[Param]) -> set[str]:
 
 
 def number_items(spec: ForEach | None, params: Sequence[Param]) -> set[str]:
-    """`item` where the items are such numbers, and those of its fields that are."""
+    """Return `item` where the items are such numbers, and those of its fields that are."""
     if spec is None:
         return set()
     if spec.matrix is not None:
@@ -77,7 +77,7 @@ def _source(text: str) -> str | None:
 
 
 def mixed(expression: Expression, numbers: Collection[str]) -> Iterator[tuple[str, int]]:
-    """(why, place in its source) of the first operator that computes with one of these as it is."""
+    """Yield (why, place in its source) of the first operator that computes with one of these as it is."""
     if not numbers or not any(operator in expression.source for operator in _ARITHMETIC):
         return
     reader = _Reader(expression, numbers)
@@ -110,7 +110,7 @@ class _Reader:
         self.found: tuple[str, int] | None = None
 
     def expression(self, least: int = 0) -> tuple[str, int] | None:
-        """Operators that bind at least so tightly, and what they join; 0 is the ternary."""
+        """Parse operators that bind at least so tightly, and what they join; 0 is the ternary."""
         self._depth += 1
         if self._depth > _DEEPEST:
             raise _Unread

@@ -56,7 +56,7 @@ def _of(path: Path, pod: Pod) -> Iterator[Problem]:
 
 
 def mounts(path: Path, own: Pod | None, merged: Pod | None, task: str | None) -> Iterator[Problem]:
-    """Mounts of a task whose volume neither the task nor the defaults have."""
+    """Yield mounts of a task whose volume neither the task nor the defaults have."""
     if own is None or merged is None:
         return
     known = [volume.name for volume in merged.volumes or ()]

@@ -50,7 +50,7 @@ def shape(path: Path, task: Task, now: datetime | None) -> Iterator[Problem]:
 
 
 def _of_pods(path: Path, task: Task) -> Iterator[Problem]:
-    """Fields that mean nothing for a task with a child run."""
+    """Yield fields that mean nothing for a task with a child run."""
     if task.workflow is None:
         return
     advice = "give values in workflow.params, and write the rest in that Workflow"

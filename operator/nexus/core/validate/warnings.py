@@ -44,7 +44,8 @@ def _of_task(place: Path, task: Task, spec: WorkflowSpec, numbers: Collection[st
 
 
 def _either_day(spec: WorkflowSpec) -> Iterator[Problem]:
-    """Schedules with a day of the month and of the week: to cron either is enough, to most authors it takes both."""
+    """Yield schedules with a day of the month and of the week: to cron either is enough, to most authors it takes
+    both."""
     if not spec.schedules:
         return
     from nexus.core.schedule.cron import Cron, CronInvalid

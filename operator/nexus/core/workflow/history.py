@@ -90,8 +90,8 @@ def _unfinished_backfills(runs: Sequence[RunSummary], now: datetime) -> set[str]
 def outdated(
     revisions: Iterable[Revision], runs: Iterable[RunSummary], current: str, limit: int
 ) -> tuple[Revision, ...]:
-    """Versions to delete: all but the current one, those that runs name, and the newest `limit` of the others. None
-    while a run names none yet: it may have read an older definition, and be about to name that."""
+    """Return the versions to delete: all but the current one, those that runs name, and the newest `limit` of the
+    others. None while a run names none yet: it may have read an older definition, and be about to name that."""
     runs = tuple(runs)
     if any(not (run.revision or run.ended) for run in runs):
         return ()

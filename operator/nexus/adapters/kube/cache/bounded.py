@@ -55,7 +55,7 @@ class Kept(Generic[Value]):
 
 
 def footprint(value: object) -> int:
-    """Bytes of memory that a value holds, with all that it refers to and does not share with the program."""
+    """Return the bytes of memory that a value holds, with all that it refers to and does not share with the program."""
     seen: set[int] = set()
     size, open_ = 0, [value]
     while open_:

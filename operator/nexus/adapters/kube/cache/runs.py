@@ -307,7 +307,7 @@ class Cache:
                     yield evidence.no_pod(job).reason
 
     def known(self) -> frozenset[str]:
-        """UIDs of all that is here now: to be taken before the LISTs of a sweep."""
+        """Return the UIDs of all that is here now: to be taken before the LISTs of a sweep."""
         jobs = (job.uid for jobs in self._jobs.values() for job in jobs.values())
         pods = (pod.uid for pod in self._pods.all())
         return frozenset((*self._keys, *jobs, *pods))

@@ -18,7 +18,7 @@ Word = TypeVar("Word", bound=StrEnum)
 
 
 def workflow_of(body: Mapping[str, Any]) -> str:
-    """Name of the Workflow that a run executes, empty where it has a definition of its own."""
+    """Return the name of the Workflow that a run executes, empty where it has a definition of its own."""
     reference = (body.get("spec") or {}).get("workflowRef") or {}
     return str(reference.get("name") or "")
 

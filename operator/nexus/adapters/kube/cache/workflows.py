@@ -135,7 +135,7 @@ class WorkflowCache:
         self.reads = LargeReads()
 
     def size(self, key: RunKey) -> int:
-        """Bytes of a Workflow's JSON, 0 for one that is not known."""
+        """Return the bytes of a Workflow's JSON, 0 for one that is not known."""
         return self.workflows[key].size if key in self.workflows else 0
 
     def record(self, body: Object, known: WorkflowRecord | None = None) -> WorkflowRecord:
@@ -199,7 +199,7 @@ class WorkflowCache:
         return tuple(run for run in told if run.is_of(workflow.uid, workflow.created_at))
 
     def known(self) -> frozenset[str]:
-        """UIDs of all that is here now: to be taken before the LISTs of a sweep."""
+        """Return the UIDs of all that is here now: to be taken before the LISTs of a sweep."""
         return frozenset((*self._versions, *(record.uid for record in self.workflows.values())))
 
     def sweep(self, known: frozenset[str], runs: set[str], workflows: set[str]) -> list[RunKey]:

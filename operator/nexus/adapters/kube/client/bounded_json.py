@@ -105,7 +105,7 @@ def objects(text: Raw) -> list[Fields]:
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON; a Raw within is written as it is."""
+    """Return compact JSON; a Raw within is written as it is."""
     return msgspec.json.encode(value)
 
 

@@ -97,7 +97,7 @@ class _Lines:
         return getattr(self._content, name)
 
     async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
-        """Whole lines."""
+        """Yield whole lines."""
         rest = bytearray()
         try:
             async for chunk in self._content.iter_chunked(n):

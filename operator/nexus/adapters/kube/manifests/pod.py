@@ -23,7 +23,7 @@ _HANDED_ON = (
 
 
 def literal(text: str) -> str:
-    """Text that the kubelet must not expand: it turns `$$` into `$`, and knows no other escape."""
+    """Return the text that the kubelet must not expand: it turns `$$` into `$`, and knows no other escape."""
     return text.replace("$", "$$")
 
 
@@ -53,7 +53,7 @@ def pod_spec(pod: Pod | None, container: dict[str, Any], volumes: list[dict[str,
 
 
 def pod_labels(pod: Pod | None) -> dict[str, str]:
-    """Labels of the pod and its Job that the task asks for; those of NEXUS go over them."""
+    """Return the labels of the pod and its Job that the task asks for; those of NEXUS go over them."""
     return dict(pod.labels or {}) if pod is not None else {}
 
 

@@ -19,7 +19,7 @@ HOLDERS, WAITING = "holders", "waiting"
 
 
 def name_of(pool: str) -> str:
-    """Name of the ConfigMap with a pool's line."""
+    """Return the name of the ConfigMap with a pool's line."""
     return f"nexus-pool-{pool}"
 
 

@@ -24,7 +24,8 @@ RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": 
 
 
 def task_env(payload: Payload) -> list[dict[str, Any]]:
-    """Variables by which a task finds what is shared. First, so that its own may name them as $(ARTIFACT_X)."""
+    """Return the variables by which a task finds what is shared. First, so that its own may name them as
+    $(ARTIFACT_X)."""
     transfer = payload.transfer
     assert transfer is not None
     env = [{"name": "NEXUS_ARTIFACTS", "value": SHARED}]

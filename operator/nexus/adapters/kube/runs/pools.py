@@ -131,7 +131,7 @@ class Pools:
                 await self._advance(pool)
 
     def unused(self, namespace: str, run_uid: str) -> tuple[SlotAsked, ...]:
-        """Slots that are ours to use for a run, and whose Jobs are not there."""
+        """Return the slots that are ours to use for a run, and whose Jobs are not there."""
         return tuple(
             SlotAsked(entry.task, pool.name, entry.job)
             for pool in self._of(namespace)

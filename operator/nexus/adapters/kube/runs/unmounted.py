@@ -61,7 +61,7 @@ def _reasons(found: Iterable[Object]) -> dict[str, str]:
 
 
 def _since(pod: PodFact) -> datetime | None:
-    """Since when a pod has been on a node without starting; None where it has none, or has started."""
+    """Return since when a pod has been on a node without starting; None where it has none, or has started."""
     if not pod.live or pod.running or pod.deleted_at is not None or pod.waiting_reason != CREATING:
         return None
     return pod.scheduled_at

@@ -26,7 +26,7 @@ Items = list[Any]
 
 
 def config_map(draft: PlanDraft, node: Node) -> str:
-    """Name of the ConfigMap that holds the outputs of the items."""
+    """Return the name of the ConfigMap that holds the outputs of the items."""
     return output_name(job_name(draft.facts.run.name, draft.facts.run.uid, node.name, 1))
 
 
