@@ -46,6 +46,44 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert lost == []
 
 
+MODULE = re.compile(r"(?:[a-z_]+/)*[a-z_]+\.py\b")
+
+
+def test_the_map_of_the_engine_names_modules_that_exist() -> None:
+    known = [f"/{path.relative_to(REPOSITORY)}" for path in (REPOSITORY / "operator").rglob("*.py")]
+    named = set(MODULE.findall((DOCS / "engine.md").read_text("utf-8")))
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in known)] == []
+
+
+PACKAGE = re.compile(r"`((?:[a-z_]+/)+)`")
+
+
+def test_the_map_of_the_engine_names_packages_that_exist() -> None:
+    known = [f"/{path.relative_to(REPOSITORY)}/" for path in (REPOSITORY / "operator" / "nexus").rglob("*/")]
+    named = set(PACKAGE.findall((DOCS / "engine.md").read_text("utf-8"))) - {"tests/unit/"}
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in known)] == []
+
+
+JOURNEY = re.compile(
+    r"(?<![\w/.])((?:app|cli|api|core|kube|runtime|tasks|data|engine|workflow|schedule)(?:/[a-z_]+)+)(?!\.py)[\w.]*"
+)
+
+
+def test_the_journeys_lead_through_modules_that_exist() -> None:
+    known = [f"/{path.relative_to(REPOSITORY)}" for path in (REPOSITORY / "operator" / "nexus").rglob("*.py")]
+    section = (DOCS / "engine.md").read_text("utf-8").partition("## Three journeys")[2].partition("\n## ")[0]
+    named = set(JOURNEY.findall(section))
+    assert len(named) > 25
+    lost = [
+        name
+        for name in sorted(named)
+        if not any(path.endswith((f"/{name}.py", f"/{name}/__init__.py")) for path in known)
+    ]
+    assert lost == []
+
+
 def test_the_index_has_every_page() -> None:
     linked = {link.partition("#")[0] for link in LINK.findall((DOCS / "README.md").read_text("utf-8"))}
     assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= linked
