@@ -235,7 +235,7 @@ FAILED = {
         "`nexus logs RUN TASK` shows the failed items. Allow some with `maxFailedItems`, or retry each with `retry`.",
     ),
     Reason.EXPRESSION_ERROR: Remedy(
-        'when: there is no key "total": get(map, "total", default) gives a default instead',
+        'when: missing key "total"; get(map, "total", default) gives a default instead',
         "Correct the expression; `get(map, key, default)` reads what may be missing. The limits are in "
         "[expressions](expressions.md).",
     ),
@@ -318,15 +318,15 @@ RUN = {
         "Correct `workflowRef.name`, or create the Workflow in the namespace of the run; then start a new run.",
     ),
     Reason.WORKFLOW_INVALID: Remedy(
-        "task load, dependsOn[0]: there is no task extrct: did you mean extract?",
+        'task load, dependsOn[0]: unknown task "extrct"; did you mean "extract"?',
         "Correct the Workflow; `nexus lint FILE` shows the same errors with line and column before it is applied.",
     ),
     Reason.PARAMS_INVALID: Remedy(
-        "params.day: no value and no default: give one with --param day=... or in spec.params",
+        "params.day: missing value, and no default; give one with --param day=... or in spec.params",
         "Start a new run with the params that the message asks for.",
     ),
     Reason.RERUN_REFUSED: Remedy(
-        "rerunOf.tasks: there is no task prise: did you mean price?",
+        'rerunOf.tasks: unknown task "prise"; did you mean "price"?',
         "Follow the message, or start a new run of the workflow. See [reruns](reruns.md).",
     ),
     Reason.STATUS_TOO_LARGE: Remedy(
