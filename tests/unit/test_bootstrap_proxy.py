@@ -194,7 +194,7 @@ def test_what_no_proxy_lists_is_asked_directly(bench: Bench, server: str) -> Non
             "https://{server}/",
             {"SSL_CERT_DIR": "/etc/acme"},
             "InvalidCA",
-            "SSL_CERT_DIR is /etc/acme, and there is no such",
+            "SSL_CERT_DIR: folder /etc/acme not found",
         ),
         (
             "https://{server}/",

@@ -286,7 +286,7 @@ def test_the_params_of_a_run_are_checked_against_the_workflow_in_the_file(tmp_pa
     file = write(tmp_path, workflow(bash("one"), params=params), workflow_run(params={"day": "x", "cuont": 3}))
     lines = nexus("lint", file).stdout.splitlines()
     assert [line.partition(": ")[2] for line in lines[:-1]] == [
-        "params.count: missing value, and no default: give one with --param count=... or in spec.params",
+        "params.count: missing value, and no default; give one with --param count=... or in spec.params",
         'params.day: "x" does not match the pattern ^\\d+$',
         'params.cuont: unknown param "cuont"; did you mean "count"?',
     ]

@@ -70,7 +70,7 @@ def test_what_would_be_refused_is_and_what_would_fail_exits_1(tmp_path: Path) ->
     assert (answer.code, answer.stdout) == (2, "")
     assert 'unknown task "two"; tasks are one' in answer.stderr
     assert (
-        "missing value, and no default: give one with --param x=... or in spec.params"
+        "missing value, and no default; give one with --param x=... or in spec.params"
         in nexus("plan", write(tmp_path, workflow(bash("a"), params=[{"name": "x"}]))).stderr
     )
     env = [{"name": "A", "value": "${{ 1 / params.n }}"}]

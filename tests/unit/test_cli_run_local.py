@@ -160,7 +160,7 @@ def test_a_param_that_cannot_be_read_hides_no_other_and_none_is_given_twice(tmp_
         "--param all: duplicate; keep one of them",
         "--param alone: expected NAME=VALUE",
         'nosuch: unknown param "nosuch"; the workflow has count, day, stage, all',
-        "day: missing value, and no default: give one with --param day=... or in spec.params",
+        "day: missing value, and no default; give one with --param day=... or in spec.params",
         'stage: must be one of ["test"], got "prod"',
     ]
 
@@ -410,7 +410,7 @@ def test_without_a_terminal_an_approval_is_answered_beforehand_or_refused(tmp_pa
 
     refused = nexus("run", "-f", file, "--local")
     assert refused.code == 2
-    assert "task gate, approval: approval required, and there is no terminal to ask on" in refused.stderr
+    assert "task gate, approval: approval required, and no terminal to ask on" in refused.stderr
     assert "--approve gate" in refused.stderr
 
     approved = nexus("run", "-f", file, "--local", "-o", "json", "--approve", "gate")

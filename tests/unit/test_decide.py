@@ -190,7 +190,7 @@ def test_a_run_whose_params_do_not_fit_ends_before_anything_starts(cel: Evaluato
 
     assert (plan.status.phase, plan.status.reason, plan.starts) == ("Failed", Reason.PARAMS_INVALID, ())
     assert (
-        'unknown param "dya"; did you mean "day"?; params.day: missing value, and no default: give one with '
+        'unknown param "dya"; did you mean "day"?; params.day: missing value, and no default; give one with '
         "--param day=... or in spec.params" in (plan.status.message or "")
     )
     assert plan.status.tasks is None

@@ -107,12 +107,12 @@ def test_a_number_keeps_to_its_bounds_themselves_allowed(cel: Evaluator, value: 
     [
         (
             {},
-            "missing value, and no default: give one with --param p=... or in spec.params",
+            "missing value, and no default; give one with --param p=... or in spec.params",
             "must be a string, got null; quote it",
         ),
         (
             {"required": True},
-            "missing required value: give one with --param p=... or in spec.params",
+            "missing required value; give one with --param p=... or in spec.params",
             "must be a string, got null; quote it",
         ),
         ({"required": False}, None, None),
@@ -174,7 +174,7 @@ def test_every_problem_is_named_at_once(cel: Evaluator) -> None:
 
     assert found == (
         'params.dya: unknown param "dya"; did you mean "day"?',
-        "params.day: missing value, and no default: give one with --param day=... or in spec.params",
+        "params.day: missing value, and no default; give one with --param day=... or in spec.params",
         'params.size: must be an integer, got string "x"',
     )
 

@@ -121,7 +121,7 @@ def tls_context(environ: dict[str, str]) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=certifi.where())
     advice = "mount the CA's certificate there (pod.volumes), or correct env"
     if folder and not any(os.path.isdir(path) for path in folder.split(os.pathsep)):
-        raise Fault("InvalidCA", f"SSL_CERT_DIR is {folder}, and there is no such folder; {advice}")
+        raise Fault("InvalidCA", f"SSL_CERT_DIR: folder {folder} not found; {advice}")
     try:
         return ssl.create_default_context(cafile=file or None, capath=folder or None)
     except ssl.SSLError:

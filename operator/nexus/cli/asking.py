@@ -120,7 +120,7 @@ def unanswered_below(
 
 def _nobody(definition: Definition, name: str, path: str) -> Problem:
     place = next(place for place, task in definition.spec.every_task() if task.name == name)
-    words = "approval required, and there is no terminal to ask on; "
+    words = "approval required, and no terminal to ask on; "
     return Problem(
         (*place, "approval"), Code.UNANSWERED_APPROVAL, f"{words}answer with --approve {path} or --reject {path}", name
     )

@@ -75,7 +75,7 @@ def _files(names: Iterable[str]) -> Iterator[str]:
         charts = {file.parent for file in found if file.name == "Chart.yaml"}
         inside = sorted(str(file) for file in found if not any(_of_chart(file, chart) for chart in charts))
         if not inside:
-            raise UsageError(f"{name}: there is no .yaml or .yml file in it")
+            raise UsageError(f"{name}: no .yaml or .yml file found in this folder")
         yield from inside
 
 

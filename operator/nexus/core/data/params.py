@@ -66,7 +66,7 @@ def resolve(
         else:
             lacks = "missing required value" if param.required else "missing value, and no default"
             fix = f"give one with --param {param.name}=... or in spec.params"
-            problems.append(_problem(param.name, Code.MISSING_PARAM, f"{lacks}: {fix}"))
+            problems.append(_problem(param.name, Code.MISSING_PARAM, f"{lacks}; {fix}"))
             continue
         values[param.name] = value
         problem = None if begun else mismatch(param, value, evaluator)
