@@ -34,7 +34,7 @@ ANY_FIELDS: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 ANYTHING: Schema = ANY_FIELDS | {"nullable": True}
 """A value of any JSON type. Without `nullable` the API server drops a key whose value is null, without a word."""
 
-# What pydantic writes and a structural schema takes as it stands.
+# What pydantic writes and a structural schema takes unchanged.
 BOUNDS = (
     "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems",
     "minProperties", "maxProperties",
@@ -146,7 +146,7 @@ class _Converter:
             _set_free(whole)
         rules = RULES.get((owner, key), ())
         if (owner, key) == ("ForEach", "items"):
-            # Text must be an expression, a list has bounds; what else stands there, Ready refuses with better words.
+            # Text must be an expression, a list has bounds; anything else is refused by Ready with better words.
             result |= {"pattern": r"^\s*\$\{\{", "maxItems": MAX_ITEMS}
         if (owner, key) in SEEN_BY_RULES:
             result.pop("additionalProperties")
@@ -196,7 +196,7 @@ class _Converter:
         shapes = [self.convert(part, place) for part in parts]
         kinds = sorted(shape.pop("type", "anything") for shape in shapes)
         if kinds == ["integer", "string"]:
-            # minimum and maximum bind numbers only, pattern and lengths text only: they stand side by side.
+            # minimum and maximum bind numbers only, pattern and lengths text only: they may be side by side.
             return {"x-kubernetes-int-or-string": True} | {k: v for shape in shapes for k, v in shape.items()}
         if kinds == ["object", "string"]:
             text, fields = sorted(shapes, key=lambda shape: "properties" in shape)

@@ -59,7 +59,7 @@ class _Events:
             yield from self._document()
             yield yaml.DocumentEndEvent(self._mark())
             self._skip()
-            while self._take("---"):  # YAML's separator stands between objects of JSON, too
+            while self._take("---"):  # YAML's separator may be between objects of JSON, too
                 pass
 
     def _document(self) -> Iterator[yaml.Event]:

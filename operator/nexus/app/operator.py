@@ -43,7 +43,7 @@ from nexus.runtime.workflows import WorkflowKey, WorkflowReconciler
 
 log = logging.getLogger("nexus")
 
-# For Events that wait to be published when the operator is told to stop.
+# For Events that wait to be published when the operator is asked to stop.
 DRAIN_SECONDS = 1.0
 
 

@@ -41,7 +41,7 @@ def _schema() -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
-        # Beside the type of each stands null, which a manifest does not have.
+        # The type of each allows null, which a manifest does not have.
         "properties": {name: field["anyOf"][0] for name, field in fields.items()},
         "dependencies": {name: ["url"] for name in fields if name != "url"},
         "examples": [_EXAMPLE],

@@ -65,7 +65,7 @@ SWITCH_SECONDS = 0.001
 """After each wait for the network the event loop waits for the interpreter's lock, so long behind each thread that
 checks a definition or decides; Python's own is 5 ms."""
 READS = frozenset({"get", "list", "logs", "watch"})
-# Other than time.monotonic it goes on while the machine sleeps: who wakes up has not led meanwhile.
+# Unlike time.monotonic it continues while the machine sleeps: a process that wakes up has not led meanwhile.
 SECONDS: Callable[[], float] = (
     partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )

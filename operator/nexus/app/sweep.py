@@ -34,7 +34,7 @@ async def sweep(
             log.warning("the periodic check could not list: %s", error)
             continue
         except Exception:
-            # An answer that nobody foresaw is no reason to let go of all runs; the next one may be another.
+            # An unforeseen answer must not make it drop all runs; the next one may be another.
             log.exception("the periodic check could not list")
             continue
         for key in cache.sweep(known, listed):

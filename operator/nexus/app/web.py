@@ -28,7 +28,7 @@ class WebServer:
         application = web.Application()
         routes = (("/healthz", self._healthz), ("/readyz", self._readyz), ("/metrics", self._metrics))
         application.add_routes([web.get(path, handler) for path, handler in routes])
-        # Neither the log nor the signals are its business; a probe every few seconds is no news.
+        # It handles neither the log nor signals; a probe every few seconds is not worth a line.
         self._runner = web.AppRunner(
             application, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
         )
@@ -49,7 +49,7 @@ class WebServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         body, content_type = await self._exposition(request.headers.get("Accept", ""))
-        # Header and not argument: aiohttp takes no charset in `content_type`, which Prometheus wants there.
+        # Header and not argument: aiohttp takes no charset in `content_type`, which Prometheus expects there.
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 

@@ -21,10 +21,10 @@ MESSAGE_LIMIT = 4096  # bytes of a termination message that the kubelet keeps
 OUTPUT_LIMIT = 512 * 1024  # bytes of JSON, before compression; the operator stores it in a ConfigMap (1 MiB at most)
 COUNTING_LIMIT = 4 * 1024 * 1024  # above this an output is refused without being measured to its end
 DEPTH_LIMIT = 100  # levels; readers of JSON give up at some depth, and a value that contains itself never ends
-REFUSED = 240  # exit code for an output that no retry will mend
+REFUSED = 240  # exit code for an output that no retry will fix
 NOT_LISTED = 241  # that of an http task for a failure that its retry.retryOn does not list
 STORE_LIMIT = 64 * 1024 * 1024  # bytes of JSON of an output that goes to the output store
-KEPT = os.environ.get("NEXUS_OUTPUT_FILE")  # where such an output is left; None where there is no store
+KEPT = os.environ.get("NEXUS_OUTPUT_FILE")  # where a large output is left; None if there is no store
 MOST = STORE_LIMIT if KEPT else OUTPUT_LIMIT
 SUMS: dict[str, str] = {}  # what files of the folder must hold: SHA-256 by name
 
@@ -283,7 +283,7 @@ class Report:
                 text += f", the limit is {too_much()}: {self.remedy}"
             say(f"{error.reason}: {text}")
             return REFUSED, failed({"reason": error.reason, "message": text})
-        if not isinstance(error, Failure):  # such as no memory for the JSON, or nobody who reads standard output
+        if not isinstance(error, Failure):  # such as no memory for the JSON, or no reader of standard output
             error = Failure(type(error).__name__, f"the output could not be reported: {text}")
         if not error.logged:
             say(f"{error.kind}: {error}")
@@ -351,7 +351,7 @@ def flush() -> None:
         try:
             if stream is not None:
                 stream.flush()
-        except Exception:  # closed, replaced, or nobody reads it any more
+        except Exception:  # closed, replaced, or without a reader
             pass
 
 

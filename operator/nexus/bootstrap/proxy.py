@@ -70,7 +70,7 @@ def is_direct(host: str, port: int, environ: dict[str, str]) -> bool:
     entries = [entry.lower() for entry in re.split(r"[,\s]+", environ.get(variable, "")) if entry]
     name = host.lower().strip("[]").rstrip(".")
     address = address_of(name)
-    found = [covers(entry, name, address, port, variable) for entry in entries]  # all of them: each mistake is told
+    found = [covers(entry, name, address, port, variable) for entry in entries]  # all of them: each mistake is reported
     return True in found
 
 

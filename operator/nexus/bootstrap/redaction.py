@@ -29,14 +29,14 @@ MOST_FORMS = 20_000  # above it a message takes seconds to search, and is not sh
 DELIMITERS = re.compile(r"""[/?#&=:@;,|\s"'\\{}()<>\[\]]+""")
 BEHIND_AUTHORITY = re.compile(r"[/?#]")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
-# What an escaped character ends in is no part of the word behind it: %3Asecret, \nsecret, \u0022secret.
+# What an escaped character ends in does not belong to the word behind it: %3Asecret, \nsecret, \u0022secret.
 ESCAPE = re.compile(r"(?:%[0-9a-f]{2}|\\(?:[a-z]|u[0-9a-f]{4}|x[0-9a-f]{2}))$")
 
 
 def redacted(text: str, secrets: AbstractSet[str], parts: AbstractSet[str] = frozenset()) -> str:
     """Return a message with `***` for each form of the secrets and of `parts` of them, in capitals or not; the whole is
     withheld where a gap would give a secret away. A part that is a plain word is hidden only as a word of its own."""
-    # A blank or a dash is no secret, and in every message.
+    # A blank or a dash is not a secret, and is in every message.
     telling = [secret for secret in secrets if len(secret) >= SHORT or any(one.isalnum() for one in secret)]
     whole = {folded(form) for secret in telling for form in forms_of(secret)}
     pieces = {folded(form) for part in parts for form in forms_of(part)} - whole

@@ -281,7 +281,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
                 connection = connection.execution_options(stream_results=True, max_row_buffer=100)
             counts_rows = dialect == "sqlite" and WRITES.search(code) is not None  # RETURNING
             output = result_of(connection.execute(sqlalchemy.text(query.sent), values), counts_rows)
-            encoded(output)  # what cannot be told is not committed
+            encoded(output)  # what cannot be reported is not committed
             return output
     except (Refusal, Failure):
         raise

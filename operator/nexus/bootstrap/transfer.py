@@ -77,7 +77,7 @@ class Bucket:
             # Who reads it checks all of it: here and in the server a second SHA-256, of each part, would tell nothing.
             config |= {"unsigned_payload": "true"}
             if endpoint:
-                # Servers of one's own seldom have a name for each bucket.
+                # Self-hosted servers rarely have a name for each bucket.
                 config |= {"endpoint": endpoint, "virtual_hosted_style_request": "false"}
         # The proxies of the environment hold, as for every other client.
         client: Any = {"timeout": "1h", "connect_timeout": "10s", "read_timeout": f"{STALLED}s"}
@@ -129,7 +129,7 @@ def words_of(error: BaseException) -> str:
     import re
 
     text = " ".join(str(error).split()) or type(error).__name__
-    # Of a file, without its path: the key says which it is, and where the store's folder is here tells nobody anything.
+    # Of a file, without its path: the key says which it is, and the path of the store's folder here is of no use.
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
     # obstore prints the error a second time, for debuggers; an S3 server's own message is an XML document in it.

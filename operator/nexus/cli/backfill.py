@@ -180,7 +180,7 @@ def _bodies(
     """Return the runs to make. Raises Refused, before any is made, where the schedule's params do not fit."""
     of_this = [run.name for run in runs if run.backfill == wanted.label]
     names = [wanted.name_of(tick) for tick in ticks]
-    # Minutes since 1970 stand in the names before the hash: of one schedule they sort by time, for a long while.
+    # Minutes since 1970 are in the names before the hash: of one schedule they sort by time, for a long while.
     last = max(names + of_this, default="")
     return [_body(namespace, wanted, tick, last, evaluator) for tick in ticks]
 
@@ -215,7 +215,7 @@ async def _fill(
 ) -> list[RunPhase]:
     """Make the runs in order, never more than `parallel` that have not ended; returns how all of them ended."""
     waiting = list(bodies)
-    unseen: set[str] = set()  # made, but the watch has not told of it yet
+    unseen: set[str] = set()  # made, but the watch has not shown it yet
     ended: dict[str, RunPhase] = {}
     say(f"backfill {wanted.label}: if interrupted, run the same command to continue", to=sys.stderr)
     async with aclosing(_states(api, namespace, wanted.label)) as states:

@@ -64,7 +64,7 @@ async def cancel(api: KubeApi, namespace: str, name: str, *, now: bool) -> Exit:
         return Exit.SUCCEEDED
 
     def change(current: Object) -> Object:
-        # Somebody may have been quicker, and Immediate is never taken back.
+        # Another client may have been quicker, and Immediate is never taken back.
         return {"cancel": Cancel.IMMEDIATE.value if current["spec"].get("cancel") == Cancel.IMMEDIATE else mode.value}
 
     await _patch(api, namespace, name, change, "nothing to cancel")

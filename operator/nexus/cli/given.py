@@ -85,7 +85,7 @@ def secrets(given: Iterable[str], environ: Mapping[str, str] = os.environ) -> di
             problems.append(f"--secret {reference}: expected NAME/KEY=env:VARIABLE or NAME/KEY=file:PATH")
             continue
         try:
-            # A Secret holds bytes; what is no text stays as an environment variable has it (PEP 383).
+            # A Secret holds bytes; what is not UTF-8 stays as an environment variable has it (PEP 383).
             value = environ[place] if kind == "env" else os.fsdecode(Path(place).read_bytes())
             found.setdefault(name, {})[key] = value
         except KeyError:

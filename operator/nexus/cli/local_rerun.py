@@ -100,7 +100,7 @@ def load_rerun(prepared: Prepared, run: Saved, store: Path | None, evaluator: Ev
             time_zone=run.spec.time_zone or "UTC",
         ),
     )
-    # What it comes to is known before anything starts.
+    # The result is known before anything starts.
     plan = decide(prepared.definition, Facts(fact, earlier=earlier), datetime.now(UTC), evaluator, may_start=False)
     if plan.status.reason is Reason.RERUN_REFUSED:
         raise UsageError(f"--rerun-of: {plan.status.message}")

@@ -17,7 +17,7 @@ _KEY = re.compile(r"(y|n|yes|no|on|off)(?=\s*:)", re.IGNORECASE)
 # Characters from where a field begins to its value: its key, quotes and blanks.
 _NEAR = 1_000
 
-# A value that follows its key, or an entry of a list, which YAML 1.1 takes for true or false.
+# A value that follows its key, or an entry of a list, which YAML 1.1 takes for a boolean.
 _YES_OR_NO = re.compile(r"(?:[^:,{}\[\]]+:\s+)?(y|n|yes|no|on|off)(?=\s*(?:[,\]}]|#|$))", re.IGNORECASE)
 
 

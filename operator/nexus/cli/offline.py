@@ -53,7 +53,7 @@ def _may_evaluate(names: Sequence[str]) -> bool:
     """Return whether to start an evaluator before the files are read. One that is needed all the same starts then."""
     try:
         return any(not Path(name).is_file() or b"${{" in Path(name).read_bytes() for name in names)
-    except OSError:  # told where the file is read
+    except OSError:  # reported where the file is read
         return False
 
 

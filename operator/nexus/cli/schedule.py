@@ -19,7 +19,7 @@ from nexus.core.schedule.as_of import AsOf
 from nexus.core.schedule.zone import wall
 from nexus.services.calendar import Row, Source, remarks, tables_of, upcoming
 
-# Of what is skipped one after the other so many lines are shown.
+# Number of lines shown of what is skipped one after the other.
 _MOST_SKIPPED = 5
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -96,7 +96,7 @@ def _print(rows: Sequence[Row], *, several: bool, workflows: bool) -> None:
     if console.is_terminal:
         console.print(table)
         return
-    console.width = 160  # what reads a pipe wants one line a tick
+    console.width = 160  # a program that reads a pipe expects one line a tick
     with console.capture() as captured:
         console.print(table)
     say("\n".join(line.rstrip() for line in captured.get().splitlines()))

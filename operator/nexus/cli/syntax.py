@@ -71,7 +71,7 @@ done
 _ENV = {"LC_ALL": "C.UTF-8"}
 _BASH_SAYS = re.compile(r"^/dev/stdin: line (\d+): (warning: )?(.*)$", re.MULTILINE)
 
-# Syntax that a newer Python than the one that checks may know, by the line in which it stands: type statements and
+# Syntax that a newer Python than the one that checks may know, by the line that it is in: type statements and
 # parameters; f-strings with their own quote, a backslash, a comment or a line break within braces; t-strings;
 # `except A, B`.
 _NEWER = (
@@ -268,7 +268,7 @@ def _sound(bash: str, texts: Sequence[str]) -> set[str]:
     """Return the texts of which one bash has nothing to say; a fork for each of them takes a sixth of a process'
     time."""
     asked = [text for text in texts if "\0" not in text and "extglob" not in text]
-    with tempfile.TemporaryFile() as file:  # of what is no file `read` takes one byte at a time
+    with tempfile.TemporaryFile() as file:  # of a pipe, unlike a file, `read` takes one byte at a time
         file.writelines(text.encode("utf-8", "replace") + b"\0" for text in asked)
         file.seek(0)
         command = [bash, "--norc", "--noprofile", "-c", _SOUND]

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from nexus.core.text.plain import json_text, plain
 
-# For terminals that are no UTF-8: what the CLI itself writes beyond ASCII. The rest becomes an escape such as \u4e2d.
+# For terminals without UTF-8: what the CLI itself writes beyond ASCII. The rest becomes an escape such as \u4e2d.
 _INSTEAD = {"→": "->", "–": "-", "…": "...", "·": ".", "▶": ">", "✓": "+", "✗": "x", "○": "o", "⊘": "/"}
 _FALLBACK = "nexus.fallback"
 # The device, the quota or the file's limit is full.
@@ -26,7 +26,7 @@ def prepare() -> None:
     _open_missing()
     codecs.register_error(_FALLBACK, _fallback)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # a stream of somebody else's
+        with suppress(AttributeError):  # a stream of another owner's
             stream.reconfigure(errors=_FALLBACK)  # type: ignore[union-attr]
 
 

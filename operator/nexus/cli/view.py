@@ -117,7 +117,7 @@ class PlainView(View):
 
     def changed(self, news: list[TaskStatus]) -> None:
         """See View."""
-        # Those of child runs come to light only when these begin.
+        # Those of child runs appear only when these begin.
         self._width = max(self._width, min(max((len(task.name) for task in news), default=0), WIDEST))
         for task in news:
             seconds = seconds_text(seconds_of(task, datetime.now(UTC))) if task.phase.ended else ""

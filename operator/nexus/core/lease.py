@@ -15,7 +15,7 @@ from enum import Enum
 
 # What another one may write into a Lease; a week is a mistake, and would be one for a week.
 LONGEST_SECONDS = 3_600
-# Less than this nobody waits: sums of floats differ, and a loop would spin until its clock moves on.
+# No wait is shorter than this: sums of floats differ, and a loop would spin until its clock moves on.
 SHORTEST_LOOK = 0.01
 
 

@@ -149,7 +149,7 @@ class Election:
             self._trouble = str(error) or "no response in time"
             return False
         except Exception as error:  # noqa: BLE001
-            # An answer that nobody foresaw ends a lead only as any other lost renewal does: when its time is over.
+            # An unforeseen answer ends a lead only as any other lost renewal does: when its time is over.
             self._held = None
             self._trouble = f"{type(error).__name__}: {error}"
             log.warning("the Lease could not be read or written: %r", error)

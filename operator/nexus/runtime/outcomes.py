@@ -32,7 +32,7 @@ class Unanswered:
         before, written = self._writes.pop(key, (None, None))
         if before is None or written is None or view is None or view.recorded is None:
             return
-        # Times have milliseconds: what somebody else wrote is not the same.
+        # Times have milliseconds: what another client wrote is not the same.
         if view.facts.run.uid == before.facts.run.uid and _essence(view.recorded) == _essence(written):
             count_write(stats, before, written)
 

@@ -120,7 +120,7 @@ class WorkQueue(Generic[Key]):
             yield
         finally:
             self._since[key] = loop.time()
-            # It goes on at once: what is left of it are calls, and those of many others would be before it.
+            # It continues at once: what is left of it are calls, and those of many others would be before it.
             self._free -= 1
             self._aside[namespace] -= 1
             if not self._aside[namespace]:

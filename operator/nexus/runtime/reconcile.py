@@ -112,7 +112,7 @@ class Reconciler:
             raise error.cause from error
         self._refused.drop_due(key, began)
         if was_told and not self._refused.is_told(key):
-            return self.backend.now()  # what was accepted after the status was written is told by another one
+            return self.backend.now()  # what was accepted after the status was written is reported by another one
         return min((when for when in (wake_at, self._refused.next_at(key)) if when is not None), default=None)
 
     async def _reconcile(self, key: RunKey) -> datetime | None:
@@ -175,7 +175,7 @@ class Reconciler:
         status = with_conditions(plan.status, conditions)
         events = plan.events
         if _timeless(status) != _timeless(view.recorded or WorkflowRunStatus()):
-            # Only of what has ended: a figure that nobody updates would be wrong a second later.
+            # Only of what has ended: a figure that is not updated would be wrong a second later.
             passed = duration(status, self.backend.now()) if status.completion_time else None
             written = await self._write_status(view, status.model_copy(update={"duration": passed}))
             if written is None:
@@ -192,7 +192,7 @@ class Reconciler:
         self._refused.drop(view.key, lambda name: not name.startswith(AFTERWARDS))
         await self._clear(view, plan)
         refused = [refusal for refusal in self._refused.of(view.key) if refusal.told]
-        # Those with something to stop, too: another operator may have told what was refused to it.
+        # Those with something to stop, too: another operator may have reported what was refused to it.
         if refused or plan.stops or plan.cancels:
             await self.backend.tell_ended(view, refused)
         if refused and view.key not in self._told:

@@ -107,7 +107,7 @@ class WorkflowReconciler:
             return await self._blocked(whose, error)
         self._refused.drop_due(whose, began)
         if was_told and not self._refused.is_told(whose):
-            return self.backend.now()  # what was accepted after the status was written is told by another one
+            return self.backend.now()  # what was accepted after the status was written is reported by another one
         return min((when for when in (wake_at, self._refused.next_at(whose)) if when is not None), default=None)
 
     async def _reconcile(self, whose: WorkflowKey, facts: WorkflowFacts) -> datetime | None:
@@ -190,7 +190,7 @@ class WorkflowReconciler:
         facts = replace(facts, refused={name: _not_made(name, refusal) for name, refusal in held.items()})
         while True:
             decision = partial(decide_workflow, facts, verdict, self.backend.now())
-            # With a key the value for a tick may have to be told, by an expression.
+            # With a key the value for a tick may need an expression.
             plan = await away(decision) if facts.policy.key is not None else decision()
             if plan.confirm:
                 facts = await self.backend.confirm(facts)

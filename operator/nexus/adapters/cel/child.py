@@ -18,7 +18,7 @@ MEMORY_MIB = 160
 # Wall-clock seconds for a child that does not start.
 _START_SECONDS = 30.0
 # The child limits itself by CPU time, which a busy machine does not stretch; for one that neither answers nor computes
-# there are so many times as many seconds by the clock.
+# this is the multiple of those seconds by the clock.
 _STRETCHED = 3.0
 _CHUNK = 256 * 1024
 

@@ -28,13 +28,13 @@ ROUNDS = 10_000
 # Nanoseconds, measured with cel-expr-python 0.1.3 on Python 3.11: for each node that is executed, each character that
 # is read or copied, each part of a value (a scalar, a list, a map) that is compared or copied.
 _NODE, _CHARACTER, _PART = 30.0, 0.7, 60.0
-_SEARCH = 0.02  # each character of a text times each of what is looked for: the search is not linear
+_SEARCH = 0.02  # each character of a string times each of what is looked for: the search is not linear
 _PYTHON, _PYTHON_PART, _JSON_PART = 3_000.0, 200.0, 1_000.0  # functions of ours
 _RANGE_PART = 340.0  # for its memory too
 _REPLACE, _SPLIT, _JOIN, _TRIM, _FORMAT, _JSON = 25.0, 80.0, 40.0, 3.0, 5.0, 10.0
 # For each element that a list of map() or filter() has already: it is copied in each round that appends to it.
 _APPEND = 26.0
-# Of what a condition lets through nobody knows more than that it is a part. Where it is all, the limit of memory comes.
+# What a condition lets through is an unknown part. If it is all, the memory limit applies.
 _PART_OF = 0.5
 # For each value that this module itself goes through.
 _LOOK = 100.0
@@ -231,7 +231,7 @@ def _compared(values: Sequence[Value], size: Size) -> Priced:
 
 
 def _size(values: Sequence[Value], size: Size) -> Priced:
-    # Of a list it is known; of a text, all its characters are looked at.
+    # Of a list it is known; of a string, all characters are read.
     nodes = values[0].nodes
     if nodes is not None and all(isinstance(node, list | dict) for node in nodes):
         return Value(nodes=(int(values[0].lengths[0]),)), 0.0

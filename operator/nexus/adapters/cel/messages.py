@@ -9,7 +9,7 @@ from nexus.adapters.cel.child import MEMORY_MIB, Death, Died
 from nexus.core.expressions.templates import EvaluationLost, ExpressionError, UnknownName
 from nexus.core.text.similar_names import closest
 
-# What is told of a cost: a step is 100 ns of it.
+# Unit in which a cost is reported: a step is 100 ns of it.
 STEP = 100
 
 # One error of cel-cpp's list: `ERROR: <input>:LINE:COLUMN: text`, both counted from 1, then lines that draw the place.

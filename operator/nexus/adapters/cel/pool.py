@@ -148,7 +148,7 @@ class CelEvaluator:
                 budget=True,
             )
         if b"\\u0000" in line and _NUL.search(line):
-            # cel-expr-python 0.1.3 would go on with the text up to there.
+            # cel-expr-python 0.1.3 would read the string only up to there.
             raise ExpressionError("the character U+0000 is in its values, where CEL cannot read on: take it out first")
         with self._seat() as seat:
             child, seat.child = seat.child, None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 # Nanoseconds, measured with cel-expr-python 0.1.3: at the least, for each copy of a character in the pattern, and for
-# each of them at each character of the text, which RE2 comes to where its cache of states is too small.
+# each of them at each character of the text, which RE2 needs if its cache of states is too small.
 _MATCH, _COPY, _STATE, _CHARACTER = 3_000.0, 250.0, 2.0, 2.0
 # RE2 gives up on patterns that would take more memory than it allows itself.
 _MOST_COMPILING, _MOST_A_CHARACTER = 100_000_000.0, 6_000.0

@@ -134,7 +134,7 @@ class Value:
     def _new_elements(self) -> Value:
         if self.nodes is not None:
             found = tuple(element for node in self.nodes if isinstance(node, list | dict) for element in node)
-            # Of several lists nobody knows which it is, unless it is another one each time.
+            # Of several lists it is unknown which it is, unless it is another one each time.
             return Value(nodes=found, rounds=len(found) if self.rounds or len(self.nodes) == 1 else 0)
         # No element is larger than the whole.
         return Value(self.most) if self.element is None else self.element

@@ -82,7 +82,7 @@ def read(serialized: bytes) -> Node:
 
 def _node(text: bytes, names: dict[int, str]) -> Node:
     fields = _fields(text)
-    # A variable with dots in its name is a chain of selects, and its whole name stands beside the tree.
+    # A variable with dots in its name is a chain of selects, and its whole name is recorded beside the tree.
     name = names.get(_one(fields, 2, 0))
     if 4 in fields:
         return Variable(name or _one(_fields(_one(fields, 4)), 1, b"").decode())

@@ -315,7 +315,7 @@ class Store:
         _check_preconditions(kind, old, asked)
         new = _restored(change(old), old)
         if new == old:
-            return _read(old)  # etcd3 store: an update that changes nothing is not written, and nobody hears of it
+            return _read(old)  # etcd3 store: an update that changes nothing is not written, and no watch shows it
         parts = [{key: part for key, part in body.items() if key not in ("metadata", "status")} for body in (old, new)]
         if kind in admission.WITH_GENERATION and parts[0] != parts[1]:
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1

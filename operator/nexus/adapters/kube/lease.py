@@ -52,7 +52,7 @@ class KubeLease(LeaseStore):
             raise LeaseUnavailable(str(error)) from error
 
     def _spec(self, holder: str, seconds: int, transitions: int, *, taken: bool) -> Object:
-        # MicroTime; for people who look at it, nobody decides upon it.
+        # MicroTime; for people who look at it, no decision depends on it.
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec: Object = {"holderIdentity": holder, "leaseDurationSeconds": seconds, "renewTime": now}
         return spec | {"leaseTransitions": transitions} | ({"acquireTime": now} if taken else {})

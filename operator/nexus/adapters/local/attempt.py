@@ -16,7 +16,7 @@ from nexus.core.data.log_lines import LogLines
 from nexus.core.data.outputs import FRAME_LIMIT, MESSAGE_LIMIT, message_text
 from nexus.core.model.facts import JobFact, PodFact, Terminated
 
-# What Kubernetes gives a pod between SIGTERM and SIGKILL is 30 s; somebody waits at a terminal here.
+# What Kubernetes gives a pod between SIGTERM and SIGKILL is 30 s; a user waits at a terminal here.
 GRACE_SECONDS = 5.0
 # docker and podman: the runtime itself failed, as on an image that cannot be had; the container did not start.
 _RUNTIME_FAILED = 125

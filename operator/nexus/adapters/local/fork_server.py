@@ -76,7 +76,7 @@ class ForkServer:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         if not _has_pidfd():
-            return  # nobody else would tell when a process ends that is not our own child
+            return  # only this says when a process ends that is not our own child
         _take_orphans()
         ours, theirs = socket.socketpair()
         with theirs, contextlib.suppress(OSError):

@@ -176,7 +176,7 @@ def of_lines(text: str) -> Output | Rejected:
             if entry.key not in value:
                 value[entry.key], first[entry.key] = found, entry.number
             elif dump(value[entry.key]) != dump(found):
-                # Most likely a line of another value: which of the two its author meant nobody can tell.
+                # Most likely a line of another value: which of the two its author meant is unknown.
                 raise output_lines.LineError(
                     entry.number,
                     f"sets key {output_lines.quoted(entry.key)} again, to another value than line {first[entry.key]}; "
@@ -216,7 +216,7 @@ def _inline_lines(text: str, size: int) -> Output | Rejected:
     problem = output_lines.not_utf8(lines[first - 1])
     if 2 * text.count("\ufffd") == grown or len(suspects) == 1:
         return Rejected(Reason.INVALID_OUTPUT, str(output_lines.LineError(first, problem)))
-    # Some of them were written as U+FFFD: which ones nobody can tell any more.
+    # Some of them were written as U+FFFD: which ones is not known any more.
     others = f"lines {', '.join(map(str, suspects[:10]))} of $NEXUS_OUTPUT: one of them"
     return Rejected(Reason.INVALID_OUTPUT, f"{others} {problem}")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nexus.core.model.definition import Definition, Node
     from nexus.core.model.facts import RunFact
 
-# A number param is `dyn`: its JSON may hold a whole number, which is an int in CEL, or any other.
+# A number param is `dyn`: its JSON may hold an integer, which is an int in CEL, or any other number.
 _PARAM_TYPES = {
     ParamType.STRING: "string",
     ParamType.INTEGER: "int",

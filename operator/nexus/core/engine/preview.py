@@ -73,7 +73,7 @@ class Foreseeing:
     def __init__(self, evaluator: Evaluator, definition: Definition, now: datetime) -> None:
         self._evaluator = evaluator
         self._instead = dict(_instead(definition, now))
-        # What stands for items that are not known, and so is no item to read a field of.
+        # Stand-in for unknown items, none of which has a field to read.
         self._items = {text for value in self._instead.values() if isinstance(value, list) for text in value}
         self.unknown: list[str] = []
         """The sources of what could not be known since this was emptied."""
@@ -263,7 +263,7 @@ def _rendered(draft: PlanDraft, node: Node, item: Item | None) -> dict[str, Any]
         where = _field(path, node.task)
         try:
             value = renderer.field(text, where)
-            # What is not known yet stands there as it was written, not encoded.
+            # What is not known yet stays as it was written, not encoded.
             known = "${{" not in str(value)
             found[where] = renderer.url(text, where) if templated_fields.is_url(path) and known else value
         except (ExpressionError, TemplateError) as error:

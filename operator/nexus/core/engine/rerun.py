@@ -171,7 +171,7 @@ def _take_over(draft: PlanDraft, earlier: Earlier, before: TaskStatus) -> None:
         message=f"reused from run {earlier.wanted.name}",
         completion_time=draft.now,
         items=before.items,
-        # Keys in the output store are those of the run that made them; nobody but its owner deletes there.
+        # Keys in the output store are those of the run that made them; only its owner deletes there.
         stored_output=before.stored_output,
         artifacts=before.artifacts,
         **kept,

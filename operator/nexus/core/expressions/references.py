@@ -197,7 +197,7 @@ def _param(tokens: Sequence[Token], root: int, chain: Sequence[_Selection]) -> t
     named = Reference("params", chain[0].name, None, offset)
     if not is_identifier(chain[0].name):
         return [named, whole], []
-    # has() wants a field of a map: over a variable called `params.day` it gives that variable's value instead.
+    # has() requires a field of a map: over a variable called `params.day` it gives that variable's value instead.
     return ([named, whole] if _inside_has(tokens, root, chain[0]) else [named]), [chain[0]]
 
 

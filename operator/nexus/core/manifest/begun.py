@@ -17,7 +17,7 @@ from nexus.core.manifest.schema_errors import read
 Spec = TypeVar("Spec", bound=BaseModel)
 
 _LIMITS = ("pattern", "min_length", "max_length", "ge", "gt", "le", "lt", "multiple_of")
-# What is no schema, though it may look like one.
+# What is not a schema, though it may look like one.
 _VALUES = ("default", "metadata", "members", "expected", "cls", "function")
 
 

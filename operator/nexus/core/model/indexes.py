@@ -10,7 +10,7 @@ from nexus.api.fanout import MAX_ITEMS
 CUT = "…"
 
 
-# No set of so many indexes as a fan-out may have items is longer, each written out: what follows is none of a Job's.
+# The longest set of indexes of a fan-out, each written out: what follows cannot be a Job's.
 LONGEST = 5 * MAX_ITEMS
 
 
@@ -40,7 +40,7 @@ def text(indexes: Iterable[int], limit: int = 1_000) -> str:
     parts: list[str] = []
     room = limit
     for first, last in _ranges(indexes):
-        # Two in a row are no range, as in batch/v1's own statuses.
+        # Two in a row do not make a range, as in batch/v1's own statuses.
         part = str(first) if first == last else f"{first}{',' if last == first + 1 else '-'}{last}"
         room -= len(part) + 1
         if room < 0:

@@ -17,8 +17,8 @@ RECORDS_PER_ABSENT_TASK = 256
 # Bytes of each text of one record.
 RECORD_TEXT_LIMIT = 256
 LARGEST = 500
-# Bytes of all outputs together that stand in the status: above, each lies in a ConfigMap of its own. Every task over a
-# hundred takes some of the room for its entry.
+# Bytes of all outputs together in the status: above, each lies in a ConfigMap of its own. Every task over a hundred
+# takes some of the room for its entry.
 INLINE_OUTPUTS_LIMIT = 64 * 1024
 INLINE_OUTPUTS_PER_TASK = 96
 INLINE_OUTPUTS_FROM = 100

@@ -76,6 +76,6 @@ def _quantities(resources: Resources, field: str, renderer: Renderer) -> dict[st
 def _quantity(text: str, where: str, renderer: Renderer) -> str:
     value = renderer.text(text, where)
     if "${{" in text and amount(value) is None:
-        # The API server cannot even read a Job with such a field, and its answer names none.
+        # The API server cannot even read a Job with a field like this, and its answer names none.
         raise ExpressionError(f"{where}: must be a quantity such as 500m, 2 or 64Mi, got {value[:80]!r}", None)
     return value

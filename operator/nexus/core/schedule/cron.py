@@ -170,7 +170,8 @@ class _Field:
         span, slash, step_text = text.partition("/")
         step = self._step(step_text) if slash else 1
         if span in ("*", "?"):
-            # As in Kubernetes: */2 is no star, so that with a day of the week either of the two is enough.
+            # As in Kubernetes: */2 does not count as a star, so that with a day of the week either of the two is
+            # enough.
             return range(self.low, self.high + 1, step), step == 1
         low_text, hyphen, high_text = span.partition("-")
         low = self._number(low_text)

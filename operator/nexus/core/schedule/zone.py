@@ -94,7 +94,7 @@ def wall(instant: datetime, zone: tzinfo) -> datetime:
     return instant.astimezone(zone).replace(tzinfo=None)
 
 
-@lru_cache(maxsize=256)  # a tick is looked for, and then told of: twice the same question
+@lru_cache(maxsize=256)  # a tick is looked for, and then reported: twice the same question
 def place(local: datetime, zone: tzinfo) -> Placed:
     """Return the instant of a local time (without a zone, `fold` of no matter)."""
     first = local.replace(tzinfo=zone, fold=0)

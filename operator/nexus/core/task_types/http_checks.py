@@ -52,7 +52,7 @@ def hosts(http: Http, templated: Iterable[str]) -> Iterator[Finding]:
         chosen = reaches_host(parse(http.url))
         name = next(_names(templated), None)
     except TemplateError:
-        return  # told where expressions are checked
+        return  # reported where expressions are checked
     if chosen is not None and name is not None:
         message = f"a value reaches the host of the URL while the task uses $({name})"
         yield Finding(

@@ -89,7 +89,7 @@ def _failed_pods(node: Node, job: JobFact) -> list[PodFact]:
 
 
 def _record_all(draft: PlanDraft, node: Node, pods: Sequence[PodFact], number: int) -> None:
-    # Counted from the end: of pods that somebody deleted only the numbers are known.
+    # Counted from the end: of deleted pods only the numbers are known.
     for attempt, pod in enumerate(pods, start=number - len(pods) + 1):
         last(draft, node, attempt, of_pod(pod), pod)
 

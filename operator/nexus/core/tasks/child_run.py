@@ -34,7 +34,7 @@ from nexus.core.tasks.retries import next_attempt_after
 from nexus.core.tasks.slots import Slots
 from nexus.core.text.json_text import dump
 
-# How deep child runs may be nested: workflows that call each other in a circle end here.
+# How deep child runs may be nested: cycles of calls end here.
 MAX_DEPTH = 5
 # How deep the params of one may nest: the 100 levels of an object that is read, less the object's own and its spec's.
 PARAM_LEVELS = 98
@@ -73,7 +73,7 @@ def params_of(draft: PlanDraft, node: Node, item: Item | None = None) -> dict[st
     """Return the params of a child run. Raises Unread, ExpressionError, TemplateError."""
     assert node.task.workflow is not None
     rendered: dict[str, Any] = draft.renderer(node, item).deep(node.task.workflow.params or {}, "workflow.params")
-    # Such a run could not be read. After a crash nothing would tell that it is this task's own.
+    # It could not be read. After a crash nothing would show that it is this task's own.
     if _nests_deeper(rendered, PARAM_LEVELS):
         raise ExpressionError(f"workflow.params: nested deeper than {PARAM_LEVELS} levels; flatten it")
     if len(dump(rendered).encode(errors="replace")) > PARAMS_LIMIT:
@@ -120,7 +120,7 @@ def too_deep(draft: PlanDraft, node: Node) -> bool:
     if draft.facts.run.depth < MAX_DEPTH:
         return False
     assert node.task.workflow is not None
-    # It is told of every run above this one, as it stands: with its own name in it.
+    # Every run above this one shows the message unchanged: so it names the run that it is about.
     words = (
         f"{draft.facts.run.name} is at child run depth {MAX_DEPTH}, the maximum, and calls {node.task.workflow.name}"
     )
@@ -136,7 +136,7 @@ def observe(draft: PlanDraft, node: Node) -> None:
     if status.child_run is not None and status.next_attempt_time is None:
         _recorded(draft, node, status.child_run.name)
     # Only then those that no status knows: whether one is due, says how the one before it ended. One that cannot be
-    # compared is told of when it would be started.
+    # compared is reported when it would be started.
     with contextlib.suppress(Unread, ExpressionError, TemplateError):
         while draft.tasks[node.name].next_attempt_time is not None and take_over(draft, node):
             pass

@@ -163,7 +163,8 @@ class PlanDraft:
         self.refused.add(task)
         if refusal.told:
             status = self.tasks[task]
-            # Another reason that came between them (a slot, a suspension) is no new beginning; another refusal is.
+            # Another reason that came between them (a slot, a suspension) does not count as a new beginning; another
+            # refusal does.
             same = status.reason is refusal.reason or status.reason not in REASONS
             goes_on = same and status.refused_time is not None
             self.move(task, refused_time=status.refused_time if goes_on else self.now)

@@ -16,7 +16,7 @@ from nexus.core.model.facts import Forged, RunFact
 from nexus.core.model.plan import RunEvent
 from nexus.core.tasks.draft import PlanDraft
 
-# The last of the UIDs on record stands for the Event that says that there are more.
+# The last of the UIDs on record is that of the Event that says that there are more.
 MOST_EVENTS = MOST_FORGED - 1
 NAMED = 3
 TYPE = Reason.FORGED.value

@@ -16,7 +16,8 @@ from nexus.core.model.plan import AskSlot, ReturnSlot
 from nexus.core.pools.queue import FRONT, bound, ordinal
 from nexus.core.tasks.draft import PlanDraft
 
-# Who waits is told when its turn comes. Should whoever tells it die before that, it looks itself: those in front soon.
+# A waiting run is woken when its turn comes. It also looks by itself, those in front soon, in case the operator that
+# would wake it dies.
 LOOK_IN_FRONT = timedelta(seconds=5)
 LOOK_BEHIND = timedelta(seconds=60)
 LOOK_FOR_SIZE = timedelta(seconds=10)

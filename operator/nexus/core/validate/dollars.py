@@ -17,7 +17,7 @@ def open_dollars(path: Path, text: str, task: str | None) -> Iterator[Problem]:
     try:
         parts = parse(text).parts
     except TemplateError:
-        return  # told where expressions are checked
+        return  # reported where expressions are checked
     for literal, behind in pairwise(parts):
         if not isinstance(literal, str) or not isinstance(behind, Expression):
             continue

@@ -79,7 +79,7 @@ def _literal(value: Any) -> tuple[Code, str] | None:
         try:
             whole = parse(value).whole
         except TemplateError:
-            return None  # told where expressions are checked
+            return None  # reported where expressions are checked
         return (
             None
             if whole is not None

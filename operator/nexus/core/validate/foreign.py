@@ -29,7 +29,7 @@ def foreign(text: str) -> tuple[str, int] | None:
     try:
         literals = [part for part in parse(text).parts if isinstance(part, str)]
     except TemplateError:
-        return None  # told where expressions are checked
+        return None  # reported where expressions are checked
     for literal in literals:
         found = _FOREIGN.search(literal)
         if found is not None:

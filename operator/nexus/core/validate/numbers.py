@@ -54,7 +54,7 @@ def _either(values: Any, params: Sequence[Param]) -> bool:
     if isinstance(values, str):
         source = _source(values)
         values = next((param.default for param in params if f"params.{param.name}" == source), None)
-        # Another run gives another list: one fraction tells that whole numbers are doubles that look like them.
+        # Another run gives another list: one fraction shows that integers beside it are doubles.
         return _fractions(values) > 0
     if isinstance(values, list) and any(_source(value) in numbers for value in values if isinstance(value, str)):
         return True

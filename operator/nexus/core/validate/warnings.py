@@ -55,7 +55,7 @@ def _either_day(spec: WorkflowSpec) -> Iterator[Problem]:
         try:
             rule = parse_cron(schedule.cron)
         except CronInvalid:
-            continue  # a problem, told as such
+            continue  # a problem, reported as such
         if isinstance(rule, Cron) and rule.either:
             _, _, day, _, weekday = schedule.cron.split()
             message = f'ticks on day "{day}" of the month and on every "{weekday}", since either is enough for cron'
@@ -74,7 +74,7 @@ def _numbers(
         try:
             expressions = parse(text).expressions
         except TemplateError:
-            continue  # a problem, told as such
+            continue  # a problem, reported as such
         for expression in expressions:
             for message, offset in mixed(expression, numbers):
                 yield Problem((*place, *path), Code.MIXED_NUMBERS, message, task, expression.offset + offset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What a list holds, by its field: entries are told by name.
+# What a list holds, by its field: entries are identified by name.
 _NAMED = {"tasks": "task", "finally": "finally task", "params": "param", "schedules": "schedule"}
 
 

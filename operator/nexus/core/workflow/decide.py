@@ -17,7 +17,8 @@ from nexus.core.workflow.ticks import Count, CreateRun, Ticks, WorkflowEvent, ti
 
 ACTIVE_SHOWN = 10
 DID_NOT_RUN = "DidNotRun"
-# Runs that are told at once that their turn may have come: one begins, and those behind it learn behind whom they wait.
+# Runs that are woken at once since their turn may have come: one begins, and those behind it learn behind whom they
+# wait.
 WOKEN = 10
 
 

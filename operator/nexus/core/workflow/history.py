@@ -20,11 +20,11 @@ SLOW_TIME = timedelta(minutes=2)
 # As far may the clocks of an operator and of the API server differ.
 CLOCK_SKEW = timedelta(minutes=5)
 # The name of a tick's run is the lock on the tick. An operator that looked before another one made the run, and is
-# slow, may still be about to make it: so long the run stays as the answer to that. Its age is told by two clocks.
+# slow, may still be about to make it: so long the run stays as the answer to that. Its age depends on two clocks.
 LOCK_TIME = SLOW_TIME + CLOCK_SKEW
 # Who waits for a run, as `nexus run --watch` and `kubectl wait` do, is to see how it ended before `history` takes it.
 SEEN_TIME = timedelta(minutes=2)
-# A backfill that nobody has gone on with for so long counts as given up.
+# A backfill without progress for this long counts as given up.
 BACKFILL_PATIENCE = timedelta(days=7)
 
 

@@ -26,7 +26,7 @@ from nexus.core.workflow.history import CLOCK_SKEW, SLOW_TIME
 
 UPCOMING = 5
 SHOWN = 10
-# A run that was refused is tried again so much later.
+# Delay before a refused run is tried again.
 TRY_AGAIN = timedelta(seconds=30)
 # A tick that is later than this may have had its run, and that may be gone (see history.LOCK_TIME): who acts on it has
 # to know the newest status.
@@ -169,7 +169,7 @@ def _start(
 ) -> tuple[datetime | None, RunRefused | None]:
     """Make, or drop, what is due. Returns the tick up to which all is decided, and why the one after it has no run."""
     schedule = timetable.schedule
-    # Those that were missed are told of in this decision, and are not to be told of again in the next.
+    # Missed ones are reported in this decision, and must not be reported again in the next.
     missed = timetable.previous(found.start[0].time) if found.start and found.missed else None
     handled = missed.time if missed is not None else None
     for tick in found.start:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 
-# What every object of a kind shares is nobody's own.
+# What every object of a kind shares counts for none of them.
 _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, Enum)
 
 

@@ -360,7 +360,7 @@ def _run_exec(user: _Entry, cluster: _Entry) -> dict[str, Any]:
 
     command = user["exec"].get("command", "")
     try:
-        # ExecProvider itself, not load_kube_config: that one logs a plugin's failure and goes on without credentials.
+        # ExecProvider itself, not load_kube_config: that one logs a plugin's failure and continues without credentials.
         status = ExecProvider(ConfigNode("exec", user["exec"]), None, ConfigNode("cluster", cluster)).run()  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:
         hint = user["exec"].get("installHint") or "run it by hand to see why, or log in again"

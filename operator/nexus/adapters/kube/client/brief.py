@@ -292,7 +292,7 @@ def _hold_tasks(parts: Fields) -> dict[str, Any]:
 
 
 def _is_long(output: Raw | None) -> bool:
-    # What is no object stays for the model to refuse.
+    # What is not an object is left for the model to refuse.
     return output is not None and len(memoryview(output)) > OUTPUT_BYTES and bytes(memoryview(output)[:1]) == b"{"
 
 

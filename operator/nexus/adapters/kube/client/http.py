@@ -302,7 +302,7 @@ class KubeClient(KubeApi):
             try:
                 asked = time.monotonic()
                 async with self._places.place(served()):
-                    end += time.monotonic() - asked  # for the places nobody but this operator is to blame
+                    end += time.monotonic() - asked  # for the places only this operator is to blame
                     answer = await self._exchange(call, end - time.monotonic(), refused=refused)
             except Unreachable as unreachable:
                 error: ApiError = unreachable

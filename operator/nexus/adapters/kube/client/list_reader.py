@@ -21,7 +21,7 @@ _HEAD = 64 * 1024
 _PART = 32 * 1024
 """Bytes that are looked through between two turns of the event loop."""
 _ITEMS = re.compile(rb'"items"\s*:\s*\[')
-# A string that goes on in the next chunk has no quote at its end.
+# A string that continues in the next chunk has no quote at its end.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("?)|[\[{\]}]', re.DOTALL)
 _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _EVENT = re.compile(rb'\{\s*"type"\s*:\s*"([A-Z]+)"\s*,\s*"object"\s*:\s*(?=\{)')

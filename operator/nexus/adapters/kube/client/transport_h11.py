@@ -162,7 +162,7 @@ class _Body:
             return
         chunk = part
         while part or len(chunk) == size:
-            # Chunk by chunk, for a short part may stand for a thousand times its bytes.
+            # Chunk by chunk, for a short part may be a thousand times its bytes when unpacked.
             chunk = self._unpack.decompress(part, size)
             part = self._unpack.unconsumed_tail
             if chunk:

@@ -199,7 +199,7 @@ def _volumes(name: str, pod: _Pod, payload: Payload) -> tuple[list[dict[str, Any
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
     sources: list[dict[str, Any]] = []
     if pod.spilled:
-        # By name: what else somebody may put there appears in no pod.
+        # By name: other keys that a client may add there appear in no pod.
         items = [{"key": key, "path": key} for key in pod.spilled]
         sources.append({"configMap": {"name": name, "items": items}})
     for task, stored in payload.inputs.items():

@@ -57,7 +57,7 @@ class Keys:
         try:
             return replace(run, key=await self.of(record.fact(), workflow))
         except (ParamsInvalid, ExpressionError, TemplateError):
-            # It will be refused for that, and is in nobody's way.
+            # It will be refused for that, and blocks no other run.
             self._keep(known, None)
             return run
 

@@ -26,7 +26,8 @@ async def cancel(api: KubeApi, namespace: str, name: str, uid: str, mode: Cancel
     try:
         return await api.patch(WORKFLOW_RUNS, namespace, name, patch)
     except (NotFound, Conflict, Invalid) as error:
-        # Invalid: by the CRD's rule, where somebody was quicker and cancelled it Immediately; or by an admission rule.
+        # Invalid: by the CRD's rule, if another client was quicker and cancelled it Immediately; or by an admission
+        # rule.
         return await _cancelled(api, namespace, name, uid, mode, error)
 
 

@@ -78,7 +78,7 @@ class EventLookup:
         finally:
             self._asking.discard(namespace)
         took = timedelta(seconds=time.monotonic() - began)
-        # Of namespaces where nobody asks any more nothing is kept.
+        # Nothing is kept of namespaces without further questions.
         self._known = {name: answer for name, answer in self._known.items() if now < answer.good_until}
         self._known[namespace] = _Answer(reasons, now + max(FRESH, SHARE * took))
         return reasons

@@ -12,7 +12,7 @@ from nexus.adapters.kube.cache.runs import Cache
 from nexus.api.reasons import Reason
 from nexus.runtime.ports import Blocked, StartRejected
 
-# Ended runs go, by history and by hand, and nobody tells those that wait.
+# Ended runs are deleted, by history and by hand, and no event wakes those that wait.
 REQUEUE_AFTER_QUOTA = timedelta(seconds=30)
 
 

@@ -14,7 +14,7 @@ from nexus.adapters.kube.runs.event_lookup import ASK_AGAIN_AFTER, EventLookup, 
 from nexus.core.model.facts import PodFact
 from nexus.core.tasks.evidence import NO_CONFIG
 
-# Most containers run a second or two after their pod has a node; a volume that is not there is told in the first.
+# Most containers run a second or two after their pod has a node; a missing volume is reported in the first.
 UNMOUNTED_AFTER = timedelta(seconds=5)
 # What the kubelet says of a container until its volumes are mounted and its image is there.
 CREATING = "ContainerCreating"

@@ -178,7 +178,7 @@ class KubeWorkflows:
         except NotFound:
             return
         if unreadable(workflow):
-            return  # which revision is the current one cannot be told
+            return  # which revision is the current one is unknown
         spec = workflow["spec"]
         runs = [sibling(body) for body in await self._list_runs(facts)]
         current = revision_name(facts.name, facts.uid, dump(spec))

@@ -43,7 +43,7 @@ def take(draft: PlanDraft, node: Node, total: int, refused: Mapping[int, Failed]
         if not children and index in refused:
             tally.failed[index] = refused[index]
         elif not children:
-            # Also where somebody deleted it: nothing tells that from one that was never made.
+            # Also if it was deleted: that looks the same as one that was never made.
             tally.due[index] = Due(1, None)
         else:
             _last(draft, node, tally, index, children[-1])

@@ -267,7 +267,7 @@ def _of_pod(
     assert pod.terminated is not None
     message = pod.terminated.message
     read = outputs.of_container(message) if node.record.is_bare else outputs.of_bootstrap(message)
-    if isinstance(read, outputs.Kept):  # no item is told to
+    if isinstance(read, outputs.Kept):  # no item is asked to
         return outputs.Rejected(Reason.INVALID_OUTPUT, "the output of an item cannot be in the output store")
     if not isinstance(read, outputs.Frame):
         return read

@@ -119,7 +119,7 @@ def _cannot_start(draft: PlanDraft, node: Node, tally: Tally) -> bool:
             return True
         if waiting.since is not None:
             draft.wakes.append(waiting.since + limit)
-    # One that is held back says so at any time: nothing of it runs. So does a child run that waits for a person.
+    # One that is held back says so at any time: nothing of it runs. So does a child run that waits for approval.
     at_any_time = (Reason.QUEUED, Reason.AWAITING_APPROVAL)
     told = [one for one in tally.waiting if not tally.started or one.reason in at_any_time]
     _say(draft, node, (told[0] if told else None) or _delayed(draft, node, tally))
