@@ -67,8 +67,8 @@ _KEPT: Mapping[Kind, tuple[str, ...]] = {
     PODS: ("phase", "reason", "conditions", "initContainerStatuses", "containerStatuses"),
     JOBS: ("failed", "conditions", "completedIndexes", "failedIndexes"),
 }
-"""By kind the fields of the status that are kept: those that nexus.adapters.kube.cache.parse reads. Half of the changes
-of a Job and its pods are in others."""
+"""By kind the fields of the status that are kept: those that nexus.adapters.kube.cache.parse reads. A third of the
+changes of a Job and its pods is in others."""
 _CONDITIONS: Mapping[Kind, frozenset[str]] = {
     PODS: frozenset({"PodScheduled", "DisruptionTarget"}),
     JOBS: frozenset({"Failed", "FailureTarget", "Complete"}),

@@ -4,7 +4,7 @@ Kopf takes the JSON of a LIST and of each line of a watch by itself, whatever it
 over what it cannot read. So it is handed brief forms (`brief`) in their place, made one object at a time; and an
 invalid answer breaks the connection off, which kopf takes for a network that failed: it tries again.
 
-Of the eleven changes that a one-task run's Job and pod go through, five change nothing that is read of them. Kopf gets
+Of the twelve changes that the Job and the pod of a one-task run go through, four change nothing that is read. Kopf gets
 a bookmark in place of each: it continues from there, and no handler is called.
 """
 
