@@ -67,7 +67,8 @@ def recover(draft: PlanDraft) -> None:
             continue
         if not node.final or draft.main_on_record:
             _without_start(draft, node)
-        if draft.definition.fail_fast and draft.tasks[name].phase is TaskPhase.FAILED:
+        ended = draft.tasks[name].phase.ended and not node.final
+        if draft.definition.fail_fast and ended and draft.counted(name) is TaskPhase.FAILED:
             return  # which ended all others
 
 
