@@ -21,6 +21,11 @@ ONE_RETRY = {"limit": 1, "delaySeconds": 1}
 SLEEP = ("sh", "-c", "trap 'exit 143' TERM; sleep 300 & wait")
 
 
+COUNTED_IN_BASH = (
+    """[[ $NEXUS_ATTEMPT == 2 && $(<"$NEXUS_CONTEXT") == '{"attempt":2,'* ]]; echo n:=2 >> "$NEXUS_OUTPUT\""""
+)
+
+
 def retries(server: str) -> list[Object]:
     """The same failures under the Job controller's delays and under delays of their own."""
     return [
@@ -31,6 +36,9 @@ def retries(server: str) -> list[Object]:
         bash("final", "exit 42", retry={"limit": 5, "delaySeconds": 1, "failOnExitCodes": [41, 42]}),
         bash("final-native", "exit 42", retry={"limit": 5, "failOnExitCodes": [42]}),
         python("error", "n = 1\nraise KeyError('what is wrong')"),
+        bash("count", COUNTED_IN_BASH, retry={"limit": 2}),
+        bash("count-custom", COUNTED_IN_BASH, retry={"limit": 2, "delaySeconds": 0}),
+        python("count-items", "assert attempt == 2\noutput['n'] = attempt", forEach={"items": [1]}, retry={"limit": 2}),
         bash("told", "echo looking; echo nothing; exit 3", retry={"limit": 1}, recordLogLines=1),
         bash("spread", "exit 3", retry={"limit": 1, "delaySeconds": 4, "jitter": 0.5}, recordLogLines=1),
     ]
@@ -113,7 +121,7 @@ def started(space: Space, operator: OperatorProcess, server: str) -> None:
     """All runs of this module, at once."""
     assert operator.running
     space.run("slots", *(container(f"t{i}", "sleep", "1.5") for i in range(6)), maxParallelTasks=2)
-    space.run("retries", *retries(server))
+    space.run("retries", *retries(server), maxParallelTasks=12)
     space.run("asked", *asked(server))
     space.run("limits", *limits())
     space.run(
@@ -171,6 +179,17 @@ def test_both_ways_of_retrying_look_the_same(space: Space) -> None:
     ]
     assert told[0] == told[1]
     assert [reason for reason, _ in told[0]] == ["TaskFailed", "TaskRetried"]
+
+
+def test_task_code_is_told_its_attempt(space: Space) -> None:
+    """The first attempt fails since it is told 1, and the second succeeds since it is told 2."""
+    run = space.finished("retries", 120)
+    for name in ("count", "count-custom"):
+        assert (phases(run)[name], task(run, name)["attempts"]) == ("Succeeded", 2)
+        assert space.output(run, name) == {"n": 2}
+    assert [item["n"] for item in space.output(run, "count-items")["items"]] == [2]
+    (job,) = space.jobs("retries", "count")
+    assert (job["spec"]["completionMode"], job["spec"]["backoffLimitPerIndex"]) == ("Indexed", 2)
 
 
 def test_an_exit_code_can_rule_retries_out(space: Space) -> None:
@@ -319,6 +338,6 @@ def test_a_waiting_task_says_why(space: Space) -> None:
     )
     run = space.running("waits", "long")
     assert (task(run, "slot")["phase"], task(run, "slot")["reason"]) == ("Pending", "Parallelism")
-    assert (task(run, "after")["reason"], task(run, "after")["message"]) == ("Dependencies", "waits for long")
+    assert (task(run, "after")["reason"], task(run, "after")["message"]) == ("Dependencies", "waiting for long")
     assert re.fullmatch(r"\d/3", run["status"]["tasksDone"])
     assert set(phases(space.finished("waits")).values()) == {"Succeeded"}

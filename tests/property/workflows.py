@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 from tests.builders import spec, task
@@ -59,6 +59,16 @@ calls = st.fixed_dictionaries(
     {"workflow": st.sampled_from([{"name": "child"}, {"name": "child"}, {"name": "missing"}])},
     optional={"timeoutSeconds": st.just(3), "retry": st.just({"limit": 1, "delaySeconds": 3})},
 )
+kinds = st.sampled_from([{}, {}, {"python": {"code": "..."}}])
+"""A container, or code whose pods are told their attempt."""
+limits = st.fixed_dictionaries(
+    {},
+    optional={
+        "timeoutSeconds": st.sampled_from([2, 60]),
+        "deadlineSeconds": st.sampled_from([5, 40]),
+        "startTimeoutSeconds": st.just(4),
+    },
+)
 fan_outs = st.fixed_dictionaries(
     {
         "forEach": st.fixed_dictionaries(
@@ -79,9 +89,12 @@ class Case:
     outcomes: dict[str, list[Outcome]]
 
     def told_on(self, subject: Story) -> None:
-        """Let its pods go so."""
+        """Let its pods go so; a bootstrap wraps the output of its task."""
+        wrapped = {entry.name for _, entry in self.spec.every_task() if entry.python is not None}
         for name, outcomes in self.outcomes.items():
-            subject.cluster.script(name, *outcomes)
+            messages = ['{"output":%s}' % (outcome.message or "{}") for outcome in outcomes]
+            told = [replace(outcome, message=text) for outcome, text in zip(outcomes, messages, strict=True)]
+            subject.cluster.script(name, *(told if name in wrapped else outcomes))
 
 
 @st.composite
@@ -108,21 +121,13 @@ def dags(draw: st.DrawFn, *, timed: bool, names: Sequence[str] = NAMES, least: i
             continue
         if draw(st.integers(0, 4)) == 0:
             fields |= draw(fan_outs)
+        fields |= draw(kinds)
         if draw(st.booleans()):
             fields["retry"] = draw(retries)
         if "forEach" not in fields and draw(st.integers(0, 4)) == 0:
             fields["recordLogLines"] = 2
         if timed:
-            fields |= draw(
-                st.fixed_dictionaries(
-                    {},
-                    optional={
-                        "timeoutSeconds": st.sampled_from([2, 60]),
-                        "deadlineSeconds": st.sampled_from([5, 40]),
-                        "startTimeoutSeconds": st.just(4),
-                    },
-                )
-            )
+            fields |= draw(limits)
         tasks.append(task(name, *depends_on, **fields))
     return tasks
 

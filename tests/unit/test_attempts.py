@@ -67,6 +67,38 @@ def test_each_attempt_of_a_task_that_did_not_succeed_at_once_has_a_record(
     assert len({entry.pod for entry in found}) == 3
 
 
+@pytest.mark.parametrize("fields", [{}, {"forEach": {"items": [1]}}], ids=["one", "fan-out"])
+@pytest.mark.parametrize("retry", [NATIVE, OWN], ids=["native", "own"])
+@pytest.mark.parametrize("kind", [{"python": {"code": "1"}}, {"bash": {"command": "true"}}], ids=["python", "bash"])
+def test_each_pod_is_told_the_attempt_that_it_is_recorded_as(
+    cel: Evaluator, kind: dict[str, Any], retry: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    outcomes = [Outcome(exit_code=1), Outcome.drained(), Outcome(exit_code=1), Outcome(message='{"output":{}}')]
+    pods: dict[str, dict[str, Any]] = {}
+    with story(spec(task("t", retry=retry, **kind, **fields)), cel) as subject:
+        subject.cluster.script("t", *outcomes)
+        subject.cluster.subscribe(PODS, lambda _, body: pods.update({body["metadata"]["name"]: body}))
+        subject.operator()
+        status = subject.run()
+
+    # The drained pod is told the number of the one that it is replaced by.
+    assert sorted(attempt_of(body) for body in pods.values()) == [1, 2, 2, 3]
+    for record in records(status):
+        assert attempt_of(pods[record.pod or ""]) == record.attempt
+
+
+def attempt_of(body: dict[str, Any]) -> int:
+    """What the code in a pod finds as its attempt: the sum that the bootstrap makes, of what the kubelet gives it."""
+    variables = {entry["name"]: entry for entry in body["spec"]["containers"][0]["env"]}
+    failed = variables["NEXUS_FAILED_ATTEMPTS"]
+    if "value" in failed:
+        return int(variables["NEXUS_ATTEMPT"]["value"]) + int(failed["value"])
+    path = failed["valueFrom"]["fieldRef"]["fieldPath"]
+    assert path == "metadata.annotations['batch.kubernetes.io/job-index-failure-count']"
+    count = body["metadata"]["annotations"]["batch.kubernetes.io/job-index-failure-count"]
+    return int(variables["NEXUS_ATTEMPT"]["value"]) + int(count)
+
+
 def test_a_first_attempt_that_succeeds_needs_none(cel: Evaluator) -> None:
     assert records(told(cel, Outcome())) == ()
 

@@ -108,8 +108,16 @@ def test_no_output_is_no_lines(bench: Bench) -> None:
 def test_the_command_gets_the_context_as_a_file_and_its_params_as_variables(bench: Bench) -> None:
     context = {"params": {"day": NASTY}, "input": {"extract": {"n": 1}}}
     ended = bench.bash('cat "$NEXUS_CONTEXT"; printf %s "$PARAM_DAY" >&2', context=context, extra={"PARAM_DAY": NASTY})
-    assert json.loads(ended.stdout) == {"params": {"day": NASTY}, "run": {"name": "sales-x7k2p"}, **context}
+    assert json.loads(ended.stdout) == {"attempt": 1, "run": {"name": "sales-x7k2p"}, **context}
     assert ended.stderr == NASTY
+
+
+@pytest.mark.parametrize(("failed", "attempt"), [(None, 3), ("0", 3), ("4", 7)])
+def test_the_command_is_told_its_attempt(bench: Bench, failed: str | None, attempt: int) -> None:
+    given = {"NEXUS_ATTEMPT": "3"} | ({"NEXUS_FAILED_ATTEMPTS": failed} if failed is not None else {})
+    ended = bench.bash('cat "$NEXUS_CONTEXT"; env | grep ^NEXUS_.*ATTEMPT >&2', extra=given)
+    assert json.loads(ended.stdout)["attempt"] == attempt
+    assert ended.stderr == f"NEXUS_ATTEMPT={attempt}\n"
 
 
 @pytest.mark.parametrize("small", [{}, {"a": {"b": {}}}, {"a": None}])
@@ -117,6 +125,7 @@ def test_inputs_too_large_for_the_context_are_spliced_into_it(bench: Bench, smal
     big = {"per-region": {"rows": ["é" * 100] * 2000, "s": NASTY}, "x": {}}
     ended = bench.bash('cat "$NEXUS_CONTEXT"', context={"params": {"p": NASTY}, "input": small}, inputs=big)
     assert json.loads(ended.stdout) == {
+        "attempt": 1,
         "params": {"p": NASTY},
         "run": {"name": "sales-x7k2p"},
         "input": {**small, **big},

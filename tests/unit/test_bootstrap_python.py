@@ -50,7 +50,20 @@ def test_item_and_index_are_none_outside_a_fan_out(bench: Bench) -> None:
 
 def test_the_namespace_holds_nothing_of_the_bootstrap(bench: Bench) -> None:
     code = "output['names'] = sorted(n for n in globals() if not n.startswith('__'))"
-    assert bench.code(code).output["names"] == ["artifacts", "index", "input", "item", "output", "params", "run"]
+    names = ["artifacts", "attempt", "index", "input", "item", "output", "params", "run"]
+    assert bench.code(code).output["names"] == names
+
+
+@pytest.mark.parametrize(("failed", "attempt"), [(None, 3), ("0", 3), ("4", 7)])
+def test_the_code_is_told_its_attempt(bench: Bench, failed: str | None, attempt: int) -> None:
+    given = {"NEXUS_ATTEMPT": "3"} | ({"NEXUS_FAILED_ATTEMPTS": failed} if failed is not None else {})
+    code = (
+        "import os, subprocess, sys\n"
+        "output['n'] = [attempt, os.environ['NEXUS_ATTEMPT'], 'NEXUS_FAILED_ATTEMPTS' in os.environ]\n"
+        "show = 'import os; print(os.environ[\"NEXUS_ATTEMPT\"])'\n"
+        "output['below'] = subprocess.run([sys.executable, '-c', show], capture_output=True, text=True).stdout.strip()"
+    )
+    assert bench.code(code, extra=given).output == {"n": [attempt, str(attempt), False], "below": str(attempt)}
 
 
 def test_output_may_be_bound_anew(bench: Bench) -> None:

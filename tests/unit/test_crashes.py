@@ -30,6 +30,7 @@ def small_dag() -> WorkflowSpec:
         task("extract", python={"code": "..."}),
         task("flaky", retry={"limit": 2, "delaySeconds": 0}),
         task("native", retry={"limit": 1}),
+        task("numbered", python={"code": "..."}, retry={"limit": 1}),
         task("mounts", "extract", python={"code": "..."}),
         task("renders", "extract", env=[{"name": "N", "value": "${{ tasks.extract.output.rows.size() }}"}]),
         task("skipped", "flaky", when="${{ false }}"),
@@ -37,6 +38,7 @@ def small_dag() -> WorkflowSpec:
         task("omitted", "fails"),
         task("late", "flaky", deadlineSeconds=4),
         task("handler", "fails", "skipped", "late", triggerRule="AnyFailed"),
+        maxParallelTasks=11,
     )
 
 
@@ -46,6 +48,7 @@ def script(subject: Story) -> None:
     cluster.script("mounts", Outcome(message='{"output":{}}'))
     cluster.script("flaky", Outcome(exit_code=1), Outcome(exit_code=1), Outcome(message='{"n":1}'))
     cluster.script("native", Outcome(exit_code=1), Outcome())
+    cluster.script("numbered", Outcome(exit_code=1), Outcome(message='{"output":{}}'))
     cluster.script("fails", Outcome(exit_code=3))
     cluster.script("late", Outcome.hangs())
 
@@ -54,6 +57,7 @@ ENDS = {
     "extract": ("Succeeded", None, 1),
     "flaky": ("Succeeded", None, 3),
     "native": ("Succeeded", None, 2),
+    "numbered": ("Succeeded", None, 2),
     "mounts": ("Succeeded", None, 1),
     "renders": ("Succeeded", None, 1),
     "skipped": ("Skipped", "WhenFalse", None),
@@ -71,7 +75,7 @@ def assert_as_if_nothing_had_happened(subject: Story) -> None:
     status = subject.status
     told = {entry.name: (entry.phase.value, entry.reason, entry.attempts) for entry in status.tasks or ()}
     assert told == ENDS
-    assert (status.phase, status.tasks_done) == ("Failed", "10/10")
+    assert (status.phase, status.tasks_done) == ("Failed", "11/11")
     assert sorted(subject.witness.order) == JOBS_MADE
     reference = entry(subject, "extract").output_ref
     assert reference is not None
@@ -99,7 +103,7 @@ def writes_of_a_calm_run(cel: Evaluator) -> int:
 def test_the_writes_of_a_run_are_few(cel: Evaluator) -> None:
     """At most three a task, one of them its Event, and four a run; a retry has a Job, a status and an Event more.
     Its Workflow's status has one: that it can run."""
-    jobs, tasks, retries = len(JOBS_MADE), len(ENDS), 3
+    jobs, tasks, retries = len(JOBS_MADE), len(ENDS), 4
     stored, stopped = 1, 1
 
     assert writes_of_a_calm_run(cel) <= jobs + 2 * tasks + 2 * retries + stored + stopped + 4 + 1

@@ -328,6 +328,29 @@ def attempt_by_the_job(world: World, exit_code: int) -> None:
             world.step(700)
 
 
+def attempt_by_a_numbered_job(world: World, exit_code: int) -> None:
+    """The same where each pod is told its attempt: a failure is counted only once the next pod is there, or none is."""
+    start, fact = world.started[-1], world.last("t")
+    assert start.numbered is (start.backoff_limit > 0)
+    earlier = tuple(pod for pod in fact.pods if pod.terminated)
+    ended = Terminated(exit_code, "", "" if exit_code else '{"lines":0}\n', world.now)
+    phase = "Failed" if exit_code else "Running"
+    done = pod(ended, uid=f"pod-{len(earlier)}", phase=phase, failures=len(earlier))
+    world.change("t", *earlier, done, failed=len(earlier))
+    world.step()
+    if exit_code:
+        last, fatal = len(earlier) == start.backoff_limit, exit_code in start.retry.fail_on_exit_codes
+        assert (world.entry("t").reason == "RetryDelay") is not (last or fatal)
+        if last or fatal:
+            why = "PodFailurePolicy" if fatal else "FailedIndexes"
+            world.change("t", *earlier, done, failed=len(earlier) + 1, failure=why, finished_at=world.now)
+            world.step()
+        else:
+            following = pod(uid=f"pod-{len(earlier) + 1}", failures=len(earlier) + 1)
+            world.change("t", *earlier, done, following, failed=len(earlier) + 1)
+            world.step(700)
+
+
 @pytest.mark.parametrize(
     ("codes", "state", "attempts"),
     [
@@ -339,19 +362,24 @@ def attempt_by_the_job(world: World, exit_code: int) -> None:
         ([7], "Failed TaskError", 1),
     ],
 )
-def test_both_mechanisms_of_retry_look_the_same_from_outside(
+def test_all_mechanisms_of_retry_look_the_same_from_outside(
     cel: Evaluator, codes: list[int], state: str, attempts: int
 ) -> None:
     subject = definition(task("t", retry={"limit": 2, "failOnExitCodes": [7]}))
     by_the_job, by_the_operator = World(subject, cel), World(subject, cel, native_backoff=False)
-    for world, attempt in ((by_the_job, attempt_by_the_job), (by_the_operator, attempt_by_the_operator)):
+    numbered = World(definition(task("t", bash={"command": "true"}, retry={"limit": 2, "failOnExitCodes": [7]})), cel)
+    for world, attempt in (
+        (by_the_job, attempt_by_the_job),
+        (numbered, attempt_by_a_numbered_job),
+        (by_the_operator, attempt_by_the_operator),
+    ):
         world.step()
         world.runs("t")
         for code in codes:
             attempt(world, code)
 
-    assert (len(by_the_job.started), len(by_the_operator.started)) == (1, attempts)
-    for world in (by_the_job, by_the_operator):
+    assert [len(world.started) for world in (by_the_job, numbered, by_the_operator)] == [1, 1, attempts]
+    for world in (by_the_job, numbered, by_the_operator):
         entry = world.entry("t")
         assert (world.states["t"], entry.attempts, entry.exit_code) == (state, attempts, codes[-1])
         assert len(told(world, "TaskRetried")) == attempts - 1

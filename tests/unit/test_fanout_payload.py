@@ -104,11 +104,12 @@ def test_the_bootstrap_fills_the_holes(cel: Evaluator, bench: Bench) -> None:
 
 def test_the_payload_of_one_item_has_it_in_its_context(cel: Evaluator) -> None:
     made = draft(cel, bash={"command": "true"}, env=[{"name": "WHICH", "value": "${{ index }}-${{ item }}"}])
-    given = for_item(made, made.definition.nodes["t"], Item(3, "a$b"))
+    given = for_item(made, made.definition.nodes["t"], Item(3, "a$b"), 2)
     context = json.loads(given.context_json)
     assert (context["item"], context["index"]) == ("a$b", 3)
     assert list(context)[-1] == "input"
     assert (given.variables["ITEM"], given.variables["INDEX"]) == ("a$b", "3")
+    assert given.variables["NEXUS_ATTEMPT"] == "2"
     assert given.env[0].value == "3-a$$b"
 
 

@@ -142,9 +142,11 @@ nexus_interrupted=
 trap 'nexus_interrupted=1; if [[ -n ${!:-} ]]; then kill -TERM "$!" 2>/dev/null; else exit 143; fi' TERM INT HUP
 
 own_files || refuse 1 type BootstrapError 'a file of the task could not be read, copied to TMPDIR, or hashed (sha256sum)'
+export NEXUS_ATTEMPT=$((${NEXUS_ATTEMPT:-1} + ${NEXUS_FAILED_ATTEMPTS:-0}))
+unset NEXUS_FAILED_ATTEMPTS
 nexus_context=${NEXUS_CONTEXT_JSON:-}
 { [[ -n $nexus_context ]] || nexus_context=$(<"$nexus_dir/context.json"); } && own_item "$nexus_context" &&
-    splice "$nexus_context" >"$nexus_work/context.json" ||
+    nexus_context="{\"attempt\":$NEXUS_ATTEMPT,${nexus_context#\{}" && splice "$nexus_context" >"$nexus_work/context.json" ||
     refuse 1 type BootstrapError 'the context or an input could not be read: only Nexus starts this script'
 : >"$nexus_work/output"
 export NEXUS_CONTEXT=$nexus_work/context.json NEXUS_OUTPUT=$nexus_work/output NEXUS_EOF

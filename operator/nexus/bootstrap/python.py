@@ -41,8 +41,10 @@ exec(begin())
 
 
 def context() -> dict[str, Any]:
-    """params, run, task, item, index, artifacts and input; inputs too large for the environment come from files."""
+    """All names that the code gets; inputs too large for the environment come from files."""
     found: dict[str, Any] = {"item": None, "index": None, **received("NEXUS_CONTEXT_JSON", "context.json")}
+    found["attempt"] = int(os.environ.get("NEXUS_ATTEMPT", "1")) + int(os.environ.pop("NEXUS_FAILED_ATTEMPTS", "0"))
+    os.environ["NEXUS_ATTEMPT"] = str(found["attempt"])
     line = item_line()
     if line is not None:
         found["index"], found["item"] = line[0], json.loads(line[1])

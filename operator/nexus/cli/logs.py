@@ -17,7 +17,7 @@ from nexus.cli.ending import Exit, UsageError
 from nexus.cli.terminal import say
 from nexus.cli.words import why
 from nexus.core.data.log_lines import LogLines
-from nexus.core.names import LABEL_INDEX, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
+from nexus.core.names import LABEL_INDEX, LABEL_ITEMS, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
 from nexus.core.tasks.identity import Slot, slot_of
 from nexus.core.text.similar_names import closest
 
@@ -261,7 +261,7 @@ def _task(pod: Mapping[str, Any]) -> str:
 def _index(pod: Mapping[str, Any]) -> int | None:
     """Return which item of a fan-out it works on."""
     labels = pod["metadata"]["labels"]
-    text = labels.get(LABEL_INDEX, labels.get(COMPLETION_INDEX, ""))
+    text = labels.get(LABEL_INDEX, labels.get(COMPLETION_INDEX, "") if LABEL_ITEMS in labels else "")
     return int(text) if text.isdecimal() else None
 
 

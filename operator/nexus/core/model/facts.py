@@ -56,6 +56,8 @@ class PodFact:
     """When the condition DisruptionTarget became true."""
     index: int | None = None
     """Which item of a fan-out it works on, in an Indexed Job."""
+    failures: int | None = None
+    """Failed attempts before this one, in a Job that numbers them (or of the same item, in a fan-out's)."""
     withdrawn: bool = False
     """True where the Job controller itself took it back, since the Job was suspended: that does not count as a
     failure."""

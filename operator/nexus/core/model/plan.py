@@ -88,6 +88,8 @@ class StartTask:
     payload: Payload
     retry: RetryPolicy
     backoff_limit: int = 0
+    numbered: bool = False
+    """Whether the pods of the Job carry the number of their attempt, although all are made from one template."""
     timeout_seconds: int | None = None
     deadline_seconds: int | None = None
     """What is left of the task's deadline, as the backstop while no operator runs."""

@@ -62,7 +62,7 @@ TYPE = TaskType(
     model=Bash,
     mechanism=Mechanism.JOB,
     # Its output is lines, which only the operator makes JSON of.
-    bootstrap=Bootstrap(name="bash", interpreter="bash", keeps_output=False),
+    bootstrap=Bootstrap(name="bash", interpreter="bash", keeps_output=False, tells_attempt=True),
     image="bash",
     shorthand=Shorthand("command", "echo hello"),
     templated=_templated,

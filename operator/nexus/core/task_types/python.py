@@ -52,7 +52,7 @@ TYPE = TaskType(
     name="python",
     model=Python,
     mechanism=Mechanism.JOB,
-    bootstrap=Bootstrap(name="python", keeps_output=True, runs_python=True),
+    bootstrap=Bootstrap(name="python", keeps_output=True, runs_python=True, tells_attempt=True),
     image="python",
     shorthand=Shorthand("code", "..."),
     templated=_templated,

@@ -87,6 +87,8 @@ class Bootstrap:
     """Whether it writes its output as JSON, so that one that is too big for a ConfigMap can go to the output store."""
     final_exit_codes: tuple[int, ...] = ()
     """Exit codes, besides that of a refused output, with which it ends what no retry can help."""
+    tells_attempt: bool = False
+    """Whether it tells the user's code the number of its attempt."""
     runs_python: bool = False
     """Whether the user's Python runs in its process: locally it finds the modules beside the manifest."""
 

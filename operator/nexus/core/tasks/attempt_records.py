@@ -7,6 +7,7 @@ kept, so that they are there days later, when the pods are gone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from nexus.api.run import AttemptError, AttemptRecord
@@ -72,6 +73,15 @@ def success(draft: PlanDraft, node: Node, number: int, pod: PodFact) -> None:
         attempt=number, pod=pod.name, start_time=_began(pod), completion_time=ended or draft.now, exit_code=0
     )
     _keep(draft, node, record, pod)
+
+
+def with_failures(node: Node, job: JobFact) -> JobFact:
+    """Return the Job with the failed attempts that its pods prove, which its status may not count yet."""
+    if all(pod.failures is None for pod in job.pods):
+        return job
+    failed = _failed_pods(node, job)
+    proven = max((pod.failures or 0) + (pod in failed) for pod in job.pods)
+    return replace(job, failed=max(job.failed, proven))
 
 
 def last_failed_pod(node: Node, job: JobFact) -> PodFact | None:

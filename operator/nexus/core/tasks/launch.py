@@ -17,7 +17,7 @@ from nexus.core.task_types.limits import PayloadError
 from nexus.core.tasks import transfers
 from nexus.core.tasks.draft import PlanDraft, Unread
 from nexus.core.tasks.observe import attempt_number, take_over
-from nexus.core.tasks.payload import Context, build
+from nexus.core.tasks.payload import Context, build, tells_attempt
 from nexus.core.tasks.pool_slots import has_turn
 from nexus.core.tasks.slots import Slots
 
@@ -32,7 +32,7 @@ def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
     if refused(draft, node, name):
         return
     try:
-        payload = _payload(draft, node, number)
+        payload = _payload(draft, node, number, (status.attempts or 0) + 1)
     except Unread:
         return
     except (ExpressionError, TemplateError) as error:
@@ -47,6 +47,7 @@ def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
     if not has_turn(draft, node, name):
         return
     attempts = (status.attempts or 0) + 1
+    retries = node.retry.limit + 1 - attempts if _native(draft, node) else 0
     started_at = status.start_time or draft.now
     draft.starts.append(
         StartTask(
@@ -55,7 +56,8 @@ def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
             attempt_number=number,
             payload=payload,
             retry=node.retry,
-            backoff_limit=node.retry.limit + 1 - attempts if _native(draft, node) else 0,
+            backoff_limit=retries,
+            numbered=retries > 0 and tells_attempt(node),
             timeout_seconds=node.task.timeout_seconds,
             deadline_seconds=remaining(node, int((draft.now - started_at).total_seconds())),
             labels=dict(draft.definition.spec.labels or {}),
@@ -115,13 +117,15 @@ def remaining(node: Node, spent: int) -> int | None:
     return max(node.task.deadline_seconds - spent, 1)
 
 
-def _payload(draft: PlanDraft, node: Node, number: int) -> Payload:
-    return build(node, draft.renderer(node), context_of(draft, node, number=number))
+def _payload(draft: PlanDraft, node: Node, number: int, attempt: int) -> Payload:
+    return build(node, draft.renderer(node), context_of(draft, node, number=number, attempt=attempt))
 
 
-def context_of(draft: PlanDraft, node: Node, item: scope.Item | None = None, number: int = 0) -> Context:
-    """Return what the code of a task sees. `number` is that of the attempt, of a fan-out 0. Raises Unread,
-    ExpressionError, PayloadError."""
+def context_of(
+    draft: PlanDraft, node: Node, item: scope.Item | None = None, number: int = 0, attempt: int = 1
+) -> Context:
+    """Return what the code of a task sees. `number` is that of the Job, of a fan-out 0; `attempt` counts no replaced
+    ones. Raises Unread, ExpressionError, PayloadError."""
     inputs: dict[str, Any] = {}
     stored: dict[str, OutputRef] = {}
     transfer = transfers.of_task(draft, node, number)
@@ -142,6 +146,7 @@ def context_of(draft: PlanDraft, node: Node, item: scope.Item | None = None, num
         stored,
         item,
         transfer,
+        attempt,
         {name: value for name, value in names.items() if value is not None},
         {key: name for name in node.depends_on if (key := nodes[name].task.key) is not None},
     )

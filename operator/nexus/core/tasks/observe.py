@@ -82,7 +82,7 @@ def _adopt(draft: PlanDraft, node: Node, job: JobFact) -> None:
 
 
 def _apply(draft: PlanDraft, node: Node, job: JobFact) -> None:
-    name = node.name
+    name, job = node.name, records.with_failures(node, job)
     seen = judge(job, node.task.timeout_seconds, stores=transfers.awaited(node))
     if not isinstance(seen, Succeeded):  # whose output may have been refused before
         draft.move(name, refused_time=None)
@@ -90,6 +90,9 @@ def _apply(draft: PlanDraft, node: Node, job: JobFact) -> None:
         case Active():
             # The pods of a Job that is about to fail are counted before it has: no attempt follows the last of them.
             _count(draft, node, job, 0 if job.failing else 1)
+            draft.move(name, phase=TaskPhase.RUNNING, reason=None, message=None)
+        case Backoff(last) if _is_last(draft, node, job, last):  # the Job controller has not said so yet
+            _count(draft, node, job, 0)
             draft.move(name, phase=TaskPhase.RUNNING, reason=None, message=None)
         case Backoff(last):
             _backoff(draft, node, job, last)
@@ -101,6 +104,16 @@ def _apply(draft: PlanDraft, node: Node, job: JobFact) -> None:
             _succeeded(draft, node, job, pod)
         case Failed() as failure:
             _failed(draft, node, job, with_number(failure, node.task.timeout_seconds))
+
+
+def _is_last(draft: PlanDraft, node: Node, job: JobFact, last: Failed | None) -> bool:
+    """Whether no attempt of the Job follows. Of a pod that carries its number the Job controller counts the failure
+    only when it makes the next one."""
+    if last is None or all(pod.failures is None for pod in job.pods):
+        return False
+    attempts = _attempts(node, draft.tasks[node.name], job, 0)
+    whose = f"{draft.facts.run.uid}/{node.name}"
+    return next_attempt_after(last, node.retry, attempts, whose=whose, replacements=0, now=draft.now) is None
 
 
 def _attempts(node: Node, status: TaskStatus, job: JobFact, current: int) -> int:

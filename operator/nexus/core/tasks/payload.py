@@ -17,6 +17,11 @@ from nexus.core.pods import render
 from nexus.core.task_types.limits import PayloadError, check_string
 from nexus.core.text.json_text import dump
 
+ATTEMPT = "NEXUS_ATTEMPT"
+"""The variable in which task code finds the number of its attempt."""
+FAILED_ATTEMPTS = "NEXUS_FAILED_ATTEMPTS"
+"""What the bootstrap adds to it, and takes out of the environment: it holds the number of its Job's first attempt."""
+
 # Above this a text for a bootstrap travels as a file: with all others in it, a process' arguments and environment must
 # stay under a quarter of the stack limit.
 SPILL_LIMIT = 96 * 1024
@@ -35,6 +40,8 @@ class Context:
     stored: Mapping[str, OutputRef]
     item: Item | None = None
     transfer: Transfer | None = None
+    attempt: int = 1
+    """The number of the attempt, or of the first one of a Job that makes several."""
     task: Mapping[str, str] = field(default_factory=dict)
     """The task's `name`, and its `key` and `displayName` where it has them."""
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +65,11 @@ def task_values(node: Node, renderer: Renderer) -> dict[str, Any] | None:
     return values | ({"retryOn": list(node.retry.retry_on)} if node.retry.retry_on else {})
 
 
+def tells_attempt(node: Node) -> bool:
+    """Return whether the code of a task gets the number of its attempt."""
+    return node.record.bootstrap is not None and node.record.bootstrap.tells_attempt
+
+
 def build(node: Node, renderer: Renderer, context: Context) -> Payload:
     """Return the payload of a task. Raises ExpressionError, TemplateError and PayloadError."""
     task, record = node.task, node.record
@@ -73,7 +85,7 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
         script=own.script,
         command=own.command,
         args=own.args,
-        variables=own.variables,
+        variables={**own.variables, **({ATTEMPT: str(context.attempt)} if tells_attempt(node) else {})},
         env=(*env, *own.env),
         env_from=tuple(task.env_from or ()),
         inputs={} if record.is_bare else context.stored,

@@ -12,11 +12,13 @@ from nexus.api.base import parse_time
 from nexus.api.fanout import MAX_ITEMS
 from nexus.core.model import indexes
 from nexus.core.model.facts import JobFact, PodFact, Terminated
-from nexus.core.names import LABEL_RUN, LABEL_TASK
+from nexus.core.names import LABEL_ITEMS, LABEL_RUN, LABEL_TASK
 from nexus.core.tasks.identity import Slot, slot_of
 
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """The annotation of an Indexed Job's pods by which the Job controller knows them; also a label, which may change."""
+INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
+"""The annotation with the number of failures before a pod, where its Job has a backoffLimitPerIndex."""
 JOB_FINALIZER = "batch.kubernetes.io/job-tracking"
 
 
@@ -53,13 +55,22 @@ def job_fact(body: Mapping[str, Any]) -> JobFact | None:
         failure_message=str(failed.get("message") or "") if failed else "",
         finished_at=_time(ended.get("lastTransitionTime")),
         deleting="deletionTimestamp" in metadata,
-        items=min(int(spec.get("completions") or 0), MAX_ITEMS) if spec.get("completionMode") == "Indexed" else None,
+        items=_items(metadata, spec),
         index=slot.index,
         parallelism=int(spec.get("parallelism") or 1),
         completed_indexes=str(status.get("completedIndexes") or "")[: indexes.LONGEST],
         failed_indexes=str(status.get("failedIndexes") or "")[: indexes.LONGEST],
         suspended=bool(spec.get("suspend")),
     )
+
+
+def _items(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> int | None:
+    """Return the number of items of a fan-out's Indexed Job. One with a single index may be a task's that numbers its
+    attempts."""
+    if spec.get("completionMode") != "Indexed":
+        return None
+    found = int(spec.get("completions") or 0)
+    return None if found == 1 and LABEL_ITEMS not in (metadata.get("labels") or {}) else min(found, MAX_ITEMS)
 
 
 def number(text: object, most: int = 1_000_000) -> int | None:
@@ -72,6 +83,7 @@ def number(text: object, most: int = 1_000_000) -> int | None:
 def pod_fact(body: Mapping[str, Any]) -> PodFact:
     """Return the record of a pod."""
     metadata, status = body["metadata"], body.get("status") or {}
+    annotations = metadata.get("annotations") or {}
     conditions = {entry["type"]: entry for entry in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled") or {}
     disrupted = conditions.get("DisruptionTarget") or {}
@@ -96,7 +108,8 @@ def pod_fact(body: Mapping[str, Any]) -> PodFact:
         deleted_at=_deletion(metadata),
         withdrawn=_withdrawn(metadata, status),
         disrupted_at=_time(disrupted.get("lastTransitionTime")) if disrupted.get("status") == "True" else None,
-        index=number((metadata.get("annotations") or {}).get(COMPLETION_INDEX)),
+        index=number(annotations.get(COMPLETION_INDEX)),
+        failures=number(annotations.get(INDEX_FAILURES)),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexus import bootstrap
+from nexus.adapters.kube.cache.parse import INDEX_FAILURES
 from nexus.adapters.kube.containers import PUT
 from nexus.adapters.kube.manifests import transfer
 from nexus.adapters.kube.manifests.pod import literal, pod_annotations, pod_labels, pod_spec
@@ -30,7 +31,7 @@ from nexus.core.names import (
 from nexus.core.task_types import TYPES
 from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
 from nexus.core.task_types.record import Bootstrap
-from nexus.core.tasks.payload import SPILL_LIMIT
+from nexus.core.tasks.payload import ATTEMPT, FAILED_ATTEMPTS, SPILL_LIMIT
 from nexus.core.text.sha256 import sha256, sha256_of
 
 MOUNT = "/nexus"
@@ -101,6 +102,8 @@ def task_objects(start: StartTask, run: RunFact, images: Images, *, name_taken: 
         if sums := _sums(payload, pod):
             pod.env.append({"name": "NEXUS_SHA256SUMS", "value": sums})
     pod.env += [{"name": name, "value": literal(value)} for name, value in payload.variables.items()]
+    if ATTEMPT in payload.variables:
+        pod.env.append(_failures(start))
     if payload.transfer is not None:
         pod.env += transfer.task_env(payload)
     container["env"] = pod.env + [variable.to_json() for variable in payload.env]
@@ -167,6 +170,14 @@ def _labels(start: StartTask, run: RunFact) -> dict[str, str]:
     if start.pool is not None:
         labels[LABEL_POOL] = start.pool
     return labels
+
+
+def _failures(start: StartTask) -> dict[str, Any]:
+    # Also where it is always 0: a variable that the task takes from a Secret must not be counted.
+    if not (start.numbered or (start.indexed is not None and start.backoff_limit > 0)):
+        return {"name": FAILED_ATTEMPTS, "value": "0"}
+    path = f"metadata.annotations['{INDEX_FAILURES}']"
+    return {"name": FAILED_ATTEMPTS, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def _command(script: Bootstrap, payload: Payload, pod: _Pod) -> list[str]:
@@ -239,7 +250,11 @@ def _job_spec(start: StartTask) -> dict[str, Any]:
         left_out = {"containerName": PUT, "operator": "In", "values": [OUTPUT_REFUSED]}
         rules.append({"action": "FailJob", "onExitCodes": left_out})
     spec: dict[str, Any] = {"podReplacementPolicy": "Failed"}
-    if start.indexed is None:
+    if start.numbered:
+        # Only a pod of an index is told how many failed before it. A rule of FailJob ends the one index, too.
+        one = {"completionMode": "Indexed", "completions": 1, "parallelism": 1}
+        spec |= {**one, "backoffLimitPerIndex": start.backoff_limit}
+    elif start.indexed is None:
         spec["backoffLimit"] = start.backoff_limit
     else:
         # Without a backoffLimit of its own, which would count the failures of all items together.

@@ -295,7 +295,7 @@ def _to_blame(draft: PlanDraft, node: Node, error: Exception, attempt: Due) -> E
 def _start_of(
     draft: PlanDraft, node: Node, name: str, item: Item, attempt_number: int, total: int, began: datetime
 ) -> StartTask:
-    rendered = payload.for_item(draft, node, item)
+    rendered = payload.for_item(draft, node, item, attempt_number)
     return StartTask(
         attempt_number=attempt_number, index=item.index, **_common(draft, node, name, rendered, total, began)
     )

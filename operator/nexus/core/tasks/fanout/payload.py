@@ -93,9 +93,9 @@ class ItemUnrendered(Exception):
     """An item's own values cannot be rendered."""
 
 
-def for_item(draft: PlanDraft, node: Node, item: Item) -> Payload:
+def for_item(draft: PlanDraft, node: Node, item: Item, attempt: int) -> Payload:
     """Return the payload of one item's own Job. Raises Unread, ExpressionError, TemplateError, PayloadError."""
-    return build(node, draft.renderer(node, item), context_of(draft, node, item))
+    return build(node, draft.renderer(node, item), context_of(draft, node, item, attempt=attempt))
 
 
 def shared_fault(draft: PlanDraft, node: Node) -> ExpressionError | TemplateError | None:
