@@ -135,7 +135,7 @@ def test_failures_come_up_with_the_childs_words(space: Space) -> None:
     assert messages["bad"].startswith(f"child run {child_of(run, 'bad')} failed: task bad: exit status 3")
     assert 'params.n: must be an integer, got string "two"' in messages["params"]
     assert "dependency cycle: " in messages["cycle"]
-    assert "did you mean double?" in messages["missing"]
+    assert 'did you mean "double"?' in messages["missing"]
     assert "check for a cycle of workflow calls" in messages["circle"]
     assert {name: task(run, name)["attempts"] for name in phases(run)} == {
         "bad": 2, "params": 1, "cycle": 1, "missing": 1, "circle": 1,

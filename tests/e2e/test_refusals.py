@@ -95,7 +95,7 @@ def test_a_right_that_is_taken_away_is_named_and_made_use_of_when_it_is_back(
         space.running("before", "sleeps")
         space.patch(ROLES, ACCOUNT, {"rules": less})
         run = space.until("before", lambda run: task(run, "next").get("reason") == "MissingRights")
-        assert "the right to create jobs.batch in namespace" in task(run, "next")["message"]
+        assert "the operator is not allowed to create jobs.batch in namespace" in task(run, "next")["message"]
         assert phases(run)["sleeps"] == "Succeeded"
         space.patch(ROLES, ACCOUNT, {"rules": role["rules"]})
         assert phases(space.finished("before")) == {"sleeps": "Succeeded", "next": "Succeeded"}

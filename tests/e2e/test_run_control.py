@@ -40,7 +40,7 @@ def test_a_suspended_run_starts_nothing_new_until_it_is_resumed(space: Space, cl
     space.running("held", "first")
 
     out, _ = cli("suspend", "held")
-    assert "is suspended: what runs goes on" in out
+    assert "is suspended; running tasks continue" in out
     held = space.until("held", lambda run: task(run, "second").get("reason") == "Suspended")
     assert phases(held) == {"first": "Succeeded", "second": "Pending"}
     assert (held["status"]["phase"], condition(held, "Suspended")) == ("Suspended", "True")
@@ -75,7 +75,7 @@ def test_an_immediate_cancel_stops_finally_too_and_wins_over_suspend(space: Spac
     space.run("immediate", container("fails", "false"), maxParallelTasks=1, **{"finally": final})
     space.running("immediate", "tidy")
     cli("suspend", "immediate")
-    assert "tasks are stopped, then finally runs" in cli("cancel", "immediate")[0]
+    assert "tasks are stopped, then finally tasks run" in cli("cancel", "immediate")[0]
 
     cli("cancel", "immediate", "--now")
 
@@ -128,7 +128,7 @@ def test_a_task_is_approved_and_another_rejected(space: Space, cli: Cli, operato
         "task load of run yes is not waiting for an approval (Pending, Dependencies: waiting for gate)"
     )
     _, err = cli("approve", "yes", "gaet", status=2)
-    assert err == "run yes has no task gaet: did you mean gate?\n"
+    assert err == 'unknown task "gaet" of run yes; did you mean "gate"?\n'
     operator.kill()
     out, _ = cli("approve", "yes", "gate", "--comment", "fine by me")
     cli("approve", "no", "gate", "--reject")

@@ -112,7 +112,7 @@ def test_a_backfill_makes_the_runs_that_are_missing(new_space: Callable[[str], S
         space.workflow("sales", tell, schedules=[daily], params=[{"name": "day"}], history={"succeeded": 1})
         words = ["sales", "--from", "2026-01-10T00:00:00Z", "--to", "2026-01-13T00:00:00Z", "--parallel", "2", "--yes"]
         out = _nexus(space, "backfill", *words)
-        assert out.count("to be made") == 3
+        assert out.count("to be created") == 3
         assert out.count(" Succeeded") == 3
         # All of them are there: runs of a tick are kept for seven minutes, whatever `history` says.
         made = space.list(WORKFLOW_RUNS, "nexus.dev/workflow=sales")
