@@ -228,7 +228,7 @@ def test_check_names_the_type_and_evaluates_nothing(evaluator: CelEvaluator, sou
         ("'ü💡' +\n foo", "foo", 'unknown reference "foo"; known names: item, now, tasks.price.output'),
         ("1 + daet(item)", "daet", 'unknown function "daet"; did you mean "date"?'),
         ("len(item)", "len", 'unknown function "len"; did you mean "size"?'),
-        ("json()", "json", 'invalid call of "json"; docs/expressions.md has an example'),
+        ("json()", "json", 'wrong number of arguments for "json"; docs/expressions.md has an example'),
         ("item == 1 and true", "and", 'unsupported syntax "and"; write &&'),
         ("not item", "item", 'unsupported syntax "not"; write !'),
         ("item if true else 1", "if", 'unsupported syntax "if"; write condition ? a : b'),
@@ -238,7 +238,7 @@ def test_check_names_the_type_and_evaluates_nothing(evaluator: CelEvaluator, sou
         ("for", "for", 'reserved word "for"; it is allowed after a dot only'),
         ("item +", None, "the expression ends too early"),
         ("item.all(x, x > 0", None, 'missing ")" before the end'),
-        ("'a\\q'", "'a", "unclosed string 'a\\q, or an unknown escape in it; write \\\\ for a backslash"),
+        ("'a\\q'", "'a", "unclosed string, or an unknown escape, at 'a\\q; write \\\\ for a backslash"),
         (
             "1 + 1.5",
             "+",
@@ -257,7 +257,7 @@ def test_check_names_the_type_and_evaluates_nothing(evaluator: CelEvaluator, sou
             "both results of ? : must have one type, got map(int, int) and int; wrap both in dyn(...)",
         ),
         ("1 ? 2 : 3", "?", "the condition before ? must be a boolean, got int"),
-        ("1 && true", "&&", "&& must have booleans, got int, bool; compare the value with something"),
+        ("1 && true", "&&", "&& requires booleans, got int, bool; compare the value with something"),
         ("+".join(["1"] * 60), None, "chains more than 32 operators"),
         ("[" * 60 + "]" * 60, None, "nested too deeply"),
     ],
@@ -279,7 +279,7 @@ def test_a_source_that_does_not_compile_is_refused_in_words(
     [
         ("item.total", {}, 'missing key "total"; get(map, "total", default) gives a default instead'),
         ("item['total']", {}, 'missing key "total"; get(map, "total", default) gives a default instead'),
-        ("item.total", None, "a value that has none (the item is null, or no object): get(value"),
+        ("item.total", None, "a value that has none (the item is null, or not an object); get(value"),
         ("string(item)", {}, "string does not support map; convert a list or an object with json(...)"),
         ("item[7]", [1], "missing element [7]; the list has 1, counted from 0"),
         (
@@ -295,13 +295,13 @@ def test_a_source_that_does_not_compile_is_refused_in_words(
             None,
             "+ does not support null and int; one of them is null, as the output of a task that did not succeed",
         ),
-        ("item ? 1 : 2", 3, "the condition before ? must be a bool"),
-        ("item && true", 3, "&& must have booleans; compare the value with something"),
+        ("item ? 1 : 2", 3, "the condition before ? must be a boolean"),
+        ("item && true", 3, "&& requires booleans; compare the value with something"),
         ("item.matches('a')", 3, "matches does not support int and string"),
         ("'a'.matches(item)", "(?=a)", "invalid perl operator: (?="),
         ("1 / item", 0, "divide by zero"),
         ("date(item)", "2026-11-23", "date does not support string; convert the string with timestamp(...)"),
-        ("date(timestamp(item))", "2026-11-23", "RFC 3339 text, such as 2026-11-23T02:30:00Z"),
+        ("date(timestamp(item))", "2026-11-23", "RFC 3339 string, such as 2026-11-23T02:30:00Z"),
         (
             "date(timestamp('2026-01-01T00:00:00Z'), item)",
             "Mars/Base",
@@ -344,7 +344,7 @@ def test_a_source_that_does_not_compile_is_refused_in_words(
         ("range(item)", -1, "n from 0 to 10,000, not -1"),
         ("flatten(item)", 1, "flatten does not support int"),
         ("get(item, 'a', 1)", [], "get does not support list and string and int"),
-        ("flatten([timestamp('2026-01-01T00:00:00Z')])", None, "cannot hand on a time: make it text with string(...)"),
+        ("flatten([timestamp('2026-01-01T00:00:00Z')])", None, "do not support a time; convert it with string(...)"),
         ("get(item, 'a', timestamp('2026-01-01T00:00:00Z'))", {}, "get does not support map and string and timestamp"),
         ("duration(item)", "x", "90s, 1h30m or 1.5h"),
         ("1.0 / double(item)", 0, "infinite or not a number"),
@@ -368,7 +368,7 @@ def test_an_expression_that_fails_on_its_values_says_what_to_do(
 
 
 def test_a_value_that_is_not_of_its_declared_type_is_named(evaluator: CelEvaluator) -> None:
-    assert refusal(evaluator, "item", "string", 3).message == "item should be of type string, but is int"
+    assert refusal(evaluator, "item", "string", 3).message == "item must be of type string, got int"
     assert "no offset" in refusal(evaluator, "item", "timestamp", "2026-11-23T00:00:00").message
 
 

@@ -52,7 +52,7 @@ def test_a_workflow_that_the_file_lacks_is_named_before_anything_starts(tmp_path
     refused(
         nexus("run", "-f", file, "--local"),
         f"{file}:1:",
-        'unknown Workflow "pirce"; did you mean "price"?',
+        'task call, workflow.name: unknown Workflow "pirce"; did you mean "price"?',
     )
     assert not (tmp_path / "started").exists()
     assert nexus("lint", file).code == 0, "it may be in the cluster"
@@ -78,8 +78,8 @@ def test_a_circle_and_params_that_do_not_fit_are_found_by_lint_and_refused_local
         workflow(call("z", "own"), name="own"),
     )
     words = (
-        'unknown param "m"; the workflow has n (Workflow price)',
-        'missing required params of Workflow "price": n; set them in params',
+        'task call, workflow.params.m: unknown param "m"; the workflow has n (Workflow price)',
+        'task call, workflow: missing required params of Workflow "price": n; set them in params',
         "workflow call cycle: p",
         "task z, workflow.name: workflow call cycle: own -> own",
     )

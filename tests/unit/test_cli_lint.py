@@ -124,7 +124,10 @@ DO = "bash: {command: x}"
         ("tasks: {}", "5:3: tasks: must be a list, got an object"),
         ("tasks: [{name: a, bash: {}}]", '5:21: task a, bash: missing required field "command"'),
         ("tasks: [{name: a, bash: {comand: x}}]", 'bash.comand: unknown field "comand"; did you mean "command"?'),
-        (f"tasks: [{{name: a, depends_on: [b], {DO}}}]", 'unknown field "depends_on"; did you mean "dependsOn"?'),
+        (
+            f"tasks: [{{name: a, depends_on: [b], {DO}}}]",
+            'task a, depends_on: unknown field "depends_on"; did you mean "dependsOn"?',
+        ),
         (
             f"tasks: [{{name: on, {DO}}}]",
             'tasks[0].name: must be a string; YAML reads unquoted on as the boolean true, quote it: "on"',
@@ -135,7 +138,7 @@ DO = "bash: {command: x}"
         ),
         (
             "params: [{name: false}]",
-            'must be a string; YAML reads unquoted false as the boolean false, quote it: "false"',
+            'params[0].name: must be a string; YAML reads unquoted false as the boolean false, quote it: "false"',
         ),
         (
             f"tasks: [{{name: a, dependsOn: [b, no], {DO}}}]",
@@ -159,7 +162,7 @@ DO = "bash: {command: x}"
         ("tasks: [{name: a, sql: {connection: x, query: x}}]", "sql.connection: must be sqlite://, or {secretKeyRef"),
         (
             "tasks: [{name: a, sql: {connection: {secretRef: x}, query: x}}]",
-            'unknown field "secretRef"; did you mean "secretKeyRef"?',
+            'sql.connection.secretRef: unknown field "secretRef"; did you mean "secretKeyRef"?',
         ),
         ("tasks: [{name: a}]", "task a: no task type; set exactly one of python, http, bash, sql, container"),
         (

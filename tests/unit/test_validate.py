@@ -317,7 +317,7 @@ def test_the_defaults_see_params_and_run_alone(cel: Evaluator) -> None:
             {"name": "p", "required": True, "default": "x"},
             "param p, default: default has no effect on a required param; remove default or required",
         ),
-        ({"name": "p", "default": None}, "param p, default: must be a string, got null; quote it"),
+        ({"name": "p", "default": None}, "param p, default: must be a string, got null"),
     ],
 )
 def test_a_param_that_contradicts_itself(cel: Evaluator, param: dict[str, Any], message: str) -> None:

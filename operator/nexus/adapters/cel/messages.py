@@ -80,7 +80,7 @@ def run_error(text: str, source: str) -> ExpressionError:
     text = _plain(text[:_MOST_READ])
     if "Iteration budget exceeded" in text:
         return ExpressionError(
-            "the expression takes too many steps: nest fewer all(), exists(), filter() and map(), or compute the value "
+            "the expression takes too many steps; nest fewer all(), exists(), filter() and map(), or compute the value "
             "in a python task",
             budget=True,
         )
@@ -93,25 +93,25 @@ def run_error(text: str, source: str) -> ExpressionError:
         return ExpressionError(message, _at(source, key))
     if "SELECT to non-message" in text:
         return ExpressionError(
-            f"a field is read from a value that has none ({_why_none(source)}): "
+            f"a field is read from a value that has none ({_why_none(source)}); "
             'get(value, "field", default) gives a default instead'
         )
     if (index := re.fullmatch(r"Index error: index=(-?\d+) size=(\d+)", text)) is not None:
         return ExpressionError(f"missing element [{index[1]}]; the list has {index[2]}, counted from 0")
     if (value := re.match(r"Unexpected value type for '([^']+)': (\w+)\. \(Expected (\w+)\)", text)) is not None:
-        return ExpressionError(f"{value[1]} should be of type {value[3].lower()}, but is {value[2]}")
+        return ExpressionError(f"{value[1]} must be of type {value[3].lower()}, got {value[2]}")
     if text.startswith("Non-CEL value type for 'Python function"):
-        return ExpressionError("get() and flatten() cannot hand on a time: make it text with string(...) first")
+        return ExpressionError("get() and flatten() do not support a time; convert it with string(...) first")
     if "to Timestamp conversion" in text:
-        return ExpressionError("timestamp() takes RFC 3339 text, such as 2026-11-23T02:30:00Z")
+        return ExpressionError("timestamp() requires an RFC 3339 string, such as 2026-11-23T02:30:00Z")
     if "to Duration conversion" in text:
-        return ExpressionError("duration() takes text such as 90s, 1h30m or 1.5h")
+        return ExpressionError("duration() requires a string such as 90s, 1h30m or 1.5h")
     return ExpressionError(text)
 
 
 def _why_none(source: str) -> str:
     if re.search(r"\bitem\b", source) and "tasks" not in source:
-        return "the item is null, or no object"
+        return "the item is null, or not an object"
     return "the output of a task that did not succeed is null"
 
 
@@ -157,7 +157,7 @@ def _not_cel(word: str) -> str:
 
 def _no_function(name: str) -> str:
     if name in FUNCTIONS:
-        return f'invalid call of "{name}"; docs/expressions.md has an example'
+        return f'wrong number of arguments for "{name}"; docs/expressions.md has an example'
     close = closest(_INSTEAD.get(name, name).removesuffix("(x)"), FUNCTIONS)
     hint = f'did you mean "{close[0]}"?' if close else "docs/expressions.md lists those there are"
     return f'unknown function "{name}"; {hint}'
@@ -179,7 +179,7 @@ def _syntax(what: str, source: str, offset: int | None) -> str:
     if word in _INSTEAD:
         return _not_cel(word)
     if word[:1] in ('"', "'"):
-        return f"unclosed string {word}, or an unknown escape in it; write \\\\ for a backslash"
+        return f"unclosed string, or an unknown escape, at {word}; write \\\\ for a backslash"
     return f'unexpected "{word}"' if word else what
 
 
@@ -196,7 +196,7 @@ def _no_overload(operation: str, types: str) -> str:
     symbol = "[ ]" if operation == "_[_]" else symbol
     if symbol in ("&&", "||", "!"):
         return (
-            f"{symbol} must have booleans" + (f", got {types}" if types else "") + "; compare the value with something"
+            f"{symbol} requires booleans" + (f", got {types}" if types else "") + "; compare the value with something"
         )
     taken = " and ".join(names) if names else "values of these types"
     return f"{symbol} does not support {taken}{_conversion(symbol, set(names))}"

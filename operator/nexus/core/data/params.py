@@ -110,6 +110,16 @@ _NOUNS = {
 }
 
 
+_UNQUOTED = {
+    ParamType.INTEGER: r"-?\d+",
+    ParamType.NUMBER: r"-?\d+(\.\d+)?",
+    ParamType.BOOLEAN: "true|false",
+    ParamType.ARRAY: r"\[.*\]",
+    ParamType.OBJECT: r"\{.*\}",
+}
+"""What a value of each type looks like without quotes."""
+
+
 def mismatch(param: Param, value: Any, evaluator: Evaluator) -> str | None:
     """Return what is wrong with a value, or None."""
     kind = param.type or ParamType.STRING
@@ -190,9 +200,10 @@ def _is(kind: ParamType, value: Any) -> bool:
 
 
 def _type_hint(kind: ParamType, value: Any) -> str:
-    if kind is ParamType.STRING and not isinstance(value, str):
+    if kind is ParamType.STRING and not isinstance(value, str | list | dict) and value is not None:
         return "; quote it"
-    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?|true|false|\[.*\]|\{.*\}", value):
+    written = _UNQUOTED.get(kind)
+    if isinstance(value, str) and written is not None and re.fullmatch(written, value):
         return "; remove the quotes"
     if kind is ParamType.ARRAY and isinstance(value, str) and re.fullmatch(r"[\w.-]+", value):
         return f"; write it as [{value}]"
