@@ -26,6 +26,15 @@ def _lint() -> str:
 `problems` and `warnings`: `code`, `severity` (`error` or `warning`), `file`, `line`, `column` (both from 1), `task` and
 `field` (null where the problem has none), and `message`.
 
+`.status.problems` of a Workflow that is not Ready has the first 20, with `code`, `task`, `field` and `message`:
+
+    kubectl get workflows.nexus.dev sales -o jsonpath='{range .status.problems[*]}{.code} {.task} {.field}{"\\n"}{end}'
+
+Scripts must expect unknown codes: newer versions have more.
+
+The status of a run has no such list. Its code is the `reason`, listed in [Reasons](reasons.md): a run of a Workflow
+that is not Ready fails with `WorkflowInvalid`, and its message names the first three problems.
+
 | code | meaning | example | fix |
 | --- | --- | --- | --- |
 """

@@ -178,6 +178,20 @@ class Condition(Model):
     """Explanation, for readers."""
 
 
+class DefinitionProblem(Model):
+    """A problem in a definition."""
+
+    code: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    """Code of the problem, as `unknown-task`: see docs/messages.md. Another version may write codes that this one does
+    not have."""
+    task: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """Name of the task that has the problem; absent where it is not in a task."""
+    field: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """Path of the field, within the task if there is one, else within the spec; absent for the whole of it."""
+    message: Annotated[str, StringConstraints(max_length=512)]
+    """Explanation, for readers."""
+
+
 class ActiveRun(Model):
     """A run that has not ended."""
 
@@ -202,6 +216,10 @@ class WorkflowStatus(Model):
     conditions: Annotated[list[Condition], Field(max_length=10)] | None = None
     """Ready: False, with reason and message, if the definition has errors. DidNotRun: True if the last tick of a
     schedule should have a run and has none; absent if that never happened."""
+    problems: Annotated[list[DefinitionProblem], Field(max_length=20)] | None = None
+    """Problems in the definition, the first 20 in the order of `nexus lint`. Absent while it is Ready."""
+    problems_omitted: Annotated[int, Field(ge=1)] | None = None
+    """Number of problems that `problems` leaves out. Absent if it has all."""
     task_count: Annotated[int, Field(ge=0)] | None = None
     """Number of tasks in the definition."""
     active: Annotated[list[ActiveRun], Field(max_length=10)] | None = None

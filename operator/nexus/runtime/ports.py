@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunStatus
+from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition
 from nexus.core.model.facts import Changed, Checkpoint, ChildFact, Facts, JobFact, SlotGrant
 from nexus.core.model.plan import (
@@ -49,6 +50,8 @@ class StartRejected:
     reason: Reason
     message: str
     retry_at: datetime | None = None
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the definition, where that is the reason."""
 
 
 @dataclass(frozen=True, slots=True)

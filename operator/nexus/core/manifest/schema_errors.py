@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -24,14 +24,21 @@ MOST_ERRORS = 10 * MOST_PROBLEMS
 Fitting = TypeVar("Fitting", bound=BaseModel)
 
 
+class DoesNotFit(ValueError):
+    """An object does not fit its model. The words name the first three problems."""
+
+    def __init__(self, problems: Sequence[Problem], otherwise: str) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems[:3]) or otherwise)
+        self.problems = tuple(problems) or (Problem((), Code.INVALID_VALUE, otherwise),)
+
+
 def read(body: Any, model: type[Fitting]) -> Fitting:
-    """Return an object of the API server as its model. Raises ValueError that says what does not fit: some fields are
-    free in the CRD's schema, and strict here."""
+    """Return an object of the API server as its model. Raises DoesNotFit: some fields are free in the CRD's schema, and
+    strict here."""
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        found = misfits(error.errors(include_url=False), body, model)
-        raise ValueError("; ".join(str(problem) for problem in found[:3]) or str(error)) from error
+        raise DoesNotFit(misfits(error.errors(include_url=False), body, model), str(error)) from error
 
 
 def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Problem]:

@@ -10,12 +10,15 @@ from typing import Literal
 
 from nexus.api.reasons import Reason
 from nexus.api.schedule_status import ScheduleStatus
-from nexus.api.workflow import ActiveRun, Condition, WorkflowStatus
+from nexus.api.workflow import ActiveRun, Condition, DefinitionProblem, WorkflowStatus
+from nexus.core.manifest.problem import Problem, field_name
 from nexus.core.workflow.facts import RunSummary, WorkflowFacts
 from nexus.core.workflow.history import prune
 from nexus.core.workflow.ticks import Count, CreateRun, Ticks, WorkflowEvent, ticks
 
 ACTIVE_SHOWN = 10
+# Problems in the status: with their texts cut they take at most 20 KB of the object, whatever the definition has.
+PROBLEMS_SHOWN = 20
 DID_NOT_RUN = "DidNotRun"
 # Runs that are woken at once since their turn may have come: one begins, and those behind it learn behind whom they
 # wait.
@@ -29,6 +32,8 @@ class Validation:
     tasks: int
     reason: Reason = Reason.VALID
     message: str = ""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong, where the definition is not valid."""
 
     @property
     def ready(self) -> bool:
@@ -146,5 +151,23 @@ def _judged(recorded: WorkflowStatus, verdict: Validation, generation: int, now:
     return {
         "observed_generation": generation,
         "conditions": [*conditions.values()],
+        "problems": [_told(problem) for problem in verdict.problems[:PROBLEMS_SHOWN]] or None,
+        "problems_omitted": max(len(verdict.problems) - PROBLEMS_SHOWN, 0) or None,
         "task_count": verdict.tasks,
     }
+
+
+def _told(problem: Problem) -> DefinitionProblem:
+    """Return a problem as the status has it. What belongs to no task is found by its path in the spec."""
+    field = field_name(problem.field if problem.task else problem.path)
+    return DefinitionProblem(
+        code=problem.code.value,
+        task=problem.task[:63] if problem.task else None,
+        field=_cut(field, 256) or None,
+        message=_cut(problem.message, 512),
+    )
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return a string of at most `limit` characters, as the CRD counts; an ellipsis shows where it was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

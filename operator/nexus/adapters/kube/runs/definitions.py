@@ -28,12 +28,14 @@ from nexus.adapters.kube.client.bounded_json import LEVELS, nests_deeper
 from nexus.adapters.kube.client.brief import too_deep, unreadable, whole
 from nexus.adapters.kube.owners import owned_by
 from nexus.adapters.kube.runs.revisions import ContentChanged, revision_spec
+from nexus.api.codes import Code
 from nexus.api.reasons import Reason
 from nexus.api.run import WorkflowRunSpec, WorkflowRunStatus
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.manifest.begun import read_begun
-from nexus.core.manifest.schema_errors import read
+from nexus.core.manifest.problem import Problem
+from nexus.core.manifest.schema_errors import DoesNotFit, read
 from nexus.core.model.definition import Definition, prepare
 from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
@@ -250,15 +252,20 @@ def checked(
     """Return the Definition of the spec that `load()` gives, or what is wrong with it. `name` is its Workflow's."""
     try:
         spec = load()
+    except DoesNotFit as error:
+        return StartRejected(Reason.WORKFLOW_INVALID, str(error)[:2_000], problems=error.problems)
     except ValueError as error:
-        return StartRejected(Reason.WORKFLOW_INVALID, str(error)[:2_000])
+        text = str(error)[:2_000]
+        return StartRejected(Reason.WORKFLOW_INVALID, text, problems=(Problem((), Code.INVALID_VALUE, text),))
     if _nests_too_deep(spec):
         # From elsewhere than the API server's JSON, which is refused before.
-        return StartRejected(Reason.WORKFLOW_INVALID, too_deep("spec"))
+        text = too_deep("spec")
+        return StartRejected(Reason.WORKFLOW_INVALID, text, problems=(Problem((), Code.TOO_LARGE, text),))
     found = problems(spec, evaluator, name, now)
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-        return StartRejected(Reason.WORKFLOW_INVALID, "; ".join(str(problem) for problem in found[:3]) + more)
+        text = "; ".join(str(problem) for problem in found[:3]) + more
+        return StartRejected(Reason.WORKFLOW_INVALID, text, problems=tuple(found))
     return prepare(spec, defaults)
 
 

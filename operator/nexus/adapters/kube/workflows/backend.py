@@ -29,10 +29,12 @@ from nexus.adapters.kube.runs.concurrency_keys import Keys
 from nexus.adapters.kube.runs.definitions import checked
 from nexus.adapters.kube.runs.ending import delete
 from nexus.adapters.kube.runs.refusals import Refusals, refusing
+from nexus.api.codes import Code
 from nexus.api.reasons import Reason
 from nexus.api.run import Trigger
 from nexus.api.workflow import WorkflowSpec, WorkflowStatus
 from nexus.core.expressions.templates import Evaluator, ExpressionError, TemplateError
+from nexus.core.manifest.problem import Problem
 from nexus.core.manifest.schema_errors import read
 from nexus.core.model.facts import RunFact
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
@@ -89,12 +91,12 @@ class KubeWorkflows:
         if body["metadata"]["uid"] != facts.uid or int(body["metadata"].get("generation") or 1) != facts.generation:
             raise Stale(f"Workflow {facts.name} was changed")
         if why := unreadable(body):
-            return Validation(0, Reason.WORKFLOW_INVALID, why)
+            return Validation(0, Reason.WORKFLOW_INVALID, why, (Problem((), Code.TOO_LARGE, why),))
         tasks = sum(len(body["spec"].get(key) or ()) for key in ("tasks", "finally"))
         load = partial(read, body["spec"], WorkflowSpec)
         result = await away(partial(checked, load, self._evaluator, self.now(), facts.name))
         if isinstance(result, StartRejected):
-            return Validation(tasks, result.reason, result.message)
+            return Validation(tasks, result.reason, result.message, result.problems)
         return Validation(tasks)
 
     @refusing
