@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import spec, task
 
-from nexus.api.tasks import TASK_TYPES
+from nexus.api.rules import ONE_TASK_TYPE
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
 from nexus.core.validate import problems
@@ -89,7 +89,7 @@ def test_two_tasks_of_one_name(cel: Evaluator) -> None:
             {"bash": {"command": "true"}, "python": {"code": "1"}},
             (
                 "2 task types (python, bash); set exactly one of python, http, bash, sql, container, workflow, "
-                "approval, wait"
+                "approval and wait"
             ),
         ),
         ({"python": {"code": "1", "call": "m:f"}}, "set exactly one of code and call"),
@@ -118,7 +118,7 @@ def test_a_task_without_a_type(cel: Evaluator) -> None:
 
     (problem,) = problems(WorkflowSpec.model_validate(body), cel)
 
-    assert str(problem) == f"task t: no task type; set exactly one of {', '.join(TASK_TYPES)}"
+    assert str(problem) == f"task t: no task type; {ONE_TASK_TYPE.message}"
     assert problem.path == ("tasks", 0)
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from nexus.api.base import API_VERSION, GROUP, Model
 from nexus.api.codes import Code
 from nexus.api.manifest import Document, ManifestError, read
+from nexus.api.rules import FROM_OR_TASKS, NAME_LIMIT, REF_OR_SPEC, SHORT_NAME
 from nexus.api.workflow import WorkflowSpec
 from nexus.cli.ending import UsageError
 from nexus.cli.located import Located, locate, odd_keys, unquoted
@@ -235,6 +236,8 @@ def _metadata(metadata: object, *, generated: bool) -> Iterator[Problem]:
     elif isinstance(name, str) and (len(name) > 253 or not _NAME.fullmatch(name)):
         rule = "at most 253 lower-case letters, digits, - and ., a letter or digit first and last"
         yield Problem(("metadata", "name"), Code.INVALID_NAME, f'invalid name "{name[:80]}"; a name has {rule}')
+    elif isinstance(name, str) and len(name) > NAME_LIMIT:
+        yield Problem(("metadata", "name"), Code.WRONG_LENGTH, SHORT_NAME.message)
 
 
 def _workflow(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
@@ -255,9 +258,8 @@ def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
     spec, found = checked({key: value for key, value in body.items() if key != "workflowSpec"}, WorkflowRunSpec)
     manifest.add(document, found, "spec")
     if (inline is None) == (body.get("workflowRef") is None):
-        manifest.add(
-            document, [Problem((), Code.EXCLUSIVE_FIELDS, "set exactly one of workflowRef and workflowSpec")], "spec"
-        )
+        manifest.add(document, [Problem((), Code.EXCLUSIVE_FIELDS, REF_OR_SPEC.message)], "spec")
+    manifest.add(document, _choices(spec), "spec")
     definition = None
     if inline is not None:
         if isinstance(inline, dict) and inline.get("schedules"):
@@ -267,6 +269,18 @@ def _run(manifest: Manifest, document: Document, evaluator: Evaluator) -> None:
         manifest.add(document, found, "spec", "workflowSpec")
     metadata: Any = document.body["metadata"]
     manifest.runs.append(RunDocument(document, metadata, spec, definition))
+
+
+def _choices(spec: WorkflowRunSpec | None) -> Iterator[Problem]:
+    """Yield what the API server refuses of a rerun and of decisions."""
+    rerun = spec.rerun_of if spec is not None else None
+    if rerun is not None and rerun.from_ is not None and rerun.tasks is not None:
+        yield Problem(("rerunOf",), Code.EXCLUSIVE_FIELDS, FROM_OR_TASKS.message)
+    decided = [one.task for one in (spec.approvals if spec is not None else None) or ()]
+    for position, task in enumerate(decided):
+        if task in decided[:position]:
+            message = f'duplicate approval of task "{task}"'
+            yield Problem(("approvals", position, "task"), Code.DUPLICATE_NAME, message)
 
 
 def _calls(manifest: Manifest, evaluator: Evaluator) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from nexus.api.base import GROUP
 from nexus.api.codes import Code
 from nexus.api.pod import Pod
+from nexus.api.rules import LABEL_KEYS
 from nexus.api.tasks import EnvVar, Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.expressions.templates import Evaluator
@@ -30,7 +31,7 @@ from nexus.core.validate.expressions import expressions, sight_of_run, template
 from nexus.core.validate.fanout import fan_out
 from nexus.core.validate.outputs import outputs
 from nexus.core.validate.params import params
-from nexus.core.validate.pod import mounts, pod_problems
+from nexus.core.validate.pod import is_label_key, mounts, pod_problems
 from nexus.core.validate.podless import podless
 from nexus.core.validate.task import env_problems, kinds_of, shape
 
@@ -166,7 +167,9 @@ def _with_known_dependencies(task: Task, names: Collection[str]) -> Task:
 def _labels(spec: WorkflowSpec) -> Iterator[Problem]:
     for key in spec.labels or {}:
         domain = key.rpartition("/")[0]
-        if domain == GROUP or domain.endswith(("kubernetes.io", "k8s.io")):
+        if not is_label_key(key):
+            yield Problem(("labels", key), Code.INVALID_LABEL, LABEL_KEYS.message)
+        elif domain == GROUP or domain.endswith(("kubernetes.io", "k8s.io")):
             yield Problem(
                 ("labels", key), Code.RESERVED_NAME, f'label prefix "{domain}" is reserved; choose another prefix'
             )

@@ -120,7 +120,7 @@ def _when(path: Path, text: str, sight: Sight, evaluator: Evaluator) -> Iterator
     except TemplateError:
         whole = True  # told next
     if not whole:
-        example = text.strip() if "{" not in text and text.strip() else "params.day != ''"
+        example = text.strip() if "{" not in text and text.strip() else "tasks.load.output.rows > 0"
         how = "write it as" if "{" not in text and text.strip() else "for instance"
         yield Problem(
             path, Code.NOT_AN_EXPRESSION, f"must be one whole expression; {how} ${{{{ {example} }}}}", sight.task

@@ -72,6 +72,11 @@ def mounts(path: Path, own: Pod | None, merged: Pod | None, task: str | None) ->
             )
 
 
+def is_label_key(text: str) -> bool:
+    """Return whether Kubernetes accepts a key of a label or annotation: name, or domain/name."""
+    return _KEY.fullmatch(text) is not None and len(text.rpartition("/")[0]) <= 253
+
+
 def _entry(path: Path, field: str, key: str, value: str) -> Iterator[Problem]:
     """Yield one label, annotation or entry of a nodeSelector."""
     found = _KEY.fullmatch(key)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from nexus.api.codes import Code
-from nexus.api.tasks import TASK_TYPES, EnvFrom, EnvVar, Task
+from nexus.api.rules import ONE_TASK_TYPE, RESERVED_ENV_NAME
+from nexus.api.tasks import EnvFrom, EnvVar, Task
 from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.pods import templated_fields
 from nexus.core.task_types import types_in
@@ -31,7 +32,7 @@ def shape(path: Path, task: Task, now: datetime | None) -> Iterator[Problem]:
     kinds = kinds_of(task)
     if len(kinds) != 1:
         has = f"{len(kinds)} task types ({', '.join(kinds)})" if kinds else "no task type"
-        yield wrong((), Code.EXCLUSIVE_FIELDS, f"{has}; set exactly one of {', '.join(TASK_TYPES)}")
+        yield wrong((), Code.EXCLUSIVE_FIELDS, f"{has}; {ONE_TASK_TYPE.message}")
     if task.trigger_rule is not None and not task.depends_on:
         yield wrong(("triggerRule",), Code.NO_EFFECT, "triggerRule has no effect without dependsOn; remove it")
     if task.retry is not None and task.retry.retry_on is not None and not _has_retry_on(task):
@@ -85,6 +86,10 @@ def env_problems(
                 (*at, "valueFrom"), Code.EXCLUSIVE_FIELDS, "set exactly one of secretKeyRef and configMapKeyRef", task
             )
     for position, source in enumerate(env_from or ()):
+        if (source.prefix or "").startswith("NEXUS_"):
+            at = (*path, "envFrom", position, "prefix")
+            message = f'"{source.prefix}": {RESERVED_ENV_NAME.message}'
+            yield Problem(at, Code.RESERVED_NAME, message, task)
         if (source.secret_ref is None) == (source.config_map_ref is None):
             yield Problem(
                 (*path, "envFrom", position),
