@@ -37,6 +37,5 @@ def _how(record: AttemptRecord) -> str:
     if record.reason is None:
         return f"Succeeded  {code}"
     message = " ".join(plain(record.message or "").split())
-    # Where the message says no more than the code does, once is enough.
-    words = message if message != code else ""
-    return "  ".join(filter(None, (record.reason.value, code, words)))
+    # The message may be the code's words: each part is shown once.
+    return "  ".join(filter(None, dict.fromkeys((record.reason.value, code, message))))

@@ -54,10 +54,12 @@ def failed_items(tasks: Sequence[TaskStatus], more: str) -> Iterator[str]:
         yield ""
         yield f"Failed items ({more})" if more else "Failed items"
     for name, failure in failures:
-        code = "" if failure.exit_code is None else f" (exit code {failure.exit_code})"
+        code = "" if failure.exit_code is None else f"exit code {failure.exit_code}"
         message = " ".join(plain(failure.message or "").split())
-        words = "" if message == f"exit code {failure.exit_code}" else f": {message}"
-        yield f"  {name}  {failure.index}  {failure.reason.value}{words}{code}"
+        # The message may be the code's words: each part is shown once.
+        code, *words = dict.fromkeys((code, message))
+        said = ": ".join((failure.reason.value, *filter(None, words)))
+        yield f"  {name}  {failure.index}  {said}" + (f" ({code})" if code else "")
 
 
 def of_workflow(status: WorkflowRunStatus) -> Iterator[str]:

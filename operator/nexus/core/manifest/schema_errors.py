@@ -153,7 +153,8 @@ def _message(
         return Code.WRONG_LENGTH, f"must have at most {limits['max_length']:,} {what}, got {len(given or ()):,}"
     if kind in ("too_short", "string_too_short"):
         return Code.WRONG_LENGTH, "must have at least one entry" if kind == "too_short" else "must not be empty"
-    return Code.INVALID_VALUE, str(error["msg"]).removeprefix("Value error, ")
+    # A validator of ours raised `error`; pydantic's own words are of what is not named above.
+    return Code.INVALID_VALUE, str(limits.get("error", error["msg"]))
 
 
 _EXPRESSIONS = ("when", "result")

@@ -58,10 +58,12 @@ def conditions(known: Sequence[Condition], found: Sequence[Forged], run: RunFact
         reason=TYPE if found else GONE,
         message=_message(found)[:1_024],
     )
-    if before is not None and before.status == after.status:
-        after = after.model_copy(update={"last_transition_time": before.last_transition_time})
-        return [before if before.message == after.message else after]
-    return [after]
+    if before is None or before.status != after.status:
+        return [after]
+    kept = after.model_copy(update={"last_transition_time": before.last_transition_time})
+    # A new generation alone is no reason for a write.
+    unchanged = kept.model_copy(update={"observed_generation": before.observed_generation}) == before
+    return [before if unchanged else kept]
 
 
 def _message(found: Sequence[Forged]) -> str:

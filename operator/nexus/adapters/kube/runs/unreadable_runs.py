@@ -19,12 +19,13 @@ async def leave(api: KubeApi, record: RunRecord, why: str) -> Object | None:
     ended.
     """
     message = f"{why}; the run is not processed, delete it to stop its tasks"
-    if record.status is not None and record.status.message == message:
+    shown = {"reason": Reason.UNREADABLE.value, "message": message}
+    if record.status is not None and record.status.model_dump(mode="json", include=set(shown)) == shown:
         return None
     log.warning("run %s: %s", record.key, message)
     patch = {
         "metadata": {"resourceVersion": str(record.resource_version)},
-        "status": {"reason": Reason.UNREADABLE.value, "message": message},
+        "status": shown,
     }
     try:
         return await api.patch_status(WORKFLOW_RUNS, record.key.namespace, record.key.name, patch)
