@@ -11,6 +11,7 @@ from tests.unit.cli_harness import bash, workflow, workflow_run
 
 from nexus.adapters.fake import FakeCluster
 from nexus.adapters.kube.client.api import EVENTS, PODS, WORKFLOW_RUNS, Forbidden
+from nexus.cli.cluster import show_run
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.why import print_why
 
@@ -129,3 +130,20 @@ def test_as_json_it_has_the_codes_beside_the_words(capsys: pytest.CaptureFixture
     price = document["tasks"][1]
     assert (price["message"], price["blocks"]) == ("its image cannot be pulled: not found", ["load", "last"])
     assert price["todo"].startswith("Correct the image name or tag")
+
+
+def test_a_status_of_a_newer_version_is_read_without_what_it_added(capsys: pytest.CaptureFixture[str]) -> None:
+    task = {"name": "a", "phase": "Failed", "reason": "FromTheFuture", "message": "exit code 3", "novel": {"x": [1]}}
+    fake = cluster(task, phase="Failed", novel=1)
+    head, explained = why(fake, capsys)
+    assert head == "sales-1 is Failed (2/5 tasks)"
+    assert explained.splitlines()[:2] == ["a: Failed", "  exit code 3"]
+    asyncio.run(print_why(fake, "default", "sales-1", None, as_json=True))
+    assert [entry["message"] for entry in json.loads(capsys.readouterr().out)["tasks"]] == ["exit code 3"]
+    asyncio.run(show_run(fake, "default", "sales-1", as_json=False))
+    assert "Failed" in capsys.readouterr().out
+
+
+def test_a_status_that_cannot_be_read_is_refused_by_its_field() -> None:
+    with pytest.raises(UsageError, match=r'the status of run sales-1 was written by another version.* value "Novel"'):
+        asyncio.run(print_why(cluster(phase="Novel"), "default", "sales-1", None))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from nexus.adapters.kube.cache.other_version import known_part
 from nexus.api.base import format_time, parse_time
 from nexus.api.packed import unpacked
 from nexus.api.run import TaskStatus, WorkflowRunStatus
@@ -40,7 +41,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _duration(status: dict[str, Any], now: datetime) -> str | None:
     """Of a run under way the time until now: the status tells it as of its last change."""
-    return duration(WorkflowRunStatus.model_validate(status), now) if status else None
+    return duration(known_part(status, WorkflowRunStatus), now) if status else None
 
 
 def age(now: datetime, created: str) -> str:
@@ -55,7 +56,7 @@ def age(now: datetime, created: str) -> str:
 def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
     """Yield one run: what it is, its params, its tasks, their outputs."""
     metadata, spec = run["metadata"], run["spec"]
-    status = WorkflowRunStatus.model_validate(run.get("status") or {})
+    status = known_part(run.get("status") or {}, WorkflowRunStatus)
     workflow = (spec.get("workflowRef") or {}).get("name", "(its own definition)")
     facts = {
         "Name": metadata["name"],

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import IO
 
+from nexus.adapters.kube.cache.other_version import known_part
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Expired, KubeApi, NotFound, Object, ServerError, Unreachable
 from nexus.api.packed import unpacked
 from nexus.api.run import WorkflowRunStatus
@@ -66,8 +67,9 @@ def has_ended(run: Object) -> bool:
 
 
 def status_of(run: Object) -> WorkflowRunStatus:
-    """Return the status of a run as its model; an empty one where it has none yet."""
-    return WorkflowRunStatus.model_validate(run.get("status") or {})
+    """Return the status of a run as its model, without what a newer operator alone knows; an empty one where it has
+    none yet. Raises ValidationError."""
+    return known_part(run.get("status") or {}, WorkflowRunStatus)
 
 
 def untouched(run: Object) -> bool:

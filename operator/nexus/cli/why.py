@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from nexus.adapters.kube.client.api import WORKFLOW_RUNS, KubeApi
 from nexus.api.reasons import Reason
 from nexus.api.run import TaskStatus, WorkflowRunStatus
@@ -15,7 +17,7 @@ from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.terminal import say, say_json
 from nexus.cli.words import seconds_of, seconds_text
-from nexus.core.manifest.schema_errors import read
+from nexus.core.manifest.schema_errors import DoesNotFit, misfits
 from nexus.core.model.status_limits import listed
 from nexus.core.text.plain import plain
 from nexus.core.validate.dependencies import no_task
@@ -25,7 +27,11 @@ from nexus.services.why import Explanation, explain, todo
 async def print_why(api: KubeApi, namespace: str, name: str, task: str | None, *, as_json: bool = False) -> Exit:
     """Print it, with `as_json` as one object of codes and words. Raises UsageError."""
     run = await found(api, WORKFLOW_RUNS, namespace, name)
-    status = read(run.get("status") or {}, WorkflowRunStatus)
+    try:
+        status = follow.status_of(run)
+    except ValidationError as error:
+        wrong = DoesNotFit(misfits(error.errors(include_url=False), run["status"], WorkflowRunStatus), str(error))
+        raise UsageError(f"the status of run {name} was written by another version of nexus: {wrong}") from error
     tasks = {entry.name: entry for entry in status.tasks or ()}
     if task is not None and task not in tasks:
         raise UsageError(no_task(task, list(tasks)) if tasks else f"run {name} has no tasks yet")
