@@ -30,5 +30,5 @@ def instant(value: object, now: datetime | None) -> datetime:
     except (ValueError, OverflowError):
         raise WaitInvalid(f'invalid time "{value}"; write it as 2026-11-23T10:00:00Z') from None
     if now is not None and due - now > LONGEST:
-        raise WaitInvalid(f"{value} is more than a year away: {TOO_LONG}")
+        raise WaitInvalid(f"{value} is more than a year away; {TOO_LONG}")
     return due
