@@ -226,6 +226,27 @@ def test_an_operator_with_a_stale_cache_does_no_harm_beside_one_with_a_fresh_one
         assert_as_if_nothing_had_happened(subject)
 
 
+def test_a_job_that_ended_by_itself_stays_though_a_watch_is_behind(cel: Evaluator) -> None:
+    """A failure is known from the run before it is known from the Job: the pod's log must not go."""
+    with story(spec(task("t")), cel) as subject:
+        subject.cluster.script("t", Outcome(exit_code=1))
+        subject.operator()
+        stale = subject.operator(queued=True)
+        (runs,) = [watch for watch in stale.watches if watch.kind == WORKFLOW_RUNS]
+
+        def look() -> bool:
+            if not subject.ended:
+                for watch in stale.watches:
+                    watch.deliver()
+            return subject.ended
+
+        subject.run(until=look)
+        runs.deliver()
+        stale.mark(KEY)
+        subject.settle()
+        assert len(subject.cluster.objects(JOBS)) == 1
+
+
 @pytest.mark.parametrize("lag", [0.3, 2.0])
 def test_a_lone_operator_whose_watches_lag_ends_the_run_all_the_same(cel: Evaluator, lag: float) -> None:
     """Pods, Jobs and runs are three watches: what comes first by one may come last by another."""

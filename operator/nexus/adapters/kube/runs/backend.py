@@ -317,7 +317,16 @@ class KubeBackend:
 
     @refusing
     async def stop_job(self, view: View, stop: StopJob) -> None:
-        """Delete a Job with its pods, if it still is the one that was meant."""
+        """Delete a Job with its pods, if it still is the one that was meant and has not ended: its watch may be behind,
+        and the log of what ended by itself stays."""
+        try:
+            body = await self._api.get(JOBS, view.key.namespace, stop.job_name)
+        except NotFound:
+            return
+        found = job_fact(body)
+        if found is not None and found.uid == stop.uid and found.finished:
+            self._cache.see_job(body)
+            return
         await ending.delete(self._api, JOBS, view.key.namespace, stop.job_name, stop.uid)
 
     @refusing_start
