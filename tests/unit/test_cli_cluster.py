@@ -127,6 +127,53 @@ def test_a_workflow_that_is_not_ready_makes_no_run(fake: FakeCluster) -> None:
         start(fake)
 
 
+def not_ready(body: Object) -> None:
+    condition = {"type": "Ready", "status": "False", "message": "task a, dependsOn[0]: unknown task"}
+    body["status"] = {
+        "conditions": [{**condition, "observedGeneration": body["metadata"]["generation"],
+                        "reason": "WorkflowInvalid", "lastTransitionTime": "2026-11-23T09:00:00Z"}],
+        "problems": [
+            {"code": "unknown-task", "task": "a", "field": "dependsOn[0]", "message": "unknown task"},
+            {"code": "from-the-future", "message": "of a newer version", "novel": 1},
+        ],
+        "problemsOmitted": 3,
+    }  # fmt: skip
+
+
+PROBLEMS = (
+    "Workflow sales cannot run; fix these problems:",
+    "task a, dependsOn[0]: unknown task (unknown-task)",
+    "of a newer version (from-the-future)",
+    "and 3 more",
+)
+
+
+def test_each_problem_of_a_workflow_is_a_line_with_its_code(fake: FakeCluster) -> None:
+    fake.store.change(WORKFLOWS, "default", "sales", not_ready)
+    with pytest.raises(UsageError) as caught:
+        start(fake)
+    assert tuple(caught.value.problems) == PROBLEMS
+    assert fake.objects(WORKFLOW_RUNS) == []
+    # What was changed since is for the operator to judge.
+    fake.store.change(WORKFLOWS, "default", "sales", lambda body: body["metadata"].update(generation=9))
+    assert start(fake) is Exit.SUCCEEDED
+
+
+@pytest.mark.parametrize("reason", ["WorkflowInvalid", "TaskFailed"])
+def test_a_run_that_was_refused_shows_the_problems_of_its_workflow(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    start(fake)
+    name = made(fake)["metadata"]["name"]
+    fake.store.change(WORKFLOWS, "default", "sales", not_ready)
+    fake.store.change(
+        WORKFLOW_RUNS, "default", name, lambda body: body.update(status={"phase": "Failed", "reason": reason})
+    )
+    run(commands.show_run(fake, "default", name, as_json=False))
+    shown = PROBLEMS[0] + "".join(f"\n  {line}" for line in PROBLEMS[1:]) + "\n"
+    assert capsys.readouterr().out.endswith("\n\n" + shown) is (reason == "WorkflowInvalid")
+
+
 def test_a_run_of_a_suspended_workflow_is_made_and_said_to_wait(
     fake: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:

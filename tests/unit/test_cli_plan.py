@@ -114,3 +114,23 @@ def test_each_item_is_shown_with_what_is_its_own(tmp_path: Path) -> None:
     assert "warning: task each, env[0].value: item may be an integer or have a fraction" in answer.stderr
     found = nexus("plan", file, "-o", "json").json["tasks"][0]
     assert (len(found["itemFields"]), found["itemFields"][1]["env ALL"], found["totalItems"]) == (20, "manual", 30)
+
+
+def test_as_json_problems_have_code_task_and_field(tmp_path: Path) -> None:
+    answer = nexus("plan", write(tmp_path, workflow(bash("a", "true", "b"), bash("c", "${{ 1 }}"))), "-o", "json")
+    lines = answer.stderr.splitlines()
+    assert (answer.code, len(lines)) == (2, 2)
+    assert [(one["code"], one["task"], one["field"]) for one in answer.json["problems"]] == [
+        ("unknown-task", "a", "dependsOn[0]"),
+        ("expression-not-allowed", "c", "bash.command"),
+    ]
+    assert all(one["message"] in line for one, line in zip(answer.json["problems"], lines, strict=True))
+
+
+def test_as_json_problems_of_params_have_a_code(tmp_path: Path) -> None:
+    answer = nexus("plan", write(tmp_path, FLOW), "-p", "loud", "-p", "lod=true", "-o", "json")
+    assert answer.code == 2
+    assert [(one["code"], one["field"], one["line"] is None) for one in answer.json["problems"]] == [
+        ("invalid-param", None, True),
+        ("unknown-param", "params.lod", False),
+    ]

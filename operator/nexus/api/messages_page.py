@@ -24,7 +24,8 @@ def _lint() -> str:
 
 `nexus lint`, `nexus plan`, `nexus run` and the condition `Ready` report these. `-o json` of lint has, for each entry of
 `problems` and `warnings`: `code`, `severity` (`error` or `warning`), `file`, `line`, `column` (both from 1), `task` and
-`field` (null where the problem has none), and `message`.
+`field` (null where the problem has none), and `message`. `-o json` of plan has the same `problems` where it refuses a
+file or a `--param`.
 
 `.status.problems` of a Workflow that is not Ready has the first 20, with `code`, `task`, `field` and `message`:
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
-from nexus.adapters.kube.client.api import WORKFLOW_RUNS, Kind, KubeApi, NotFound, Object
+from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, Forbidden, Kind, KubeApi, NotFound, Object
 from nexus.adapters.kube.client.brief import unreadable
 from nexus.api.base import parse_time
+from nexus.api.reasons import Reason
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.listing import Filters, fitting
 from nexus.cli.terminal import say, say_json
@@ -51,10 +53,25 @@ async def show_run(api: KubeApi, namespace: str, name: str, *, as_json: bool, no
     else:
         now = now or datetime.now(UTC)
         say("\n".join(detail.of_run(run, now)), flush=True)
+        await _say_unready(api, run)
         age = (now - parse_time(run["metadata"]["creationTimestamp"])).total_seconds()
         if follow.untouched(run) and age >= follow.PATIENCE:
             say(follow.nobody_there(run), to=sys.stderr)
     return Exit.SUCCEEDED
+
+
+async def _say_unready(api: KubeApi, run: Object) -> None:
+    """Say what is wrong with the Workflow of a run that was refused because of it, and still is."""
+    refused = (run.get("status") or {}).get("reason") == Reason.WORKFLOW_INVALID
+    name = (run["spec"].get("workflowRef") or {}).get("name")
+    if not refused or not name:
+        return
+    from nexus.cli.unready import refusal
+
+    # Who may read runs need not be able to read Workflows.
+    with suppress(NotFound, Forbidden):
+        if why := refusal(await api.get(WORKFLOWS, run["metadata"]["namespace"], name)):
+            say("\n".join(["", why[0], *(f"  {line}" for line in why[1:])]))
 
 
 def readable(body: Object) -> Object:

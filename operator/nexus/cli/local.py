@@ -25,6 +25,7 @@ from nexus.api.workflow import WorkflowSpec
 from nexus.cli import asking, given, summary, view
 from nexus.cli.ending import Exit, UsageError, of_phase
 from nexus.cli.local_rerun import load_rerun, saved
+from nexus.cli.located import Located
 from nexus.cli.manifests import Manifest, RunDocument, load_sound
 from nexus.cli.pools import of_namespace
 from nexus.cli.prepared import Prepared
@@ -141,7 +142,8 @@ def prepare_run(
     fact = replace(fact, approvals=approvals)
     bindings = Bindings(_merged(manifest.secrets, secrets), _config_maps(manifest, fact.namespace))
     notes += _unbounded(file, fact.namespace, (spec, *(child.spec for child in workflows.values())), bindings)
-    problems = [*read.problems, *params_problems(manifest, asked, document, fact, spec, evaluator, read)]
+    wrong = params_problems(manifest, asked, document, fact, spec, evaluator, read)
+    problems = [*read.problems, *map(str, wrong)]
     problems += [str(manifest.locate(problem, asked.document, "spec")) for problem in _steered(asked)] if asked else []
     below = ("spec", "workflowSpec") if document.body["kind"] == "WorkflowRun" else ("spec",)
     problems += _unready(manifest, document, below, definition, bindings)
@@ -283,13 +285,13 @@ def params_problems(
     spec: WorkflowSpec,
     evaluator: Evaluator,
     read: given.Params,
-) -> list[str]:
+) -> list[Located]:
     """Return what is wrong with the params of a run, each with its place."""
     try:
         resolve(spec.params or (), fact.params, fact, evaluator)
     except ParamsInvalid as error:
         place = asked.document if asked is not None else document
-        return [str(manifest.locate(problem, place, "spec")) for problem in read.others(error.problems)]
+        return [manifest.locate(problem, place, "spec") for problem in read.others(error.problems)]
     return []
 
 

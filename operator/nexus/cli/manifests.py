@@ -126,6 +126,24 @@ class Manifest:
         self.warnings.sort()
 
 
+class Unsound(UsageError):
+    """A file, or what is given for a run of it, has problems."""
+
+    def __init__(self, found: Sequence[Located], given: Sequence[str] = ()) -> None:
+        super().__init__(*given, *map(str, found))
+        self._found, self._given = found, given
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """For `-o json`, as lint has it; what `--param` gives has no place."""
+        nowhere = dict.fromkeys(("file", "line", "column"))
+        options = [
+            {**nowhere, "code": Code.INVALID_PARAM.value, "severity": "error", "task": None, "field": None,
+             "message": text}
+            for text in self._given
+        ]  # fmt: skip
+        return [*options, *(problem.to_json() for problem in self._found)]
+
+
 def load_sound(file: str, evaluator: Evaluator, *, code: bool = True) -> Manifest:
     """Read and check a file, or standard input (-), the syntax of its code only with `code`. Raises Refused with all
     that is wrong in it."""
@@ -133,7 +151,7 @@ def load_sound(file: str, evaluator: Evaluator, *, code: bool = True) -> Manifes
     if code and not check_code(manifest):
         say(f"nexus: {NO_BASH}", to=sys.stderr)
     if manifest.problems:
-        raise UsageError(*map(str, manifest.problems))
+        raise Unsound(manifest.problems)
     return manifest
 
 

@@ -18,6 +18,7 @@ from nexus.cli.cluster import found, readable
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.schedule import time_of, told
 from nexus.cli.terminal import say
+from nexus.cli.unready import refusal
 from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.manifest.schema_errors import read
 from nexus.core.model.facts import RunFact
@@ -67,10 +68,8 @@ def sound(body: Object) -> WorkflowSpec:
     """Return the spec of a Workflow that the operator found nothing wrong with."""
     name = body["metadata"]["name"]
     body = readable(body)
-    for condition in (body.get("status") or {}).get("conditions") or ():
-        current = condition.get("observedGeneration") == body["metadata"].get("generation")
-        if condition["type"] == "Ready" and condition["status"] == "False" and current:
-            raise UsageError(f"Workflow {name} cannot run: {condition.get('message')}")
+    if (why := refusal(body)) is not None:
+        raise UsageError(*why)
     try:
         return read(body["spec"], WorkflowSpec)
     except ValueError as error:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nexus.cli import given
-from nexus.cli.ending import Exit, UsageError
+from nexus.cli.ending import Exit
 from nexus.cli.local import fact_of, params_problems, what_runs
 from nexus.cli.located import Located
-from nexus.cli.manifests import load_sound
+from nexus.cli.manifests import Unsound, load_sound
 from nexus.cli.schedule import time_of, told
 from nexus.cli.summary import compact, param
 from nexus.cli.terminal import say, say_json
@@ -32,8 +32,14 @@ _WORDS = {
 
 
 def plan(file: str, param_texts: Sequence[str], evaluator: Evaluator, *, at: str | None, as_json: bool) -> Exit:
-    """Print what a run of a file would do. Raises Refused where it would be refused."""
-    planned, warnings = planned_run(file, param_texts, evaluator, at)
+    """Print what a run of a file would do. Raises UsageError where it would be refused: with `as_json` the problems are
+    printed too."""
+    try:
+        planned, warnings = planned_run(file, param_texts, evaluator, at)
+    except Unsound as error:
+        if as_json:
+            say_json({"problems": error.to_json()})
+        raise
     if as_json:
         say_json(to_json(planned))
     else:
@@ -56,9 +62,9 @@ def planned_run(
     as_of = of_time(spec.schedules or (), time) if time is not None else None
     if as_of is not None:
         run = told(as_of, run, evaluator)
-    problems = [*read.problems, *params_problems(manifest, asked, document, run, spec, evaluator, read)]
-    if problems:
-        raise UsageError(*problems)
+    wrong = params_problems(manifest, asked, document, run, spec, evaluator, read)
+    if wrong or read.problems:
+        raise Unsound(wrong, read.problems)
     planned = plan_run(name, spec, run, as_of.schedule if as_of else None, evaluator)
     return planned, manifest.warnings
 
