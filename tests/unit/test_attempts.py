@@ -10,7 +10,7 @@ from tests.builders import at, definition, ended, facts, failed, job, pod, spec,
 from tests.operators import Story, story
 
 from nexus.adapters.fake import Outcome
-from nexus.adapters.kube.client.api import PODS, error_from
+from nexus.adapters.kube.client.api import PODS, WORKFLOW_RUNS, error_from
 from nexus.api.reasons import Reason, RunPhase
 from nexus.api.run import AttemptRecord, TaskStatus, WorkflowRunStatus
 from nexus.core.engine.decide import decide
@@ -85,6 +85,53 @@ def test_each_pod_is_told_the_attempt_that_it_is_recorded_as(
     assert sorted(attempt_of(body) for body in pods.values()) == [1, 2, 2, 3]
     for record in records(status):
         assert attempt_of(pods[record.pod or ""]) == record.attempt
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("queued", [False, True], ids=["by hand", "by Kueue"])
+def test_a_job_that_was_suspended_between_two_attempts_makes_no_attempt_too_many(
+    cel: Evaluator, limit: int, queued: bool
+) -> None:
+    """The Job controller forgets the failures of an index while its Job is suspended."""
+    label = {"pod": {"labels": {"kueue.x-k8s.io/queue-name": "q"}}} if queued else {}
+    pods: dict[str, dict[str, Any]] = {}
+    with story(spec(task("t", bash={"command": "true"}, retry={"limit": limit}, **label)), cel) as subject:
+        cluster = subject.cluster
+        cluster.script("t", Outcome(exit_code=1), Outcome.hangs(), *[Outcome(exit_code=1)] * 8)
+        cluster.subscribe(PODS, lambda _, body: pods.update({body["metadata"]["name"]: body}))
+        cluster.clock.after(60, lambda: cluster.suspend(subject.witness.made[-1]))
+        cluster.clock.after(120, lambda: cluster.suspend(subject.witness.made[-1], suspended=False))
+        subject.operator()
+        status = subject.run()
+
+    assert len(pods) == limit + 2, "the one that was suspended is none of the attempts"
+    (entry,) = status.tasks or ()
+    assert (entry.phase, entry.attempts) == ("Failed", limit + 1)
+    if queued:
+        numbers = [attempt_of(pods[record.pod or ""]) for record in records(status)]
+        assert numbers == [record.attempt for record in records(status)] == list(range(1, limit + 2))
+
+
+@pytest.mark.parametrize("trouble", [Outcome.evicted(), Outcome.drained()], ids=["evicted", "drained"])
+@pytest.mark.parametrize("limit", [1, 2])
+def test_no_attempt_is_waited_for_after_the_last_disruption_that_counts(
+    cel: Evaluator, limit: int, trouble: Outcome
+) -> None:
+    seen: list[tuple[str | None, int | None]] = []
+    retry = {"limit": limit, "disruptions": "Count"}
+    with story(spec(task("t", bash={"command": "true"}, retry=retry)), cel) as subject:
+        subject.cluster.script("t", *[trouble] * (limit + 1))
+        subject.cluster.subscribe(WORKFLOW_RUNS, lambda _, body: seen.extend(waits(body)))
+        subject.operator()
+        subject.run()
+
+    assert ("RetryDelay", 1) in seen
+    assert ("RetryDelay", limit + 1) not in seen
+
+
+def waits(body: dict[str, Any]) -> list[tuple[str | None, int | None]]:
+    """The reason and the attempts of the tasks of a run."""
+    return [(entry.get("reason"), entry.get("attempts")) for entry in (body.get("status") or {}).get("tasks") or ()]
 
 
 def attempt_of(body: dict[str, Any]) -> int:

@@ -43,7 +43,7 @@ exec(begin())
 def context() -> dict[str, Any]:
     """All names that the code gets; inputs too large for the environment come from files."""
     found: dict[str, Any] = {"item": None, "index": None, **received("NEXUS_CONTEXT_JSON", "context.json")}
-    found["attempt"] = int(os.environ.get("NEXUS_ATTEMPT", "1")) + int(os.environ.pop("NEXUS_FAILED_ATTEMPTS", "0"))
+    found["attempt"] = int(os.environ.get("NEXUS_ATTEMPT", "1")) + int(os.environ.pop("NEXUS_FAILED_ATTEMPTS", "") or 0)
     os.environ["NEXUS_ATTEMPT"] = str(found["attempt"])
     line = item_line()
     if line is not None:

@@ -79,9 +79,20 @@ def with_failures(node: Node, job: JobFact) -> JobFact:
     """Return the Job with the failed attempts that its pods prove, which its status may not count yet."""
     if all(pod.failures is None for pod in job.pods):
         return job
+    return replace(job, failed=max(job.failed, _numbered(node, job), len(_failed_pods(node, job))))
+
+
+def forgotten(node: Node, job: JobFact) -> PodFact | None:
+    """Return the pod that failed last where the Job controller no longer counts all failures before it: the first pod
+    after a suspension carries 0, since the pod that it takes the place of was not a failed one."""
+    return last_failed_pod(node, job) if _numbered(node, job, live=False) < job.failed else None
+
+
+def _numbered(node: Node, job: JobFact, *, live: bool = True) -> int:
+    """Return the failures that the numbers of the pods prove; without `live` that of the last one alone."""
     failed = _failed_pods(node, job)
-    proven = max((pod.failures or 0) + (pod in failed) for pod in job.pods)
-    return replace(job, failed=max(job.failed, proven))
+    pods = job.pods if live else failed[-1:]
+    return max(((pod.failures or 0) + (pod in failed) for pod in pods), default=0)
 
 
 def last_failed_pod(node: Node, job: JobFact) -> PodFact | None:

@@ -21,6 +21,9 @@ from nexus.core.tasks.payload import Context, build, tells_attempt
 from nexus.core.tasks.pool_slots import has_turn
 from nexus.core.tasks.slots import Slots
 
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""The label by which Kueue knows the Jobs that it suspends (https://kueue.sigs.k8s.io/docs/tasks/run/jobs/)."""
+
 
 def launch(draft: PlanDraft, node: Node, slots: Slots) -> None:
     """Plan the Job of the next attempt of a task with one pod, or take over the one that is there."""
@@ -107,7 +110,15 @@ def _native(draft: PlanDraft, node: Node) -> bool:
     """Return whether the Job controller does the retries. It asks for no slot before it starts a pod, so it may only
     where the slots are enough for all tasks at once, and no pool has a word in it."""
     enough = len(draft.tasks) <= draft.definition.max_parallel_tasks
-    return draft.facts.native_backoff and node.retry.native and enough and node.task.pool is None
+    # The Job controller forgets the failures of an index while its Job is suspended, as Kueue does.
+    forgets = tells_attempt(node) and _is_queued(draft, node)
+    return draft.facts.native_backoff and node.retry.native and enough and node.task.pool is None and not forgets
+
+
+def _is_queued(draft: PlanDraft, node: Node) -> bool:
+    """Return whether Kueue may suspend the Jobs of a task."""
+    pod = node.task.pod
+    return QUEUE in {**(draft.definition.spec.labels or {}), **((pod.labels if pod is not None else None) or {})}
 
 
 def remaining(node: Node, spent: int) -> int | None:

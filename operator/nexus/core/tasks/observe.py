@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -92,6 +93,9 @@ def _apply(draft: PlanDraft, node: Node, job: JobFact) -> None:
             _count(draft, node, job, 0 if job.failing else 1)
             draft.move(name, phase=TaskPhase.RUNNING, reason=None, message=None)
         case Backoff(last) if _is_last(draft, node, job, last):  # the Job controller has not said so yet
+            if (ended := records.forgotten(node, job)) is not None:
+                _failed(draft, node, job, of_pod(ended))
+                return
             _count(draft, node, job, 0)
             draft.move(name, phase=TaskPhase.RUNNING, reason=None, message=None)
         case Backoff(last):
@@ -109,8 +113,13 @@ def _apply(draft: PlanDraft, node: Node, job: JobFact) -> None:
 def _is_last(draft: PlanDraft, node: Node, job: JobFact, last: Failed | None) -> bool:
     """Whether no attempt of the Job follows. Of a pod that carries its number the Job controller counts the failure
     only when it makes the next one."""
-    if last is None or all(pod.failures is None for pod in job.pods):
+    if all(pod.failures is None for pod in job.pods):
         return False
+    if last is None:  # what failed was disrupted, and counts
+        pod = records.last_failed_pod(node, job)
+        if pod is None:
+            return False
+        last = replace(of_pod(pod), free=False)
     attempts = _attempts(node, draft.tasks[node.name], job, 0)
     whose = f"{draft.facts.run.uid}/{node.name}"
     return next_attempt_after(last, node.retry, attempts, whose=whose, replacements=0, now=draft.now) is None
