@@ -18,6 +18,7 @@ from nexus.api.codes import Code
 from nexus.api.messages_page import messages
 from nexus.cli.main import app
 from nexus.cli.manifests import load
+from nexus.cli.syntax import check_code
 from nexus.core.data.params import ParamsInvalid, resolve
 from nexus.core.model.facts import RunFact
 
@@ -43,6 +44,7 @@ def test_every_code_is_used_and_explained() -> None:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", code.value)
         assert code.value == code.name.lower().replace("_", "-")
         assert code.meaning
+        assert code.example
         assert code.fix
         assert f"| `{code.value}` |" in page
 
@@ -155,6 +157,62 @@ def test_json_of_lint_has_the_code_and_the_place(tmp_path: Path) -> None:
     assert {**problem, "message": ""} == {**place, "code": "unknown-task", "severity": "error", "message": ""}
     assert (warning["code"], warning["severity"], warning["task"]) == ("either-day", "warning", None)
     assert warning["field"] == "cron"
+
+
+# Found where a run is asked for; its lines for people have words alone.
+OF_RUNS = {
+    Code.MISSING_PARAM: "params.day: missing value",
+    Code.MISSING_BINDING: "--secret db/password",
+    Code.UNANSWERED_APPROVAL: "--approve release",
+}
+BASH = "bash: {command: 'true'}"
+DEEP = f"{'[' * 101}{']' * 101}"
+# The manifest that an example is put into at %s, and how it ends in words; one that is shortened is written out.
+AROUND: dict[Code, tuple[str, str]] = {
+    Code.TOO_LARGE: (
+        f"tasks: [{{name: a, http: {{url: 'http://x', json: {DEEP}}}}}]",
+        "json: [[[...]]], 101 levels deep",
+    ),
+    Code.DUPLICATE_NAME: (f"tasks: [{{name: a, {BASH}}}]\n  %s", ""),
+    Code.TOO_MANY: (f"tasks: [{{name: a, {BASH}, forEach: {{%s}}}}]", ""),
+    Code.UNKNOWN_VOLUME: (f"tasks: [{{name: a, {BASH}, %s}}]", ""),
+    Code.INVALID_LABEL: (f"tasks: [{{name: a, {BASH}}}]\n  %s", ""),
+    Code.CALL_CYCLE: ("tasks: [{name: a, workflow: {name: sales}}]", Code.CALL_CYCLE.example),
+    Code.CODE_UNCHECKED: (
+        f"tasks: [{{name: a, bash: {{command: echo {'$(' * 3_000}x{')' * 3_000}}}}}]",
+        "bash: {command: echo $($($(...)))}, 3,000 levels deep",
+    ),
+    Code.MISSING_PARAM: (f"tasks: [{{name: a, {BASH}}}]\n  %s", ", and no --param day=..."),
+    Code.MISSING_BINDING: (f"tasks: [{{name: a, {BASH}, %s}}]", ""),
+    Code.UNANSWERED_APPROVAL: ("tasks: [%s]", ""),
+    Code.MORE_PROBLEMS: (
+        "tasks:\n" + "".join(f"  - {{name: t{n}, {BASH}, %s}}\n" for n in range(300)),
+        ", in each of 300 tasks",
+    ),
+}
+
+
+def manifest_of(code: Code) -> str:
+    """Return a manifest with the example of a code in it."""
+    around, words = AROUND[code]
+    assert code.example.endswith(words)
+    body = around.replace("%s", code.example.removesuffix(words))
+    return f"apiVersion: nexus.dev/v1alpha1\nkind: Workflow\nmetadata: {{name: sales}}\nspec:\n  {body}\n"
+
+
+@pytest.mark.parametrize("code", [code for code in AROUND if code not in OF_RUNS])
+def test_an_example_has_the_problem(code: Code, cel: CelEvaluator) -> None:
+    manifest = load(manifest_of(code), "f", cel)
+    check_code(manifest)
+    assert code in {problem.code for problem in [*manifest.problems, *manifest.warnings]}
+
+
+@pytest.mark.parametrize("code", OF_RUNS)
+def test_an_example_has_the_problem_in_a_run(code: Code, tmp_path: Path) -> None:
+    (tmp_path / "w.yaml").write_text(manifest_of(code))
+    answer = CliRunner().invoke(app, ["run", "--local", "-f", str(tmp_path / "w.yaml")])
+    assert answer.exit_code == 2
+    assert OF_RUNS[code] in answer.stderr
 
 
 def test_codes_of_a_file_that_cannot_be_read(cel: CelEvaluator) -> None:

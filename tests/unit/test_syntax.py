@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests.unit.cli_harness import nexus, workflow, write
 
 from nexus.adapters.cel.pool import CelEvaluator
+from nexus.api.codes import Code
 from nexus.cli import syntax
 from nexus.cli.manifests import Manifest, load
 from nexus.cli.syntax import check_code
@@ -226,3 +228,13 @@ def test_one_bash_finds_sound_what_a_bash_for_each_finds_sound_and_runs_none_of_
     assert sound <= exactly
     assert len(sound) > 10
     assert not made.exists()
+
+
+def test_bash_that_takes_too_long_is_told_as_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(command: list[str], **_options: object) -> None:
+        raise subprocess.TimeoutExpired(command, 10)
+
+    monkeypatch.setattr(subprocess, "run", late)
+    found = syntax._read_by("bash", "true")
+    assert found is not None
+    assert (found.code, found.certain) == (Code.CODE_UNCHECKED, False)

@@ -54,7 +54,12 @@ class Code(StrEnum):
         "- one",
         "Write an object with `apiVersion` and `kind`.",
     )
-    TOO_LARGE = "too-large", "The file, its aliases or its nesting exceed what is read.", "", "Split the file up."
+    TOO_LARGE = (
+        "too-large",
+        "The file, its aliases or its nesting exceed what is read.",
+        "json: [[[...]]], 101 levels deep",
+        "Split the file up.",
+    )
     # Fields and their values.
     UNKNOWN_KIND = (
         "unknown-kind",
@@ -95,7 +100,12 @@ class Code(StrEnum):
         "Write it in the form that the message shows.",
     )
     INVALID_NAME = "invalid-name", "A name with characters that are not allowed.", "name: Load_Data", "Rename it."
-    DUPLICATE_NAME = "duplicate-name", "Two entries of one list have the same name.", "", "Rename or remove one."
+    DUPLICATE_NAME = (
+        "duplicate-name",
+        "Two entries of one list have the same name.",
+        "params: [{name: day}, {name: day}]",
+        "Rename or remove one.",
+    )
     RESERVED_NAME = (
         "reserved-name",
         "A name that NEXUS or Kubernetes sets itself.",
@@ -114,7 +124,12 @@ class Code(StrEnum):
         "triggerRule: AllDone   # without dependsOn",
         "Remove the field, or add what it needs.",
     )
-    TOO_MANY = "too-many", "More tasks, items or artifacts than a workflow can have.", "", "Split the workflow up."
+    TOO_MANY = (
+        "too-many",
+        "More tasks, items or artifacts than a workflow can have.",
+        "matrix: {a: &v [1, 2, 3, 4, 5], b: *v, c: *v, d: *v, e: *v}",
+        "Split the workflow up.",
+    )
     # The graph of tasks and workflows.
     UNKNOWN_TASK = "unknown-task", "A reference to a task that does not exist.", "dependsOn: [laod]", "Fix the name."
     DEPENDENCY_CYCLE = (
@@ -136,7 +151,12 @@ class Code(StrEnum):
         "dependsOn: [a, b]   # and b depends on a",
         "Remove it.",
     )
-    CALL_CYCLE = "call-cycle", "Workflows that call each other, or themselves.", "", "Remove one of the calls."
+    CALL_CYCLE = (
+        "call-cycle",
+        "Workflows that call each other, or themselves.",
+        "{metadata: {name: sales}, spec: {tasks: [{name: a, workflow: {name: sales}}]}}",
+        "Remove one of the calls.",
+    )
     UNKNOWN_WORKFLOW = (
         "unknown-workflow",
         "A reference to a Workflow that is not in the file.",
@@ -149,10 +169,20 @@ class Code(StrEnum):
         "from: train.modl",
         "Fix the name, or add the task to `dependsOn`.",
     )
-    UNKNOWN_VOLUME = "unknown-volume", "A mount of a volume that does not exist.", "", "Add it to `pod.volumes`."
+    UNKNOWN_VOLUME = (
+        "unknown-volume",
+        "A mount of a volume that does not exist.",
+        "pod: {volumeMounts: [{name: data, mountPath: /data}]}",
+        "Add it to `pod.volumes`.",
+    )
     # Params.
     UNKNOWN_PARAM = "unknown-param", "A value for a param that does not exist.", "params: {dya: x}", "Fix the name."
-    MISSING_PARAM = "missing-param", "A param without a value and without a default.", "", "Set it in `params`."
+    MISSING_PARAM = (
+        "missing-param",
+        "A param without a value and without a default.",
+        "params: [{name: day}], and no --param day=...",
+        "Set it in `params`.",
+    )
     INVALID_PARAM = (
         "invalid-param",
         "A value that does not fit the type, the bounds, the enum or the pattern of its param.",
@@ -219,13 +249,18 @@ class Code(StrEnum):
     INVALID_LABEL = (
         "invalid-label",
         "An invalid key or value of a label or annotation.",
-        "",
+        "labels: {my team: sales}",
         "Follow Kubernetes' rules.",
     )
     INVALID_QUANTITY = "invalid-quantity", "An invalid quantity of a resource.", "cpu: lots", "Write 500m, 2 or 64Mi."
     INVALID_MOUNT = "invalid-mount", "A mount path that is invalid or taken.", "mountPath: /tmp", "Mount it elsewhere."
     CODE_SYNTAX = "code-syntax", "A syntax error in the code of a task.", "bash: {command: 'if'}", "Fix the code."
-    CODE_UNCHECKED = "code-unchecked", "Code whose syntax could not be checked (warning).", "", "Simplify the code."
+    CODE_UNCHECKED = (
+        "code-unchecked",
+        "Code whose syntax could not be checked (warning).",
+        "bash: {command: echo $($($(...)))}, 3,000 levels deep",
+        "Simplify the code.",
+    )
     FIXED_DELIMITER = (
         "fixed-delimiter",
         "A fixed end mark of an output, which a value could contain (warning).",
@@ -263,13 +298,13 @@ class Code(StrEnum):
     MISSING_BINDING = (
         "missing-binding",
         "A local run lacks a Secret or ConfigMap that a task reads.",
-        "",
+        "env: [{name: A, valueFrom: {secretKeyRef: {name: db, key: password}}}]",
         "Pass it with `--secret`, or add it to the file.",
     )
     UNANSWERED_APPROVAL = (
         "unanswered-approval",
         "A local run without a terminal needs an approval.",
-        "",
+        "{name: release, approval: {}}",
         "Pass `--approve TASK` or `--reject TASK`.",
     )
     CLUSTER_ONLY = (
@@ -278,4 +313,9 @@ class Code(StrEnum):
         "suspend: true",
         "Remove it, or run in a cluster.",
     )
-    MORE_PROBLEMS = "more-problems", "The definition has more problems than are listed.", "", "Fix those that are."
+    MORE_PROBLEMS = (
+        "more-problems",
+        "The definition has more problems than are listed.",
+        "when: '${{ oops }}', dependsOn: [oops], in each of 300 tasks",
+        "Fix those that are.",
+    )

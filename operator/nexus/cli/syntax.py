@@ -301,7 +301,8 @@ def _read_by(bash: str, text: str) -> _Found | None:
             env=_ENV,
         )
     except subprocess.TimeoutExpired:
-        return _Found("the syntax was not checked: bash takes too long to read it", certain=False)
+        words = "the syntax was not checked: bash takes too long to read it"
+        return _Found(words, certain=False, code=Code.CODE_UNCHECKED)
     if ended.returncode < 0 or ended.returncode > 2:
         return _Found("the syntax was not checked: bash ended over this code", certain=False, code=Code.CODE_UNCHECKED)
     said = _BASH_SAYS.search(ended.stderr.decode("utf-8", "replace"))
