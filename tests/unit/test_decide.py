@@ -308,9 +308,8 @@ def attempt_by_the_job(world: World, exit_code: int) -> None:
     fact = world.last("t")
     limit = world.started[-1].backoff_limit
     earlier = tuple(pod for pod in fact.pods if pod.terminated)
-    done = pod(
-        Terminated(exit_code, "", "", world.now), uid=f"pod-{len(earlier)}", phase="Failed" if exit_code else "Running"
-    )
+    ended = Terminated(exit_code, "", "" if exit_code else '{"lines":0}\n', world.now)
+    done = pod(ended, uid=f"pod-{len(earlier)}", phase="Failed" if exit_code else "Running")
     world.change("t", *earlier, done)
     world.step()
     if exit_code:
@@ -368,8 +367,11 @@ def test_all_mechanisms_of_retry_look_the_same_from_outside(
     subject = definition(task("t", retry={"limit": 2, "failOnExitCodes": [7]}))
     by_the_job, by_the_operator = World(subject, cel), World(subject, cel, native_backoff=False)
     numbered = World(definition(task("t", bash={"command": "true"}, retry={"limit": 2, "failOnExitCodes": [7]})), cel)
+    # A version before numbered Jobs made it, and this one continues it.
+    older = World(numbered.definition, cel)
     for world, attempt in (
         (by_the_job, attempt_by_the_job),
+        (older, attempt_by_the_job),
         (numbered, attempt_by_a_numbered_job),
         (by_the_operator, attempt_by_the_operator),
     ):
@@ -378,8 +380,8 @@ def test_all_mechanisms_of_retry_look_the_same_from_outside(
         for code in codes:
             attempt(world, code)
 
-    assert [len(world.started) for world in (by_the_job, numbered, by_the_operator)] == [1, 1, attempts]
-    for world in (by_the_job, numbered, by_the_operator):
+    assert [len(world.started) for world in (by_the_job, older, numbered, by_the_operator)] == [1, 1, 1, attempts]
+    for world in (by_the_job, older, numbered, by_the_operator):
         entry = world.entry("t")
         assert (world.states["t"], entry.attempts, entry.exit_code) == (state, attempts, codes[-1])
         assert len(told(world, "TaskRetried")) == attempts - 1
