@@ -92,7 +92,7 @@ def test_a_finished_run_is_printed_as_the_cluster_has_it(space: Space, cli: Cli)
 
 
 def test_logs_are_followed_while_the_task_runs(space: Space, cli: Cli) -> None:
-    space.run("slow", container("first"), container("slow", "sh", "-c", "echo early; sleep 5; echo late"))
+    space.run("slow", container("first"), container("slow", "sh", "-c", "echo early; sleep 15; echo late"))
     run = space.running("slow", "slow")
     assert task(run, "slow")["phase"] == "Running"
     with cli.start("logs", "slow", "slow", "-f") as process:

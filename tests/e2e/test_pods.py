@@ -156,14 +156,14 @@ def test_what_the_operator_forbids_is_named(loose: dict[str, Space]) -> None:
 
 
 def test_a_job_that_is_held_back_is_waited_for_and_counts_no_failure(space: Space) -> None:
-    space.run("queued", container("a", *SLEEP, startTimeoutSeconds=5), container("b", after=("a",)))
+    space.run("queued", container("a", *SLEEP, startTimeoutSeconds=15), container("b", after=("a",)))
     space.running("queued", "a")
     (job,) = space.jobs("queued", "a")
     space.patch(JOBS, job["metadata"]["name"], {"spec": {"suspend": True}})
     run = space.until("queued", lambda run: task(run, "a").get("reason") == "Queued", 30)
     assert (task(run, "a")["phase"], task(run, "b")["reason"]) == ("Pending", "Dependencies")
     assert "Kueue" in task(run, "a")["message"]
-    assert not space.without_jobs("queued", "a", 8)  # past its startTimeoutSeconds, and nothing has happened
+    assert not space.without_jobs("queued", "a", 18)  # past its startTimeoutSeconds, and nothing has happened
     assert task(space.until("queued", lambda _: True), "a")["reason"] == "Queued"
     space.patch(JOBS, job["metadata"]["name"], {"spec": {"suspend": False}})
     run = space.finished("queued", 60)
