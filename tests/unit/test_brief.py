@@ -11,7 +11,7 @@ import pytest
 
 from nexus.adapters.kube.cache.parse import has_ended, job_fact, pod_fact
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
-from nexus.adapters.kube.client.brief import brief, facts_of
+from nexus.adapters.kube.client.brief import brief, read_of
 from nexus.adapters.kube.owners import controller
 
 AT, LATER = "2026-12-01T03:00:00Z", "2026-12-01T03:00:09Z"
@@ -76,6 +76,12 @@ def facts(kind: Kind, body: Body) -> object:
 
 def shorter(kind: Kind, body: Body) -> bytes:
     return brief(kind, json.dumps(body).encode())
+
+
+def facts_of(kind: Kind, text: bytes) -> bytes:
+    found = read_of(kind, text)
+    assert found is not None
+    return found.facts
 
 
 def changed(body: Body, path: str, value: object) -> Body:
@@ -184,7 +190,7 @@ def test_the_last_finalizer_of_a_pod_that_is_deleted_is_news() -> None:
 
 @pytest.mark.parametrize("kind", [WORKFLOWS, WORKFLOW_RUNS], ids=str)
 def test_of_runs_and_workflows_each_version_is_news(kind: Kind) -> None:
-    assert facts_of(kind, shorter(kind, {"metadata": metadata("sales", "Workflow"), "spec": {}})) == b""
+    assert read_of(kind, shorter(kind, {"metadata": metadata("sales", "Workflow"), "spec": {}})) is None
 
 
 def test_lists_that_are_null_are_empty() -> None:

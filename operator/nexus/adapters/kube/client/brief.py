@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -110,17 +110,26 @@ def brief(kind: Kind, text: bytes, *, patient: bool = False) -> bytes:
     return encode(parts)
 
 
-def facts_of(kind: Kind, text: bytes) -> bytes:
-    """Return what is read of a brief Job or pod: all of it but its version, and a finalizer that no deletion waits for.
-    Empty for other kinds, whose versions are read: they are what writes depend on. Raises NotJson."""
+class Read(NamedTuple):
+    """A brief Job or pod, taken apart into what is read of it and its version; each as JSON."""
+
+    uid: bytes
+    version: bytes
+    facts: bytes
+    """All but the version, and a finalizer that no deletion waits for."""
+
+
+def read_of(kind: Kind, text: bytes) -> Read | None:
+    """Return the parts of a brief Job or pod; None for other kinds, whose versions are read: they are what writes
+    depend on. Raises NotJson."""
     if kind not in _KEPT:
-        return b""
+        return None
     parts = fields(text)
     metadata = fields(parts["metadata"])
-    metadata.pop("resourceVersion", None)
+    version = bytes(metadata.pop("resourceVersion", b"null"))
     if "deletionTimestamp" not in metadata:
         metadata.pop("finalizers", None)
-    return encode({**parts, "metadata": metadata})
+    return Read(bytes(metadata.get("uid", b"")), version, encode({**parts, "metadata": metadata}))
 
 
 def brief_object(kind: Kind, text: bytes) -> Object:

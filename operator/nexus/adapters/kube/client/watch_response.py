@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from nexus.adapters.kube.client.api import JOBS, PODS, WORKFLOW_RUNS, WORKFLOWS, Kind
-from nexus.adapters.kube.client.bounded_json import MAX_BYTES, STEP, NotJson, TooDeep, decode, encode, fields
-from nexus.adapters.kube.client.brief import Long, brief, facts_of
+from nexus.adapters.kube.client.bounded_json import MAX_BYTES, STEP, NotJson, TooDeep, decode, encode
+from nexus.adapters.kube.client.brief import Long, Read, brief, read_of
 from nexus.adapters.kube.client.list_reader import Content, read_bounded, read_event, read_list
 
 if TYPE_CHECKING:
@@ -122,23 +122,20 @@ class _Lines:
         if name == "ERROR":
             return self._error(text)
         found = await brief_in_turn(self._kind, text)
-        if not self._is_news(name, found):
-            return b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":%b}}}' % _version(found)
+        read = read_of(self._kind, found)
+        if read is not None and read.uid and not self._is_news(name, read):
+            return b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":%b}}}' % read.version
         return b'{"type":"%b","object":%b}' % (name.encode(), found)
 
-    def _is_news(self, name: str, text: bytes) -> bool:
+    def _is_news(self, name: str, read: Read) -> bool:
         """Return whether what is read of an object is other than what kopf was last given of it, or the object is
         gone."""
-        facts = facts_of(self._kind, text)
-        uid = bytes(fields(fields(text)["metadata"]).get("uid", b"")) if facts else b""
-        if not uid:
-            return True
         if name == "DELETED":
-            self._given.pop(uid, None)
+            self._given.pop(read.uid, None)
             return True
-        digest = hashlib.blake2b(facts, digest_size=16).digest()
-        known = self._given.get(uid)
-        self._given[uid] = digest
+        digest = hashlib.blake2b(read.facts, digest_size=16).digest()
+        known = self._given.get(read.uid)
+        self._given[read.uid] = digest
         return digest != known
 
     def _error(self, text: bytes) -> bytes:
@@ -150,8 +147,3 @@ class _Lines:
         if status.get("code") != 410:
             log.warning("the watch of %s was interrupted: %s", self._kind.plural, str(status.get("message"))[:200])
         return encode(_EXPIRED)
-
-
-def _version(text: bytes) -> bytes:
-    """Return the resourceVersion of an object, as JSON."""
-    return bytes(fields(fields(text)["metadata"])["resourceVersion"])
