@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 PREFIX = "NEXUS_"
 # A Service named nexus-http gives every pod of its namespace NEXUS_HTTP_PORT=tcp://10.96.12.7:80, and more.
@@ -103,7 +103,7 @@ def some_of(what: str, of: str, known: Collection[str]) -> Reader:
         words = frozenset(word.strip() for word in text.split(",") if word.strip())
         for word in sorted(words - set(known)):
             close = closest(word, known, cutoff=0.75)
-            hint = f'did you mean "{close[0]}"?' if close else f"expected {', '.join(known)}"
+            hint = did_you_mean(close) if close else f"expected {', '.join(known)}"
             raise ValueError(f'unknown {what} "{word}" of {of}; {hint}')
         return words
 

@@ -18,7 +18,7 @@ from nexus.core.manifest.problem import Problem
 from nexus.core.model.definition import Definition
 from nexus.core.tasks.child_run import MAX_DEPTH
 from nexus.core.text.plain import plain
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 from nexus.core.validate.calls import reachable
 
 _WORDS = {"y": Decision.APPROVED, "yes": Decision.APPROVED, "n": Decision.REJECTED, "no": Decision.REJECTED}
@@ -97,7 +97,7 @@ def _not_waiting(name: str, own: Sequence[str], paths: Sequence[str], definition
         return f"not an approval task{known}"
     ends = [path for path in paths if path.endswith(f"/{name}")]
     close = ends or closest(name, waiting or definition.nodes)
-    hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(definition.nodes)}"
+    hint = did_you_mean(close) if close else f"known: {', '.join(definition.nodes)}"
     return f"unknown task; {hint}"
 
 

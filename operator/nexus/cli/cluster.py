@@ -13,7 +13,7 @@ from nexus.api.reasons import Reason
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.listing import Filters, fitting
 from nexus.cli.terminal import say, say_json
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 
 async def list_runs(api: KubeApi, namespace: str, *, as_json: bool, wanted: Filters | None = None) -> Exit:
@@ -95,5 +95,5 @@ async def found(api: KubeApi, kind: Kind, namespace: str, name: str) -> Object:
         ) from error
     close = closest(name, names)
     known = f"existing: {', '.join(sorted(names)[:10])}" if names else "there are none"
-    hint = f'did you mean "{close[0]}"?' if close else known
+    hint = did_you_mean(close) if close else known
     raise UsageError(f'{kind.kind} "{name}" not found in namespace {namespace}; {hint}')

@@ -21,7 +21,7 @@ from nexus.cli.follow import has_ended, status_of
 from nexus.cli.terminal import say
 from nexus.cli.words import why
 from nexus.core.tasks.approval import asks, command, requested
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 # The operator writes the status of a run that is under way again and again, and each write is a conflict.
 _TRIES = 20
@@ -113,7 +113,7 @@ def _waiting(run: Object, name: str) -> None:
         raise UsageError(f'task "{name}" of {of_run} is not waiting for an approval itself, {words}')
     if task is None:
         close = closest(name, waiting or [task.name for task in tasks])
-        hint = f'did you mean "{close[0]}"?' if close else _known(tasks, waiting)
+        hint = did_you_mean(close) if close else _known(tasks, waiting)
         raise UsageError(f'unknown task "{name}" of {of_run}; {hint}')
     made = next((entry for entry in run["spec"].get("approvals") or () if entry["task"] == name), None)
     if made is not None:

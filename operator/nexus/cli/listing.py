@@ -12,7 +12,7 @@ from nexus.adapters.kube.client.api import WORKFLOW_RUNS, WORKFLOWS, BadRequest,
 from nexus.api.base import parse_time
 from nexus.api.reasons import RunPhase
 from nexus.cli.ending import UsageError
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _LONGEST_SECONDS = 36_500 * 86_400
@@ -76,7 +76,7 @@ def _phase(text: str) -> RunPhase:
     found = known.get(text.strip().lower())
     if found is None:
         close = closest(text.strip().lower(), known)
-        hint = f'did you mean "{known[close[0]].value}"?' if close else f"expected one of {', '.join(RunPhase)}"
+        hint = did_you_mean([known[close[0]].value]) if close else f"expected one of {', '.join(RunPhase)}"
         raise ValueError(f'unknown status "{text.strip()}"; {hint}')
     return found
 
@@ -95,7 +95,7 @@ def _sort(text: str) -> str:
     name = text.removeprefix("-")
     if name not in _KEYS:
         close = closest(name, _KEYS)
-        hint = f'did you mean "{close[0]}"?' if close else f"expected one of {', '.join(_KEYS)}"
+        hint = did_you_mean(close) if close else f"expected one of {', '.join(_KEYS)}"
         raise ValueError(f'unknown column "{name}"; {hint}')
     return text
 

@@ -19,7 +19,7 @@ from nexus.cli.words import why
 from nexus.core.data.log_lines import LogLines
 from nexus.core.names import LABEL_INDEX, LABEL_ITEMS, LABEL_PARENT, LABEL_RUN, LABEL_TASK, label_value
 from nexus.core.tasks.identity import Slot, slot_of
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 # Once the run has ended, its containers have too: what their logs still hold comes at once.
 _LAST_LINES_SECONDS = 10.0
@@ -43,13 +43,7 @@ async def print_logs(
     names = [entry.name for entry in entries]
     if task is not None and task not in names:
         close = closest(task, names)
-        hint = (
-            f'did you mean "{close[0]}"?'
-            if close
-            else f"known: {', '.join(names[:10])}"
-            if names
-            else "it has no tasks yet"
-        )
+        hint = did_you_mean(close) if close else f"known: {', '.join(names[:10])}" if names else "it has no tasks yet"
         raise UsageError(f'unknown task "{task}" of run {run_name}; {hint}')
     entry = next((entry for entry in entries if entry.name == task), None)
     if item is not None:

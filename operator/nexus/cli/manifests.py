@@ -29,7 +29,7 @@ from nexus.core.manifest.problem import Problem
 from nexus.core.manifest.schema_errors import misfits
 from nexus.core.manifest.suggestions import of_string
 from nexus.core.pools.size import CONFIG_MAP
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 from nexus.core.validate import problems
 from nexus.core.validate.calls import circle, unfit
 from nexus.core.validate.warnings import warnings
@@ -206,12 +206,12 @@ def _envelope(document: Document, lines: Sequence[str]) -> Iterator[Problem]:
         yield Problem(("apiVersion",), Code.UNKNOWN_KIND, f'unsupported apiVersion "{version}"; use {API_VERSION}')
     if kind not in KINDS:
         near = closest(kind, KINDS)
-        hint = f'did you mean "{near[0]}"?' if near else f"must be {' or '.join(KINDS)}"
+        hint = did_you_mean(near) if near else f"must be {' or '.join(KINDS)}"
         yield Problem(("kind",), Code.UNKNOWN_KIND, f'unknown kind "{kind}" in {GROUP}; {hint}')
     for name in body:
         if name not in ENVELOPE:
             near = closest(name, ENVELOPE)
-            hint = f'did you mean "{near[0]}"?' if near else f"fields are {', '.join(ENVELOPE)}"
+            hint = did_you_mean(near) if near else f"fields are {', '.join(ENVELOPE)}"
             yield Problem((name,), Code.UNKNOWN_FIELD, f'unknown field "{name}"; {hint}')
     if not isinstance(body.get("spec"), dict):
         missing_spec = body.get("spec") is None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from nexus.adapters.cel.child import MEMORY_MIB, Death, Died
 from nexus.core.expressions.templates import EvaluationLost, ExpressionError, UnknownName
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 # Unit in which a cost is reported: a step is 100 ns of it.
 STEP = 100
@@ -159,7 +159,7 @@ def _no_function(name: str) -> str:
     if name in FUNCTIONS:
         return f'wrong number of arguments for "{name}"; docs/expressions.md has an example'
     close = closest(_INSTEAD.get(name, name).removesuffix("(x)"), FUNCTIONS)
-    hint = f'did you mean "{close[0]}"?' if close else "docs/expressions.md lists those there are"
+    hint = did_you_mean(close) if close else "docs/expressions.md lists those there are"
     return f'unknown function "{name}"; {hint}'
 
 

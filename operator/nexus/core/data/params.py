@@ -17,7 +17,7 @@ from nexus.core.expressions.templates import Evaluator, ExpressionError, Templat
 from nexus.core.manifest.problem import Problem
 from nexus.core.manifest.suggestions import described
 from nexus.core.text.json_text import dump
-from nexus.core.text.similar_names import closest, listed
+from nexus.core.text.similar_names import closest, did_you_mean, listed
 
 if TYPE_CHECKING:
     from nexus.core.model.facts import RunFact
@@ -214,5 +214,5 @@ def unknown(name: str, params: Sequence[Param]) -> str:
     """Return why there is no such param, and which one is meant."""
     known = [param.name for param in params]
     close = closest(name, known)
-    hint = f'did you mean "{close[0]}"?' if close else f"the workflow has {listed(known) or 'no params'}"
+    hint = did_you_mean(close) if close else f"the workflow has {listed(known) or 'no params'}"
     return f'unknown param "{name}"; {hint}'

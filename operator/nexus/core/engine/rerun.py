@@ -27,7 +27,7 @@ from nexus.core.tasks.draft import PlanDraft
 from nexus.core.text.canonical_json import canonical
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import reference
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 _KEPT = (TaskPhase.SUCCEEDED, TaskPhase.SKIPPED)
 
@@ -95,7 +95,7 @@ def unknown_task(name: str, spec: WorkflowSpec) -> str | None:
     if name in names:
         return None
     close = closest(name, names)
-    hint = f'did you mean "{close[0]}"?' if close else f"tasks are {listed(names)}"
+    hint = did_you_mean(close) if close else f"tasks are {listed(names)}"
     return f'unknown task "{name}"; {hint}'
 
 

@@ -15,7 +15,7 @@ from nexus.core.expressions import references
 from nexus.core.expressions.kubelet_variables import closed
 from nexus.core.expressions.references import Reference, ReferenceInvalid, task_identifier
 from nexus.core.expressions.tokens import Kind, Token, UnclosedString, next_token
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 __all__ = [
     "MAX_EXPRESSION",
@@ -256,9 +256,9 @@ def unknown_name(name: str, known: Collection[str]) -> str:
     }
     close = closest(rest.partition(".")[0], varying) if rest else []
     if close:
-        return f'unknown reference "{name}"; did you mean "{varying[close[0]]}"?'
+        return f'unknown reference "{name}"; {did_you_mean([varying[close[0]]])}'
     if not alike and (close := closest(root, {other.partition(".")[0] for other in known})):
-        return f'unknown reference "{name}"; did you mean "{close[0]}"?'
+        return f'unknown reference "{name}"; {did_you_mean(close)}'
     if root == "params" and alike == ["params"] and rest:
         return f'unknown reference "{name}": the workflow has no params; add it to spec.params'
     listed = sorted(alike or known)

@@ -15,7 +15,7 @@ from nexus.core.manifest import suggestions
 from nexus.core.manifest.problem import MOST_PROBLEMS, Path, Problem, first
 from nexus.core.manifest.suggestions import described
 from nexus.core.text.json_text import dump
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 _MOST_NAMES = 12
 MOST_ERRORS = 10 * MOST_PROBLEMS
@@ -243,7 +243,7 @@ def _not_among(path: Path, given: Any, allowed: list[str]) -> str:
     alike = {_plain(value): value for value in allowed}
     close = closest(_plain(given), alike) if isinstance(given, str) else []
     close = [alike[word] for word in close]
-    hint = f'did you mean "{close[0]}"?' if close else f"must be one of {', '.join(allowed)}"
+    hint = did_you_mean(close) if close else f"must be one of {', '.join(allowed)}"
     return f"unsupported value {dump(given)[:80]}; {hint}"
 
 
@@ -255,15 +255,15 @@ def _no_field(path: Path, given: Any, model: type[BaseModel], written: Collectio
     by_plain = {_plain(other): other for other in known}
     close = closest(_plain(name), list(by_plain))
     if close and _plain(name) == close[0]:
-        return f'unknown field "{name}"; did you mean "{by_plain[close[0]]}"?'
+        return f'unknown field "{name}"; {did_you_mean([by_plain[close[0]]])}'
     meant = _SYNONYMS.get(_plain(name))
     if meant is not None and meant.partition(".")[0] in known:
-        return f'unknown field "{name}"; did you mean "{meant}"?'
+        return f'unknown field "{name}"; {did_you_mean([meant])}'
     elsewhere = _elsewhere(path, name, model, written)
     if elsewhere is not None:
         return f'unknown field "{name}"; it belongs to {elsewhere}'
     if close:
-        return f'unknown field "{name}"; did you mean "{by_plain[close[0]]}"?'
+        return f'unknown field "{name}"; {did_you_mean([by_plain[close[0]]])}'
     if not known:
         return f'unknown field "{name}"'
     more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 CONFIG_MAP = "nexus-pools"
 """Its name, where the operator's settings name no other."""
@@ -20,7 +20,7 @@ def size_of(data: Mapping[str, Any] | None, pool: str, config_map: str, namespac
     text = data.get(pool)
     if text is None:
         close = closest(pool, list(data))
-        hint = f'did you mean "{close[0]}"?' if close else f'add {pool}: "5" or its number of slots'
+        hint = did_you_mean(close) if close else f'add {pool}: "5" or its number of slots'
         return f'unknown pool "{pool}" in ConfigMap {config_map}; {hint}'
     text = str(text).strip()
     if not (text.isascii() and text.isdecimal() and int(text) <= LARGEST):

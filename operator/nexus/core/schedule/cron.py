@@ -14,7 +14,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 _MOST_EVERY = 366 * 86_400
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -124,7 +124,7 @@ def _macro(text: str) -> Cron | Every:
         raise CronInvalid("unsupported cron macro @reboot; start a run with nexus run")
     known = [*MACROS, "@every"]
     close = closest(name.lower(), known)
-    hint = f'did you mean "{close[0]}"?' if close else f"macros are {', '.join(known[:-1])} and @every 90m"
+    hint = did_you_mean(close) if close else f"macros are {', '.join(known[:-1])} and @every 90m"
     raise CronInvalid(f'unknown cron macro "{text}"; {hint}')
 
 
@@ -207,7 +207,7 @@ class _Field:
         close = [word for word in self.words if text.lower().startswith(word)]
         close += closest(text.lower(), self.words)
         if close:
-            return f'unknown value "{text}"; did you mean "{close[0].upper()}"?'
+            return f'unknown value "{text}"; {did_you_mean([close[0].upper()])}'
         upper = text.upper()
         if upper in ("L", "W", "H") or "#" in text or re.fullmatch(r"\d+[LW]|L\d*|L?W", upper):
             return f'unsupported cron syntax "{text}" (L, W, # and H are not supported)'

@@ -71,7 +71,7 @@ def _region(path: Path, wanted: PublicHolidays) -> Iterator[Problem]:
         close = [folded[text]] if text in folded else []
         close += [folded[found] for found in closest(text, folded, cutoff=0.6)]
         known = f"{two} has {', '.join(regions[:20])}" + (f" and {len(regions) - 20} more" if regions[20:] else "")
-        hint = f'did you mean "{close[0]}"?' if close else known if regions else f"{two} has no regions, remove it"
+        hint = did_you_mean(close[:1]) if close else known if regions else f"{two} has no regions, remove it"
         yield Problem(
             (*path, "region"),
             Code.UNKNOWN_HOLIDAYS,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 _SECOND = timedelta(seconds=1)
 # Of the machine, not of the world: each may mean another zone elsewhere.
@@ -82,10 +82,10 @@ def _meant(name: str) -> str:
     lowered = name.lower().replace(" ", "_")
     close = closest(lowered, known, cutoff=0.75)
     if close:
-        return f'did you mean "{known[close[0]]}"?'
+        return did_you_mean([known[close[0]]])
     close = closest(lowered.rpartition("/")[2], cities, cutoff=0.8)
     if close:
-        return f'did you mean "{cities[close[0]]}"?'
+        return did_you_mean([cities[close[0]]])
     return "write it as in Europe/Berlin or Asia/Kolkata, or UTC"
 
 

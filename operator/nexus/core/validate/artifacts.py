@@ -11,7 +11,7 @@ from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.task_types import types_in
-from nexus.core.text.similar_names import closest, listed
+from nexus.core.text.similar_names import closest, did_you_mean, listed
 from nexus.core.validate.dependencies import no_task
 
 MOST_OF_ALL = 500
@@ -96,7 +96,7 @@ def _source(
     if artifact not in left[name]:
         close = closest(artifact, left[name])
         known = f"its artifacts are {listed(left[name])}" if left[name] else "it has no artifacts.outputs"
-        hint = f'did you mean "{name}.{close[0]}"?' if close else known
+        hint = did_you_mean([f"{name}.{close[0]}"]) if close else known
         return Code.UNKNOWN_ARTIFACT, f'unknown artifact "{artifact}" of task "{name}"; {hint}'
     if name == task.name:
         return Code.UNKNOWN_ARTIFACT, "a task cannot take its own artifact"

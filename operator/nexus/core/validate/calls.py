@@ -17,7 +17,7 @@ from nexus.core.manifest.problem import Path, Problem
 from nexus.core.model.definition import Definition, prepare
 from nexus.core.model.graph import first_cycle
 from nexus.core.pods import templated_fields
-from nexus.core.text.similar_names import closest, listed
+from nexus.core.text.similar_names import closest, did_you_mean, listed
 from nexus.core.validate.expressions import sight_of
 from nexus.core.validate.params import rendered
 
@@ -71,7 +71,7 @@ def missing(spec: WorkflowSpec, workflows: Mapping[str, object]) -> Iterator[Pro
         if callee not in workflows:
             close = closest(callee, workflows)
             known = listed(workflows) or "none"
-            hint = f'did you mean "{close[0]}"?' if close else f"this file has {known}"
+            hint = did_you_mean(close) if close else f"this file has {known}"
             yield Problem(path, Code.UNKNOWN_WORKFLOW, f'unknown Workflow "{callee}"; {hint}', task)
 
 

@@ -9,7 +9,7 @@ from nexus.api.tasks import Task
 from nexus.api.workflow import WorkflowSpec
 from nexus.core.manifest.problem import Path, Problem
 from nexus.core.model.graph import first_cycle, redundant, shortest_cycles
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 
 def dependencies(spec: WorkflowSpec) -> Iterator[Problem]:
@@ -47,7 +47,7 @@ def _of_list(field: str, tasks: Sequence[Task], others: Sequence[str], why: str)
 def no_task(name: str, names: Collection[str]) -> str:
     """Return why a task is not there, and which one is meant."""
     close = closest(name, names)
-    hint = f'did you mean "{close[0]}"?' if close else f"tasks are {', '.join(list(names)[:10])}"
+    hint = did_you_mean(close) if close else f"tasks are {', '.join(list(names)[:10])}"
     return f'unknown task "{name}"; {hint}'
 
 

@@ -10,7 +10,7 @@ from nexus.api.fanout import ForEach
 from nexus.core.data.scope import ITEM_VARIABLES
 from nexus.core.expressions.templates import Expression
 from nexus.core.expressions.tokens import Kind, tokens_of
-from nexus.core.text.similar_names import closest, listed
+from nexus.core.text.similar_names import closest, did_you_mean, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ItemShape:
             if use.name in self.names or use.asked:
                 continue
             close = closest(use.name, self.names)
-            hint = f'did you mean "{close[0]}"?' if close else f"they have {listed(self.names) or 'none'}"
+            hint = did_you_mean(close) if close else f"they have {listed(self.names) or 'none'}"
             yield f'unknown field "{use.name}" of item; {hint}', use.offset
 
 

@@ -12,7 +12,7 @@ from nexus.api.run import Trigger
 from nexus.api.workflow import Param
 from nexus.core.expressions.templates import Expression, Reference
 from nexus.core.expressions.tokens import Kind, Token, tokens_of
-from nexus.core.text.similar_names import closest, listed
+from nexus.core.text.similar_names import closest, did_you_mean, listed
 
 Allowed = Mapping[str, Sequence[str]]
 """The values that a variable may have, by its name."""
@@ -49,7 +49,7 @@ def never(expression: Expression, allowed: Allowed) -> Iterator[tuple[str, int]]
         for token in (*_after(tokens, last + 1), *_before(tokens, first - 1)):
             if token.plain_text is not None and token.plain_text not in values:
                 close = closest(token.plain_text, values, cutoff=0.5)
-                hint = f'did you mean "{close[0]}"?' if close else f"it is one of {listed(values)}"
+                hint = did_you_mean(close) if close else f"it is one of {listed(values)}"
                 yield f"{reference.variable} never equals {token.text}; {hint}", token.start
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from nexus.core.expressions.references import ROOTS
 from nexus.core.expressions.templates import task_identifier, unknown_name
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 from nexus.core.validate.dependencies import no_task
 
 # What other engines call it.
@@ -59,9 +59,7 @@ def _no_root(name: str, variables: Collection[str]) -> str:
     if meant is None or meant not in known:
         params = [variable for variable in variables if variable == f"params.{root}"]
         hint = (
-            f'did you mean "{params[0]}"?'
-            if params and not rest
-            else f"known names: {', '.join(known) or 'functions only'}"
+            did_you_mean(params[:1]) if params and not rest else f"known names: {', '.join(known) or 'functions only'}"
         )
         return f'unknown reference "{name}"; {hint}'
     field = rest.partition(".")[0]

@@ -12,7 +12,7 @@ from nexus.api.pod import VOLUME_SOURCES, Pod, Resources, Volume, VolumeMount
 from nexus.core.manifest.problem import Path, Problem, duplicates
 from nexus.core.pods import render
 from nexus.core.pods.quantity import amount
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 
 # Labels that the Job controller and the operator go by; everybody else's, Kueue's above all, are for the author.
 _TAKEN_DOMAINS = (GROUP, "batch.kubernetes.io", "kubernetes.io", "k8s.io")
@@ -63,7 +63,7 @@ def mounts(path: Path, own: Pod | None, merged: Pod | None, task: str | None) ->
     for position, mount in enumerate(own.volume_mounts or ()):
         if mount.name not in known:
             close = closest(mount.name, known)
-            hint = f'did you mean "{close[0]}"?' if close else "add it to pod.volumes"
+            hint = did_you_mean(close) if close else "add it to pod.volumes"
             yield Problem(
                 (*path, "volumeMounts", position, "name"),
                 Code.UNKNOWN_VOLUME,

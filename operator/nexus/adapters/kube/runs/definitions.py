@@ -41,7 +41,7 @@ from nexus.core.model.operator_defaults import NO_DEFAULTS, OperatorDefaults
 from nexus.core.names import LABEL_WORKFLOW, label_value, revision_name
 from nexus.core.text.json_text import dump
 from nexus.core.text.sha256 import sha256_of
-from nexus.core.text.similar_names import closest
+from nexus.core.text.similar_names import closest, did_you_mean
 from nexus.core.validate import problems
 from nexus.runtime.away import away
 from nexus.runtime.ports import RunKey, Stale, StartRejected
@@ -179,7 +179,7 @@ class Definitions:
     async def _not_found(self, namespace: str, name: str) -> str:
         names = [item["metadata"]["name"] for item in await self._api.list(WORKFLOWS, namespace, in_brief=True)]
         close = closest(name, names)
-        hint = f'did you mean "{close[0]}"?' if close else "list them with kubectl get workflows.nexus.dev"
+        hint = did_you_mean(close) if close else "list them with kubectl get workflows.nexus.dev"
         return f'Workflow "{name}" not found in namespace {namespace}; {hint}'
 
     def _known(self, key: str, begun: bool) -> Definition | None:
