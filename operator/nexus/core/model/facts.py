@@ -112,6 +112,11 @@ class JobFact:
         return self.items is not None or self.index is not None
 
     @property
+    def numbered(self) -> bool:
+        """True where its pods carry the number of failures before them."""
+        return any(pod.failures is not None for pod in self.pods)
+
+    @property
     def finished(self) -> bool:
         """True once the Job carries Complete or Failed."""
         return self.complete or bool(self.failure)

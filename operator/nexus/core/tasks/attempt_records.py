@@ -77,7 +77,7 @@ def success(draft: PlanDraft, node: Node, number: int, pod: PodFact) -> None:
 
 def with_failures(node: Node, job: JobFact) -> JobFact:
     """Return the Job with the failed attempts that its pods prove, which its status may not count yet."""
-    if all(pod.failures is None for pod in job.pods):
+    if not job.numbered:
         return job
     return replace(job, failed=max(job.failed, _numbered(node, job), len(_failed_pods(node, job))))
 

@@ -251,7 +251,7 @@ def _timeout(draft: PlanDraft, node: Node, child: ChildFact) -> None:
 def _failed(draft: PlanDraft, node: Node, failure: Failed) -> None:
     attempts = draft.tasks[node.name].attempts or 1
     records.last(draft, node, attempts, failure, None)
-    whose = f"{draft.facts.run.uid}/{node.name}"
+    whose = draft.whose(node.name)
     following = next_attempt_after(failure, node.retry, attempts, whose=whose, now=draft.now)
     if following is not None:
         await_next_attempt(draft, node, failure, following)

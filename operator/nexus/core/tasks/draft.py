@@ -124,6 +124,10 @@ class PlanDraft:
         status = self.tasks[task]
         return not status.phase.ended and (status.start_time is None or status.next_attempt_time is not None)
 
+    def whose(self, task: str) -> str:
+        """Return what tells a task from all others of all runs, for the jitter of its delays."""
+        return f"{self.facts.run.uid}/{task}"
+
     def job(self, task: str, numbers: Iterable[int]) -> JobFact | None:
         """Return the Job of the first of these attempts that has one."""
         found = {job.attempt_number: job for job in self.facts.jobs.get(task, ()) if job.index is None}

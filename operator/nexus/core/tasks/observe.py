@@ -113,7 +113,7 @@ def _apply(draft: PlanDraft, node: Node, job: JobFact) -> None:
 def _is_last(draft: PlanDraft, node: Node, job: JobFact, last: Failed | None) -> bool:
     """Whether no attempt of the Job follows. Of a pod that carries its number the Job controller counts the failure
     only when it makes the next one."""
-    if all(pod.failures is None for pod in job.pods):
+    if not job.numbered:
         return False
     if last is None:  # what failed was disrupted, and counts
         pod = records.last_failed_pod(node, job)
@@ -121,8 +121,7 @@ def _is_last(draft: PlanDraft, node: Node, job: JobFact, last: Failed | None) ->
             return False
         last = replace(of_pod(pod), free=False)
     attempts = _attempts(node, draft.tasks[node.name], job, 0)
-    whose = f"{draft.facts.run.uid}/{node.name}"
-    return next_attempt_after(last, node.retry, attempts, whose=whose, replacements=0, now=draft.now) is None
+    return next_attempt_after(last, node.retry, attempts, whose=draft.whose(node.name), now=draft.now) is None
 
 
 def _attempts(node: Node, status: TaskStatus, job: JobFact, current: int) -> int:
@@ -245,7 +244,7 @@ def _failed(draft: PlanDraft, node: Node, job: JobFact | None, failure: Failed) 
     status = draft.tasks[node.name]
     # Of a Job's failed pods the last one is the failure at hand, the others were followed by another attempt.
     attempts = _attempts(node, status, job, 0) if job is not None else status.attempts or 1
-    replacements, whose = status.replacements or 0, f"{draft.facts.run.uid}/{node.name}"
+    replacements, whose = status.replacements or 0, draft.whose(node.name)
     following = next_attempt_after(failure, node.retry, attempts, whose=whose, replacements=replacements, now=draft.now)
     if following is not None and following.replaces:
         draft.move(node.name, attempts=attempts - 1, replacements=replacements + 1)

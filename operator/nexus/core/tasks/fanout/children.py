@@ -105,7 +105,7 @@ def _last(draft: PlanDraft, node: Node, tally: Tally, index: int, child: ChildFa
             told = f"item {index}: child run {child.name}{words}"
             tally.waiting.append(Waiting(reason, told, since=None, approval=child.approval))
         return
-    whose = f"{draft.facts.run.uid}/{node.name}/{index}"
+    whose = f"{draft.whose(node.name)}/{index}"
     following = next_attempt_after(failure, node.retry, child.attempt_number, whose=whose)
     if following is None:
         tally.failed[index] = failure

@@ -62,7 +62,7 @@ def tally_of(draft: PlanDraft, node: Node) -> Tally | None:
         stored=stored(draft, node),
         listed=draft.facts.listed,
         frames=draft.facts.frames,
-        whose=f"{draft.facts.run.uid}/{node.name}",
+        whose=draft.whose(node.name),
         refused=_on_record(status.items),
     )
     tally = take(known)
