@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from nexus.adapters.kube.cache.other_version import known_part
 from nexus.api.base import format_time, parse_time
 from nexus.api.packed import unpacked
-from nexus.api.run import TaskStatus, WorkflowRunStatus
+from nexus.api.run import TaskStatus
 from nexus.cli import attempts, summary
+from nexus.cli.follow import status_of
 from nexus.cli.summary import compact
 from nexus.cli.words import seconds_of, seconds_text, why
 from nexus.core.model.duration import duration
@@ -21,12 +21,14 @@ _COLUMNS = ("NAME", "WORKFLOW", "PHASE", "TASKS", "REASON", "DURATION", "AGE")
 
 
 def table_of_runs(runs: Iterable[dict[str, Any]], now: datetime) -> list[str]:
-    """Return the columns that kubectl prints for runs (crds/workflowruns.nexus.dev.yaml has them)."""
+    """Return the columns that kubectl prints for runs (crds/workflowruns.nexus.dev.yaml has them). Of a run under way
+    the duration is the time until now: the status has it as of its last change."""
     rows = []
     for run in runs:
         status = run.get("status") or {}
         name = ((run.get("spec") or {}).get("workflowRef") or {}).get("name", "")
-        words = [status.get("phase"), status.get("tasksDone"), status.get("reason"), _duration(status, now)]
+        took = duration(status_of(run), now) if status else None
+        words = [status.get("phase"), status.get("tasksDone"), status.get("reason"), took]
         created = age(now, run["metadata"]["creationTimestamp"])
         rows.append([run["metadata"]["name"], name, *(str(word or "") for word in words), created])
     return table(_COLUMNS, rows)
@@ -37,11 +39,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [list(head), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-
-
-def _duration(status: dict[str, Any], now: datetime) -> str | None:
-    """Of a run under way the time until now: the status tells it as of its last change."""
-    return duration(known_part(status, WorkflowRunStatus), now) if status else None
 
 
 def age(now: datetime, created: str) -> str:
@@ -56,7 +53,7 @@ def age(now: datetime, created: str) -> str:
 def of_run(run: dict[str, Any], now: datetime) -> Iterator[str]:
     """Yield one run: what it is, its params, its tasks, their outputs."""
     metadata, spec = run["metadata"], run["spec"]
-    status = known_part(run.get("status") or {}, WorkflowRunStatus)
+    status = status_of(run)
     workflow = (spec.get("workflowRef") or {}).get("name", "(its own definition)")
     facts = {
         "Name": metadata["name"],

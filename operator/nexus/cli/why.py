@@ -17,7 +17,7 @@ from nexus.cli.cluster import found
 from nexus.cli.ending import Exit, UsageError
 from nexus.cli.terminal import say, say_json
 from nexus.cli.words import seconds_of, seconds_text
-from nexus.core.manifest.schema_errors import DoesNotFit, misfits
+from nexus.core.manifest.schema_errors import DoesNotFit
 from nexus.core.model.status_limits import listed
 from nexus.core.text.plain import plain
 from nexus.core.validate.dependencies import no_task
@@ -30,7 +30,7 @@ async def print_why(api: KubeApi, namespace: str, name: str, task: str | None, *
     try:
         status = follow.status_of(run)
     except ValidationError as error:
-        wrong = DoesNotFit(misfits(error.errors(include_url=False), run["status"], WorkflowRunStatus), str(error))
+        wrong = DoesNotFit.of(error, run["status"], WorkflowRunStatus)
         raise UsageError(f"the status of run {name} was written by another version of nexus: {wrong}") from error
     tasks = {entry.name: entry for entry in status.tasks or ()}
     if task is not None and task not in tasks:

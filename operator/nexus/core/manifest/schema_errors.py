@@ -31,6 +31,11 @@ class DoesNotFit(ValueError):
         super().__init__("; ".join(str(problem) for problem in problems[:3]) or otherwise)
         self.problems = tuple(problems) or (Problem((), Code.INVALID_VALUE, otherwise),)
 
+    @classmethod
+    def of(cls, error: ValidationError, body: Any, model: type[BaseModel]) -> DoesNotFit:
+        """Return pydantic's error about `body` read as `model` in words of ours."""
+        return cls(misfits(error.errors(include_url=False), body, model), str(error))
+
 
 def read(body: Any, model: type[Fitting]) -> Fitting:
     """Return an object of the API server as its model. Raises DoesNotFit: some fields are free in the CRD's schema, and
@@ -38,7 +43,7 @@ def read(body: Any, model: type[Fitting]) -> Fitting:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise DoesNotFit(misfits(error.errors(include_url=False), body, model), str(error)) from error
+        raise DoesNotFit.of(error, body, model) from error
 
 
 def misfits(errors: Iterable[Any], body: Any, model: type[BaseModel]) -> list[Problem]:
