@@ -53,7 +53,7 @@ def test_bash_gets_its_params_as_variables_text_as_it_is_and_the_rest_as_json(ce
     assert made.script == "echo $PARAM_A"
     texts = {"PARAM_A": NASTY, "PARAM_N": "3", "PARAM_FLAG": "true", "PARAM_ITEMS": '[1,"ë"]'}
     # A shell takes the word null for a value like any other.
-    assert made.variables == {**texts, "PARAM_BIG": "", "NEXUS_ATTEMPT": "1"}
+    assert made.variables == {**texts, "PARAM_BIG": "", "NEXUS_ATTEMPT": "1", "NEXUS_FAILED_ATTEMPTS": "0"}
 
 
 def test_python_code_travels_as_it_is_written(cel: Evaluator) -> None:

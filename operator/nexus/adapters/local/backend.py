@@ -51,7 +51,7 @@ from nexus.core.model.refusal import Refusal
 from nexus.core.pods.policy import PodPolicy
 from nexus.core.task_types import TYPES
 from nexus.core.task_types.record import Bootstrap
-from nexus.core.tasks.payload import ATTEMPT, FAILED_ATTEMPTS, SPILL_LIMIT
+from nexus.core.tasks.payload import SPILL_LIMIT
 from nexus.core.text.sha256 import sha256
 from nexus.runtime.ports import Refused, RunKey, Stale, StartRejected, View
 
@@ -282,7 +282,6 @@ class LocalBackend:
         if payload.transfer is not None:
             variables |= task_variables(payload, folder)
         variables |= payload.variables
-        variables |= {FAILED_ATTEMPTS: "0"} if ATTEMPT in payload.variables else {}
         for variable in payload.env:
             if variable.value_from is not None:
                 value = self._bindings.value(variable)

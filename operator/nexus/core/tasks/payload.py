@@ -20,7 +20,8 @@ from nexus.core.text.json_text import dump
 ATTEMPT = "NEXUS_ATTEMPT"
 """The variable in which task code finds the number of its attempt."""
 FAILED_ATTEMPTS = "NEXUS_FAILED_ATTEMPTS"
-"""What the bootstrap adds to it, and takes out of the environment: it holds the number of its Job's first attempt."""
+"""What the bootstrap adds to it, and takes out of the environment: it holds the number of its Job's first attempt. Also
+where it is always 0: a variable that the task takes from a Secret must not be counted."""
 
 # Above this a text for a bootstrap travels as a file: with all others in it, a process' arguments and environment must
 # stay under a quarter of the stack limit.
@@ -77,6 +78,7 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
     values = task_values(node, renderer)
     env = tuple(_env(variable, renderer) for variable in task.env or ())
     own = record.container(record.of(task), renderer, context)
+    attempt = {ATTEMPT: str(context.attempt), FAILED_ATTEMPTS: "0"} if tells_attempt(node) else {}
     payload = Payload(
         type=node.type,
         image=own.image,
@@ -85,7 +87,7 @@ def build(node: Node, renderer: Renderer, context: Context) -> Payload:
         script=own.script,
         command=own.command,
         args=own.args,
-        variables={**own.variables, **({ATTEMPT: str(context.attempt)} if tells_attempt(node) else {})},
+        variables={**own.variables, **attempt},
         env=(*env, *own.env),
         env_from=tuple(task.env_from or ()),
         inputs={} if record.is_bare else context.stored,

@@ -31,7 +31,7 @@ from nexus.core.names import (
 from nexus.core.task_types import TYPES
 from nexus.core.task_types.exit_codes import OUTPUT_REFUSED
 from nexus.core.task_types.record import Bootstrap
-from nexus.core.tasks.payload import ATTEMPT, FAILED_ATTEMPTS, SPILL_LIMIT
+from nexus.core.tasks.payload import FAILED_ATTEMPTS, SPILL_LIMIT
 from nexus.core.text.sha256 import sha256, sha256_of
 
 MOUNT = "/nexus"
@@ -101,9 +101,7 @@ def task_objects(start: StartTask, run: RunFact, images: Images, *, name_taken: 
         container["command"] = _command(script, payload, pod)
         if sums := _sums(payload, pod):
             pod.env.append({"name": "NEXUS_SHA256SUMS", "value": sums})
-    pod.env += [{"name": name, "value": literal(value)} for name, value in payload.variables.items()]
-    if ATTEMPT in payload.variables:
-        pod.env.append(_failures(start))
+    pod.env += [_variable(start, name, value) for name, value in payload.variables.items()]
     if payload.transfer is not None:
         pod.env += transfer.task_env(payload)
     container["env"] = pod.env + [variable.to_json() for variable in payload.env]
@@ -172,12 +170,12 @@ def _labels(start: StartTask, run: RunFact) -> dict[str, str]:
     return labels
 
 
-def _failures(start: StartTask) -> dict[str, Any]:
-    # Also where it is always 0: a variable that the task takes from a Secret must not be counted.
-    if not (start.numbered or (start.indexed is not None and start.backoff_limit > 0)):
-        return {"name": FAILED_ATTEMPTS, "value": "0"}
-    path = f"metadata.annotations['{INDEX_FAILURES}']"
-    return {"name": FAILED_ATTEMPTS, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+def _variable(start: StartTask, name: str, value: str) -> dict[str, Any]:
+    counted = start.numbered or (start.indexed is not None and start.backoff_limit > 0)
+    if name == FAILED_ATTEMPTS and counted:
+        path = f"metadata.annotations['{INDEX_FAILURES}']"
+        return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+    return {"name": name, "value": literal(value)}
 
 
 def _command(script: Bootstrap, payload: Payload, pod: _Pod) -> list[str]:
