@@ -98,8 +98,7 @@ def of_container(message: str) -> Output | Rejected:
         return Rejected(
             Reason.INVALID_OUTPUT,
             f"the output is not valid JSON: {problem}; a termination message that starts with {{ must be a JSON "
-            "object in "
-            f"UTF-8, got {got}",
+            f"object in UTF-8, got {got}",
         )
     return Output(value) if isinstance(value, dict) else Output({})
 
@@ -231,8 +230,7 @@ def _too_large(size: int) -> Rejected:
     return Rejected(
         Reason.OUTPUT_TOO_LARGE,
         f"the output exceeds the limit ({size:,} bytes of JSON, limit {OUTPUT_LIMIT:,}); return less, or leave the "
-        "data as an "
-        "artifact (spec.outputStore)",
+        "data as an artifact (spec.outputStore)",
     )
 
 

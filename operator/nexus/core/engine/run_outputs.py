@@ -78,8 +78,7 @@ def _of_tasks(draft: PlanDraft) -> Mapping[str, Any]:
         raise NoOutputs(
             Reason.OUTPUT_TOO_LARGE,
             f"the outputs of its tasks exceed the limit ({size:,} bytes of JSON together, limit {OUTPUT_LIMIT:,}); "
-            "list "
-            "the ones you need in the Workflow's outputs",
+            "list the ones you need in the Workflow's outputs",
         )
     value: dict[str, Any] = {}
     unread = False

@@ -119,6 +119,5 @@ def check_total(size: int) -> None:
         raise PayloadError(
             Reason.INPUT_TOO_LARGE,
             f"the rendered task exceeds the limit (at least {size:,} bytes, limit {TOTAL_LIMIT:,}); read large "
-            "outputs from "
-            "`input` instead of rendering them into fields",
+            "outputs from `input` instead of rendering them into fields",
         )
